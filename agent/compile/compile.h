@@ -1,0 +1,25 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* Resources, endpoints and workloads -> plan. Pure: reads its inputs, writes nothing, so that the same input gives the same
+ * plan, byte for byte. */
+#pragma once
+
+#include "agent/compile/plan.h"
+#include "agent/compile/vip.h"
+#include "agent/discovery/registry.h"
+#include "agent/spec/resource.h"
+
+struct compile_input {
+	const struct resources *resources;
+	const struct registry *registry;
+	struct vips *vips; /* gives each service its addresses; the only input that remembers */
+	const char *const *nodes; /* full names of the virtual nodes that local workloads act for */
+	size_t node_count;
+	const char *const *audit_meshes; /* names of meshes in audit mode */
+	size_t audit_count;
+	const char *zone; /* of this node; NULL: none */
+	uint16_t panic_pct;
+};
+
+/* 0, -ENOMEM, or -E2BIG naming the limit and the resource (ports of a service, targets of a service). Nodes that are not in the
+ * resources are left out of the plan: their workloads are refused with no-node. */
+int compile(const struct compile_input *input, struct plan **ret_plan, struct error *err);

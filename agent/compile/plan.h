@@ -1,0 +1,78 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* What the kernel should hold, by names: the immutable outcome of compiling the resource graph, restricted to what this node's
+ * workloads can reach. compile() makes a plan; apply turns the difference between it and the maps into the fewest writes. */
+#pragma once
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include "maps/abi/limits.h"
+#include "maps/abi/reason.h"
+#include "maps/abi/record.h"
+#include "maps/abi/types.h"
+
+struct plan_endpoint {
+	struct ip address;
+	__be16 port;
+	uint16_t zone; /* from plan_zone(): 0 none */
+	uint64_t netns_cookie; /* 0: offered everywhere */
+	uint32_t health; /* enum health */
+};
+
+/* A listener of a virtual node. */
+struct plan_target {
+	char *name; /* "mesh/M/virtualNode/N:8080" */
+	char *node; /* "mesh/M/virtualNode/N" */
+	uint32_t flags; /* TARGET_* */
+	uint16_t panic_pct;
+	size_t endpoint_count;
+	struct plan_endpoint *endpoints; /* sorted by address, port; no duplicates; both families */
+};
+
+struct plan_weighted {
+	uint32_t target; /* index into plan.targets, or PLAN_NONE: the node does not exist */
+	uint16_t weight;
+};
+#define PLAN_NONE UINT32_MAX
+
+struct plan_port {
+	uint16_t port;
+	uint8_t closed; /* enum reason, or 0 */
+	uint8_t flags; /* ROUTE_* */
+	uint8_t target_count;
+	struct plan_weighted targets[MAX_ROUTE_TARGETS];
+	char *route; /* full name of the route that decides, for explain; NULL: implicit or none */
+	char *note; /* why `closed`, in words that name the field; NULL: none */
+};
+
+struct plan_service {
+	char *name; /* "mesh/M/virtualService/S" */
+	struct ip vip4, vip6; /* all zero: none */
+	size_t port_count;
+	struct plan_port ports[MAX_SERVICE_PORTS]; /* in order of port */
+	uint8_t no_port; /* REASON_NO_PROVIDER where the service has no ports for want of a provider: every port is refused so; else 0 */
+};
+
+struct plan_backend {
+	uint32_t service; /* index into plan.services */
+	uint32_t tls_ports; /* bit i: ports[i] of the service */
+	uint32_t flags; /* BACKEND_* */
+};
+
+struct plan_node {
+	char *name; /* "mesh/M/virtualNode/N" */
+	uint32_t flags; /* NODE_* */
+	uint16_t zone;
+	size_t backend_count;
+	struct plan_backend *backends; /* in order of service index */
+};
+
+struct plan {
+	size_t service_count, target_count, node_count;
+	struct plan_service *services; /* each array in order of name */
+	struct plan_target *targets;
+	struct plan_node *nodes;
+};
+
+struct plan *plan_free(struct plan *plan); /* NULL is fine */

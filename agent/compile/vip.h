@@ -1,0 +1,26 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* VIPs: an address of each family for every virtual service, a hash of (mesh owner, mesh, name) with probing in two networks,
+ * kept in the store: the same after restart and re-creation, not given to another name for 24 h after its last use. They
+ * never leave the host. */
+#pragma once
+
+#include <stdint.h>
+
+#include "agent/store/store.h"
+#include "base/error.h"
+#include "maps/abi/types.h"
+
+struct vips;
+
+/* `network4` "240.240.0.0/16" (an IPv4 prefix of /8../28), `network6` "2001:2::/48" (/32../112). -EINVAL names which is wrong. */
+int vips_new(struct store *store, const char *network4, const char *network6, struct vips **ret_vips, struct error *err);
+struct vips *vips_free(struct vips *vips);
+
+/* The addresses of a service, given out now where it has none. -ENOSPC: the network is full. Wall-clock `now_ns` dates the use. */
+int vips_get(struct vips *vips, const char *mesh_owner, const char *mesh, const char *service, uint64_t now_ns, struct ip *ret_v4,
+	     struct ip *ret_v6, struct error *err);
+/* The service was in the plan before and is no more: its 24 h begin. */
+int vips_release(struct vips *vips, const char *mesh_owner, const char *mesh, const char *service, uint64_t now_ns);
+/* Network and mask of both, for config.h. */
+void vips_networks(const struct vips *vips, struct ip *ret_network4, struct ip *ret_mask4, struct ip *ret_network6,
+		   struct ip *ret_mask6);

@@ -1,0 +1,41 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* weft's own registry behind `awsCloudMap` discovery: instances of a service in a namespace, with attributes, kept in the
+ * store. AWS_INSTANCE_IPV4, AWS_INSTANCE_IPV6 and AWS_INSTANCE_PORT mean what they mean in Cloud Map (API_RegisterInstance). */
+#pragma once
+
+#include <stdint.h>
+
+#include "agent/store/store.h"
+#include "base/error.h"
+#include "base/json.h"
+#include "maps/abi/types.h"
+
+#define INSTANCE_ATTRIBUTES_MAX 30 /* Cloud Map's own bound */
+
+struct instance {
+	char *namespace_name; /* "production.local" */
+	char *service_name; /* "checkout-v1" */
+	char *id; /* "i-1" */
+	json_t *attributes; /* object of strings */
+	uint64_t netns_cookie; /* the registrant's namespace; a loopback address is offered there only; 0: unknown */
+	uint64_t workload; /* of `weft run`: the instance goes when this workload does; 0: stays until deregistered */
+	char *zone; /* NULL: none */
+};
+
+struct registry;
+
+/* Reads what the store has. `changed` runs after each change, once a loop turn is the caller's affair. */
+typedef void registry_changed_fn(void *arg);
+int registry_new(struct store *store, registry_changed_fn *changed, void *arg, struct registry **ret_registry, struct error *err);
+struct registry *registry_free(struct registry *registry);
+
+/* Adds or replaces. -EINVAL names the member: names 1..1024 characters without '/', id 1..64, at most 30 attributes, keys 1..255,
+ * values 0..1024, at least one address, a port 1..65535; -EINVAL as well for a loopback address without a namespace. Copies. */
+int registry_put(struct registry *registry, const struct instance *instance, struct error *err);
+int registry_remove(struct registry *registry, const char *namespace_name, const char *service_name, const char *id,
+		    struct error *err); /* -ENOENT */
+int registry_remove_workload(struct registry *registry, uint64_t workload);
+
+/* Instances of a service in order of id (NULL names: all of them); instances must not change meanwhile. */
+typedef int registry_fn(const struct instance *instance, void *arg);
+int registry_each(const struct registry *registry, const char *namespace_name, const char *service_name, registry_fn *fn, void *arg);

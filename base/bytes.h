@@ -1,0 +1,30 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* A growing byte buffer, always NUL-terminated for convenience. Out of memory is remembered: further appends do nothing and
+ * buffer_failed() says so, so that a chain of appends is checked once. */
+#pragma once
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+struct buffer {
+	char *data; /* may be NULL while empty */
+	size_t length;
+	size_t capacity;
+	bool failed;
+};
+
+void buffer_done(struct buffer *b);
+void buffer_clear(struct buffer *b); /* keeps the memory */
+/* Makes room for `extra` more bytes and returns where they go, or NULL. Raise `length` after writing. */
+char *buffer_reserve(struct buffer *b, size_t extra);
+void buffer_append(struct buffer *b, const void *data, size_t length);
+void buffer_add(struct buffer *b, const char *string);
+void buffer_printf(struct buffer *b, const char *format, ...) __attribute__((format(printf, 2, 3)));
+/* Drops the first `length` bytes. */
+void buffer_consume(struct buffer *b, size_t length);
+bool buffer_failed(const struct buffer *b);
+/* The string, never NULL. Owned by the buffer. */
+const char *buffer_string(const struct buffer *b);
+/* Hands the memory to the caller, who frees it; NULL when out of memory. The buffer is empty afterwards. */
+char *buffer_take(struct buffer *b);

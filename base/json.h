@@ -1,0 +1,33 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* JSON by jansson, which refuses duplicate members and keeps integers apart from reals. This header is where the program
+ * and the library meet: parse with an error that names line and column, and short-hands for reading what is already valid. */
+#pragma once
+
+#include <jansson.h>
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include "error.h"
+
+static inline void cleanup_json(json_t **j)
+{
+	json_decref(*j);
+}
+#define _cleanup_json_ __attribute__((cleanup(cleanup_json)))
+
+#define JSON_TEXT_LIMIT_BYTES (4 * 1024 * 1024)
+
+/* One JSON value (any type), nothing but white space after it. -EINVAL with line and column, -E2BIG, -ENOMEM. */
+int json_parse(const char *text, size_t length, json_t **ret_value, struct error *err);
+/* The same for a whole file; -errno of open or read as well. */
+int json_parse_file(const char *path, json_t **ret_value, struct error *err);
+
+/* Members of an object by dotted path, "spec.egressFilter.type". NULL or the fallback when a step is absent or of another type. */
+json_t *json_path(const json_t *value, const char *path);
+const char *json_path_string(const json_t *value, const char *path);
+int64_t json_path_int(const json_t *value, const char *path, int64_t fallback);
+bool json_path_bool(const json_t *value, const char *path, bool fallback);
+/* Elements of an array at a path: 0 when absent. */
+size_t json_path_count(const json_t *value, const char *path);
+json_t *json_path_at(const json_t *value, const char *path, size_t index);

@@ -1,0 +1,50 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* Puts the kernel part of an instance in place, upgrades it, takes it out, and reports on it. Each call is one transaction under
+ * one lock (/run/weft/INSTANCE/loader.lock): it holds as a whole or the state before is restored. Features are probed by
+ * trying, never by version number. */
+#pragma once
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include "base/error.h"
+
+struct loader_options {
+	const char *instance;
+	const char *cgroup; /* subtree to attach to; NULL: the root of the cgroup2 hierarchy that is found */
+};
+
+/* Loads and attaches where nothing is, completes what is half there. -EEXIST: already whole (says `upgrade`); -EBUSY: locked;
+ * -EOPNOTSUPP names the missing kernel feature and what it is for. Mounts bpffs on /sys/fs/bpf where nothing is mounted. */
+int loader_install(const struct loader_options *options, struct error *err);
+/* Replaces the programs behind the pinned links, maps and counters stay: no connection sees a gap. Undone on failure.
+ * -ENOENT: not installed; -EPROTO: pinned maps have another layout (another ABI). */
+int loader_upgrade(const struct loader_options *options, struct error *err);
+/* Detaches, unpins, removes the directories. Nothing there is fine. */
+int loader_uninstall(const struct loader_options *options, struct error *err);
+
+struct loader_hook_status {
+	const char *name; /* "connect4" */
+	const char *purpose; /* what is missing without it */
+	bool required;
+	bool attached;
+	uint32_t program_id;
+	uint32_t link_id;
+	char program_tag[17]; /* of what is attached */
+	bool current; /* that is the program of this build */
+};
+struct loader_map_status {
+	const char *name;
+	uint32_t entries;
+	uint64_t bytes; /* memory as the kernel accounts it; 0: unknown */
+};
+#define LOADER_STATUS_MAX 48
+struct loader_status {
+	bool installed; /* every required hook is attached */
+	char cgroup[256]; /* where */
+	size_t hook_count, map_count;
+	struct loader_hook_status hooks[LOADER_STATUS_MAX];
+	struct loader_map_status maps[LOADER_STATUS_MAX];
+};
+int loader_status(const struct loader_options *options, struct loader_status *ret_status, struct error *err);

@@ -1,0 +1,70 @@
+/* SPDX-License-Identifier: Apache-2.0 OR GPL-2.0 OR BSD-2-Clause */
+/* What decide() takes and gives, and the context of the program that runs it for tests and `weft explain`. */
+#pragma once
+
+#include "reason.h"
+#include "types.h"
+
+/* One connect() as the mesh sees it. */
+struct flow {
+	struct ip destination;
+	__u64 netns_cookie;
+	__u64 generation; /* 0: the current one */
+	__u32 node; /* object id of the caller's virtual node */
+	__be16 port;
+	__u8 is_tcp;
+	__u8 pad;
+};
+WEFT_SIZE(struct flow, 40);
+
+/* All randomness of a decision. */
+struct draw {
+	__u32 target;
+	__u32 first; /* endpoints */
+	__u32 second;
+	__u32 rest; /* which of the usable ones, where neither pick is */
+};
+WEFT_SIZE(struct draw, 16);
+
+struct decision {
+	struct ip address;
+	__u64 generation;
+	__u32 reason; /* enum reason; its verdict is reason_verdict() */
+	__u32 service; /* object ids; 0: not that far */
+	__u32 target;
+	__u32 row;
+	__u32 row_incarnation;
+	__u32 slot;
+	__u32 slot_incarnation;
+	__be16 port;
+	__u8 flags; /* DECISION_* */
+	__u8 target_index; /* in the route */
+};
+WEFT_SIZE(struct decision, 56);
+
+#define DECISION_L7_AS_L4 1u
+#define DECISION_PANIC 2u /* also told by the reason, unless that is audit-not-a-backend */
+#define DECISION_AUDIT 4u
+
+/* Context of the SEC("syscall") program `explain`. */
+struct explain {
+	struct flow flow;
+	struct draw draw; /* used when `count` is 0: one decision with exactly this draw */
+	__u32 count; /* else this many decisions with draws of the kernel's own, counted in w_explain */
+	__u32 pad;
+	struct decision decision; /* out: the last one */
+};
+WEFT_SIZE(struct explain, 120);
+
+/* explain: the distribution over `count` decisions. Emptied by whoever asks, before it asks. */
+struct explain_key {
+	__u32 reason;
+	__u32 target;
+	__u32 slot;
+	__u32 pad;
+};
+WEFT_SIZE(struct explain_key, 16);
+
+#ifdef __bpf__
+WEFT_MAP(w_explain, BPF_MAP_TYPE_HASH, struct explain_key, __u64, 4096, 0);
+#endif

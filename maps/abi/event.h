@@ -1,0 +1,82 @@
+/* SPDX-License-Identifier: Apache-2.0 OR GPL-2.0 OR BSD-2-Clause */
+/* Flow records: one for each connection that closed, and one for each refusal. The ring never blocks the kernel side: what
+ * does not fit is counted in STAT_FLOWS_LOST, what sampling leaves out in STAT_FLOWS_SAMPLED_OUT, so that
+ * records + lost + sampled out is the exact number of connections that ended. */
+#pragma once
+
+#include "types.h"
+
+enum flow_close {
+	FLOW_REFUSED_HERE, /* by a decision; `reason` says why */
+	FLOW_CLOSED, /* established, and closed in an orderly way */
+	FLOW_RESET_BY_PEER,
+	FLOW_ABORTED, /* established, then ended here by a reset, a time-out or a destroyed socket */
+	FLOW_CONNECT_REFUSED, /* never established: RST, see `error` for the errno in each of these */
+	FLOW_CONNECT_TIMED_OUT,
+	FLOW_CONNECT_UNREACHABLE,
+	FLOW_CONNECT_ABANDONED,
+	FLOW_CONNECT_FAILED,
+	FLOW_CLOSE_COUNT,
+};
+
+struct flow_record {
+	__u64 end_ns; /* CLOCK_MONOTONIC */
+	__u64 connect_ns; /* connect() to established; 0: never */
+	__u64 duration_ns; /* established to end; for others connect() to end */
+	__u64 generation;
+	__u64 netns_cookie;
+	__u64 bytes_sent;
+	__u64 bytes_received;
+	__u32 pid;
+	__u32 source; /* object ids */
+	__u32 service; /* 0: the destination is no VIP */
+	__u32 target;
+	__u32 rtt_us;
+	__u32 retransmits;
+	__u32 sampled_one_in; /* this record stands for that many */
+	struct ip asked; /* destination the program asked for */
+	struct ip address; /* where it was sent; zero for refusals */
+	__be16 asked_port;
+	__be16 port;
+	__u8 reason; /* enum reason */
+	__u8 close; /* enum flow_close */
+	__u8 error; /* errno of the socket */
+	__u8 ip_protocol;
+	__u8 pad[4];
+};
+WEFT_SIZE(struct flow_record, 128);
+
+/* stats: counted per CPU. */
+#define STATS(X)                                                                                                              \
+	X(FLOWS_LOST, "flows-lost", "flow records the ring had no room for")                                                   \
+	X(FLOWS_SAMPLED_OUT, "flows-sampled-out", "flow records left out by sampling")                                         \
+	X(FLOWS_WRITTEN, "flows-written", "flow records written to the ring")                                                  \
+	X(ROW_MISMATCH, "row-mismatch", "closes of connections whose counter row was given to another")                        \
+	X(SLOT_MISMATCH, "slot-mismatch", "closes of connections whose endpoint slot was given to another")                    \
+	X(REASON_TABLE_FULL, "reason-table-full", "reasons counted without source and service for want of a row")              \
+	X(RECONNECTS, "reconnects", "connects on a socket whose last connect() never got as far as a SYN")
+
+enum stat {
+#define X(symbol, name, text) STAT_##symbol,
+	STATS(X)
+#undef X
+	STAT_COUNT,
+};
+
+/* sampling: each CPU's own window. */
+struct sampling {
+	__u64 window_start_ns;
+	__u32 seen; /* closes in this window */
+	__u32 one_in; /* in force in this window, from what the last one saw */
+};
+WEFT_SIZE(struct sampling, 16);
+
+#ifdef __bpf__
+#include "limits.h"
+WEFT_MAP(w_stat, BPF_MAP_TYPE_PERCPU_ARRAY, __u32, __u64, STAT_COUNT, 0);
+WEFT_MAP(w_sampling, BPF_MAP_TYPE_PERCPU_ARRAY, __u32, struct sampling, 1, 0);
+struct {
+	__uint(type, BPF_MAP_TYPE_RINGBUF);
+	__uint(max_entries, FLOW_RING_BYTES);
+} w_flow __weak SEC(".maps");
+#endif

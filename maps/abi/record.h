@@ -1,0 +1,91 @@
+/* SPDX-License-Identifier: Apache-2.0 OR GPL-2.0 OR BSD-2-Clause */
+/* The immutable records that directories name, and the arrays that records own pieces of. Object ids are those of
+ * directory.h. Whoever owns a range (`first`, `count`) owns it alone: range and record are written and freed together. */
+#pragma once
+
+#include "limits.h"
+#include "types.h"
+
+/* A virtual service. Port i is served by route `first_route + i`. */
+struct service_record {
+	__u32 first_route; /* into w_route */
+	__u16 port_count; /* at most MAX_SERVICE_PORTS */
+	__u8 no_port; /* enum reason for a port that is not listed; 0: REASON_NO_LISTENER */
+	__u8 pad;
+	__be16 ports[MAX_SERVICE_PORTS];
+};
+WEFT_SIZE(struct service_record, 72);
+
+#define ROUTE_L7_AS_L4 1u /* an HTTP or gRPC route that needs weights only, balanced per connection */
+
+/* What one port of a service does. `closed` is a reason to refuse every connection, or 0. Target i is chosen when the draw,
+ * uniform below cumulative[target_count - 1], is the first one below cumulative[i]: a weight of 0 is never chosen. */
+struct route_record {
+	__u8 closed; /* enum reason */
+	__u8 flags;
+	__u8 target_count; /* at most MAX_ROUTE_TARGETS */
+	__u8 pad;
+	__u16 cumulative[MAX_ROUTE_TARGETS];
+	__u8 row_offset[MAX_ROUTE_TARGETS]; /* the counter row is backend.row + row_offset[i] */
+	__u8 pad2[2];
+	__u32 target[MAX_ROUTE_TARGETS]; /* object ids; 0: the virtual node does not exist */
+};
+WEFT_SIZE(struct route_record, 76);
+
+enum { LIST_V4, LIST_V6, LIST_COUNT };
+
+#define TARGET_NEEDS_TLS 1u
+
+/* A listener of a virtual node, as somebody to connect to. */
+struct target_record {
+	__u32 first[LIST_COUNT]; /* into w_ref: its endpoints, one list for each address family */
+	__u32 count[LIST_COUNT];
+	__u32 flags;
+	__u16 panic_pct; /* fewer healthy than this share of the list: all are used; 0: never */
+	__u16 pad;
+};
+WEFT_SIZE(struct target_record, 24);
+
+/* An endpoint's place in a list. `incarnation` is that of its slot when the list was made. */
+struct endpoint_ref {
+	struct ip address;
+	__u64 netns_cookie; /* offered to callers in this namespace only (a loopback address); 0: to all */
+	__be16 port;
+	__u16 zone;
+	__u32 slot; /* into w_endpoint */
+	__u32 incarnation;
+	__u32 pad;
+};
+WEFT_SIZE(struct endpoint_ref, 40);
+
+#define NODE_DROP_ALL 1u /* the mesh's egressFilter */
+#define NODE_AUDIT 2u /* the mesh is in audit mode */
+
+/* A virtual node as a caller. Its backends are sorted by service id. */
+struct node_record {
+	__u32 first_backend; /* into w_backend */
+	__u32 backend_count;
+	__u32 flags;
+	__u16 zone;
+	__u16 pad;
+};
+WEFT_SIZE(struct node_record, 16);
+
+#define BACKEND_AUDIT_ONLY 1u /* listed because the mesh is in audit mode: routed, and counted as not-a-backend */
+
+struct backend {
+	__u32 service;
+	__u32 row; /* first of the counter rows of (this caller, this service) */
+	__u32 tls_ports; /* bit i: the client policy demands TLS on the service's port i */
+	__u32 flags;
+};
+WEFT_SIZE(struct backend, 16);
+
+#ifdef __bpf__
+WEFT_MAP(w_service, BPF_MAP_TYPE_ARRAY, __u32, struct service_record, MAX_SERVICES, BPF_F_MMAPABLE);
+WEFT_MAP(w_route, BPF_MAP_TYPE_ARRAY, __u32, struct route_record, MAX_ROUTES, BPF_F_MMAPABLE);
+WEFT_MAP(w_target, BPF_MAP_TYPE_ARRAY, __u32, struct target_record, MAX_TARGETS, BPF_F_MMAPABLE);
+WEFT_MAP(w_ref, BPF_MAP_TYPE_ARRAY, __u32, struct endpoint_ref, MAX_ENDPOINT_REFS, BPF_F_MMAPABLE);
+WEFT_MAP(w_node, BPF_MAP_TYPE_ARRAY, __u32, struct node_record, MAX_NODES, BPF_F_MMAPABLE);
+WEFT_MAP(w_backend, BPF_MAP_TYPE_ARRAY, __u32, struct backend, MAX_BACKENDS, BPF_F_MMAPABLE);
+#endif

@@ -1,0 +1,92 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* The kernel part of one instance, opened: every pinned map, the mmapable ones mapped. Checks key, value and size of each
+ * against this build before it touches anything. The mapped memory is shared with running BPF programs: single words are
+ * stored with atomics (maps/generation.c and the accessors here do), whole records only where no directory names them. */
+#pragma once
+
+#include <stdint.h>
+
+#include "base/error.h"
+#include "maps/abi/account.h"
+#include "maps/abi/config.h"
+#include "maps/abi/decision.h"
+#include "maps/abi/directory.h"
+#include "maps/abi/endpoint.h"
+#include "maps/abi/event.h"
+#include "maps/abi/identity.h"
+#include "maps/abi/limits.h"
+#include "maps/abi/open.h"
+#include "maps/abi/reason.h"
+#include "maps/abi/record.h"
+#include "maps/abi/row.h"
+
+#define PIN_ROOT "/sys/fs/bpf/weft" /* PIN_ROOT/INSTANCE/abi1/{w_root,…,link_connect4,…,prog_explain,iter_account} */
+
+/* Arrays, shared with the kernel. Plain memory in tests. */
+struct kernel_memory {
+	struct root *root;
+	uint32_t *directory; /* RING_DIRECTORIES slices of MAX_OBJECTS */
+	struct object_name *objects;
+	struct service_record *services;
+	struct route_record *routes;
+	struct target_record *targets;
+	struct endpoint_ref *refs;
+	struct node_record *nodes;
+	struct backend *backends;
+	struct endpoint *endpoints;
+	struct row *rows;
+	struct config *config;
+};
+
+struct kernel {
+	struct kernel_memory memory;
+	int vip_fd, netns_fd, cgroup_fd, own_address_fd, exempt_fd;
+	int reason_fd, stat_fd, flow_fd, explain_fd, account_fd;
+	int explain_prog_fd; /* SEC("syscall") */
+	int account_iter_fd; /* pinned iterator link, -1 where the kernel has none */
+	int cpu_count; /* possible CPUs: the width of per-CPU values */
+};
+
+/* "PIN_ROOT/INSTANCE/abi1". Instance names are [a-z0-9-]{1,32}. -EINVAL. */
+int kernel_pin_path(const char *instance, char *buffer, size_t size, struct error *err);
+
+/* -ENOENT when the instance has no kernel part: the message names `weft-loader install`. -EPROTO: a map of another layout. */
+int kernel_open(const char *instance, struct kernel *ret_kernel, struct error *err);
+void kernel_close(struct kernel *kernel); /* all zero, or half open, is fine */
+
+/* Key maps. 0 or -errno; -ENOENT on removal is no error; -E2BIG when the table is full. */
+int kernel_vip_set(struct kernel *kernel, const struct ip *vip, uint32_t service);
+int kernel_vip_remove(struct kernel *kernel, const struct ip *vip);
+int kernel_netns_set(struct kernel *kernel, uint64_t cookie, const struct owner *owner);
+int kernel_netns_remove(struct kernel *kernel, uint64_t cookie);
+int kernel_cgroup_set(struct kernel *kernel, uint64_t id, const struct owner *owner);
+int kernel_cgroup_remove(struct kernel *kernel, uint64_t id);
+int kernel_own_address_set(struct kernel *kernel, uint64_t cookie, const struct ip *address);
+int kernel_own_address_remove(struct kernel *kernel, uint64_t cookie, const struct ip *address);
+int kernel_exempt_set(struct kernel *kernel, const struct ip *address, const struct exemption *exemption);
+int kernel_exempt_remove(struct kernel *kernel, const struct ip *address);
+
+/* Walks. `fn` returns negative to stop, which is then returned. The table may change meanwhile: an entry that is there all the
+ * time is seen at least once. */
+typedef int kernel_vip_fn(const struct ip *vip, uint32_t service, void *arg);
+int kernel_vip_each(struct kernel *kernel, kernel_vip_fn *fn, void *arg);
+typedef int kernel_netns_fn(uint64_t cookie, const struct owner *owner, void *arg);
+int kernel_netns_each(struct kernel *kernel, kernel_netns_fn *fn, void *arg);
+typedef int kernel_cgroup_fn(uint64_t id, const struct owner *owner, void *arg);
+int kernel_cgroup_each(struct kernel *kernel, kernel_cgroup_fn *fn, void *arg);
+typedef int kernel_own_address_fn(const struct own_address_key *key, void *arg);
+int kernel_own_address_each(struct kernel *kernel, kernel_own_address_fn *fn, void *arg);
+typedef int kernel_exempt_fn(const struct ip *address, const struct exemption *exemption, void *arg);
+int kernel_exempt_each(struct kernel *kernel, kernel_exempt_fn *fn, void *arg);
+typedef int kernel_reason_fn(const struct reason_key *key, uint64_t count, void *arg); /* summed over CPUs */
+int kernel_reason_each(struct kernel *kernel, kernel_reason_fn *fn, void *arg);
+int kernel_stats(struct kernel *kernel, uint64_t ret_stats[STAT_COUNT]); /* summed over CPUs */
+
+/* Every socket that has an account. Blocks: for the offload thread. -EOPNOTSUPP without the iterator. */
+typedef int kernel_account_fn(const struct open_connection *open, void *arg);
+int kernel_account_each(struct kernel *kernel, kernel_account_fn *fn, void *arg);
+
+/* Runs the kernel's own decision, the same code as the hooks'. Sleepable, so only on the thread that frees memory: the
+ * offload thread. With request->count the distribution comes by `fn`. */
+typedef int kernel_explain_fn(const struct explain_key *key, uint64_t count, void *arg);
+int kernel_explain(struct kernel *kernel, struct explain *request, kernel_explain_fn *fn, void *arg);
