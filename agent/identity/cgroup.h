@@ -1,14 +1,13 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* The cgroup2 hierarchy, wherever it is mounted (also beside v1 controllers, as in hybrid layouts), and network namespaces. */
+/* Cgroups and network namespaces as identities. Where the hierarchy is mounted says base/cgroup.h. */
 #pragma once
 
 #include <stddef.h>
 #include <stdint.h>
 
+#include "base/cgroup.h"
 #include "base/error.h"
 
-/* Mount point of the cgroup2 file system, from /proc/self/mounts. -ENOENT names what is missing. */
-int cgroup_root(char *buffer, size_t size, struct error *err);
 /* The kernel's id of a cgroup directory: its inode (bpf_get_current_cgroup_id()). */
 int cgroup_id(const char *path, uint64_t *ret_id);
 /* Levels between the hierarchy's root and this directory; the root is 0. */
