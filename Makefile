@@ -1,0 +1,245 @@
+# SPDX-License-Identifier: Apache-2.0
+# `make help` says what there is. Everything generated goes to $(BUILD); SAN=1 and fuzzing have build directories of their own.
+
+VERSION := 0.1.0
+
+ifeq ($(MAKELEVEL),0)
+MAKEFLAGS += -j$(shell nproc)
+endif
+MAKEFLAGS += --no-builtin-rules --no-print-directory
+SHELL := /bin/bash
+.SHELLFLAGS := -e -o pipefail -c
+.DELETE_ON_ERROR:
+.DEFAULT_GOAL := all
+
+# SAN=1 in the environment or on the command line: address and undefined behaviour sanitizers.
+SAN ?=
+ifeq ($(SAN),1)
+BUILD ?= build-san
+SANITIZE ?= address,undefined
+else
+BUILD ?= build
+endif
+
+# --- what the build needs ---------------------------------------------------------------------------------------------------
+
+PATHS := $(subst :, ,$(PATH)) /usr/sbin /sbin
+find_command = $(firstword $(wildcard $(addsuffix /$(1),$(PATHS))))
+
+CLANGS := $(foreach n,22 21 20 19 18 17 16 15 14,$(call find_command,clang-$(n)))
+CLANG := $(firstword $(CLANGS) $(call find_command,clang))
+BPFTOOL := /usr/sbin/bpftool
+PYTHON := /usr/bin/python3
+MULTIARCH := $(if $(call find_command,gcc),$(shell gcc -dumpmachine))
+
+# thing=Debian 12 package: a command, or a file where the package puts it (* stands for any).
+BUILD_NEEDS := gcc=gcc ar=binutils $(BPFTOOL)=bpftool $(PYTHON)=python3 \
+	$(if $(CLANG),,clang=clang) \
+	/usr/include/stdio.h=libc6-dev \
+	/usr/include/bpf/libbpf.h=libbpf-dev \
+	/usr/include/gelf.h=libelf-dev \
+	/usr/include/zlib.h=zlib1g-dev \
+	/usr/include/jansson.h=libjansson-dev \
+	/usr/include/sqlite3.h=libsqlite3-dev \
+	/usr/include/openssl/evp.h=libssl-dev \
+	/usr/include/*/curl/curl.h=libcurl4-openssl-dev \
+	/usr/share/llhttp/llhttp.c=node-llhttp
+# What tests and the demo run beyond that.
+RUN_NEEDS := /usr/include/cmocka.h=libcmocka-dev \
+	/usr/lib/python3/dist-packages/pytest/__init__.py=python3-pytest \
+	/usr/lib/llvm-*/lib/clang/*/lib/linux/libclang_rt.fuzzer-*.a=libclang-rt-14-dev \
+	ip=iproute2 nsenter=util-linux curl=curl
+BENCH_NEEDS := haproxy=haproxy
+
+need_thing = $(firstword $(subst =, ,$(1)))
+need_package = $(lastword $(subst =, ,$(1)))
+need_found = $(if $(filter /%,$(1)),$(wildcard $(1)),$(call find_command,$(1)))
+missing = $(strip $(foreach need,$(1),$(if $(call need_found,$(call need_thing,$(need))),,$(need))))
+
+BUILD_MISSING := $(call missing,$(BUILD_NEEDS))
+MISSING := $(call missing,$(BUILD_NEEDS) $(RUN_NEEDS))
+BENCH_MISSING := $(call missing,$(BUILD_NEEDS) $(RUN_NEEDS) $(BENCH_NEEDS))
+
+# --- flags ------------------------------------------------------------------------------------------------------------------
+
+CC := gcc
+CFLAGS ?= -O2 -g
+WARNINGS := -Wall -Wextra -Werror
+C_FLAGS := -std=gnu17 -D_GNU_SOURCE $(CFLAGS) $(WARNINGS) -DWEFT_VERSION='"$(VERSION)"' -I. -I$(BUILD)/gen -isystem /usr/share/include \
+	-MMD -MP
+LINK_FLAGS := $(LDFLAGS) -Wl,--as-needed
+ifneq ($(SANITIZE),)
+C_FLAGS += -fsanitize=$(SANITIZE) -fno-sanitize-recover=all -fno-omit-frame-pointer
+LINK_FLAGS += -fsanitize=$(filter-out fuzzer-no-link%,$(SANITIZE))
+endif
+BPF_FLAGS := -target bpf -mcpu=v3 -O2 -g -Wall -Werror -I. -idirafter /usr/include/$(MULTIARCH) -MMD -MP
+
+LIBS := -lbpf -lelf -lz -ljansson -lcrypto -lpthread
+CURL_LIBS := -lcurl
+SQLITE_LIBS := -lsqlite3
+LLHTTP := /usr/share/llhttp
+
+# --- what is built ----------------------------------------------------------------------------------------------------------
+
+MAINS := agent/weftd.c agent/ctl/main.c loader/main.c
+MODEL_TABLES := $(if $(wildcard agent/spec/gen_model.py),$(BUILD)/gen/model_tables.c)
+LIB_SOURCES := $(filter-out $(MAINS),$(wildcard base/*.c maps/*.c loader/*.c) $(sort $(shell find agent -name '*.c' 2>/dev/null)))
+LIB_OBJECTS := $(LIB_SOURCES:%.c=$(BUILD)/obj/%.o) $(MODEL_TABLES:%.c=%.o) \
+	$(addprefix $(BUILD)/obj/llhttp/,api.o http.o llhttp.o)
+LIB := $(BUILD)/libweft.a
+
+BPF_OBJECTS := $(patsubst bpf/%.bpf.c,$(BUILD)/bpf/%.bpf.o,$(wildcard bpf/*.bpf.c))
+SKELETON := $(if $(BPF_OBJECTS),$(BUILD)/gen/weft.skel.h)
+
+program = $(if $(wildcard $(2)),$(BUILD)/$(1))
+PROGRAMS := $(call program,weftd,agent/weftd.c) $(call program,weft,agent/ctl/main.c) $(call program,weft-loader,loader/main.c)
+
+UNIT_TESTS := $(patsubst tests/%.c,$(BUILD)/tests/%,$(wildcard tests/unit/test_*.c))
+BPF_TESTS := $(patsubst tests/%.c,$(BUILD)/tests/%,$(wildcard tests/bpf/test_*.c))
+TEST_LIB_OBJECTS := $(patsubst %.c,$(BUILD)/obj/%.o,$(wildcard tests/lib/*.c) \
+	$(filter-out tests/unit/test_% tests/bpf/test_% %.bpf.c,$(wildcard tests/unit/*.c tests/bpf/*.c)))
+TEST_LIB := $(BUILD)/libtest.a
+NET_TOOLS := $(patsubst tests/net/tools/%.c,$(BUILD)/tests/net/%,$(wildcard tests/net/tools/*.c))
+BENCHES := $(patsubst bench/%.c,$(BUILD)/bench/%,$(wildcard bench/*.c))
+# BPF programs of the tests alone: tests/bpf/NAME.bpf.c is build/gen/NAME.skel.h.
+TEST_SKELETONS := $(patsubst tests/bpf/%.bpf.c,$(BUILD)/gen/%.skel.h,$(wildcard tests/bpf/*.bpf.c))
+FUZZ_TARGETS := $(patsubst tests/fuzz/fuzz_%.c,%,$(wildcard tests/fuzz/fuzz_*.c))
+FUZZ_SECONDS ?= 20
+
+.PHONY: all check-tools deps install uninstall unit unit-build bpf-test bpf-test-build net net-build fuzz fuzz-build test demo bench \
+	bench-build clean help
+
+all: $(PROGRAMS) $(LIB) ## the programs (default)
+
+ifneq ($(BUILD_MISSING),)
+# Every rule that compiles waits for this one, which fails.
+TOOLS := check-tools
+endif
+check-tools:
+	@$(foreach need,$(BUILD_MISSING),echo "missing: $(call need_thing,$(need)) (Debian package \
+	$(call need_package,$(need))): run \`make deps\` as root" >&2;) $(if $(BUILD_MISSING),exit 1,:)
+
+$(BUILD)/obj/%.o: %.c | $(TOOLS)
+	@echo "  CC $<"; mkdir -p $(@D); $(CC) $(C_FLAGS) -c -o $@ $<
+$(BUILD)/gen/%.o: $(BUILD)/gen/%.c | $(TOOLS)
+	@echo "  CC $<"; $(CC) $(C_FLAGS) -c -o $@ $<
+# The distribution ships llhttp as source; its warnings are its own.
+$(BUILD)/obj/llhttp/%.o: $(LLHTTP)/%.c | $(TOOLS)
+	@echo "  CC $<"; mkdir -p $(@D); $(CC) $(filter-out $(WARNINGS),$(C_FLAGS)) -w -I/usr/share/include/llhttp -c -o $@ $<
+
+# Skeletons come before whatever may include them.
+$(patsubst %.c,$(BUILD)/obj/%.o,$(wildcard loader/*.c)): | $(SKELETON)
+$(patsubst %.c,$(BUILD)/obj/%.o,$(wildcard tests/bpf/*.c tests/lib/*.c)): | $(SKELETON) $(TEST_SKELETONS)
+
+# From nothing each time, so that a deleted source leaves no member behind.
+$(LIB): $(LIB_OBJECTS)
+	@echo "  AR $@"; rm -f $@; ar rcs $@ $^
+$(TEST_LIB): $(TEST_LIB_OBJECTS) | $(TOOLS)
+	@mkdir -p $(@D); rm -f $@; ar rcs $@ $(TEST_LIB_OBJECTS)
+
+define link
+@echo "  LD $@"; mkdir -p $(@D); $(CC) $(LINK_FLAGS) -o $@ $(filter %.o %.a,$^) $(LIBS) $(1)
+endef
+$(BUILD)/weftd: $(BUILD)/obj/agent/weftd.o $(LIB)
+	$(call link,$(SQLITE_LIBS))
+$(BUILD)/weft: $(BUILD)/obj/agent/ctl/main.o $(LIB)
+	$(call link,$(CURL_LIBS))
+$(BUILD)/weft-loader: $(BUILD)/obj/loader/main.o $(LIB)
+	$(call link)
+$(UNIT_TESTS) $(BPF_TESTS): $(BUILD)/tests/%: $(BUILD)/obj/tests/%.o $(TEST_LIB) $(LIB)
+	$(call link,$(SQLITE_LIBS) $(CURL_LIBS) -lcmocka)
+$(NET_TOOLS): $(BUILD)/tests/net/%: $(BUILD)/obj/tests/net/tools/%.o $(LIB)
+	$(call link)
+$(BENCHES): $(BUILD)/bench/%: $(BUILD)/obj/bench/%.o $(LIB)
+	$(call link)
+
+$(BUILD)/bpf/%.bpf.o: bpf/%.bpf.c | $(TOOLS)
+	@echo "  BPF $<"; mkdir -p $(@D); $(CLANG) $(BPF_FLAGS) -c -o $@ $<
+$(BUILD)/bpf/tests/%.bpf.o: tests/bpf/%.bpf.c | $(TOOLS)
+	@echo "  BPF $<"; mkdir -p $(@D); $(CLANG) $(BPF_FLAGS) -c -o $@ $<
+$(BUILD)/bpf/weft.o: $(BPF_OBJECTS)
+	@echo "  BPFLINK $@"; $(BPFTOOL) gen object $@ $^
+$(BUILD)/gen/weft.skel.h: $(BUILD)/bpf/weft.o
+	@echo "  SKEL $@"; mkdir -p $(@D); $(BPFTOOL) gen skeleton $< name weft_bpf > $@
+$(TEST_SKELETONS): $(BUILD)/gen/%.skel.h: $(BUILD)/bpf/tests/%.bpf.o
+	@echo "  SKEL $@"; mkdir -p $(@D); $(BPFTOOL) gen skeleton $< name $* > $@
+
+$(BUILD)/gen/model_tables.c: agent/spec/gen_model.py agent/spec/model.json | $(TOOLS)
+	@echo "  GEN $@"; mkdir -p $(@D); $(PYTHON) agent/spec/gen_model.py agent/spec/model.json > $@
+
+# --- tests ------------------------------------------------------------------------------------------------------------------
+
+unit-build: $(UNIT_TESTS)
+unit: unit-build ## unit tests; need no privilege
+	@tests/lib/run unit $(UNIT_TESTS)
+
+bpf-test-build: $(BPF_TESTS)
+bpf-test: bpf-test-build ## kernel programs by BPF_PROG_TEST_RUN; root
+	@tests/lib/run bpf $(BPF_TESTS)
+
+net-build: all $(NET_TOOLS)
+net: net-build ## real sockets in namespaces of their own; root
+	@$(if $(wildcard tests/net/test_*.py),WEFT_BUILD=$(abspath $(BUILD)) $(PYTHON) -m pytest -q tests/net,echo "net: no tests")
+
+fuzz-build: $(FUZZ_TARGETS:%=$(BUILD)/tests/fuzz/%)
+$(BUILD)/tests/fuzz/%: $(BUILD)/obj/tests/fuzz/fuzz_%.o $(LIB)
+	@echo "  LD $@"; mkdir -p $(@D); $(CC) -fsanitize=fuzzer,address,undefined -o $@ $(filter %.o %.a,$^) $(LIBS) $(SQLITE_LIBS)
+# What is found goes to build-fuzz/; add it to tests/fuzz/corpus/NAME by hand, with its fix.
+fuzz: ## every parser by libFuzzer for FUZZ_SECONDS (20) each
+	@$(MAKE) BUILD=build-fuzz CC='$(CLANG)' SANITIZE=fuzzer-no-link,address,undefined WARNINGS=-Wall fuzz-build
+	@tests/lib/fuzz build-fuzz $(FUZZ_SECONDS) $(FUZZ_TARGETS)
+
+test: ## everything above, after installing what is missing; root
+	@$(if $(MISSING),$(MAKE) deps)
+	@$(MAKE) all
+	@$(MAKE) unit
+	@$(MAKE) bpf-test
+	@$(MAKE) net
+	@$(MAKE) fuzz
+
+demo: ## the e-commerce canary, measured; root; KEEP=1 leaves it running
+	@$(if $(MISSING),$(MAKE) deps)
+	@$(MAKE) all net-build bench-build
+	@deploy/demo/run
+
+bench-build: $(BENCHES)
+bench: ## figures beside direct connections and haproxy; root
+	@$(if $(BENCH_MISSING),$(MAKE) deps)
+	@$(MAKE) all bench-build
+	@bench/run
+
+# --- the machine ------------------------------------------------------------------------------------------------------------
+
+deps: ## installs what is missing from Debian packages; root
+ifeq ($(BENCH_MISSING),)
+	@echo "nothing is missing"
+else
+	@test "$$(id -u)" = 0 || { echo "make deps installs packages: run it as root" >&2; exit 1; }
+	@echo "installing: $(sort $(foreach need,$(BENCH_MISSING),$(call need_package,$(need))))"
+	@apt-get update -qq
+	@DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends \
+		$(sort $(foreach need,$(BENCH_MISSING),$(call need_package,$(need))))
+endif
+
+PREFIX ?= /usr/local
+DESTDIR ?=
+UNIT_DIR := $(PREFIX)/lib/systemd/system
+install: all ## DESTDIR= PREFIX=/usr/local
+	@install -d $(DESTDIR)$(PREFIX)/bin $(DESTDIR)$(PREFIX)/share/doc/weft
+	@install -m 755 $(PROGRAMS) $(DESTDIR)$(PREFIX)/bin
+	@install -m 644 $(wildcard README.md LICENSE LICENSE-BPF docs/*.md) $(DESTDIR)$(PREFIX)/share/doc/weft
+	@$(if $(wildcard deploy/weftd.service),install -d $(DESTDIR)$(UNIT_DIR); sed 's|@BINDIR@|$(PREFIX)/bin|' deploy/weftd.service \
+		> $(DESTDIR)$(UNIT_DIR)/weftd.service)
+uninstall: ## removes what `make install` put there
+	@rm -f $(addprefix $(DESTDIR)$(PREFIX)/bin/,weft weftd weft-loader) $(DESTDIR)$(UNIT_DIR)/weftd.service
+	@rm -rf $(DESTDIR)$(PREFIX)/share/doc/weft
+
+clean: ## removes every build directory
+	@rm -rf build build-san build-fuzz
+
+help: ## this
+	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/\1|\2/p' Makefile | while IFS='|' read -r target what; do \
+		printf '  make %-10s %s\n' "$$target" "$$what"; done
+	@echo "  SAN=1 builds into build-san/ with AddressSanitizer and UndefinedBehaviorSanitizer"
+
+-include $(shell find $(BUILD) -name '*.d' 2>/dev/null)
