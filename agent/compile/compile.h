@@ -1,6 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* Resources, endpoints and workloads -> plan. Pure: reads its inputs, writes nothing, so that the same input gives the same
- * plan, byte for byte. */
+/* Resources, endpoints and workloads -> plan. Pure but for the VIPs it gives out: the same input gives the same plan, byte for byte. */
 #pragma once
 
 #include "agent/compile/plan.h"
@@ -9,17 +8,19 @@
 #include "agent/spec/resource.h"
 
 struct compile_input {
-	const struct resources *resources;
+	const struct resources *resources; /* checked: compile relies on what resources_check() found in order */
 	const struct registry *registry;
-	struct vips *vips; /* gives each service its addresses; the only input that remembers */
+	struct vips *vips; /* gives each service its addresses, and takes back those of services that left the plan */
 	const char *const *nodes; /* full names of the virtual nodes that local workloads act for */
 	size_t node_count;
 	const char *const *audit_meshes; /* names of meshes in audit mode */
 	size_t audit_count;
 	const char *zone; /* of this node; NULL: none */
 	uint16_t panic_pct;
+	uint64_t now_wall_ns; /* dates the use of VIPs */
 };
 
-/* 0, -ENOMEM, or -E2BIG naming the limit and the resource (ports of a service, targets of a service). Nodes that are not in the
- * resources are left out of the plan: their workloads are refused with no-node. */
+/* 0, -ENOMEM, -E2BIG naming the limit and the resource (ports of a service, targets of a service), or what vips_get() and
+ * vips_commit() return. Nodes that are not in the resources, or whose mesh is not, are left out of the plan: their workloads are
+ * refused with no-node. */
 int compile(const struct compile_input *input, struct plan **ret_plan, struct error *err);

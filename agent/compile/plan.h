@@ -27,7 +27,7 @@ struct plan_target {
 	uint32_t flags; /* TARGET_* */
 	uint16_t panic_pct;
 	size_t endpoint_count;
-	struct plan_endpoint *endpoints; /* sorted by address, port; no duplicates; both families */
+	struct plan_endpoint *endpoints; /* sorted by address, port, namespace; no duplicates; both families */
 };
 
 struct plan_weighted {
@@ -43,14 +43,14 @@ struct plan_port {
 	uint8_t target_count;
 	struct plan_weighted targets[MAX_ROUTE_TARGETS];
 	char *route; /* full name of the route that decides, for explain; NULL: implicit or none */
-	char *note; /* why `closed`, in words that name the field; NULL: none */
+	char *note; /* why `closed`, or which routes never match, in words that name the route and field; NULL: none */
 };
 
 struct plan_service {
 	char *name; /* "mesh/M/virtualService/S" */
 	struct ip vip4, vip6; /* all zero: none */
 	size_t port_count;
-	struct plan_port ports[MAX_SERVICE_PORTS]; /* in order of port */
+	struct plan_port *ports; /* in order of port; at most MAX_SERVICE_PORTS, allocated as many as there are: 100 bytes each */
 	uint8_t no_port; /* REASON_NO_PROVIDER where the service has no ports for want of a provider: every port is refused so; else 0 */
 };
 
@@ -76,3 +76,6 @@ struct plan {
 };
 
 struct plan *plan_free(struct plan *plan); /* NULL is fine */
+
+/* A zone's name as the number that records hold, 1..65535, the same in every build. NULL and "": 0, no zone. */
+uint16_t plan_zone(const char *zone);

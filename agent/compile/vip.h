@@ -16,11 +16,13 @@ struct vips;
 int vips_new(struct store *store, const char *network4, const char *network6, struct vips **ret_vips, struct error *err);
 struct vips *vips_free(struct vips *vips);
 
-/* The addresses of a service, given out now where it has none. -ENOSPC: the network is full. Wall-clock `now_ns` dates the use. */
+/* The addresses of a service, given out now where it has none. -ENOSPC: the network is full. `now_ns` is wall-clock time. What is
+ * given out may be used once vips_commit() has kept it. */
 int vips_get(struct vips *vips, const char *mesh_owner, const char *mesh, const char *service, uint64_t now_ns, struct ip *ret_v4,
 	     struct ip *ret_v6, struct error *err);
-/* The service was in the plan before and is no more: its 24 h begin. */
-int vips_release(struct vips *vips, const char *mesh_owner, const char *mesh, const char *service, uint64_t now_ns);
+/* Ends a round of vips_get(): services in use that were not asked for since the last commit are let go, and their 24 h begin (also
+ * those of an agent before this one). Writes what changed, if anything did, in one transaction. */
+int vips_commit(struct vips *vips, uint64_t now_ns, struct error *err);
 /* Network and mask of both, for config.h. */
 void vips_networks(const struct vips *vips, struct ip *ret_network4, struct ip *ret_mask4, struct ip *ret_network6,
 		   struct ip *ret_mask6);

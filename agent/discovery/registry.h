@@ -17,6 +17,8 @@ struct instance {
 	char *service_name; /* "checkout-v1" */
 	char *id; /* "i-1" */
 	json_t *attributes; /* object of strings */
+	struct ip v4, v6; /* of the attributes, all zero: none; read by registry_put(), what the caller gives is ignored */
+	uint16_t port; /* likewise; 0: none, the listener's */
 	uint64_t netns_cookie; /* the registrant's namespace; a loopback address is offered there only; 0: unknown */
 	uint64_t workload; /* of `weft run`: the instance goes when this workload does; 0: stays until deregistered */
 	char *zone; /* NULL: none */
@@ -30,12 +32,14 @@ int registry_new(struct store *store, registry_changed_fn *changed, void *arg, s
 struct registry *registry_free(struct registry *registry);
 
 /* Adds or replaces. -EINVAL names the member: names 1..1024 characters without '/', id 1..64, at most 30 attributes, keys 1..255,
- * values 0..1024, at least one address, a port 1..65535; -EINVAL as well for a loopback address without a namespace. Copies. */
+ * values 0..1024, at least one address that one can connect to, a port 1..65535 if there is one; -EINVAL as well for a loopback
+ * address without a namespace. Copies. The same once more changes nothing. */
 int registry_put(struct registry *registry, const struct instance *instance, struct error *err);
 int registry_remove(struct registry *registry, const char *namespace_name, const char *service_name, const char *id,
 		    struct error *err); /* -ENOENT */
 int registry_remove_workload(struct registry *registry, uint64_t workload);
 
-/* Instances of a service in order of id (NULL names: all of them); instances must not change meanwhile. */
+/* Instances in order of namespace, service and id; NULL for a name: of any. Instances must not change meanwhile; a negative return
+ * of `fn` ends the walk and is returned. */
 typedef int registry_fn(const struct instance *instance, void *arg);
 int registry_each(const struct registry *registry, const char *namespace_name, const char *service_name, registry_fn *fn, void *arg);
