@@ -25,7 +25,7 @@
 /* Arrays, shared with the kernel. Plain memory in tests. */
 struct kernel_memory {
 	struct root *root;
-	uint32_t *directory; /* RING_DIRECTORIES slices of MAX_OBJECTS */
+	struct directory *directories; /* RING_DIRECTORIES of them */
 	struct object_name *objects;
 	struct service_record *services;
 	struct route_record *routes;

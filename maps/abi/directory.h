@@ -1,13 +1,15 @@
 /* SPDX-License-Identifier: Apache-2.0 OR GPL-2.0 OR BSD-2-Clause */
-/* Generations. A directory is one slice of w_dir: object id -> record. The root names the current generation; its
+/* Generations. A directory is one slice of w_directory: object id -> record. The root names the current generation; its
  * directory is the slice `generation % RING_DIRECTORIES`. A commit copies the current slice into the next one, points
  * changed ids at new records and publishes with one release-store of root.generation, so that a change over many objects is
  * visible as a whole or not at all. Records are immutable from the commit that first names them until they are reused.
  *
  * Slices `oldest..generation` are whole and may be read. Before a commit overwrites a slice it moves `oldest` past it, and
- * it does that only after a grace period, since readers that took the root before may still be in that slice. */
+ * it does that only after a grace period, since readers that took the root before may still be in that slice. Who asks for
+ * an older generation than the root's reads `oldest` again after everything else: above that generation, what was read is void. */
 #pragma once
 
+#include "limits.h"
 #include "types.h"
 
 enum object_kind {
@@ -28,6 +30,13 @@ WEFT_SIZE(struct root, 16);
 #define REF_INDEX_MASK ((1u << REF_KIND_SHIFT) - 1)
 #define REF(kind, index) ((__u32)(kind) << REF_KIND_SHIFT | (__u32)(index))
 
+/* A slice, the value at key `generation % RING_DIRECTORIES`: one look-up a decision, then plain indexing. (An array map of single
+ * words would be twice the size, since these step by multiples of 8 bytes.) */
+struct directory {
+	__u32 refs[MAX_OBJECTS];
+};
+WEFT_SIZE(struct directory, MAX_OBJECTS * 4);
+
 /* objects: which object an id stands for, by a 128-bit hash of kind and full name, so that an agent finds its ids again
  * whatever happened to the one before. Written before an id is first published; all zero: the id is free. Id 0 is never used. */
 struct object_name {
@@ -36,8 +45,7 @@ struct object_name {
 WEFT_SIZE(struct object_name, 16);
 
 #ifdef __bpf__
-#include "limits.h"
 WEFT_MAP(w_root, BPF_MAP_TYPE_ARRAY, __u32, struct root, 1, BPF_F_MMAPABLE);
-WEFT_MAP(w_dir, BPF_MAP_TYPE_ARRAY, __u32, __u32, RING_DIRECTORIES * MAX_OBJECTS, BPF_F_MMAPABLE);
+WEFT_MAP(w_directory, BPF_MAP_TYPE_ARRAY, __u32, struct directory, RING_DIRECTORIES, BPF_F_MMAPABLE);
 WEFT_MAP(w_object, BPF_MAP_TYPE_ARRAY, __u32, struct object_name, MAX_OBJECTS, BPF_F_MMAPABLE);
 #endif

@@ -29,8 +29,9 @@ struct route_record {
 	__u8 row_offset[MAX_ROUTE_TARGETS]; /* the counter row is backend.row + row_offset[i] */
 	__u8 pad2[2];
 	__u32 target[MAX_ROUTE_TARGETS]; /* object ids; 0: the virtual node does not exist */
+	__u32 pad3; /* mapped arrays step by multiples of 8 */
 };
-WEFT_SIZE(struct route_record, 76);
+WEFT_SIZE(struct route_record, 80);
 
 enum { LIST_V4, LIST_V6, LIST_COUNT };
 
@@ -77,7 +78,8 @@ struct backend {
 	__u32 service;
 	__u32 row; /* first of the counter rows of (this caller, this service) */
 	__u32 tls_ports; /* bit i: the client policy demands TLS on the service's port i */
-	__u32 flags;
+	__u16 flags;
+	__u16 row_count; /* for the sweep: how many rows from `row` on are this backend's */
 };
 WEFT_SIZE(struct backend, 16);
 
