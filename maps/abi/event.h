@@ -34,6 +34,7 @@ struct flow_record {
 	__u32 rtt_us;
 	__u32 retransmits;
 	__u32 sampled_one_in; /* this record stands for that many */
+	__u32 pad;
 	struct ip asked; /* destination the program asked for */
 	struct ip address; /* where it was sent; zero for refusals */
 	__be16 asked_port;
@@ -42,7 +43,6 @@ struct flow_record {
 	__u8 close; /* enum flow_close */
 	__u8 error; /* errno of the socket */
 	__u8 ip_protocol;
-	__u8 pad[4];
 };
 WEFT_SIZE(struct flow_record, 128);
 

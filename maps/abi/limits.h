@@ -22,5 +22,5 @@
 #define MAX_SERVICE_PORTS 32 /* listeners of one router or node */
 #define MAX_ROUTE_TARGETS 10 /* weightedTargets of one route (App Mesh API, WeightedTargets) */
 #define MAX_SERVICE_ROWS 64 /* different targets over all ports of one service */
-#define MAX_CGROUP_DEPTH 64 /* levels in config.cgroup_depths */
+#define MAX_CGROUP_DEPTH 32 /* a deeper cgroup cannot act for a node: each level costs the hooks a step */
 #define MAX_CONFIG_PORTS 16 /* ignored ports, reserved ports */

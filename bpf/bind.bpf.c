@@ -1,0 +1,36 @@
+// SPDX-License-Identifier: GPL-2.0 OR BSD-2-Clause
+/* Ports that weft needs inside a workload's namespace are not for the workload. */
+#include "lib/count.h"
+#include "lib/identity.h"
+#include "lib/policy.h"
+
+char LICENSE[] SEC("license") = "Dual BSD/GPL";
+
+enum { BIND_REFUSE, BIND_PROCEED };
+
+static __always_inline int hook_bind(struct bpf_sock_addr *ctx)
+{
+	__u32 zero = 0, node;
+	const struct config *config = bpf_map_lookup_elem(&w_config, &zero);
+	bool shared;
+
+	if (!config || !port_listed(config->reserved_ports, ctx->user_port))
+		return BIND_PROCEED;
+	node = identity(bpf_get_netns_cookie(ctx), &shared);
+	if (!node)
+		return BIND_PROCEED;
+	count_reason(node, 0, REASON_RESERVED_PORT);
+	return BIND_REFUSE; /* EPERM */
+}
+
+SEC("cgroup/bind4")
+int bind4(struct bpf_sock_addr *ctx)
+{
+	return hook_bind(ctx);
+}
+
+SEC("cgroup/bind6")
+int bind6(struct bpf_sock_addr *ctx)
+{
+	return hook_bind(ctx);
+}

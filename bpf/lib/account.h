@@ -1,0 +1,169 @@
+/* SPDX-License-Identifier: GPL-2.0 OR BSD-2-Clause */
+/* A connection's account: opened in connect4/6, closed once by the first of: TCP state CLOSE; release of the socket when no SYN
+ * was ever sent; the next connect() on the same socket. */
+#pragma once
+
+#include "count.h"
+#include "maps/abi/account.h"
+#include "maps/abi/endpoint.h"
+#include "maps/abi/row.h"
+
+/* The row, unless it was given to another triple since. Cannot happen while an account names it and the agent works as it should:
+ * counted, and nothing is changed. */
+static __always_inline struct row *account_row(const struct account *a)
+{
+	__u32 key = a->row;
+	struct row *row = bpf_map_lookup_elem(&w_row, &key);
+
+	if (row && row->incarnation == a->row_incarnation)
+		return row;
+	count_stat(STAT_ROW_MISMATCH);
+	return NULL;
+}
+
+static __always_inline struct endpoint *account_slot(const struct account *a)
+{
+	__u32 key = a->slot;
+	struct endpoint *endpoint = bpf_map_lookup_elem(&w_endpoint, &key);
+
+	if (endpoint && endpoint->incarnation == a->slot_incarnation)
+		return endpoint;
+	count_stat(STAT_SLOT_MISMATCH);
+	return NULL;
+}
+
+/* What is known of a connection at its end. */
+struct ending {
+	__u64 now_ns;
+	__u64 bytes_sent;
+	__u64 bytes_received;
+	__u32 rtt_us;
+	__u32 retransmits;
+	enum flow_close how;
+	__u8 error;
+};
+
+static __always_inline void row_add_ending(struct row *row, const struct account *a, const struct ending *e)
+{
+	switch (e->how) {
+	case FLOW_CONNECT_REFUSED:
+		ADD(row->refused, 1);
+		return;
+	case FLOW_CONNECT_TIMED_OUT:
+		ADD(row->timed_out, 1);
+		return;
+	case FLOW_CONNECT_UNREACHABLE:
+		ADD(row->unreachable, 1);
+		return;
+	case FLOW_CONNECT_ABANDONED:
+		ADD(row->abandoned, 1);
+		return;
+	case FLOW_CONNECT_FAILED:
+		ADD(row->failed_other, 1);
+		return;
+	case FLOW_RESET_BY_PEER:
+		ADD(row->reset_by_peer, 1);
+		break;
+	case FLOW_ABORTED:
+		ADD(row->aborted, 1);
+		break;
+	default:
+		break;
+	}
+	ADD(row->closed, 1);
+	ADD(row->bytes_sent, e->bytes_sent);
+	ADD(row->bytes_received, e->bytes_received);
+	if (e->retransmits)
+		ADD(row->retransmits, e->retransmits);
+	ADD(row->rtt_us_sum, e->rtt_us);
+	ADD(row->duration_ns[histogram_bucket(e->now_ns - a->established_ns) & (HISTOGRAM_BUCKETS - 1)], 1);
+}
+
+static __always_inline void endpoint_add_ending(struct endpoint *endpoint, const struct ending *e)
+{
+	if (e->how >= FLOW_CONNECT_REFUSED && e->how != FLOW_CONNECT_ABANDONED) {
+		ADD(endpoint->failures, 1);
+		return;
+	}
+	if (e->how == FLOW_RESET_BY_PEER)
+		ADD(endpoint->resets, 1);
+	if (e->bytes_sent)
+		ADD(endpoint->bytes_sent, e->bytes_sent);
+	if (e->bytes_received)
+		ADD(endpoint->bytes_received, e->bytes_received);
+}
+
+static __always_inline void account_record(const struct account *a, const struct ending *e)
+{
+	__u32 one_in = 1;
+
+	if (e->how == FLOW_CLOSED) {
+		one_in = sample(e->now_ns);
+		if (!one_in) {
+			count_stat(STAT_FLOWS_SAMPLED_OUT);
+			return;
+		}
+	}
+	record_write(&(struct flow_record){
+		.end_ns = e->now_ns,
+		.connect_ns = a->established_ns ? a->established_ns - a->connect_ns : 0,
+		.duration_ns = e->now_ns - (a->established_ns ?: a->connect_ns),
+		.generation = a->generation,
+		.netns_cookie = a->netns_cookie,
+		.bytes_sent = e->bytes_sent,
+		.bytes_received = e->bytes_received,
+		.pid = a->pid,
+		.source = a->source,
+		.service = a->service,
+		.target = a->target,
+		.rtt_us = e->rtt_us,
+		.retransmits = e->retransmits,
+		.sampled_one_in = one_in,
+		.asked = a->vip,
+		.address = a->address,
+		.asked_port = a->vip_port,
+		.port = a->port,
+		.reason = a->reason,
+		.close = e->how,
+		.error = e->error,
+		.ip_protocol = IPPROTO_TCP,
+	});
+}
+
+/* Closes the account; whoever comes second finds it closed. */
+static __noinline void account_close(struct account *a, const struct ending *e)
+{
+	struct endpoint *endpoint;
+	struct row *row;
+
+	if (!__sync_lock_test_and_set(&a->held, 0))
+		return;
+	row = account_row(a);
+	if (row) {
+		ADD(row->open, -1);
+		row_add_ending(row, a, e);
+	}
+	endpoint = account_slot(a);
+	if (endpoint) {
+		ADD(endpoint->open, -1);
+		endpoint_add_ending(endpoint, e);
+	}
+	account_record(a, e);
+}
+
+/* A connect() that came to nothing: no SYN was ever sent. */
+static __noinline void account_abandon(struct account *a, __u64 now_ns)
+{
+	account_close(a, &(struct ending){ .now_ns = now_ns, .how = FLOW_CONNECT_ABANDONED });
+}
+
+/* The socket starts a new attempt that is not ours: what is left of the last one goes. */
+static __always_inline void account_forget(struct bpf_sock *sk, __u64 now_ns)
+{
+	struct account *a = bpf_sk_storage_get(&w_account, sk, NULL, 0);
+
+	if (!a)
+		return;
+	account_abandon(a, now_ns);
+	bpf_sk_storage_delete(&w_account, sk);
+}

@@ -1,0 +1,164 @@
+/* SPDX-License-Identifier: GPL-2.0 OR BSD-2-Clause */
+/* decide(): what the mesh does with one connection. Reads maps, writes nothing; randomness and time are inputs, so the same
+ * code answers the connect hooks, the tests and `weft explain`. The destination is looked up as a VIP first: no VIP ever
+ * reaches a route lookup. The order of the checks decides which reason is told; it is documented in docs/architecture.md. */
+#pragma once
+
+#include "pick.h"
+#include "policy.h"
+#include "maps/abi/row.h"
+
+/* The port's place in the service record, or -1. */
+static __always_inline int service_port(const struct service_record *service, __be16 port)
+{
+	for (int i = 0; i < MAX_SERVICE_PORTS; i++) {
+		if (i >= service->port_count)
+			break;
+		if (service->ports[i] == port)
+			return i;
+	}
+	return -1;
+}
+
+/* The target's place in the route. The caller has checked that the weights add up to something. */
+static __always_inline int route_target(const struct route_record *route, __u32 random)
+{
+	__u32 total = 0, drawn;
+
+	for (int i = 0; i < MAX_ROUTE_TARGETS; i++)
+		if (i < route->target_count)
+			total = route->cumulative[i];
+	if (!total)
+		return -1;
+	drawn = scale(random, total);
+	for (int i = 0; i < MAX_ROUTE_TARGETS; i++)
+		if (i < route->target_count && drawn < route->cumulative[i])
+			return i;
+	return -1;
+}
+
+static __always_inline enum reason decide_endpoint(const struct flow *flow, const struct draw *draw,
+						   const struct target_record *target, struct decision *d)
+{
+	const int family = ip_is_v4(&flow->destination) ? LIST_V4 : LIST_V6;
+	const __u32 count = family == LIST_V4 ? target->count[LIST_V4] : target->count[LIST_V6];
+	const __u32 others = family == LIST_V4 ? target->count[LIST_V6] : target->count[LIST_V4];
+	const __u32 first = family == LIST_V4 ? target->first[LIST_V4] : target->first[LIST_V6];
+	const struct endpoint_ref *ref;
+	bool panic = false;
+
+	if (!count)
+		return others ? REASON_NO_ENDPOINT_IN_FAMILY : REASON_NO_ENDPOINT;
+	ref = pick(first, count, target->panic_pct, flow->netns_cookie, draw, &panic);
+	if (!ref)
+		return REASON_NO_ENDPOINT;
+	d->address = ref->address;
+	d->port = ref->port;
+	d->slot = ref->slot;
+	d->slot_incarnation = ref->incarnation;
+	if (panic)
+		d->flags |= DECISION_PANIC;
+	if (d->flags & DECISION_AUDIT)
+		return REASON_AUDIT_NOT_A_BACKEND;
+	return panic ? REASON_PANIC : REASON_ROUTED;
+}
+
+/* A connection to a VIP: port, authorization, route, target, endpoint. */
+static __always_inline enum reason decide_service(const struct flow *flow, const struct draw *draw, struct decision *d)
+{
+	const struct node_record *node = directory_node(d->generation, flow->node);
+	const struct service_record *service;
+	const struct target_record *target;
+	const struct route_record *route;
+	const struct backend *backend;
+	const struct row *row;
+	__u32 route_index, row_index;
+	int port, chosen;
+
+	if (!flow->is_tcp)
+		return REASON_VIP_NOT_TCP;
+	service = directory_service(d->generation, d->service);
+	if (!service)
+		return REASON_NO_SERVICE;
+	if (!node)
+		return REASON_NO_NODE;
+	port = service_port(service, flow->port);
+	if (port < 0)
+		return service->no_port ?: REASON_NO_LISTENER;
+	backend = policy_backend(node, d->service);
+	if (!backend)
+		return REASON_NOT_A_BACKEND;
+	if (backend->flags & BACKEND_AUDIT_ONLY)
+		d->flags |= DECISION_AUDIT;
+
+	route_index = service->first_route + port;
+	route = bpf_map_lookup_elem(&w_route, &route_index);
+	if (!route)
+		return REASON_BAD_RECORD;
+	if (route->closed)
+		return route->closed;
+	if (backend->tls_ports >> (port & 31) & 1)
+		return REASON_NEEDS_TLS;
+	if (route->flags & ROUTE_L7_AS_L4)
+		d->flags |= DECISION_L7_AS_L4;
+	chosen = route_target(route, draw->target);
+	if (chosen < 0 || chosen >= MAX_ROUTE_TARGETS)
+		return REASON_NO_TARGET;
+	d->target_index = chosen;
+	d->target = route->target[chosen];
+	target = directory_target(d->generation, d->target);
+	if (!target)
+		return REASON_NO_ENDPOINT;
+	if (target->flags & TARGET_NEEDS_TLS)
+		return REASON_NEEDS_TLS;
+
+	row_index = backend->row + route->row_offset[chosen];
+	row = bpf_map_lookup_elem(&w_row, &row_index);
+	if (!row)
+		return REASON_BAD_RECORD;
+	d->row = row_index;
+	d->row_incarnation = READ_ONCE(row->incarnation);
+	return decide_endpoint(flow, draw, target, d);
+}
+
+/* A destination that is no VIP: passes, or meets the mesh's egress filter. */
+static __always_inline enum reason decide_egress(const struct flow *flow, const struct config *config, __u64 now_ns,
+						 const struct decision *d)
+{
+	const enum reason exempt = policy_exempt(flow, config, now_ns);
+	const struct node_record *node;
+
+	if (exempt != REASON_UNMANAGED)
+		return exempt;
+	node = directory_node(d->generation, flow->node);
+	if (!node)
+		return REASON_NO_NODE;
+	if (!(node->flags & NODE_DROP_ALL))
+		return REASON_ALLOW_ALL;
+	return node->flags & NODE_AUDIT ? REASON_AUDIT_NOT_IN_MESH : REASON_NOT_IN_MESH;
+}
+
+static __always_inline bool is_vip_network(const struct ip *ip, const struct config *config)
+{
+	return ip_in(ip, &config->vip4, &config->vip4_mask) || ip_in(ip, &config->vip6, &config->vip6_mask);
+}
+
+/* Fills `d`, which must be zero. */
+static __always_inline void decide(const struct flow *flow, const struct draw *draw, __u64 now_ns, struct decision *d)
+{
+	const __u32 *service = bpf_map_lookup_elem(&w_vip, &flow->destination);
+	__u32 zero = 0;
+	const struct config *config = bpf_map_lookup_elem(&w_config, &zero);
+
+	d->generation = flow->generation ?: generation_current();
+	if (!config) {
+		d->reason = REASON_BAD_RECORD;
+	} else if (service) {
+		d->service = *service;
+		d->reason = decide_service(flow, draw, d);
+	} else if (is_vip_network(&flow->destination, config)) {
+		d->reason = flow->is_tcp ? REASON_NO_SERVICE : REASON_VIP_NOT_TCP;
+	} else {
+		d->reason = decide_egress(flow, config, now_ns, d);
+	}
+}

@@ -1,0 +1,37 @@
+/* SPDX-License-Identifier: GPL-2.0 OR BSD-2-Clause */
+/* Who asks: the socket's namespace, or where several act in one namespace the process's cgroup or an ancestor of it. */
+#pragma once
+
+#include "bpf.h"
+#include "maps/abi/config.h"
+#include "maps/abi/identity.h"
+
+/* The object id of the node that this process acts for by its cgroup, the deepest first; 0: none. */
+static __always_inline __u32 identity_by_cgroup(void)
+{
+	__u32 zero = 0;
+	const struct config *config = bpf_map_lookup_elem(&w_config, &zero);
+	__u64 depths = config ? READ_ONCE(config->cgroup_depths) : 0;
+
+	for (int depth = MAX_CGROUP_DEPTH - 1; depth >= 0; depth--) {
+		if (depths >> depth & 1) {
+			__u64 id = bpf_get_current_ancestor_cgroup_id(depth);
+			const struct owner *owner = id ? bpf_map_lookup_elem(&w_cgroup, &id) : NULL;
+
+			if (owner)
+				return owner->node;
+		}
+	}
+	return 0;
+}
+
+/* The object id of the caller's node; 0: unmanaged, at the price of one lookup where nobody in the namespace is managed. */
+static __always_inline __u32 identity(__u64 netns_cookie, bool *ret_shared)
+{
+	const struct owner *owner = bpf_map_lookup_elem(&w_netns, &netns_cookie);
+
+	*ret_shared = owner && owner->flags & OWNER_SHARED;
+	if (!owner)
+		return 0;
+	return *ret_shared ? identity_by_cgroup() : owner->node;
+}

@@ -1,0 +1,59 @@
+/* SPDX-License-Identifier: GPL-2.0 OR BSD-2-Clause */
+/* Who may go where: the exemptions that are never refused, the mesh's egress filter, and backends as authorization. */
+#pragma once
+
+#include "directory.h"
+#include "ip.h"
+#include "maps/abi/config.h"
+#include "maps/abi/decision.h"
+#include "maps/abi/identity.h"
+
+static __always_inline bool port_listed(const __be16 ports[MAX_CONFIG_PORTS], __be16 port)
+{
+	for (int i = 0; i < MAX_CONFIG_PORTS; i++)
+		if (port && ports[i] == port)
+			return true;
+	return false;
+}
+
+/* Why a destination outside the mesh passes whatever the filter says, or REASON_UNMANAGED when it has no such excuse. */
+static __always_inline enum reason policy_exempt(const struct flow *flow, const struct config *config, __u64 now_ns)
+{
+	struct own_address_key own = { .netns_cookie = flow->netns_cookie, .address = flow->destination };
+	const struct exemption *exemption;
+
+	if (!flow->is_tcp)
+		return REASON_NOT_TCP;
+	if (ip_is_loopback(&flow->destination))
+		return REASON_LOOPBACK;
+	if (bpf_map_lookup_elem(&w_own_address, &own))
+		return REASON_OWN_ADDRESS;
+	exemption = bpf_map_lookup_elem(&w_exempt, &flow->destination);
+	if (exemption && (!exemption->until_ns || exemption->until_ns > now_ns))
+		return exemption->reason == REASON_AWS_ADDRESS ? REASON_AWS_ADDRESS : REASON_IGNORED_IP;
+	if (port_listed(config->ignored_ports, flow->port))
+		return REASON_IGNORED_PORT;
+	return REASON_UNMANAGED;
+}
+
+/* The caller's entry for a service, or NULL. Backends are sorted by service id. */
+static __always_inline const struct backend *policy_backend(const struct node_record *node, __u32 service)
+{
+	__u32 low = 0, high = node->backend_count;
+
+	for (int step = 0; step < 18 && low < high; step++) { /* 2^17 > MAX_BACKENDS */
+		__u32 middle = low + (high - low) / 2;
+		__u32 key = node->first_backend + middle;
+		const struct backend *backend = bpf_map_lookup_elem(&w_backend, &key);
+
+		if (!backend)
+			return NULL;
+		if (backend->service == service)
+			return backend;
+		if (backend->service < service)
+			low = middle + 1;
+		else
+			high = middle;
+	}
+	return NULL;
+}

@@ -1,0 +1,50 @@
+/* SPDX-License-Identifier: GPL-2.0 OR BSD-2-Clause */
+/* The few members of the kernel's TCP socket that have no UAPI form, found at load time through BTF. */
+#pragma once
+
+#include "bpf.h"
+
+struct sock_common {
+	unsigned char skc_state;
+	__u16 skc_num;
+	unsigned long skc_flags;
+} __attribute__((preserve_access_index));
+
+struct sock {
+	struct sock_common __sk_common;
+	int sk_err;
+} __attribute__((preserve_access_index));
+
+struct inet_sock {
+	struct sock sk;
+} __attribute__((preserve_access_index));
+
+struct inet_connection_sock {
+	struct inet_sock icsk_inet;
+} __attribute__((preserve_access_index));
+
+struct tcp_sock {
+	struct inet_connection_sock inet_conn;
+	__u64 bytes_acked;
+	__u64 bytes_received;
+	__u32 srtt_us;
+	__u32 total_retrans;
+} __attribute__((preserve_access_index));
+
+#define SOCK_DONE 1 /* bit of skc_flags: the peer's FIN was received (enum sock_flags, include/net/sock.h) */
+
+/* bytes_acked counts our SYN and FIN, bytes_received the peer's FIN: neither is data. */
+static __always_inline __u64 tcp_bytes_sent(__u64 acked, int state)
+{
+	const bool fin_acked = state == BPF_TCP_FIN_WAIT2 || state == BPF_TCP_LAST_ACK || state == BPF_TCP_TIME_WAIT;
+	const __u64 control = 1 + fin_acked;
+
+	return acked > control ? acked - control : 0;
+}
+
+static __always_inline __u64 tcp_bytes_received(__u64 received, unsigned long flags)
+{
+	const __u64 control = flags >> SOCK_DONE & 1;
+
+	return received > control ? received - control : 0;
+}

@@ -1,0 +1,128 @@
+// SPDX-License-Identifier: GPL-2.0 OR BSD-2-Clause
+/* The life of a connection after connect(): established, closed. What is counted, and the flow record. */
+#include "lib/account.h"
+#include "lib/tcp.h"
+
+char LICENSE[] SEC("license") = "Dual BSD/GPL";
+
+enum { SOCKOPS_DONE = 1 };
+
+static __always_inline void on_connect(struct bpf_sock_ops *ctx, struct account *a)
+{
+	a->started = 1;
+	a->connect_ns = bpf_ktime_get_ns(); /* now, not at connect(): with TCP Fast Open the SYN may go much later */
+	bpf_sock_ops_cb_flags_set(ctx, ctx->bpf_sock_ops_cb_flags | BPF_SOCK_OPS_STATE_CB_FLAG);
+}
+
+static __always_inline void on_established(struct account *a)
+{
+	const __u64 now_ns = bpf_ktime_get_ns(), took_ns = now_ns - a->connect_ns;
+	struct endpoint *endpoint = account_slot(a);
+	struct row *row = account_row(a);
+
+	a->established_ns = now_ns;
+	if (row) {
+		ADD(row->established, 1);
+		ADD(row->connect_ns_sum, took_ns);
+		ADD(row->connect_ns[histogram_bucket(took_ns) & (HISTOGRAM_BUCKETS - 1)], 1);
+	}
+	if (endpoint)
+		ADD(endpoint->connects, 1);
+}
+
+static __always_inline enum flow_close how_connect_failed(int error)
+{
+	switch (error) {
+	case 0:
+		return FLOW_CONNECT_ABANDONED;
+	case ECONNREFUSED:
+		return FLOW_CONNECT_REFUSED;
+	case ETIMEDOUT:
+		return FLOW_CONNECT_TIMED_OUT;
+	case ENETUNREACH:
+	case EHOSTUNREACH:
+	case EHOSTDOWN:
+	case ENONET:
+	case ENOPROTOOPT: /* ICMP protocol or port unreachable, icmp_err_convert[] */
+	case EPROTO:
+		return FLOW_CONNECT_UNREACHABLE;
+	default:
+		return FLOW_CONNECT_FAILED;
+	}
+}
+
+/* A reset makes ECONNRESET, or EPIPE where our side had read the peer's FIN (tcp_reset()). Closed without an error from a state
+ * that has not seen both FINs through: ended here, by a reset of ours, disconnect, or a destroyed socket. */
+static __always_inline enum flow_close how_closed(int error, int old_state)
+{
+	if (error == ECONNRESET || error == EPIPE)
+		return FLOW_RESET_BY_PEER;
+	if (error || old_state == BPF_TCP_ESTABLISHED || old_state == BPF_TCP_CLOSE_WAIT)
+		return FLOW_ABORTED;
+	return FLOW_CLOSED;
+}
+
+static __always_inline void on_close(struct bpf_sock_ops *ctx, struct bpf_sock *sk, struct account *a)
+{
+	const int old_state = ctx->args[0];
+	struct tcp_sock *tcp = bpf_skc_to_tcp_sock(sk);
+	const int error = tcp ? tcp->inet_conn.icsk_inet.sk.sk_err : 0;
+	const unsigned long flags = tcp ? tcp->inet_conn.icsk_inet.sk.__sk_common.skc_flags : 0;
+	struct ending e = { .now_ns = bpf_ktime_get_ns(), .error = error };
+
+	if (a->established_ns) {
+		e.how = how_closed(error, old_state);
+		e.bytes_sent = tcp_bytes_sent(ctx->bytes_acked, old_state);
+		e.bytes_received = tcp_bytes_received(ctx->bytes_received, flags);
+		e.rtt_us = ctx->srtt_us >> 3;
+		e.retransmits = ctx->total_retrans;
+	} else {
+		e.how = how_connect_failed(error);
+	}
+	account_close(a, &e);
+}
+
+SEC("sockops")
+int sock_ops(struct bpf_sock_ops *ctx)
+{
+	struct bpf_sock *sk;
+	struct account *a;
+
+	switch (ctx->op) {
+	case BPF_SOCK_OPS_TCP_CONNECT_CB:
+	case BPF_SOCK_OPS_ACTIVE_ESTABLISHED_CB:
+		break;
+	case BPF_SOCK_OPS_STATE_CB:
+		if (ctx->args[1] == BPF_TCP_CLOSE)
+			break;
+		return SOCKOPS_DONE;
+	default:
+		return SOCKOPS_DONE;
+	}
+	sk = ctx->sk;
+	a = sk ? bpf_sk_storage_get(&w_account, sk, NULL, 0) : NULL;
+	if (!a || !READ_ONCE(a->held))
+		return SOCKOPS_DONE;
+	switch (ctx->op) {
+	case BPF_SOCK_OPS_TCP_CONNECT_CB:
+		on_connect(ctx, a);
+		break;
+	case BPF_SOCK_OPS_ACTIVE_ESTABLISHED_CB:
+		on_established(a);
+		break;
+	default:
+		on_close(ctx, sk, a);
+	}
+	return SOCKOPS_DONE;
+}
+
+/* The socket goes. Where a SYN was sent the state machine tells the end, later; where none was, nobody else would. */
+SEC("cgroup/sock_release")
+int sock_release(struct bpf_sock *sk)
+{
+	struct account *a = bpf_sk_storage_get(&w_account, sk, NULL, 0);
+
+	if (a && !a->started)
+		account_abandon(a, bpf_ktime_get_ns());
+	return 1;
+}
