@@ -15,7 +15,11 @@ int loop_new(struct loop **ret_loop); /* 0 or -errno */
 struct loop *loop_free(struct loop *loop); /* everything still registered is dropped; NULL is fine */
 /* Runs until loop_stop(); returns what that was given, or -errno of epoll. */
 int loop_run(struct loop *loop);
+/* The turn at hand is finished first. Before loop_run(): that returns at once. */
 void loop_stop(struct loop *loop, int result);
+/* One turn: waits at most `wait_ns` for something to happen, runs what is due, returns 0 or -errno. For tests, and for taking
+ * up the last posts at the end. Not from a callback. */
+int loop_turn(struct loop *loop, uint64_t wait_ns);
 /* CLOCK_MONOTONIC at the start of this turn. */
 uint64_t loop_now_ns(const struct loop *loop);
 
@@ -26,14 +30,15 @@ int loop_io_add(struct loop *loop, int fd, uint32_t events, loop_io_fn *fn, void
 int loop_io_events(struct loop_io *io, uint32_t events);
 struct loop_io *loop_io_remove(struct loop_io *io); /* no callback after this; NULL is fine */
 
-/* One shot; arm again from the callback for a period. */
+/* One shot; arm again from the callback for a period. Timers run in the order of their time, equal ones as they were armed. */
 typedef void loop_timer_fn(struct loop_timer *timer, void *arg);
 int loop_timer_new(struct loop *loop, loop_timer_fn *fn, void *arg, struct loop_timer **ret_timer);
 void loop_timer_arm(struct loop_timer *timer, uint64_t at_ns); /* absolute; in the past: next turn */
 void loop_timer_disarm(struct loop_timer *timer);
 struct loop_timer *loop_timer_free(struct loop_timer *timer);
 
-/* Blocks the signal in this thread (call before other threads start) and delivers it here. */
+/* Blocks the signal in this thread (call before other threads start) and delivers it here; it stays blocked after
+ * loop_free(), and in children until they reset their mask. */
 typedef void loop_signal_fn(int signal, void *arg);
 int loop_signal_add(struct loop *loop, int signal, loop_signal_fn *fn, void *arg);
 
