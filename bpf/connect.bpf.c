@@ -52,19 +52,24 @@ static __always_inline void record_refusal(const struct flow *flow, const struct
 	});
 }
 
-/* Opens the account of a routed connection and takes its place in the open counts. */
-static __always_inline enum reason claim(struct bpf_sock *sk, const struct flow *flow, const struct decision *d, __u64 now_ns)
+/* The account that the last connect() on this socket left, closed; NULL for a fresh socket. */
+static __always_inline struct account *leftover(struct bpf_sock *sk, __u64 now_ns)
 {
-	struct account *a = bpf_sk_storage_get(&w_account, sk, NULL, BPF_SK_STORAGE_GET_F_CREATE);
-	struct endpoint *endpoint;
-	struct row *row;
+	struct account *a = bpf_sk_storage_get(&w_account, sk, NULL, 0);
 
-	if (!a)
-		return REASON_NO_MEMORY;
-	if (a->held) {
+	if (a && READ_ONCE(a->held)) {
 		account_abandon(a, now_ns);
 		count_stat(STAT_RECONNECTS);
 	}
+	return a;
+}
+
+/* Opens the account of a routed connection and takes its place in the open counts. */
+static __always_inline enum reason claim(struct account *a, const struct flow *flow, const struct decision *d, __u64 now_ns)
+{
+	struct endpoint *endpoint;
+	struct row *row;
+
 	*a = (struct account){
 		.generation = d->generation,
 		.connect_ns = now_ns,
@@ -102,21 +107,25 @@ static __always_inline void hook_decide(struct bpf_sock_addr *ctx, struct flow *
 	struct bpf_sock *sk = ctx->sk;
 	const __u64 now_ns = bpf_ktime_get_ns();
 	const struct draw draw = draw_words();
+	struct account *a = NULL;
 	bool shared;
 
 	flow->netns_cookie = bpf_get_netns_cookie(ctx);
 	flow->node = identity(flow->netns_cookie, &shared);
-	if (!flow->node) {
-		if (shared && flow->is_tcp && sk)
-			account_forget(sk, now_ns); /* left by somebody in the mesh who handed the socket on */
+	if (!flow->node && !shared)
 		return;
+	if (flow->is_tcp && sk)
+		a = leftover(sk, now_ns);
+	if (flow->node)
+		decide(flow, &draw, now_ns, d);
+	if (reason_verdict(d->reason) == VERDICT_ROUTE) {
+		if (!a && sk)
+			a = bpf_sk_storage_get(&w_account, sk, NULL, BPF_SK_STORAGE_GET_F_CREATE);
+		d->reason = a ? claim(a, flow, d, now_ns) : REASON_NO_MEMORY;
+	} else if (a && sk) {
+		bpf_sk_storage_delete(&w_account, sk);
 	}
-	decide(flow, &draw, now_ns, d);
-	if (reason_verdict(d->reason) == VERDICT_ROUTE)
-		d->reason = sk ? claim(sk, flow, d, now_ns) : REASON_NO_MEMORY;
-	else if (flow->is_tcp && sk)
-		account_forget(sk, now_ns);
-	if (d->reason != REASON_ROUTED) /* the rows count those */
+	if (d->reason != REASON_UNMANAGED && d->reason != REASON_ROUTED) /* the rows count those */
 		count_reason(flow->node, d->service, d->reason);
 	if (reason_verdict(d->reason) >= VERDICT_REFUSE)
 		record_refusal(flow, d, now_ns, ctx->protocol);

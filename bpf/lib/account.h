@@ -131,7 +131,7 @@ static __always_inline void account_record(const struct account *a, const struct
 }
 
 /* Closes the account; whoever comes second finds it closed. */
-static __noinline void account_close(struct account *a, const struct ending *e)
+static __always_inline void account_close(struct account *a, const struct ending *e)
 {
 	struct endpoint *endpoint;
 	struct row *row;
@@ -152,18 +152,7 @@ static __noinline void account_close(struct account *a, const struct ending *e)
 }
 
 /* A connect() that came to nothing: no SYN was ever sent. */
-static __noinline void account_abandon(struct account *a, __u64 now_ns)
+static __always_inline void account_abandon(struct account *a, __u64 now_ns)
 {
 	account_close(a, &(struct ending){ .now_ns = now_ns, .how = FLOW_CONNECT_ABANDONED });
-}
-
-/* The socket starts a new attempt that is not ours: what is left of the last one goes. */
-static __always_inline void account_forget(struct bpf_sock *sk, __u64 now_ns)
-{
-	struct account *a = bpf_sk_storage_get(&w_account, sk, NULL, 0);
-
-	if (!a)
-		return;
-	account_abandon(a, now_ns);
-	bpf_sk_storage_delete(&w_account, sk);
 }
