@@ -7,7 +7,7 @@
 #include "maps/abi/event.h"
 #include "maps/abi/reason.h"
 
-static __always_inline void count_stat(enum stat stat)
+static __always_inline void count_stat(enum statistic stat)
 {
 	__u32 key = stat;
 	__u64 *value = bpf_map_lookup_elem(&w_stat, &key);

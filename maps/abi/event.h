@@ -56,7 +56,7 @@ WEFT_SIZE(struct flow_record, 128);
 	X(REASON_TABLE_FULL, "reason-table-full", "reasons counted without source and service for want of a row")              \
 	X(RECONNECTS, "reconnects", "connects on a socket whose last connect() never got as far as a SYN")
 
-enum stat {
+enum statistic {
 #define X(symbol, name, text) STAT_##symbol,
 	STATS(X)
 #undef X
