@@ -1,0 +1,134 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* The store in memory: records sorted by key. Writing one among n moves n pointers, which tests do not mind. */
+#include <errno.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "agent/store/backend.h"
+#include "base/cleanup.h"
+
+struct memory {
+	struct store store;
+	struct records records;
+};
+
+/* Where the key is, or would be. */
+static size_t find(const struct memory *memory, const char *key, bool *ret_found)
+{
+	size_t low = 0, high = memory->records.count;
+
+	while (low < high) {
+		size_t middle = low + (high - low) / 2;
+		int order = strcmp(memory->records.items[middle]->key, key);
+
+		if (order == 0) {
+			*ret_found = true;
+			return middle;
+		}
+		if (order < 0)
+			low = middle + 1;
+		else
+			high = middle;
+	}
+	*ret_found = false;
+	return low;
+}
+
+static int memory_get(struct store *store, const char *key, struct record **ret_record)
+{
+	const struct memory *memory = (struct memory *)store;
+	bool found;
+	size_t i = find(memory, key, &found);
+
+	if (!found)
+		return -ENOENT;
+	*ret_record = record_ref(memory->records.items[i]);
+	return 0;
+}
+
+static int memory_list(struct store *store, const char *prefix, const char *after, size_t limit, struct records *records)
+{
+	const struct memory *memory = (struct memory *)store;
+	bool past = after && strcmp(after, prefix) >= 0, found;
+	size_t i = find(memory, past ? after : prefix, &found), length = strlen(prefix);
+
+	if (past && found)
+		i++;
+	for (; i < memory->records.count && (limit == 0 || records->count < limit); i++) {
+		int r;
+
+		if (strncmp(memory->records.items[i]->key, prefix, length) != 0)
+			break;
+		r = records_reserve(records, 1);
+		if (r < 0)
+			return r;
+		records->items[records->count++] = record_ref(memory->records.items[i]);
+	}
+	return 0;
+}
+
+static void apply(struct records *records, size_t i, bool found, struct record *op)
+{
+	struct record **at = records->items + i;
+
+	if (found) {
+		record_unref(*at);
+		if (!op->value)
+			memmove(at, at + 1, (--records->count - i) * sizeof(*at));
+	} else {
+		memmove(at + 1, at, (records->count++ - i) * sizeof(*at));
+	}
+	if (op->value)
+		*at = record_ref(op);
+}
+
+static int memory_txn(struct store *store, const struct store_compare *compares, size_t compare_count,
+		      struct record *const *ops, size_t op_count, struct error *err)
+{
+	struct memory *memory = (struct memory *)store;
+	const uint64_t revision = store->revision + 1;
+	bool found;
+	size_t at;
+
+	for (size_t i = 0; i < compare_count; i++) {
+		at = find(memory, compares[i].key, &found);
+		if (compares[i].revision != (found ? memory->records.items[at]->revision : 0))
+			return error_set(err, -ECANCELED, "store key '%s' was changed by another", compares[i].key);
+	}
+	if (records_reserve(&memory->records, op_count) < 0)
+		return error_set(err, -ENOMEM, "out of memory");
+	for (size_t i = 0; i < op_count; i++) { /* cannot fail */
+		at = find(memory, ops[i]->key, &found);
+		if (!ops[i]->value && !found)
+			continue;
+		apply(&memory->records, at, found, ops[i]);
+		ops[i]->revision = store->revision = revision;
+	}
+	return 0;
+}
+
+static void memory_close(struct store *store)
+{
+	struct memory *memory = (struct memory *)store;
+
+	records_done(&memory->records);
+	free(memory);
+}
+
+static const struct store_backend memory_backend = {
+	.get = memory_get,
+	.list = memory_list,
+	.txn = memory_txn,
+	.close = memory_close,
+};
+
+int store_open_memory(struct store **ret_store)
+{
+	struct memory *memory = calloc(1, sizeof(*memory));
+
+	if (!memory)
+		return -ENOMEM;
+	store_init(&memory->store, &memory_backend, 0);
+	*ret_store = &memory->store;
+	return 0;
+}
