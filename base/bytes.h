@@ -15,7 +15,7 @@ struct buffer {
 };
 
 void buffer_done(struct buffer *b);
-void buffer_clear(struct buffer *b); /* keeps the memory */
+void buffer_clear(struct buffer *b); /* keeps the memory, forgets a failure */
 /* Makes room for `extra` more bytes and returns where they go, or NULL. Raise `length` after writing. */
 char *buffer_reserve(struct buffer *b, size_t extra);
 void buffer_append(struct buffer *b, const void *data, size_t length);
@@ -28,3 +28,6 @@ bool buffer_failed(const struct buffer *b);
 const char *buffer_string(const struct buffer *b);
 /* Hands the memory to the caller, who frees it; NULL when out of memory. The buffer is empty afterwards. */
 char *buffer_take(struct buffer *b);
+
+/* Bytes of the well-formed UTF-8 sequence that `text` begins with; 0: none, or cut off by `length`. */
+size_t utf8_sequence(const char *text, size_t length);

@@ -30,6 +30,7 @@ void table_done(struct table *t); /* frees the buckets only */
 int table_add(struct table *t, struct table_node *node, const char *key);
 struct table_node *table_get(const struct table *t, const char *key); /* NULL: absent */
 void table_remove(struct table *t, struct table_node *node);
-/* Every element once, in no order; the body may remove the element at hand (not others). */
+/* Every element once, in no order; the body may remove the element at hand (not others), and takes the next before it frees that
+ * one. */
 struct table_node *table_first(const struct table *t);
 struct table_node *table_next(const struct table *t, const struct table_node *node);

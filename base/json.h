@@ -23,7 +23,7 @@ int json_parse(const char *text, size_t length, json_t **ret_value, struct error
 /* The same for a whole file; -errno of open or read as well. */
 int json_parse_file(const char *path, json_t **ret_value, struct error *err);
 
-/* Members of an object by dotted path, "spec.egressFilter.type". NULL or the fallback when a step is absent or of another type. */
+/* Members of an object by dotted path, "spec.egressFilter.type"; "" is the value itself. NULL or the fallback when a step is absent or of another type. */
 json_t *json_path(const json_t *value, const char *path);
 const char *json_path_string(const json_t *value, const char *path);
 int64_t json_path_int(const json_t *value, const char *path, int64_t fallback);

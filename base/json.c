@@ -1,0 +1,100 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "base/json.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <string.h>
+#include <sys/stat.h>
+
+#include "base/bytes.h"
+#include "base/cleanup.h"
+
+#define READ_BYTES (64 * 1024)
+
+int json_parse(const char *text, size_t length, json_t **ret_value, struct error *err)
+{
+	json_error_t e;
+	json_t *value;
+
+	if (length > JSON_TEXT_LIMIT_BYTES)
+		return error_set(err, -E2BIG, "JSON text of more than %d bytes", JSON_TEXT_LIMIT_BYTES);
+	value = json_loadb(text, length, JSON_DECODE_ANY | JSON_REJECT_DUPLICATES, &e);
+	if (!value && json_error_code(&e) == json_error_out_of_memory)
+		return error_set(err, -ENOMEM, "no memory to parse JSON");
+	if (!value)
+		return error_set(err, -EINVAL, "line %d, column %d: %s", MAX(e.line, 1), MAX(e.column, 0), e.text);
+	*ret_value = value;
+	return 0;
+}
+
+int json_parse_file(const char *path, json_t **ret_value, struct error *err)
+{
+	/* A FIFO or a device in a directory of files must not hold its reader up, not even in open(). */
+	_cleanup_close_ int fd = open(path, O_RDONLY | O_CLOEXEC | O_NONBLOCK | O_NOCTTY);
+	_cleanup_(buffer_done) struct buffer text = {};
+	struct stat st;
+	ssize_t n;
+	char *to;
+	int r;
+
+	if (fd < 0)
+		return error_set(err, -errno, "cannot open '%s': %m", path);
+	if (fstat(fd, &st) < 0)
+		return error_set(err, -errno, "cannot inspect '%s': %m", path);
+	if (!S_ISREG(st.st_mode))
+		return error_set(err, S_ISDIR(st.st_mode) ? -EISDIR : -EINVAL, "'%s' is not a regular file", path);
+	do {
+		to = buffer_reserve(&text, READ_BYTES);
+		if (!to)
+			return error_set(err, -ENOMEM, "no memory to read '%s'", path);
+		n = read(fd, to, READ_BYTES);
+		if (n < 0)
+			return error_set(err, -errno, "cannot read '%s': %m", path);
+		text.length += (size_t)n;
+	} while (n > 0 && text.length <= JSON_TEXT_LIMIT_BYTES);
+
+	r = json_parse(buffer_string(&text), text.length, ret_value, err);
+	if (r < 0)
+		error_prefix(err, "'%s'", path);
+	return r;
+}
+
+json_t *json_path(const json_t *value, const char *path)
+{
+	while (*path) {
+		size_t length = strcspn(path, ".");
+
+		value = json_object_getn(value, path, length); /* NULL of anything but an object */
+		path += length + (path[length] == '.');
+	}
+	return (json_t *)value;
+}
+
+const char *json_path_string(const json_t *value, const char *path)
+{
+	return json_string_value(json_path(value, path));
+}
+
+int64_t json_path_int(const json_t *value, const char *path, int64_t fallback)
+{
+	const json_t *found = json_path(value, path);
+
+	return json_is_integer(found) ? json_integer_value(found) : fallback;
+}
+
+bool json_path_bool(const json_t *value, const char *path, bool fallback)
+{
+	const json_t *found = json_path(value, path);
+
+	return json_is_boolean(found) ? json_is_true(found) : fallback;
+}
+
+size_t json_path_count(const json_t *value, const char *path)
+{
+	return json_array_size(json_path(value, path)); /* 0 of anything but an array */
+}
+
+json_t *json_path_at(const json_t *value, const char *path, size_t index)
+{
+	return json_array_get(json_path(value, path), index);
+}
