@@ -16,13 +16,17 @@ struct loader_options {
 };
 
 /* Loads and attaches where nothing is, completes what is half there. -EEXIST: already whole (says `upgrade`); -EBUSY: locked;
- * -EOPNOTSUPP names the missing kernel feature and what it is for. Mounts bpffs on /sys/fs/bpf where nothing is mounted. */
+ * -EOPNOTSUPP names the missing kernel feature and what it is for; -EPROTO: the instance has maps of another ABI. Mounts bpffs
+ * on /sys/fs/bpf where there is none. */
 int loader_install(const struct loader_options *options, struct error *err);
 /* Replaces the programs behind the pinned links, maps and counters stay: no connection sees a gap. Undone on failure.
  * -ENOENT: not installed; -EPROTO: pinned maps have another layout (another ABI). */
 int loader_upgrade(const struct loader_options *options, struct error *err);
 /* Detaches, unpins, removes the directories. Nothing there is fine. */
 int loader_uninstall(const struct loader_options *options, struct error *err);
+
+/* The end of what libbpf and the kernel's verifier said during the last load that failed; "" when there is nothing. */
+const char *loader_log(void);
 
 struct loader_hook_status {
 	const char *name; /* "connect4" */
@@ -35,8 +39,8 @@ struct loader_hook_status {
 	bool current; /* that is the program of this build */
 };
 struct loader_map_status {
-	const char *name;
-	uint32_t entries;
+	char name[16];
+	uint32_t entries; /* room for */
 	uint64_t bytes; /* memory as the kernel accounts it; 0: unknown */
 };
 #define LOADER_STATUS_MAX 48
@@ -47,4 +51,6 @@ struct loader_status {
 	struct loader_hook_status hooks[LOADER_STATUS_MAX];
 	struct loader_map_status maps[LOADER_STATUS_MAX];
 };
+/* Without the lock, and changing nothing. The first call loads the programs once to learn what `current` ones look like (some
+ * 200 ms): not for an event loop, nor for two threads at once. */
 int loader_status(const struct loader_options *options, struct loader_status *ret_status, struct error *err);

@@ -1,0 +1,143 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "loader/hooks.h"
+
+#include <bpf/bpf.h>
+#include <errno.h>
+#include <limits.h>
+#include <stdio.h>
+#include <string.h>
+
+#include "base/cgroup.h"
+#include "base/cleanup.h"
+
+const struct hook hooks[HOOK_COUNT] = {
+	{ "explain", HOOK_PROGRAM, true, NULL, "`weft explain`" },
+	{ "iter_account", HOOK_ITERATOR, false, "w_account", "the list of open connections, and open counts after a restart" },
+	{ "sock_release", HOOK_CGROUP, true, NULL, "open counts of connections that never got as far as a SYN" },
+	{ "sock_ops", HOOK_CGROUP, true, NULL, "counters and flow records" },
+	{ "getpeername4", HOOK_CGROUP, true, NULL, "getpeername() shows the address that was asked for" },
+	{ "getpeername6", HOOK_CGROUP, true, NULL, "getpeername() shows the address that was asked for, IPv6" },
+	{ "bind4", HOOK_CGROUP, true, NULL, "reserved ports" },
+	{ "bind6", HOOK_CGROUP, true, NULL, "reserved ports, IPv6" },
+	{ "sendmsg4", HOOK_CGROUP, true, NULL, "refusal of datagrams to services" },
+	{ "sendmsg6", HOOK_CGROUP, true, NULL, "refusal of datagrams to services, IPv6" },
+	{ "connect4", HOOK_CGROUP, true, NULL, "routing and policy" },
+	{ "connect6", HOOK_CGROUP, true, NULL, "routing and policy, IPv6" },
+};
+
+static const char *const pin_prefixes[] = {
+	[HOOK_CGROUP] = "link_",
+	[HOOK_PROGRAM] = "prog_",
+	[HOOK_ITERATOR] = "",
+};
+
+const struct hook *hook_by_name(const char *name)
+{
+	for (size_t i = 0; i < HOOK_COUNT; i++)
+		if (!strcmp(hooks[i].name, name))
+			return &hooks[i];
+	return NULL;
+}
+
+void hook_pin(const struct hook *hook, const char *directory, char path[PIN_PATH_BYTES])
+{
+	snprintf(path, PIN_PATH_BYTES, "%s/%s%s", directory, pin_prefixes[hook->type], hook->name);
+}
+
+/* A cgroup that was removed keeps its id in the link until the kernel gets round to ending the link, which stays pinned with id 0. */
+static bool cgroup_lives(uint64_t id)
+{
+	char root[PATH_MAX], path[PATH_MAX];
+
+	return id && cgroup_root(root, sizeof(root), NULL) == 0 && cgroup_path_of_id(root, id, path, sizeof(path)) != -ENOENT;
+}
+
+/* The pinned object and its state; *ret_fd is -1 where nothing is pinned. */
+static int hook_open(const struct hook *hook, const char *directory, struct hook_state *ret_state, int *ret_fd, struct error *err)
+{
+	char path[PIN_PATH_BYTES];
+	_cleanup_close_ int fd = -1;
+	struct bpf_prog_info program = {};
+	struct bpf_link_info link = {};
+	__u32 size = hook->type == HOOK_PROGRAM ? sizeof(program) : sizeof(link);
+
+	hook_pin(hook, directory, path);
+	fd = bpf_obj_get(path);
+	if (fd < 0 && errno != ENOENT)
+		return error_set(err, -errno, "cannot open '%s': %m", path);
+	if (fd < 0) {
+		*ret_state = (struct hook_state){};
+		*ret_fd = -1;
+		return 0;
+	}
+	if (bpf_obj_get_info_by_fd(fd, hook->type == HOOK_PROGRAM ? (void *)&program : (void *)&link, &size) < 0)
+		return error_set(err, -errno, "cannot inspect '%s': %m", path);
+	*ret_state = (struct hook_state){
+		.pinned = true,
+		.attached = hook->type != HOOK_CGROUP || cgroup_lives(link.cgroup.cgroup_id),
+		.link_id = link.id,
+		.program_id = hook->type == HOOK_PROGRAM ? program.id : link.prog_id,
+	};
+	if (hook->type == HOOK_CGROUP && ret_state->attached)
+		ret_state->cgroup_id = link.cgroup.cgroup_id;
+	*ret_fd = TAKE_FD(fd);
+	return 0;
+}
+
+int hook_inspect(const struct hook *hook, const char *directory, struct hook_state *ret_state, struct error *err)
+{
+	_cleanup_close_ int fd = -1;
+
+	return hook_open(hook, directory, ret_state, &fd, err);
+}
+
+static int cgroup_attach(const struct hook *hook, const struct object *object, int program_fd, int cgroup_fd)
+{
+	const struct bpf_program *program = bpf_object__find_program_by_name(object->bpf, hook->name);
+	int fd = bpf_link_create(program_fd, cgroup_fd, bpf_program__expected_attach_type(program), NULL);
+
+	return fd < 0 ? -errno : fd;
+}
+
+static int iterator_attach(const struct hook *hook, const struct object *object, int program_fd)
+{
+	union bpf_iter_link_info info = { .map.map_fd = bpf_object__find_map_fd_by_name(object->bpf, hook->map) };
+	LIBBPF_OPTS(bpf_link_create_opts, options, .iter_info = &info, .iter_info_len = sizeof(info));
+	int fd = bpf_link_create(program_fd, 0, BPF_TRACE_ITER, &options);
+
+	return fd < 0 ? -errno : fd;
+}
+
+int hook_attach(const struct hook *hook, const char *directory, const struct object *object, int cgroup_fd,
+		struct transaction *transaction, struct error *err)
+{
+	_cleanup_close_ int pinned_fd = -1, link_fd = -1;
+	int program_fd = object_program_fd(object, hook->name), r;
+	struct hook_state state;
+	char path[PIN_PATH_BYTES];
+
+	if (program_fd < 0)
+		return error_set(err, -EOPNOTSUPP, "the kernel does not take the program '%s'", hook->name);
+	hook_pin(hook, directory, path);
+	if (hook->type == HOOK_PROGRAM)
+		return transaction_pin(transaction, program_fd, path, err);
+
+	r = hook_open(hook, directory, &state, &pinned_fd, err);
+	if (r < 0)
+		return r;
+	if (hook->type == HOOK_CGROUP && state.attached) {
+		int old_fd = bpf_prog_get_fd_by_id(state.program_id);
+
+		if (old_fd < 0)
+			return error_set(err, -errno, "cannot keep the present program of '%s': %m", hook->name);
+		r = transaction_update_link(transaction, TAKE_FD(pinned_fd), program_fd, old_fd);
+		return r < 0 ? error_set(err, r, "cannot replace the program of '%s': %s", hook->name, strerror(-r)) : 0;
+	}
+	/* A link to an iterator takes no other program, and a dead one none at all: a new one takes their place. */
+	link_fd = hook->type == HOOK_CGROUP ? cgroup_attach(hook, object, program_fd, cgroup_fd) :
+					      iterator_attach(hook, object, program_fd);
+	if (link_fd < 0)
+		return error_set(err, hook->required ? link_fd : -EOPNOTSUPP, "cannot attach '%s' (%s): %s", hook->name,
+				 hook->purpose, strerror(-link_fd));
+	return transaction_pin(transaction, link_fd, path, err);
+}

@@ -1,0 +1,46 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* The programs of the kernel part: where each is attached, and what is missing without it. */
+#pragma once
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include "base/error.h"
+#include "loader/object.h"
+#include "loader/transaction.h"
+
+enum hook_type {
+	HOOK_CGROUP, /* a link to the cgroup, pinned as link_NAME; the type of attachment is that of the program's section */
+	HOOK_PROGRAM, /* run by hand: the program, pinned as prog_NAME */
+	HOOK_ITERATOR, /* a link over the elements of a map, pinned as NAME */
+};
+
+struct hook {
+	const char *name; /* of the program in the object */
+	enum hook_type type;
+	bool required;
+	const char *map; /* HOOK_ITERATOR: what it walks */
+	const char *purpose;
+};
+/* In the order of attaching: whoever ends an account is there before the hooks that open one. Detaching goes backwards. */
+#define HOOK_COUNT 12
+extern const struct hook hooks[HOOK_COUNT];
+
+const struct hook *hook_by_name(const char *name); /* NULL: none */
+void hook_pin(const struct hook *hook, const char *directory, char path[PIN_PATH_BYTES]);
+
+struct hook_state {
+	bool pinned;
+	bool attached; /* false for a link whose cgroup is gone */
+	uint32_t link_id;
+	uint32_t program_id;
+	uint64_t cgroup_id; /* HOOK_CGROUP: where it is attached, 0: nowhere */
+};
+/* What is pinned for the hook; nothing is a state too. */
+int hook_inspect(const struct hook *hook, const char *directory, struct hook_state *ret_state, struct error *err);
+
+/* Puts the object's program in force: behind the pinned link when there is a live one, by a new link otherwise. Undone with the
+ * transaction. -EOPNOTSUPP for an optional hook that the kernel does not take. */
+int hook_attach(const struct hook *hook, const char *directory, const struct object *object, int cgroup_fd,
+		struct transaction *transaction, struct error *err);

@@ -1,0 +1,265 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "loader/loader.h"
+
+#include <bpf/libbpf.h>
+#include <dirent.h>
+#include <errno.h>
+#include <fcntl.h>
+#include <limits.h>
+#include <linux/magic.h>
+#include <stdio.h>
+#include <string.h>
+#include <sys/mount.h>
+#include <sys/stat.h>
+#include <sys/vfs.h>
+
+#include "base/cgroup.h"
+#include "base/cleanup.h"
+#include "loader/hooks.h"
+#include "loader/lock.h"
+#include "loader/object.h"
+#include "loader/transaction.h"
+#include "maps/abi/version.h"
+#include "maps/kernel.h"
+
+#define BPFFS "/sys/fs/bpf"
+
+static void cleanup_dir(DIR **dir)
+{
+	if (*dir)
+		closedir(*dir);
+}
+
+/* The directory of one instance: PIN_ROOT/INSTANCE, above those of its ABIs. */
+static void instance_directory(const char *pin_path, char directory[PIN_PATH_BYTES])
+{
+	snprintf(directory, PIN_PATH_BYTES, "%.*s", (int)(strrchr(pin_path, '/') - pin_path), pin_path);
+}
+
+static int bpffs_mount(struct error *err)
+{
+	struct statfs fs;
+
+	if (statfs(BPFFS, &fs) < 0)
+		return error_set(err, errno == ENOENT ? -EOPNOTSUPP : -errno, "cannot use " BPFFS " (kernel without BPF?): %m");
+	if (fs.f_type == BPF_FS_MAGIC)
+		return 0;
+	if (mount("bpf", BPFFS, "bpf", MS_NOSUID | MS_NODEV | MS_NOEXEC, "mode=0700") < 0)
+		return error_set(err, -errno, "cannot mount bpffs on " BPFFS ": %m");
+	return 0;
+}
+
+/* What there is of the instance before a change. */
+struct presence {
+	bool whole; /* every required hook is attached */
+	bool any;
+	uint64_t cgroup_id; /* where its links are; 0: none lives */
+};
+
+static int presence_read(const char *directory, struct presence *ret_presence, struct error *err)
+{
+	struct presence p = { .whole = true };
+
+	for (const struct hook *hook = hooks; hook < hooks + HOOK_COUNT; hook++) {
+		struct hook_state state;
+		int r = hook_inspect(hook, directory, &state, err);
+
+		if (r < 0)
+			return r;
+		p.whole &= state.attached || !hook->required;
+		p.any |= state.attached && hook->type == HOOK_CGROUP;
+		if (state.cgroup_id)
+			p.cgroup_id = state.cgroup_id;
+	}
+	*ret_presence = p;
+	return 0;
+}
+
+/* Maps of two ABIs of one instance would be fed by one agent at most, while the hooks of both decide. */
+static int other_abi_check(const char *pin_path, struct error *err)
+{
+	char directory[PIN_PATH_BYTES];
+	_cleanup_(cleanup_dir) DIR *dir = NULL;
+	const struct dirent *entry;
+
+	instance_directory(pin_path, directory);
+	dir = opendir(directory);
+	while (dir && (entry = readdir(dir)))
+		if (entry->d_name[0] != '.' && strcmp(entry->d_name, strrchr(pin_path, '/') + 1))
+			return error_set(err, -EPROTO, "'%s' holds the kernel part of another version (%s, this is abi%d): "
+					 "uninstall, then install", directory, entry->d_name, MAPS_ABI);
+	return 0;
+}
+
+/* The directory to attach to: what the links in place have, what was asked for, or the root of the hierarchy. */
+static int cgroup_choose(const struct loader_options *options, uint64_t present_id, int *ret_fd, struct error *err)
+{
+	char root[256], path[PATH_MAX];
+	_cleanup_close_ int fd = -1;
+	struct statfs fs;
+	struct stat st;
+	int r = cgroup_root(root, sizeof(root), err);
+
+	if (r < 0)
+		return r;
+	if (options->cgroup)
+		snprintf(path, sizeof(path), "%s", options->cgroup);
+	else if (!present_id)
+		snprintf(path, sizeof(path), "%s", root);
+	else if ((r = cgroup_path_of_id(root, present_id, path, sizeof(path))) < 0)
+		return error_set(err, r, "cannot find the cgroup with id %llu below '%s': %s", (unsigned long long)present_id,
+				 root, strerror(-r));
+	fd = open(path, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+	if (fd < 0 || fstatfs(fd, &fs) < 0 || fstat(fd, &st) < 0)
+		return error_set_field(err, -errno, "cgroup", "cannot open '%s': %m", path);
+	if (fs.f_type != CGROUP2_SUPER_MAGIC)
+		return error_set_field(err, -EINVAL, "cgroup", "'%s' is not in the cgroup2 hierarchy, which is at '%s'", path, root);
+	if (present_id && st.st_ino != present_id)
+		return error_set_field(err, -EINVAL, "cgroup", "the instance is attached to another cgroup than '%s': uninstall, "
+				       "then install there", path);
+	*ret_fd = TAKE_FD(fd);
+	return 0;
+}
+
+static int maps_pin(const struct object *object, const char *directory, struct transaction *t, struct error *err)
+{
+	struct bpf_map *map;
+
+	bpf_object__for_each_map(map, object->bpf) {
+		char path[PIN_PATH_BYTES];
+		int r;
+
+		snprintf(path, sizeof(path), "%s/%s", directory, bpf_map__name(map));
+		if (bpf_map__is_internal(map) || access(path, F_OK) == 0)
+			continue; /* used again */
+		r = transaction_pin(t, bpf_map__fd(map), path, err);
+		if (r < 0)
+			return r;
+	}
+	return 0;
+}
+
+/* Loads, and puts everything in force. Hooks come last: from the first of them on, connections are decided. */
+static int apply(const struct loader_options *options, const char *directory, uint64_t present_id, struct error *err)
+{
+	_cleanup_(transaction_done) struct transaction t = {};
+	_cleanup_(object_done) struct object object = {};
+	_cleanup_close_ int cgroup_fd = -1;
+	char instance[PIN_PATH_BYTES];
+	int r = cgroup_choose(options, present_id, &cgroup_fd, err);
+
+	if (r < 0)
+		return r;
+	r = object_load(directory, &object, err);
+	if (r < 0)
+		return r;
+	instance_directory(directory, instance);
+	if ((r = transaction_make_directory(&t, PIN_ROOT, err)) < 0 || (r = transaction_make_directory(&t, instance, err)) < 0 ||
+	    (r = transaction_make_directory(&t, directory, err)) < 0)
+		return r;
+	r = maps_pin(&object, directory, &t, err);
+	if (r < 0)
+		return r;
+	for (const struct hook *hook = hooks; hook < hooks + HOOK_COUNT; hook++) {
+		r = hook_attach(hook, directory, &object, cgroup_fd, &t, err);
+		if (r < 0 && (r != -EOPNOTSUPP || hook->required))
+			return r;
+	}
+	transaction_commit(&t);
+	return 0;
+}
+
+int loader_install(const struct loader_options *options, struct error *err)
+{
+	_cleanup_close_ int lock_fd = -1;
+	char directory[PIN_PATH_BYTES];
+	struct presence present;
+	int r = kernel_pin_path(options->instance, directory, sizeof(directory), err);
+
+	if (r < 0 || (r = lock_take(options->instance, &lock_fd, err)) < 0 || (r = bpffs_mount(err)) < 0 ||
+	    (r = other_abi_check(directory, err)) < 0 || (r = presence_read(directory, &present, err)) < 0)
+		return r;
+	if (present.whole)
+		return error_set(err, -EEXIST, "instance '%s' is installed already: use `weft-loader upgrade --instance %s`",
+				 options->instance, options->instance);
+	pin_remove_staged(directory);
+	return apply(options, directory, present.cgroup_id, err);
+}
+
+int loader_upgrade(const struct loader_options *options, struct error *err)
+{
+	_cleanup_close_ int lock_fd = -1;
+	char directory[PIN_PATH_BYTES];
+	struct presence present;
+	int r = kernel_pin_path(options->instance, directory, sizeof(directory), err);
+
+	if (r < 0 || (r = lock_take(options->instance, &lock_fd, err)) < 0 || (r = other_abi_check(directory, err)) < 0 ||
+	    (r = presence_read(directory, &present, err)) < 0)
+		return r;
+	if (!present.any)
+		return error_set(err, -ENOENT, "instance '%s' is not installed: use `weft-loader install --instance %s`",
+				 options->instance, options->instance);
+	pin_remove_staged(directory);
+	return apply(options, directory, present.cgroup_id, err);
+}
+
+/* Hooks first, and those that route before those that account; then everything else. */
+static int abi_remove(const char *directory, struct error *err)
+{
+	_cleanup_(cleanup_dir) DIR *dir = NULL;
+	const struct dirent *entry;
+	char path[PIN_PATH_BYTES];
+	int r;
+
+	for (const struct hook *hook = hooks + HOOK_COUNT; hook-- > hooks;) {
+		hook_pin(hook, directory, path);
+		r = pin_remove(path);
+		if (r < 0 && r != -ENOENT)
+			return error_set(err, r, "cannot remove '%s': %s", path, strerror(-r));
+	}
+	dir = opendir(directory);
+	if (!dir)
+		return error_set(err, -errno, "cannot read '%s': %m", directory);
+	while ((entry = readdir(dir))) {
+		if (entry->d_name[0] == '.')
+			continue;
+		if ((size_t)snprintf(path, sizeof(path), "%s/%s", directory, entry->d_name) >= sizeof(path))
+			return error_set(err, -ENAMETOOLONG, "'%s/%s' is not weft's", directory, entry->d_name);
+		r = pin_remove(path);
+		if (r < 0 && r != -ENOENT)
+			return error_set(err, r, "cannot remove '%s': %s", path, strerror(-r));
+	}
+	if (rmdir(directory) < 0)
+		return error_set(err, -errno, "cannot remove '%s': %m", directory);
+	return 0;
+}
+
+int loader_uninstall(const struct loader_options *options, struct error *err)
+{
+	_cleanup_close_ int lock_fd = -1;
+	_cleanup_(cleanup_dir) DIR *dir = NULL;
+	const struct dirent *entry;
+	char pin_path[PIN_PATH_BYTES], directory[PIN_PATH_BYTES], abi[PIN_PATH_BYTES];
+	int r = kernel_pin_path(options->instance, pin_path, sizeof(pin_path), err);
+
+	if (r < 0 || (r = lock_take(options->instance, &lock_fd, err)) < 0)
+		return r;
+	instance_directory(pin_path, directory);
+	dir = opendir(directory);
+	if (!dir && errno != ENOENT)
+		return error_set(err, -errno, "cannot read '%s': %m", directory);
+	while (dir && (entry = readdir(dir))) {
+		if (entry->d_name[0] == '.')
+			continue;
+		if ((size_t)snprintf(abi, sizeof(abi), "%s/%s", directory, entry->d_name) >= sizeof(abi))
+			return error_set(err, -ENAMETOOLONG, "'%s/%s' is not weft's", directory, entry->d_name);
+		r = abi_remove(abi, err);
+		if (r < 0)
+			return r;
+	}
+	if (dir && rmdir(directory) < 0)
+		return error_set(err, -errno, "cannot remove '%s': %m", directory);
+	rmdir(PIN_ROOT); /* other instances may be in it */
+	lock_remove(options->instance);
+	return 0;
+}

@@ -1,0 +1,27 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* The BPF object of this build, loaded into the kernel over the maps that are pinned already. */
+#pragma once
+
+#include <bpf/libbpf.h>
+#include <stddef.h>
+
+#include "base/error.h"
+
+struct object {
+	struct bpf_object *bpf;
+};
+
+/* Loads every program of the hook table. Maps pinned in `directory` are used again (-EPROTO when one has another layout), the
+ * others are made; nothing is pinned. Optional programs that the kernel does not take are left out; -EOPNOTSUPP names the first
+ * required one, and loader_log() has what the verifier said. */
+int object_load(const char *directory, struct object *ret_object, struct error *err);
+void object_done(struct object *object); /* all zero is fine */
+/* Borrowed; -ENOENT: left out. */
+int object_program_fd(const struct object *object, const char *name);
+
+/* "0123456789abcdef": the kernel's hash of a program's instructions. 0 or -errno. */
+#define PROGRAM_TAG_BYTES 17
+int program_tag(int program_fd, char ret_tag[PROGRAM_TAG_BYTES]);
+/* Tag of this build's program of hooks[index], as the kernel relocated it at the last load of this process: it stays the same for
+ * as long as the kernel runs. "": the kernel does not take it; NULL: nothing was loaded yet. */
+const char *object_build_tag(size_t index);
