@@ -183,7 +183,7 @@ static int tags_note(const struct object *object)
 static int object_load_usable(const char *directory, struct bpf_object **ret_object, struct error *err)
 {
 	_cleanup_(cleanup_object) struct bpf_object *all = NULL, *usable = NULL;
-	unsigned hooks_usable;
+	unsigned hooks_usable = 0;
 	int r = object_open(directory, ALL_HOOKS, &all, err);
 
 	if (r < 0)
