@@ -1,0 +1,51 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "plan.h"
+
+#include <stdlib.h>
+
+#include "base/hash.h"
+
+static void service_done(struct plan_service *service)
+{
+	for (size_t i = 0; i < service->port_count; i++) {
+		free(service->ports[i].route);
+		free(service->ports[i].note);
+	}
+	free(service->ports);
+	free(service->name);
+}
+
+static void target_done(struct plan_target *target)
+{
+	free(target->name);
+	free(target->node);
+	free(target->endpoints);
+}
+
+static void node_done(struct plan_node *node)
+{
+	free(node->name);
+	free(node->backends);
+}
+
+struct plan *plan_free(struct plan *plan)
+{
+	if (!plan)
+		return NULL;
+	for (size_t i = 0; i < plan->service_count; i++)
+		service_done(&plan->services[i]);
+	for (size_t i = 0; i < plan->target_count; i++)
+		target_done(&plan->targets[i]);
+	for (size_t i = 0; i < plan->node_count; i++)
+		node_done(&plan->nodes[i]);
+	free(plan->services);
+	free(plan->targets);
+	free(plan->nodes);
+	free(plan);
+	return NULL;
+}
+
+uint16_t plan_zone(const char *zone)
+{
+	return zone && *zone ? (uint16_t)(hash_string(zone) % UINT16_MAX + 1) : 0;
+}
