@@ -26,7 +26,8 @@ struct instance {
 
 struct registry;
 
-/* Reads what the store has. `changed` runs after each change, once a loop turn is the caller's affair. */
+/* Reads what the store has; loopback instances of an earlier boot, whose namespaces are gone, are dropped. `changed` runs after
+ * each change, once a loop turn is the caller's affair. */
 typedef void registry_changed_fn(void *arg);
 int registry_new(struct store *store, registry_changed_fn *changed, void *arg, struct registry **ret_registry, struct error *err);
 struct registry *registry_free(struct registry *registry);
