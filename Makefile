@@ -10,6 +10,7 @@ MAKEFLAGS += --no-builtin-rules --no-print-directory
 SHELL := /bin/bash
 .SHELLFLAGS := -e -o pipefail -c
 .DELETE_ON_ERROR:
+.SECONDARY:
 .DEFAULT_GOAL := all
 
 # SAN=1 in the environment or on the command line: address and undefined behaviour sanitizers.
@@ -111,10 +112,12 @@ FUZZ_SECONDS ?= 20
 	bench-build clean help
 
 all: $(PROGRAMS) $(LIB) ## the programs (default)
+	@:
 
 ifneq ($(BUILD_MISSING),)
 # Every rule that compiles waits for this one, which fails.
 TOOLS := check-tools
+$(LLHTTP)/%.c: | check-tools ;
 endif
 check-tools:
 	@$(foreach need,$(BUILD_MISSING),echo "missing: $(call need_thing,$(need)) (Debian package \
@@ -171,18 +174,22 @@ $(BUILD)/gen/model_tables.c: agent/spec/gen_model.py agent/spec/model.json | $(T
 # --- tests ------------------------------------------------------------------------------------------------------------------
 
 unit-build: $(UNIT_TESTS)
+	@:
 unit: unit-build ## unit tests; need no privilege
 	@tests/lib/run unit $(UNIT_TESTS)
 
 bpf-test-build: $(BPF_TESTS)
+	@:
 bpf-test: bpf-test-build ## kernel programs by BPF_PROG_TEST_RUN; root
 	@tests/lib/run bpf $(BPF_TESTS)
 
 net-build: all $(NET_TOOLS)
+	@:
 net: net-build ## real sockets in namespaces of their own; root
 	@$(if $(wildcard tests/net/test_*.py),WEFT_BUILD=$(abspath $(BUILD)) $(PYTHON) -m pytest -q tests/net,echo "net: no tests")
 
 fuzz-build: $(FUZZ_TARGETS:%=$(BUILD)/tests/fuzz/%)
+	@:
 $(BUILD)/tests/fuzz/%: $(BUILD)/obj/tests/fuzz/fuzz_%.o $(LIB)
 	@echo "  LD $@"; mkdir -p $(@D); $(CC) -fsanitize=fuzzer,address,undefined -o $@ $(filter %.o %.a,$^) $(LIBS) $(SQLITE_LIBS)
 # What is found goes to build-fuzz/; add it to tests/fuzz/corpus/NAME by hand, with its fix.
@@ -204,22 +211,23 @@ demo: ## the e-commerce canary, measured; root; KEEP=1 leaves it running
 	@deploy/demo/run
 
 bench-build: $(BENCHES)
+	@:
 bench: ## figures beside direct connections and haproxy; root
-	@$(if $(BENCH_MISSING),$(MAKE) deps)
+	@$(if $(BENCH_MISSING),$(MAKE) deps MISSING='$(BENCH_MISSING)')
 	@$(MAKE) all bench-build
 	@bench/run
 
 # --- the machine ------------------------------------------------------------------------------------------------------------
 
+MISSING_PACKAGES := $(sort $(foreach need,$(MISSING),$(call need_package,$(need))))
 deps: ## installs what is missing from Debian packages; root
-ifeq ($(BENCH_MISSING),)
+ifeq ($(MISSING_PACKAGES),)
 	@echo "nothing is missing"
 else
 	@test "$$(id -u)" = 0 || { echo "make deps installs packages: run it as root" >&2; exit 1; }
-	@echo "installing: $(sort $(foreach need,$(BENCH_MISSING),$(call need_package,$(need))))"
+	@echo "installing: $(MISSING_PACKAGES)"
 	@apt-get update -qq
-	@DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends \
-		$(sort $(foreach need,$(BENCH_MISSING),$(call need_package,$(need))))
+	@DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends $(MISSING_PACKAGES) >/dev/null
 endif
 
 PREFIX ?= /usr/local
