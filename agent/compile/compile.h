@@ -11,7 +11,6 @@ struct compile_input {
 	const struct resources *resources; /* checked: compile relies on what resources_check() found in order */
 	const struct registry *registry;
 	struct vips *vips; /* gives each service its addresses, and takes back those of services that left the plan */
-	const char *mesh_owner; /* account, 12 digits */
 	const char *mesh_owner; /* account id, one for all meshes until resources come with owners: VIPs are a hash of it */
 	const char *const *nodes; /* full names of the virtual nodes that local workloads act for */
 	size_t node_count;
