@@ -3,6 +3,7 @@
  * a person reads the outcome the last parameter is a `struct error *`: on the caller's stack, no allocation, NULL allowed. */
 #pragma once
 
+#include <errno.h>
 #include <stddef.h>
 
 #define ERROR_MESSAGE_BYTES 768

@@ -1,0 +1,453 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "agent/agent.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/file.h>
+#include <sys/random.h>
+#include <sys/stat.h>
+
+#include "agent/api/api.h"
+#include "agent/compile/compile.h"
+#include "agent/net/routes.h"
+#include "agent/spec/directory.h"
+#include "base/address.h"
+#include "base/cleanup.h"
+#include "base/log.h"
+#include "base/time.h"
+
+static uint64_t wall_now_ns(void)
+{
+	return time_to_wall_ns(time_now_ns());
+}
+
+const char *agent_object_name(struct agent *agent, uint32_t id)
+{
+	static char deleted[24];
+	const char *name = apply_object_name(agent->apply, id);
+
+	if (name)
+		return name;
+	snprintf(deleted, sizeof(deleted), "deleted#%u", id);
+	return deleted;
+}
+
+/* --- from resources to the kernel ----------------------------------------------------------------------------------------- */
+
+struct node_names {
+	const char **names;
+	size_t count, capacity;
+};
+
+static int node_names_add(const struct workload *workload, void *arg)
+{
+	struct node_names *n = arg;
+
+	for (size_t i = 0; i < n->count; i++)
+		if (!strcmp(n->names[i], workload->node))
+			return 0;
+	if (n->count == n->capacity) {
+		const size_t capacity = n->capacity ? n->capacity * 2 : 32;
+		const char **grown = realloc(n->names, capacity * sizeof(*grown));
+
+		if (!grown)
+			return -ENOMEM;
+		n->names = grown;
+		n->capacity = capacity;
+	}
+	n->names[n->count++] = workload->node;
+	return 0;
+}
+
+static void configuration_fail(struct agent *agent, const struct error *err)
+{
+	struct agent_configuration *c = &agent->configuration;
+	char text[ERROR_FIELD_BYTES + ERROR_MESSAGE_BYTES];
+
+	if (!c->failed)
+		c->failed_since_wall_ns = wall_now_ns();
+	c->failed = true;
+	c->error = *err;
+	log_error("the configuration is not taken; the last good one stays in force", LOG_F("error", LOG_STR(error_text(err, text, sizeof(text)))),
+		  LOG_F("generation", LOG_U64(c->generation)));
+}
+
+static void compile_now(struct loop_timer *timer, void *arg)
+{
+	struct agent *agent = arg;
+	struct node_names nodes = {};
+	struct plan *plan = NULL;
+	struct error err = {};
+	int r;
+
+	(void)timer;
+	if (!agent->configuration.ever_read)
+		return; /* the kernel keeps what it has until there is something good to replace it */
+	r = workloads_each(agent->workloads, node_names_add, &nodes);
+	if (r == 0)
+		r = compile(
+			&(struct compile_input){
+				.resources = &agent->configuration.resources,
+				.registry = agent->registry,
+				.vips = agent->vips,
+				.mesh_owner = agent->account,
+				.nodes = nodes.names,
+				.node_count = nodes.count,
+				.audit_meshes = agent->options.audit_meshes.values,
+				.audit_count = agent->options.audit_meshes.count,
+				.zone = agent->options.zone,
+				.panic_pct = agent->options.panic_pct,
+				.now_wall_ns = wall_now_ns(),
+			},
+			&plan, &err);
+	free(nodes.names);
+	if (r < 0) {
+		if (!err.code)
+			error_set(&err, r, "out of memory");
+		configuration_fail(agent, &err);
+		return;
+	}
+	apply_plan(agent->apply, plan);
+}
+
+void agent_changed(struct agent *agent)
+{
+	loop_timer_arm(agent->compile_timer, loop_now_ns(agent->loop));
+}
+
+static void plan_applied(uint64_t generation, const struct error *err, void *arg)
+{
+	struct agent *agent = arg;
+	struct agent_configuration *c = &agent->configuration;
+
+	if (err) {
+		configuration_fail(agent, err);
+		return;
+	}
+	if (c->failed && !c->read_failed)
+		c->failed = false;
+	if (generation == c->generation)
+		return;
+	c->generation = generation;
+	c->applied_wall_ns = wall_now_ns();
+	log_info("in force", LOG_F("generation", LOG_U64(generation)), LOG_F("resources", LOG_U64(c->resources.count)));
+}
+
+static void log_unresolved(const struct resource *from, const char *field, const char *missing, void *arg)
+{
+	(void)arg;
+	log_warn("a reference names nothing that exists yet", LOG_F("resource", LOG_STR(from->full_name)), LOG_F("field", LOG_STR(field)),
+		 LOG_F("missing", LOG_STR(missing)));
+}
+
+static void configuration_read(void *arg)
+{
+	struct agent *agent = arg;
+	struct agent_configuration *c = &agent->configuration;
+	struct resources fresh;
+	struct error err = {};
+
+	resources_init(&fresh);
+	if (directory_read(agent->options.config_dir, &fresh, &err) < 0) {
+		resources_done(&fresh);
+		c->read_failed = true;
+		configuration_fail(agent, &err);
+		return;
+	}
+	resources_done(&c->resources);
+	resources_init(&c->resources);
+	resources_move(&c->resources, &fresh);
+	c->files = c->resources.count;
+	c->read_wall_ns = wall_now_ns();
+	c->ever_read = true;
+	c->read_failed = c->failed = false;
+	resources_unresolved(&c->resources, log_unresolved, NULL);
+	log_info("configuration read", LOG_F("resources", LOG_U64(c->resources.count)));
+	agent_changed(agent);
+}
+
+/* --- callbacks of modules ----------------------------------------------------------------------------------------------------- */
+
+static void registry_has_changed(void *arg)
+{
+	agent_changed(arg);
+}
+
+/* The id stays held while kernel entries name it, also where no configuration has the node. */
+static uint32_t node_id(const char *node, void *arg)
+{
+	struct agent *agent = arg;
+
+	return generations_id_make(apply_generations(agent->apply), OBJECT_NODE, node);
+}
+
+static void workloads_have_changed(void *arg)
+{
+	agent_changed(arg);
+}
+
+static void workload_gone(const struct workload *workload, void *arg)
+{
+	struct agent *agent = arg;
+
+	log_info("workload ended", LOG_F("id", LOG_U64(workload->id)), LOG_F("node", LOG_STR(workload->node)));
+	registry_remove_workload(agent->registry, workload->id);
+}
+
+/* --- start ------------------------------------------------------------------------------------------------------------------------ */
+
+static int make_directory(const char *path, mode_t mode, struct error *err)
+{
+	char copy[512];
+
+	if (snprintf(copy, sizeof(copy), "%s", path) >= (int)sizeof(copy))
+		return error_set(err, -ENAMETOOLONG, "'%s' is too long", path);
+	for (char *slash = strchr(copy + 1, '/');; slash = strchr(slash + 1, '/')) {
+		if (slash)
+			*slash = '\0';
+		if (mkdir(copy, slash ? 0755 : mode) < 0 && errno != EEXIST)
+			return error_set(err, -errno, "cannot make directory '%s': %s", copy, strerror(errno));
+		if (!slash)
+			return 0;
+		*slash = '/';
+	}
+}
+
+static int take_lock(struct agent *agent, char *run_dir, size_t size, struct error *err)
+{
+	char path[320];
+	int r;
+
+	snprintf(run_dir, size, "/run/weft/%s", agent->options.instance);
+	r = make_directory(run_dir, 0755, err);
+	if (r < 0)
+		return r;
+	snprintf(path, sizeof(path), "%s/weftd.lock", run_dir);
+	agent->lock_fd = open(path, O_RDWR | O_CREAT | O_CLOEXEC, 0600);
+	if (agent->lock_fd < 0)
+		return error_set(err, -errno, "cannot open '%s': %s", path, strerror(errno));
+	if (flock(agent->lock_fd, LOCK_EX | LOCK_NB) < 0)
+		return error_set(err, -EBUSY, "another weftd runs instance '%s' ('%s' is locked)", agent->options.instance, path);
+	return 0;
+}
+
+static bool is_account(const char *text)
+{
+	return strlen(text) == 12 && strspn(text, "0123456789") == 12;
+}
+
+/* --account, else the one that was made at the first start. */
+static int take_account(struct agent *agent, struct error *err)
+{
+	_cleanup_free_ void *kept = NULL;
+	uint64_t random = 0;
+	size_t length;
+	int r;
+
+	if (agent->options.account) {
+		if (!is_account(agent->options.account))
+			return error_set_field(err, -EINVAL, "account", "'%s' is not 12 digits", agent->options.account);
+		memcpy(agent->account, agent->options.account, sizeof(agent->account));
+		return 0;
+	}
+	r = store_get(agent->store, "account", &kept, &length, NULL);
+	if (r == 0 && is_account(kept)) {
+		memcpy(agent->account, kept, sizeof(agent->account));
+		return 0;
+	}
+	if (r < 0 && r != -ENOENT)
+		return error_set(err, r, "cannot read the account from the state directory");
+	if (getrandom(&random, sizeof(random), 0) < 0)
+		return error_set(err, -errno, "no randomness: %s", strerror(errno));
+	snprintf(agent->account, sizeof(agent->account), "%012llu", (unsigned long long)(random % 900000000000ull + 100000000000ull));
+	return store_put(agent->store, "account", agent->account, 12, err);
+}
+
+static int parse_ports(const struct option_strings *strings, const char *option, __be16 ret_ports[MAX_CONFIG_PORTS], struct error *err)
+{
+	memset(ret_ports, 0, MAX_CONFIG_PORTS * sizeof(*ret_ports));
+	if (strings->count > MAX_CONFIG_PORTS)
+		return error_set_field(err, -E2BIG, option, "%zu ports are given, %d are possible", strings->count, MAX_CONFIG_PORTS);
+	for (size_t i = 0; i < strings->count; i++) {
+		char *end;
+		const unsigned long port = strtoul(strings->values[i], &end, 10);
+
+		if (*end || !port || port > 65535)
+			return error_set_field(err, -EINVAL, option, "'%s' is not a port from 1 to 65535", strings->values[i]);
+		ret_ports[i] = htons(port);
+	}
+	return 0;
+}
+
+struct stale_exemptions {
+	struct agent *agent;
+	struct ip stale[64];
+	size_t count;
+};
+
+static int exemption_check(const struct ip *address, const struct exemption *exemption, void *arg)
+{
+	struct stale_exemptions *s = arg;
+	struct ip wanted;
+
+	if (exemption->reason != REASON_IGNORED_IP)
+		return 0;
+	for (size_t i = 0; i < s->agent->options.ignored_ips.count; i++)
+		if (ip_parse(s->agent->options.ignored_ips.values[i], &wanted) == 0 && ip_equal(&wanted, address))
+			return 0;
+	if (s->count < ARRAY_SIZE(s->stale))
+		s->stale[s->count++] = *address;
+	return 0;
+}
+
+static int write_exemptions(struct agent *agent, struct error *err)
+{
+	const struct exemption exemption = { .reason = REASON_IGNORED_IP };
+	struct stale_exemptions stale = { .agent = agent };
+	struct ip ip;
+	int r;
+
+	for (size_t i = 0; i < agent->options.ignored_ips.count; i++) {
+		if (ip_parse(agent->options.ignored_ips.values[i], &ip) < 0)
+			return error_set_field(err, -EINVAL, "egress-ignored-ips", "'%s' is no IP address",
+					       agent->options.ignored_ips.values[i]);
+		r = kernel_exempt_set(&agent->kernel, &ip, &exemption);
+		if (r < 0)
+			return error_set_field(err, r, "egress-ignored-ips", "cannot be written to the kernel: %s", strerror(-r));
+	}
+	do { /* of an earlier agent with other options */
+		stale.count = 0;
+		kernel_exempt_each(&agent->kernel, exemption_check, &stale);
+		for (size_t i = 0; i < stale.count; i++)
+			kernel_exempt_remove(&agent->kernel, &stale.stale[i]);
+	} while (stale.count);
+	return 0;
+}
+
+/* Options that hooks read. Member by member: running hooks read along. */
+static int write_config(struct agent *agent, struct error *err)
+{
+	struct config *live = agent->kernel.memory.config;
+	struct config c = {};
+	int r;
+
+	r = parse_ports(&agent->options.ignored_ports, "egress-ignored-ports", c.ignored_ports, err);
+	if (r == 0)
+		r = parse_ports(&agent->options.reserved_ports, "reserved-ports", c.reserved_ports, err);
+	if (r < 0)
+		return r;
+	vips_networks(agent->vips, &c.vip4, &c.vip4_mask, &c.vip6, &c.vip6_mask);
+	r = routes_check(&c.vip4, &c.vip4_mask, "vip-network4", err);
+	if (r == 0)
+		r = routes_check(&c.vip6, &c.vip6_mask, "vip-network6", err);
+	if (r < 0)
+		return r;
+	live->vip4 = c.vip4;
+	live->vip4_mask = c.vip4_mask;
+	live->vip6 = c.vip6;
+	live->vip6_mask = c.vip6_mask;
+	memcpy(live->ignored_ports, c.ignored_ports, sizeof(c.ignored_ports));
+	memcpy(live->reserved_ports, c.reserved_ports, sizeof(c.reserved_ports));
+	__atomic_store_n(&live->flows_per_second, agent->options.flows_per_second, __ATOMIC_RELEASE);
+	return write_exemptions(agent, err);
+}
+
+static int add_patterns(struct agent *agent, struct error *err)
+{
+	json_t *one;
+	size_t i;
+	int r;
+
+	json_array_foreach(agent->options.workloads, i, one) {
+		char node[1024];
+
+		r = resource_name_parse(json_path_string(one, "virtualNode"), RESOURCE_VIRTUAL_NODE, node, sizeof(node), err);
+		if (r == 0)
+			r = workloads_add_pattern(agent->workloads, json_path_string(one, "cgroup"), node, json_path_string(one, "zone"), err);
+		if (r < 0) {
+			error_prefix(err, "workloads[%zu]", i);
+			return r;
+		}
+	}
+	return 0;
+}
+
+static int start_modules(struct agent *agent, struct error *err)
+{
+	const struct workloads_callbacks callbacks = {
+		.node_id = node_id, .changed = workloads_have_changed, .gone = workload_gone, .arg = agent
+	};
+	char run_dir[256], path[640];
+	int r;
+
+	r = take_lock(agent, run_dir, sizeof(run_dir), err);
+	if (r == 0)
+		r = kernel_open(agent->options.instance, &agent->kernel, err);
+	if (r == 0)
+		r = make_directory(agent->options.state_dir, 0700, err);
+	snprintf(path, sizeof(path), "%s/state.db", agent->options.state_dir);
+	if (r == 0)
+		r = store_open_sqlite(path, &agent->store, err);
+	if (r == 0)
+		r = take_account(agent, err);
+	if (r == 0)
+		r = vips_new(agent->store, agent->options.vip4_network, agent->options.vip6_network, &agent->vips, err);
+	if (r == 0)
+		r = write_config(agent, err);
+	if (r == 0 && (r = offload_new(agent->loop, "weftd-offload", &agent->offload)) < 0)
+		error_set(err, r, "cannot start a thread: %s", strerror(-r));
+	if (r == 0 && (r = loop_timer_new(agent->loop, compile_now, agent, &agent->compile_timer)) < 0)
+		error_set(err, r, "out of memory");
+	if (r == 0)
+		r = registry_new(agent->store, registry_has_changed, agent, &agent->registry, err);
+	if (r == 0)
+		r = apply_new(agent->loop, agent->offload, &agent->kernel, agent->store, plan_applied, agent, &agent->apply, err);
+	if (r == 0)
+		r = flows_new(agent->loop, &agent->kernel, &agent->flows, err);
+	if (r == 0)
+		r = workloads_new(agent->loop, agent->offload, &agent->kernel, agent->store, &callbacks, &agent->workloads, err);
+	if (r == 0)
+		r = add_patterns(agent, err);
+	if (r == 0)
+		r = directory_watch_new(agent->loop, agent->options.config_dir, configuration_read, agent, &agent->watch, err);
+	if (r < 0)
+		return r;
+	configuration_read(agent);
+	snprintf(path, sizeof(path), "%s/weftd.sock", run_dir);
+	return http_server_unix(agent->loop, path, api_local, agent, &agent->server, err);
+}
+
+int agent_start(struct agent *agent, struct error *err)
+{
+	int r;
+
+	agent->lock_fd = -1;
+	agent->started_wall_ns = wall_now_ns();
+	resources_init(&agent->configuration.resources);
+	r = start_modules(agent, err);
+	if (r < 0)
+		agent_stop(agent);
+	return r;
+}
+
+void agent_stop(struct agent *agent)
+{
+	agent->server = http_server_free(agent->server);
+	agent->watch = directory_watch_free(agent->watch);
+	/* first the thread, whose closures hold modules; then the modules */
+	agent->offload = offload_free(agent->offload);
+	loop_turn(agent->loop, 0);
+	agent->workloads = workloads_free(agent->workloads);
+	agent->flows = flows_free(agent->flows);
+	agent->apply = apply_free(agent->apply);
+	agent->registry = registry_free(agent->registry);
+	agent->compile_timer = loop_timer_free(agent->compile_timer);
+	agent->vips = vips_free(agent->vips);
+	agent->store = store_close(agent->store);
+	kernel_close(&agent->kernel);
+	resources_done(&agent->configuration.resources);
+	agent->lock_fd = fd_close(agent->lock_fd);
+}

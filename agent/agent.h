@@ -1,0 +1,89 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* The node agent: its modules, wired together, and what the handlers of the local socket may ask of it. */
+#pragma once
+
+#include <stdbool.h>
+#include <stdint.h>
+
+#include "agent/compile/apply.h"
+#include "agent/discovery/registry.h"
+#include "agent/http/http.h"
+#include "agent/identity/workloads.h"
+#include "agent/loop/loop.h"
+#include "agent/spec/resource.h"
+#include "agent/telemetry/flows.h"
+#include "base/options.h"
+#include "loader/loader.h"
+#include "maps/kernel.h"
+
+struct agent_options {
+	const char *instance;
+	const char *state_dir;
+	const char *config_dir;
+	const char *options_file;
+	const char *zone;
+	const char *account;
+	const char *region;
+	const char *vip4_network;
+	const char *vip6_network;
+	struct option_strings audit_meshes;
+	struct option_strings ignored_ips;
+	struct option_strings ignored_ports;
+	struct option_strings reserved_ports;
+	uint32_t panic_pct;
+	uint32_t flows_per_second;
+	const char *log_level;
+	const char *log_format;
+	bool help;
+	bool version;
+	json_t *workloads; /* "workloads" of the options file: [{"cgroup", "virtualNode", "zone"}], or NULL */
+};
+
+/* Defaults, the options file, then the command line, each over the one before. Prints --help and --version itself.
+ * 1: printed, nothing else to do; 0; or -EINVAL that names the option. */
+int agent_options_read(struct agent_options *options, int argc, char *const argv[], struct error *err);
+
+/* The configuration directory as it was last read. While `error` is set the last good state stays in force, whole. */
+struct agent_configuration {
+	struct resources resources;
+	size_t files;
+	uint64_t read_wall_ns;
+	uint64_t applied_wall_ns;
+	uint64_t generation;
+	bool ever_read;
+	bool read_failed; /* `failed` for a fault of a file, not of what it compiles to */
+	bool failed;
+	uint64_t failed_since_wall_ns;
+	struct error error;
+};
+
+struct agent {
+	struct agent_options options;
+	struct loop *loop;
+	struct offload *offload;
+	struct kernel kernel;
+	struct store *store;
+	struct vips *vips;
+	struct registry *registry;
+	struct workloads *workloads;
+	struct apply *apply;
+	struct flows *flows;
+	struct http_server *server;
+	struct directory_watch *watch;
+	struct loop_timer *compile_timer;
+	struct agent_configuration configuration;
+	uint64_t started_wall_ns;
+	char account[13];
+	int lock_fd;
+};
+
+/* Starts everything in order: lock, kernel part, state, then adoption of what runs, the configuration, and the local socket. On
+ * failure what was started is stopped again. -EBUSY: another agent has the instance. -ENOENT: no kernel part. */
+int agent_start(struct agent *agent, struct error *err);
+/* In reverse. What the kernel does goes on. */
+void agent_stop(struct agent *agent);
+
+/* Compiles again, soon: what the plan depends on has changed. */
+void agent_changed(struct agent *agent);
+/* Full name of an object id for people: what it is, or "deleted#ID". Borrowed until the next call. */
+const char *agent_object_name(struct agent *agent, uint32_t id);

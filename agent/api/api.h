@@ -1,0 +1,26 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* The local socket's answers (docs/local-api.md). */
+#pragma once
+
+#include "agent/agent.h"
+
+/* Answers every request. `arg` is the agent. */
+http_handler_fn api_local;
+
+/* One file each. */
+void api_resources(struct agent *agent, struct http_exchange *exchange);
+void api_configuration(struct agent *agent, struct http_exchange *exchange);
+void api_explain(struct agent *agent, struct http_exchange *exchange);
+void api_connections(struct agent *agent, struct http_exchange *exchange);
+void api_status(struct agent *agent, struct http_exchange *exchange);
+void api_instances_get(struct agent *agent, struct http_exchange *exchange);
+void api_instances_put(struct agent *agent, struct http_exchange *exchange);
+void api_instances_delete(struct agent *agent, struct http_exchange *exchange);
+void api_workloads_get(struct agent *agent, struct http_exchange *exchange);
+void api_workloads_post(struct agent *agent, struct http_exchange *exchange);
+
+/* Pieces that several answers hold. New references. */
+json_t *api_configuration_json(struct agent *agent);
+json_t *api_workload_json(struct agent *agent, const struct workload *workload);
+json_t *api_counters_json(struct agent *agent); /* "counters" of /v1/status */
+json_t *api_time_json(uint64_t wall_ns);

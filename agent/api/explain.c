@@ -1,0 +1,289 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* "What would happen to this connection, and why": asked of the kernel's own decision code, told with the names of the plan. */
+#include <stdlib.h>
+#include <string.h>
+#include <sys/random.h>
+
+#include "agent/api/api.h"
+#include "agent/telemetry/names.h"
+#include "base/address.h"
+#include "base/cleanup.h"
+
+#define EXPLAIN_COUNT_MAX 8000000 /* bpf_loop() does 2^23 at most */
+
+struct outcome {
+	struct explain_key key;
+	uint64_t count;
+};
+
+struct explanation {
+	struct agent *agent;
+	struct http_exchange *exchange;
+	char from[1024];
+	char *to;
+	uint16_t port;
+	uint32_t count;
+	struct explain request;
+	int r;
+	struct outcome *outcomes; /* filled on the offload thread */
+	size_t outcome_count;
+};
+
+static void explanation_free(struct explanation *x)
+{
+	free(x->to);
+	free(x->outcomes);
+	free(x);
+}
+
+static int keep_outcome(const struct explain_key *key, uint64_t count, void *arg)
+{
+	struct explanation *x = arg;
+	struct outcome *grown = realloc(x->outcomes, (x->outcome_count + 1) * sizeof(*grown));
+
+	if (!grown)
+		return -ENOMEM;
+	x->outcomes = grown;
+	x->outcomes[x->outcome_count++] = (struct outcome){ *key, count };
+	return 0;
+}
+
+static void explanation_ask(void *arg)
+{
+	struct explanation *x = arg;
+	struct explain many = x->request;
+
+	if (getrandom(&x->request.draw, sizeof(x->request.draw), 0) < 0) {
+		x->r = -errno;
+		return;
+	}
+	x->r = kernel_explain(&x->agent->kernel, &x->request, NULL, NULL);
+	many.count = x->count;
+	if (x->r == 0 && many.count)
+		x->r = kernel_explain(&x->agent->kernel, &many, keep_outcome, x);
+}
+
+static const struct plan_service *plan_service_of(struct agent *agent, uint32_t id)
+{
+	const struct plan *plan = apply_current(agent->apply);
+
+	for (size_t i = 0; plan && i < plan->service_count; i++)
+		if (apply_object_id(agent->apply, OBJECT_SERVICE, plan->services[i].name) == id)
+			return &plan->services[i];
+	return NULL;
+}
+
+static json_t *target_endpoints(struct agent *agent, const char *target)
+{
+	struct generations *g = apply_generations(agent->apply);
+	const struct kernel_memory *m = &agent->kernel.memory;
+	const uint32_t ref = generations_ref(g, generations_current(g), apply_object_id(agent->apply, OBJECT_TARGET, target));
+	const struct target_record *record = &m->targets[ref & REF_INDEX_MASK];
+	json_t *list = json_array();
+	char text[ENDPOINT_TEXT_BYTES];
+
+	for (int family = 0; ref && family < LIST_COUNT; family++)
+		for (uint32_t i = 0; i < record->count[family]; i++) {
+			const struct endpoint_ref *e = &m->refs[record->first[family] + i];
+
+			json_array_append_new(list, json_pack("{s:s, s:s, s:I, s:b}", "address",
+							      ip_port_format(&e->address, e->port, text), "health",
+							      health_name(m->endpoints[e->slot].health), "open",
+							      (json_int_t)m->endpoints[e->slot].open, "local", e->netns_cookie != 0));
+		}
+	return list;
+}
+
+static json_t *targets_json(struct agent *agent, const struct plan_port *port)
+{
+	const struct plan *plan = apply_current(agent->apply);
+	json_t *list = json_array();
+	unsigned total = 0;
+
+	for (int i = 0; i < port->target_count; i++)
+		total += port->targets[i].weight;
+	for (int i = 0; i < port->target_count; i++) {
+		const struct plan_weighted *w = &port->targets[i];
+		const char *name = w->target == PLAN_NONE ? NULL : plan->targets[w->target].name;
+
+		json_array_append_new(list, json_pack("{s:s?, s:i, s:f, s:o}", "target", name, "weight", w->weight, "share",
+						      total ? (double)w->weight / total : 0.0, "endpoints",
+						      name ? target_endpoints(agent, name) : json_array()));
+	}
+	return list;
+}
+
+static json_t *distribution_json(struct explanation *x)
+{
+	json_t *list = json_array();
+	char text[ENDPOINT_TEXT_BYTES];
+	struct ip address;
+	__be16 port;
+
+	for (size_t i = 0; i < x->outcome_count; i++) {
+		const struct outcome *o = &x->outcomes[i];
+		const bool routed = reason_verdict(o->key.reason) == VERDICT_ROUTE;
+		json_t *one = json_pack("{s:s, s:I}", "reason", reason_name(o->key.reason), "count", (json_int_t)o->count);
+
+		json_object_set_new(one, "target",
+				    o->key.target ? json_string(agent_object_name(x->agent, o->key.target)) : json_null());
+		if (routed && apply_slot_endpoint(x->agent->apply, o->key.slot, &address, &port))
+			json_object_set_new(one, "endpoint", json_string(ip_port_format(&address, port, text)));
+		else
+			json_object_set_new(one, "endpoint", json_null());
+		json_array_append_new(list, one);
+	}
+	return list;
+}
+
+static void explanation_done(void *arg)
+{
+	struct explanation *x = arg;
+	struct agent *agent = x->agent;
+	const struct decision *d = &x->request.decision;
+	const struct plan_service *service = d->service ? plan_service_of(agent, d->service) : NULL;
+	const struct plan_port *port = NULL;
+	char text[ENDPOINT_TEXT_BYTES];
+	struct error err = {};
+	json_t *answer;
+
+	if (x->r < 0) {
+		error_set(&err, x->r, "the kernel's decision program failed: %s", strerror(-x->r));
+		http_reply_error(x->exchange, &err);
+		return explanation_free(x);
+	}
+	for (size_t i = 0; service && i < service->port_count; i++)
+		if (service->ports[i].port == x->port)
+			port = &service->ports[i];
+	answer = json_pack("{s:s, s:s, s:s, s:I, s:s?, s:s, s:s, s:s, s:b, s:b, s:b, s:s?, s:s?, s:o}", "from", x->from, "to", x->to,
+			   "destination", ip_port_format(&x->request.flow.destination, x->request.flow.port, text), "generation",
+			   (json_int_t)d->generation, "service", service ? service->name : NULL, "verdict",
+			   verdict_name(reason_verdict(d->reason)), "reason", reason_name(d->reason), "text", reason_text(d->reason),
+			   "l7AsL4", (port && port->flags & ROUTE_L7_AS_L4) != 0, "audit", (d->flags & DECISION_AUDIT) != 0, "panic",
+			   (d->flags & DECISION_PANIC) != 0, "route", port ? port->route : NULL, "note", port ? port->note : NULL,
+			   "targets", port ? targets_json(agent, port) : json_array());
+	json_object_set_new(answer, "target", d->target ? json_string(agent_object_name(agent, d->target)) : json_null());
+	if (reason_verdict(d->reason) == VERDICT_ROUTE)
+		json_object_set_new(answer, "endpoint", json_string(ip_port_format(&d->address, d->port, text)));
+	else
+		json_object_set_new(answer, "endpoint", json_null());
+	if (x->count) {
+		json_object_set_new(answer, "count", json_integer(x->count));
+		json_object_set_new(answer, "distribution", distribution_json(x));
+	}
+	http_reply_json(x->exchange, 200, answer);
+	explanation_free(x);
+}
+
+/* "HOST:PORT", the host an address or the name of a virtual service of the caller's mesh. */
+static int destination_parse(struct agent *agent, struct explanation *x, bool want_v6, struct error *err)
+{
+	const struct plan *plan = apply_current(agent->apply);
+	const char *colon = strrchr(x->to, ':');
+	const char *mesh_end = strchr(x->from + strlen("mesh/"), '/');
+	_cleanup_free_ char *full_name = NULL;
+	char *end;
+	unsigned long port;
+
+	if (ip_port_parse(x->to, &x->request.flow.destination, &x->request.flow.port) == 0) {
+		x->port = ntohs(x->request.flow.port);
+		return 0;
+	}
+	port = colon ? strtoul(colon + 1, &end, 10) : 0;
+	if (!colon || colon == x->to || !colon[1] || *end || !port || port > 65535)
+		return error_set_field(err, -EINVAL, "to", "'%s' is not HOST:PORT", x->to);
+	x->port = port;
+	x->request.flow.port = htons(port);
+	if (asprintf(&full_name, "%.*s/virtualService/%.*s", (int)(mesh_end - x->from), x->from, (int)(colon - x->to), x->to) < 0)
+		return error_set(err, -ENOMEM, "out of memory");
+	for (size_t i = 0; plan && i < plan->service_count; i++)
+		if (!strcmp(plan->services[i].name, full_name)) {
+			x->request.flow.destination = want_v6 ? plan->services[i].vip6 : plan->services[i].vip4;
+			return 0;
+		}
+	if (!resources_get(&agent->configuration.resources, full_name))
+		return error_set_field(err, -ENOENT, "to", "there is no %s: the name means nothing to the mesh", full_name);
+	return error_set_field(err, -ENOENT, "to",
+			       "%s is no backend of any node here, and its mesh lets other names pass (ALLOW_ALL): it has no VIP", full_name);
+}
+
+struct first_of {
+	const char *node;
+	uint64_t netns_cookie;
+};
+
+static int workload_first_of(const struct workload *w, void *arg)
+{
+	struct first_of *first = arg;
+
+	if (strcmp(w->node, first->node))
+		return 0;
+	first->netns_cookie = w->netns_cookie;
+	return -ECANCELED;
+}
+
+static int explanation_read(struct agent *agent, struct http_exchange *exchange, struct explanation *x, struct error *err)
+{
+	const char *from = http_query(exchange, "from"), *to = http_query(exchange, "to"), *count = http_query(exchange, "count"),
+		   *generation = http_query(exchange, "generation"), *family = http_query(exchange, "family");
+	struct generations *g = apply_generations(agent->apply);
+	struct first_of first = { .node = x->from };
+	char *end;
+	int r;
+
+	if (!from || !to)
+		return error_set_field(err, -EINVAL, from ? "to" : "from", "missing");
+	r = resource_name_parse(from, RESOURCE_VIRTUAL_NODE, x->from, sizeof(x->from), err);
+	if (r < 0)
+		return r;
+	x->request.flow.node = apply_object_id(agent->apply, OBJECT_NODE, x->from);
+	if (!x->request.flow.node)
+		return error_set_field(err, -ENOENT, "from",
+				       "no workload here acts for %s: the kernel holds only what local workloads can reach", x->from);
+	x->request.flow.is_tcp = 1;
+	workloads_each(agent->workloads, workload_first_of, &first);
+	x->request.flow.netns_cookie = first.netns_cookie;
+	x->to = strdup(to);
+	if (!x->to)
+		return error_set(err, -ENOMEM, "out of memory");
+	r = destination_parse(agent, x, family && !strcmp(family, "6"), err);
+	if (r < 0)
+		return r;
+	if (count) {
+		x->count = strtoul(count, &end, 10);
+		if (!*count || *end || !x->count || x->count > EXPLAIN_COUNT_MAX)
+			return error_set_field(err, -EINVAL, "count", "'%s' is not a number from 1 to %d", count, EXPLAIN_COUNT_MAX);
+	}
+	if (generation) {
+		x->request.flow.generation = strtoull(generation, &end, 10);
+		if (!*generation || *end || x->request.flow.generation < generations_oldest(g) ||
+		    x->request.flow.generation > generations_current(g))
+			return error_set_field(err, -ENOENT, "generation", "'%s' is not kept: %llu to %llu are", generation,
+					       (unsigned long long)generations_oldest(g),
+					       (unsigned long long)generations_current(g));
+	}
+	return 0;
+}
+
+void api_explain(struct agent *agent, struct http_exchange *exchange)
+{
+	struct explanation *x = calloc(1, sizeof(*x));
+	struct error err = {};
+	int r;
+
+	if (!x) {
+		error_set(&err, -ENOMEM, "out of memory");
+		return http_reply_error(exchange, &err);
+	}
+	x->agent = agent;
+	x->exchange = exchange;
+	r = explanation_read(agent, exchange, x, &err);
+	if (r == 0)
+		r = offload_submit(agent->offload, explanation_ask, explanation_done, x);
+	if (r < 0) {
+		if (!err.code)
+			error_set(&err, r, "out of memory");
+		http_reply_error(exchange, &err);
+		explanation_free(x);
+	}
+}

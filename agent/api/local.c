@@ -1,0 +1,54 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include <string.h>
+
+#include "agent/api/api.h"
+#include "base/cleanup.h"
+#include "base/time.h"
+
+static const struct {
+	const char *method;
+	const char *path;
+	void (*handle)(struct agent *agent, struct http_exchange *exchange);
+} routes[] = {
+	{ "GET", "/v1/status", api_status },
+	{ "GET", "/v1/configuration", api_configuration },
+	{ "GET", "/v1/resources", api_resources },
+	{ "GET", "/v1/explain", api_explain },
+	{ "GET", "/v1/connections", api_connections },
+	{ "GET", "/v1/instances", api_instances_get },
+	{ "PUT", "/v1/instances", api_instances_put },
+	{ "DELETE", "/v1/instances", api_instances_delete },
+	{ "GET", "/v1/workloads", api_workloads_get },
+	{ "POST", "/v1/workloads", api_workloads_post },
+};
+
+void api_local(struct http_exchange *exchange, void *arg)
+{
+	struct error err = {};
+	bool path_known = false;
+
+	for (size_t i = 0; i < ARRAY_SIZE(routes); i++) {
+		if (strcmp(routes[i].path, http_path(exchange)))
+			continue;
+		path_known = true;
+		if (!strcmp(routes[i].method, http_method(exchange))) {
+			routes[i].handle(arg, exchange);
+			return;
+		}
+	}
+	if (path_known) {
+		http_reply_json(exchange, 405,
+				json_pack("{s:o}", "error",
+					  json_sprintf("%s is not possible on %s", http_method(exchange), http_path(exchange))));
+		return;
+	}
+	error_set(&err, -ENOENT, "there is nothing at %s; docs/local-api.md lists what there is", http_path(exchange));
+	http_reply_error(exchange, &err);
+}
+
+json_t *api_time_json(uint64_t wall_ns)
+{
+	char text[TIME_TEXT_BYTES];
+
+	return wall_ns ? json_string(time_format(wall_ns, text)) : json_null();
+}

@@ -1,0 +1,141 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* Resources on the local socket: what is configured, what of it is not in force, and what the kernel holds for it. */
+#include <string.h>
+
+#include "agent/api/api.h"
+#include "agent/telemetry/names.h"
+#include "base/address.h"
+#include "base/cleanup.h"
+#include "base/time.h"
+
+static void append_not_in_force(const char *field, const char *meaning, void *arg)
+{
+	json_array_append_new(arg, json_pack("{s:s, s:s}", "field", field, "meaning", meaning));
+}
+
+struct unresolved_of {
+	const struct resource *resource;
+	json_t *list;
+};
+
+static void append_unresolved(const struct resource *from, const char *field, const char *missing, void *arg)
+{
+	struct unresolved_of *of = arg;
+
+	if (from == of->resource)
+		json_array_append_new(of->list, json_pack("{s:s, s:s}", "field", field, "missing", missing));
+}
+
+static json_t *vips_json(struct agent *agent, const struct resource *service)
+{
+	const struct plan *plan = apply_current(agent->apply);
+	json_t *list = json_array();
+	char text[IP_TEXT_BYTES];
+
+	for (size_t i = 0; plan && i < plan->service_count; i++) {
+		const struct plan_service *s = &plan->services[i];
+		static const struct ip none;
+
+		if (strcmp(s->name, service->full_name))
+			continue;
+		if (!ip_equal(&s->vip4, &none))
+			json_array_append_new(list, json_string(ip_format(&s->vip4, text)));
+		if (!ip_equal(&s->vip6, &none))
+			json_array_append_new(list, json_string(ip_format(&s->vip6, text)));
+	}
+	return list;
+}
+
+/* The endpoints that the current generation holds for the node's listeners. */
+static json_t *endpoints_json(struct agent *agent, const struct resource *node)
+{
+	const struct plan *plan = apply_current(agent->apply);
+	struct generations *g = apply_generations(agent->apply);
+	const struct kernel_memory *m = &agent->kernel.memory;
+	json_t *list = json_array();
+	char text[ENDPOINT_TEXT_BYTES];
+
+	for (size_t i = 0; plan && i < plan->target_count; i++) {
+		uint32_t ref;
+		const struct target_record *record;
+
+		if (strcmp(plan->targets[i].node, node->full_name))
+			continue;
+		ref = generations_ref(g, generations_current(g),
+				      apply_object_id(agent->apply, OBJECT_TARGET, plan->targets[i].name));
+		if (!ref)
+			continue;
+		record = &m->targets[ref & REF_INDEX_MASK];
+		for (int family = 0; family < LIST_COUNT; family++)
+			for (uint32_t n = 0; n < record->count[family]; n++) {
+				const struct endpoint_ref *e = &m->refs[record->first[family] + n];
+				const struct endpoint *slot = &m->endpoints[e->slot];
+
+				json_array_append_new(list, json_pack("{s:s, s:s, s:s, s:I, s:I, s:I, s:b}", "target",
+								      plan->targets[i].name, "address",
+								      ip_port_format(&e->address, e->port, text), "health",
+								      health_name(slot->health), "open", (json_int_t)slot->open,
+								      "connects", (json_int_t)slot->connects, "failures",
+								      (json_int_t)slot->failures, "local", e->netns_cookie != 0));
+			}
+	}
+	return list;
+}
+
+static json_t *resource_json(struct agent *agent, const struct resource *r)
+{
+	json_t *not_in_force = json_array();
+	struct unresolved_of unresolved = { .resource = r, .list = json_array() };
+	json_t *one;
+
+	resource_not_in_force(r, append_not_in_force, not_in_force);
+	resources_unresolved(&agent->configuration.resources, append_unresolved, &unresolved);
+	one = json_pack("{s:s, s:s, s:s, s:s, s:s?, s:O, s:o, s:o}", "kind", resource_kinds[r->kind].path_word, "name", r->name, "mesh",
+			r->mesh, "resource", r->full_name, "source", r->source, "spec", r->spec, "unresolved", unresolved.list,
+			"notInForce", not_in_force);
+	if (r->parent)
+		json_object_set_new(one, "parent", json_string(r->parent));
+	if (r->kind == RESOURCE_VIRTUAL_SERVICE)
+		json_object_set_new(one, "vips", vips_json(agent, r));
+	if (r->kind == RESOURCE_VIRTUAL_NODE)
+		json_object_set_new(one, "endpoints", endpoints_json(agent, r));
+	return one;
+}
+
+void api_resources(struct agent *agent, struct http_exchange *exchange)
+{
+	const char *kind = http_query(exchange, "kind"), *mesh = http_query(exchange, "mesh"), *name = http_query(exchange, "name");
+	json_t *list = json_array();
+
+	list_for_each(it, &agent->configuration.resources.list) {
+		const struct resource *r = container_of(it, struct resource, link);
+
+		if (kind && strcmp(kind, resource_kinds[r->kind].path_word))
+			continue;
+		if (mesh && strcmp(mesh, r->mesh))
+			continue;
+		if (name && strcmp(name, r->name) && strcmp(name, r->full_name))
+			continue;
+		json_array_append_new(list, resource_json(agent, r));
+	}
+	http_reply_json(exchange, 200,
+			json_pack("{s:I, s:o}", "generation", (json_int_t)agent->configuration.generation, "resources", list));
+}
+
+json_t *api_configuration_json(struct agent *agent)
+{
+	const struct agent_configuration *c = &agent->configuration;
+	json_t *error = json_null();
+
+	if (c->failed)
+		error = json_pack("{s:s, s:s, s:o}", "field", c->error.field, "error", c->error.message, "since",
+				  api_time_json(c->failed_since_wall_ns));
+	return json_pack("{s:s, s:I, s:I, s:o, s:o, s:o}", "directory", agent->options.config_dir, "files", (json_int_t)c->files,
+			 "generation", (json_int_t)c->generation, "readAt", api_time_json(c->read_wall_ns), "appliedAt",
+			 api_time_json(c->applied_wall_ns), "error", error);
+}
+
+void api_configuration(struct agent *agent, struct http_exchange *exchange)
+{
+	http_reply_json(exchange, 200, api_configuration_json(agent));
+}

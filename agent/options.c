@@ -1,0 +1,127 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include <errno.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "agent/agent.h"
+#include "base/cleanup.h"
+
+#define OPT(member) OPTION(struct agent_options, member)
+
+static const struct option table[] = {
+	{ .name = "config", .type = OPTION_STRING, .offset = OPT(config_dir), .argument = "DIR",
+	  .help = "directory of App Mesh resources, one JSON file each", .required = true },
+	{ .name = "state-dir", .type = OPTION_STRING, .offset = OPT(state_dir), .argument = "DIR",
+	  .help = "where state.db lives (/var/lib/weft)" },
+	{ .name = "options-file", .type = OPTION_STRING, .offset = OPT(options_file), .argument = "FILE",
+	  .help = "these options, and \"workloads\", as a JSON object",
+	  .command_line_only = true },
+	{ .name = "instance", .type = OPTION_STRING, .offset = OPT(instance), .argument = "NAME",
+	  .help = "which kernel part and socket (default)" },
+	{ .name = "zone", .type = OPTION_STRING, .offset = OPT(zone), .argument = "ZONE",
+	  .help = "availability zone of this node" },
+	{ .name = "account", .type = OPTION_STRING, .offset = OPT(account), .argument = "ID",
+	  .help = "account that owns the meshes, 12 digits (made once and kept)" },
+	{ .name = "region", .type = OPTION_STRING, .offset = OPT(region), .argument = "REGION",
+	  .help = "region of the meshes (AWS_REGION, else us-east-1)" },
+	{ .name = "audit", .type = OPTION_STRINGS, .offset = OPT(audit_meshes), .argument = "MESH",
+	  .help = "audit mode: not-a-backend and not-in-mesh are counted and pass" },
+	{ .name = "egress-ignored-ips", .type = OPTION_STRINGS, .offset = OPT(ignored_ips), .argument = "IP",
+	  .help = "never refused (169.254.169.254,169.254.170.2,fd00:ec2::254)" },
+	{ .name = "egress-ignored-ports", .type = OPTION_STRINGS, .offset = OPT(ignored_ports), .argument = "PORT",
+	  .help = "never refused outside the mesh (22)" },
+	{ .name = "reserved-ports", .type = OPTION_STRINGS, .offset = OPT(reserved_ports), .argument = "PORT",
+	  .help = "workloads may not bind them (15001)" },
+	{ .name = "vip-network4", .type = OPTION_STRING, .offset = OPT(vip4_network), .argument = "PREFIX",
+	  .help = "IPv4 VIPs (240.240.0.0/16)" },
+	{ .name = "vip-network6", .type = OPTION_STRING, .offset = OPT(vip6_network), .argument = "PREFIX",
+	  .help = "IPv6 VIPs (2001:2::/48)" },
+	{ .name = "panic-threshold", .type = OPTION_U32, .offset = OPT(panic_pct), .argument = "PCT",
+	  .help = "fewer endpoints healthy than this: all are used; 0: never (50)", .max = 100 },
+	{ .name = "flows-per-second", .type = OPTION_U32, .offset = OPT(flows_per_second), .argument = "N",
+	  .help = "normal closes recorded by each CPU before sampling; 0: all (2000)",
+	  .max = 1000000 },
+	{ .name = "log-level", .type = OPTION_STRING, .offset = OPT(log_level), .argument = "LEVEL",
+	  .help = "debug, info, warn or error (info)" },
+	{ .name = "log-format", .type = OPTION_STRING, .offset = OPT(log_format), .argument = "FORMAT",
+	  .help = "text or json (text)" },
+	{ .name = "help", .type = OPTION_FLAG, .offset = OPT(help), .argument = NULL,
+	  .help = "this text", .command_line_only = true },
+	{ .name = "version", .type = OPTION_FLAG, .offset = OPT(version), .argument = NULL,
+	  .help = "the version", .command_line_only = true },
+	{},
+};
+
+static int take_workloads(const char *name, void *value, void *arg, struct error *err)
+{
+	struct agent_options *options = arg;
+	json_t *list = value, *one;
+	size_t i;
+
+	if (strcmp(name, "workloads"))
+		return error_set_field(err, -EINVAL, name, "there is no such option");
+	if (!json_is_array(list))
+		return error_set_field(err, -EINVAL, name, "not an array");
+	json_array_foreach(list, i, one)
+		if (!json_path_string(one, "cgroup") || !json_path_string(one, "virtualNode"))
+			return error_set_field(err, -EINVAL, name, "element %zu lacks \"cgroup\" or \"virtualNode\"", i);
+	options->workloads = json_incref(list);
+	return 0;
+}
+
+static void default_list(struct option_strings *list, size_t count, const char *const values[])
+{
+	if (list->count)
+		return;
+	for (size_t i = 0; i < count; i++)
+		list->values[list->count++] = values[i];
+}
+#define DEFAULT_LIST(list, ...)                                                                                               \
+	default_list(list, ARRAY_SIZE(((const char *const[]){ __VA_ARGS__ })), (const char *const[]){ __VA_ARGS__ })
+
+int agent_options_read(struct agent_options *options, int argc, char *const argv[], struct error *err)
+{
+	struct agent_options first = {};
+	int rest, r;
+
+	*options = (struct agent_options){
+		.instance = "default",
+		.state_dir = "/var/lib/weft",
+		.region = getenv("AWS_REGION") ?: "us-east-1",
+		.vip4_network = "240.240.0.0/16",
+		.vip6_network = "2001:2::/48",
+		.panic_pct = 50,
+		.flows_per_second = 2000,
+		.log_level = "info",
+		.log_format = "text",
+	};
+	r = options_parse(table, &first, argc, argv, &rest, err);
+	if (r < 0)
+		return r;
+	if (first.help) {
+		printf("weftd --config DIR [--state-dir DIR] [--instance NAME] …: the node agent of weft\n\n");
+		options_print(table);
+		return 1;
+	}
+	if (first.version) {
+		printf("weftd %s\n", WEFT_VERSION);
+		return 1;
+	}
+	if (rest < argc)
+		return error_set(err, -EINVAL, "'%s' is no option", argv[rest]);
+	if (first.options_file) {
+		r = options_read_file(table, options, first.options_file, take_workloads, options, err);
+		if (r < 0)
+			return r;
+	}
+	r = options_parse(table, options, argc, argv, &rest, err);
+	if (r == 0)
+		r = options_check(table, options, err);
+	if (r < 0)
+		return r;
+	DEFAULT_LIST(&options->ignored_ips, "169.254.169.254", "169.254.170.2", "fd00:ec2::254");
+	DEFAULT_LIST(&options->ignored_ports, "22");
+	DEFAULT_LIST(&options->reserved_ports, "15001");
+	return 0;
+}

@@ -1,0 +1,80 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* weftd, the node agent: compiles the mesh's resources into BPF maps. May be killed at any time: traffic goes on. */
+#include <errno.h>
+#include <signal.h>
+#include <stdio.h>
+#include <string.h>
+#include <unistd.h>
+
+#include "agent/agent.h"
+#include "base/cleanup.h"
+#include "base/log.h"
+
+enum { EXIT_FAILED = 1, EXIT_MISUSED = 2 };
+
+static int setup_log(const struct agent_options *options, struct error *err)
+{
+	static const char *const levels[] = { "debug", "info", "warn", "error" };
+	const bool json = !strcmp(options->log_format, "json");
+
+	if (!json && strcmp(options->log_format, "text"))
+		return error_set_field(err, -EINVAL, "log-format", "'%s' is neither text nor json", options->log_format);
+	for (size_t i = 0; i < ARRAY_SIZE(levels); i++)
+		if (!strcmp(options->log_level, levels[i])) {
+			log_setup((enum log_level)i, json);
+			return 0;
+		}
+	return error_set_field(err, -EINVAL, "log-level", "'%s' is none of debug, info, warn, error", options->log_level);
+}
+
+static int complain(const struct error *err, int status)
+{
+	char text[ERROR_FIELD_BYTES + ERROR_MESSAGE_BYTES];
+
+	fprintf(stderr, "weftd: %s\n", error_text(err, text, sizeof(text)));
+	return status;
+}
+
+static void on_signal(int signal, void *arg)
+{
+	struct agent *agent = arg;
+
+	log_info("stopping; the kernel goes on deciding", LOG_F("signal", LOG_STR(strsignal(signal))));
+	loop_stop(agent->loop, 0);
+}
+
+int main(int argc, char *argv[])
+{
+	static struct agent agent;
+	struct error err = {};
+	int r;
+
+	r = agent_options_read(&agent.options, argc, argv, &err);
+	if (r > 0)
+		return 0;
+	if (r < 0 || setup_log(&agent.options, &err) < 0)
+		return complain(&err, EXIT_MISUSED);
+	if (geteuid() != 0) {
+		error_set(&err, -EPERM, "must run as root: it writes BPF maps and enters network namespaces");
+		return complain(&err, EXIT_FAILED);
+	}
+	signal(SIGPIPE, SIG_IGN);
+	r = loop_new(&agent.loop);
+	if (r == 0)
+		r = loop_signal_add(agent.loop, SIGTERM, on_signal, &agent);
+	if (r == 0)
+		r = loop_signal_add(agent.loop, SIGINT, on_signal, &agent);
+	if (r < 0) {
+		error_set(&err, r, "cannot make an event loop: %s", strerror(-r));
+		return complain(&err, EXIT_FAILED);
+	}
+	if (agent_start(&agent, &err) < 0)
+		return complain(&err, EXIT_FAILED);
+	log_info("weftd runs", LOG_F("version", LOG_STR(WEFT_VERSION)), LOG_F("instance", LOG_STR(agent.options.instance)),
+		 LOG_F("pid", LOG_INT(getpid())));
+	r = loop_run(agent.loop);
+	agent_stop(&agent);
+	agent.loop = loop_free(agent.loop);
+	json_decref(agent.options.workloads);
+	return r < 0 ? EXIT_FAILED : 0;
+}
