@@ -38,7 +38,7 @@ static uint32_t bit_find(const uint64_t *words, bool wanted, uint32_t from, uint
 int area_init(struct area *area, const char *name, uint32_t size)
 {
 	const size_t words = size / WORD_BITS;
-	uint64_t *bits = calloc(4 * words, sizeof(*bits));
+	uint64_t *bits = calloc(3 * words, sizeof(*bits));
 
 	assert(size % WORD_BITS == 0);
 	if (!bits)
@@ -50,7 +50,6 @@ int area_init(struct area *area, const char *name, uint32_t size)
 		.used = bits,
 		.fresh = bits + words,
 		.marked = bits + 2 * words,
-		.visited = bits + 3 * words,
 	};
 	memset(area->used, 0xff, words * sizeof(*bits));
 	return 0;
@@ -79,6 +78,13 @@ static int64_t area_find(const struct area *area, uint32_t count, uint32_t from,
 	return -ENOSPC;
 }
 
+void area_keep(struct area *area, uint32_t index)
+{
+	bit_set(area->used, index);
+	bit_set(area->fresh, index);
+	bit_set(area->marked, index);
+}
+
 int64_t area_alloc(struct area *area, uint32_t count)
 {
 	int64_t first = -ENOSPC;
@@ -92,11 +98,8 @@ int64_t area_alloc(struct area *area, uint32_t count)
 		first = area_find(area, count, 0, MIN(area->next + count - 1, area->size));
 	if (first < 0)
 		return -ENOSPC;
-	for (uint32_t i = (uint32_t)first; i < (uint32_t)first + count; i++) {
-		bit_set(area->used, i);
-		bit_set(area->fresh, i);
-		bit_set(area->marked, i);
-	}
+	for (uint32_t i = (uint32_t)first; i < (uint32_t)first + count; i++)
+		area_keep(area, i);
 	area->used_count += count;
 	area->next = (uint32_t)first + count;
 	return first;
@@ -110,21 +113,14 @@ void area_settle(struct area *area)
 void area_sweep_begin(struct area *area)
 {
 	memcpy(area->marked, area->fresh, area->size / 8);
-	memset(area->visited, 0, area->size / 8);
 }
 
-void area_mark(struct area *area, uint32_t index)
+bool area_mark(struct area *area, uint32_t index)
 {
-	bit_set(area->marked, index);
-}
+	const bool first = !bit_test(area->marked, index);
 
-bool area_visit(struct area *area, uint32_t index)
-{
-	if (bit_test(area->visited, index))
-		return false;
-	bit_set(area->visited, index);
 	bit_set(area->marked, index);
-	return true;
+	return first;
 }
 
 bool area_contains(const struct area *area, uint32_t first, uint32_t count)

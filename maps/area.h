@@ -15,7 +15,6 @@ struct area {
 	uint64_t *used;
 	uint64_t *fresh; /* allocated for the change at hand: named by nothing yet, and kept by sweeps all the same */
 	uint64_t *marked; /* by the sweep under way */
-	uint64_t *visited; /* marked because a directory, or a record, names it: what it names in turn is marked too */
 };
 
 /* Everything is used until the first sweep. 0 or -ENOMEM. */
@@ -24,13 +23,14 @@ void area_done(struct area *area);
 
 /* `count` neighbours: the index of the first, or -ENOSPC. No entries at all are found at 0. */
 int64_t area_alloc(struct area *area, uint32_t count);
+/* As if allocated now. */
+void area_keep(struct area *area, uint32_t index);
 /* What was allocated is named now, or given up: the next sweep decides. */
 void area_settle(struct area *area);
 
 /* A sweep is begin, marks, end: what is marked then is used, no more and no less. What is allocated in between stays. */
 void area_sweep_begin(struct area *area);
-void area_mark(struct area *area, uint32_t index);
-bool area_visit(struct area *area, uint32_t index); /* marks; true the first time */
+bool area_mark(struct area *area, uint32_t index); /* true the first time */
 bool area_contains(const struct area *area, uint32_t first, uint32_t count);
 /* The first entry from `from` on that is used and not marked: `size` when there is none. */
 uint32_t area_garbage(const struct area *area, uint32_t from);

@@ -138,8 +138,10 @@ uint32_t generations_id_make(struct generations *g, enum object_kind kind, const
 	if (!name_hash(kind, name, &hash))
 		return 0;
 	bucket = name_bucket(g, &hash);
-	if (g->names[bucket])
+	if (g->names[bucket]) {
+		area_keep(&g->areas[AREA_OBJECT], g->names[bucket]);
 		return g->names[bucket];
+	}
 	id = area_alloc(&g->areas[AREA_OBJECT], 1);
 	if (id < 0)
 		return 0;

@@ -33,7 +33,8 @@ uint32_t generations_ref(const struct generations *g, uint64_t generation, uint3
 
 /* Object ids by name (hash_name() of kind and full name, which is shorter than GENERATIONS_NAME_BYTES). 0 when there is none, and
  * none can be made. A name keeps its id, in or out of the directory, until fewer than a quarter of all ids are free: then the
- * sweep takes those that no directory, record, account or hold names. */
+ * sweep takes those that no directory, record, account, hold or change at hand names. To make an id, new or not, is part of the
+ * change at hand. */
 #define GENERATIONS_NAME_BYTES 1024
 uint32_t generations_id_get(const struct generations *g, enum object_kind kind, const char *name);
 uint32_t generations_id_make(struct generations *g, enum object_kind kind, const char *name);

@@ -34,7 +34,6 @@ struct generations {
 	uint32_t holds[MAX_OBJECTS];
 	uint16_t names[NAME_BUCKETS]; /* open addressing: ids by the name in w_object; 0: empty */
 	bool sweeping;
-	uint64_t sweep_marked; /* the newest generation marked so far */
 	uint64_t ignored;
 };
 

@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* Finds out what is in use. Marked is what the kept directories name when the sweep begins, what the accounts name, and what
- * directories committed meanwhile name. That is enough: a program that is in the kernel now and has no account yet read its
- * decision from a directory that is kept, or it ended before the grace period did without which no sweep begins. */
+/* Finds out what is in use. Marked is what the kept directories name when the sweep begins, what the accounts name, and what was or is
+ * allocated for a change; a commit meanwhile can name nothing else. That is enough: a program that is in the kernel now and has no
+ * account yet took its decision from a directory that is kept, or else it ended before the grace period without which no sweep
+ * begins. */
 #include <assert.h>
 #include <errno.h>
 
@@ -33,7 +34,7 @@ static void mark_service(struct generations *g, uint32_t index)
 	for (uint32_t i = 0; i < count; i++) {
 		const struct route_record *route = &g->memory->routes[service->first_route + i];
 
-		if (!area_visit(&g->areas[AREA_ROUTE], service->first_route + i))
+		if (!area_mark(&g->areas[AREA_ROUTE], service->first_route + i))
 			continue;
 		if (route->target_count > MAX_ROUTE_TARGETS)
 			g->ignored++;
@@ -51,7 +52,7 @@ static void mark_target(struct generations *g, uint32_t index)
 		const uint32_t count = range_count(g, AREA_REF, first, target->count[list]);
 
 		for (uint32_t i = 0; i < count; i++)
-			if (area_visit(&g->areas[AREA_REF], first + i) &&
+			if (area_mark(&g->areas[AREA_REF], first + i) &&
 			    range_count(g, AREA_ENDPOINT, g->memory->refs[first + i].slot, 1))
 				area_mark(&g->areas[AREA_ENDPOINT], g->memory->refs[first + i].slot);
 	}
@@ -66,7 +67,7 @@ static void mark_node(struct generations *g, uint32_t index)
 		const struct backend *backend = &g->memory->backends[node->first_backend + i];
 		uint32_t rows;
 
-		if (!area_visit(&g->areas[AREA_BACKEND], node->first_backend + i))
+		if (!area_mark(&g->areas[AREA_BACKEND], node->first_backend + i))
 			continue;
 		mark_id(g, backend->service);
 		rows = range_count(g, AREA_ROW, backend->row, backend->row_count);
@@ -75,7 +76,8 @@ static void mark_node(struct generations *g, uint32_t index)
 	}
 }
 
-static void mark_directory(struct generations *g, const struct directory *directory)
+/* What stands in `marked` as well needs no second look; NULL: nothing does. */
+static void mark_directory(struct generations *g, const struct directory *directory, const struct directory *marked)
 {
 	static void (*const mark[])(struct generations *, uint32_t) = {
 		[OBJECT_SERVICE] = mark_service,
@@ -87,7 +89,7 @@ static void mark_directory(struct generations *g, const struct directory *direct
 		const uint32_t ref = directory->refs[id];
 		struct area *area;
 
-		if (!ref)
+		if (!ref || (marked && ref == marked->refs[id]))
 			continue;
 		area = generation_ref_area(g, ref);
 		if (!area || !id) {
@@ -95,28 +97,25 @@ static void mark_directory(struct generations *g, const struct directory *direct
 			continue;
 		}
 		area_mark(&g->areas[AREA_OBJECT], id);
-		if (area_visit(area, ref & REF_INDEX_MASK))
+		if (area_mark(area, ref & REF_INDEX_MASK))
 			mark[ref >> REF_KIND_SHIFT](g, ref & REF_INDEX_MASK);
 	}
-}
-
-static void mark_generations(struct generations *g, uint64_t from, uint64_t to)
-{
-	for (uint64_t generation = from; generation <= to; generation++)
-		mark_directory(g, generation_slice(g, generation));
 }
 
 int generations_sweep_begin(struct generations *g)
 {
 	const uint64_t oldest = generations_oldest(g);
+	const struct directory *marked = NULL;
 
 	if (g->passed < oldest) /* somebody may still read what is no longer kept */
 		return -EAGAIN;
 	g->ignored = 0;
 	for (size_t i = 0; i < AREA_COUNT; i++)
 		area_sweep_begin(&g->areas[i]);
-	mark_generations(g, oldest, g->current);
-	g->sweep_marked = g->current;
+	for (uint64_t generation = oldest; generation <= g->current; generation++) {
+		mark_directory(g, generation_slice(g, generation), marked);
+		marked = generation_slice(g, generation);
+	}
 	g->sweeping = true;
 	return 0;
 }
@@ -196,7 +195,6 @@ static void free_ids(struct generations *g)
 void generations_sweep_end(struct generations *g, generations_retired_fn *retired, void *arg)
 {
 	assert(g->sweeping);
-	mark_generations(g, MAX(g->sweep_marked + 1, generation_floor(g->current)), g->current);
 	free_rows(g, retired, arg);
 	free_slots(g);
 	free_ids(g);

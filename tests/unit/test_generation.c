@@ -171,8 +171,12 @@ TEST(a_ring_that_would_catch_up_with_readers_waits_for_a_grace_period)
 		commit(&f, 5, REF(OBJECT_SERVICE, i));
 	}
 	/* The next one overwrites generation 0; the one after it generation 1. */
+	EXPECT_EQ(generations_alloc_service(f.g), 0);
 	EXPECT_EQ(generations_commit(f.g, NULL, 0, &generation), -EAGAIN);
 	EXPECT_EQ(generations_oldest(f.g), 0);
+	EXPECT_OK(generations_sweep_begin(f.g));
+	generations_sweep_end(f.g, on_retired, &f);
+	EXPECT_EQ(used(&f, "services"), RING_DIRECTORIES); /* the one that still waits to be committed, too */
 	ticket = generations_grace_begin(f.g);
 	EXPECT(!generations_needs_grace(f.g));
 	EXPECT_EQ(generations_commit(f.g, NULL, 0, &generation), -EAGAIN);
@@ -252,8 +256,9 @@ TEST(unused_names_keep_their_ids_until_ids_run_short)
 	EXPECT_EQ(used(&f, "objects"), many + 1);
 	EXPECT_EQ(generations_id_get(f.g, OBJECT_NODE, numbered(13)), unused);
 
-	/* One more, and only what is named stays: that one as well, as long as it is part of a change. */
+	/* One more, and only what is named stays, and what is part of the change at hand. */
 	EXPECT(generations_id_make(f.g, OBJECT_NODE, "fresh") != 0);
+	EXPECT_EQ(generations_id_make(f.g, OBJECT_NODE, numbered(14)), unused + 1);
 	grace(&f);
 	EXPECT_OK(generations_sweep_begin(f.g));
 	generations_sweep_account(f.g, &(struct account){ .source = in_account });
@@ -262,8 +267,9 @@ TEST(unused_names_keep_their_ids_until_ids_run_short)
 	EXPECT_EQ(generations_id_get(f.g, OBJECT_NODE, numbered(10)), in_directory);
 	EXPECT_EQ(generations_id_get(f.g, OBJECT_NODE, numbered(11)), held);
 	EXPECT_EQ(generations_id_get(f.g, OBJECT_NODE, numbered(12)), in_account);
+	EXPECT_EQ(generations_id_get(f.g, OBJECT_NODE, numbered(14)), unused + 1);
 	EXPECT(generations_id_get(f.g, OBJECT_NODE, "fresh") != 0);
-	EXPECT_EQ(used(&f, "objects"), 5);
+	EXPECT_EQ(used(&f, "objects"), 6);
 }
 
 TEST(ids_named_inside_records_are_not_given_to_other_names)
