@@ -1,0 +1,203 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "routes.h"
+
+#include <errno.h>
+#include <stdbool.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "base/bytes.h"
+#include "base/cleanup.h"
+#include "maps/abi/reason.h"
+#include "maps/abi/record.h"
+
+static const struct route_kind {
+	const char *member; /* of RouteSpec: a route has one of them */
+	bool l7;
+} route_kinds[] = {
+	{ "tcpRoute", false },
+	{ "httpRoute", true },
+	{ "http2Route", true },
+	{ "grpcRoute", true },
+};
+
+struct ranked_route {
+	const struct resource *route;
+	const struct route_kind *kind;
+	const json_t *match, *targets; /* NULL: absent */
+	int64_t priority;
+	size_t length;
+	uint16_t port; /* 0: any */
+};
+
+int route_index_init(struct route_index *index, const struct resources *resources)
+{
+	*index = (struct route_index){ .routes = calloc(resources->count + 1, sizeof(*index->routes)) };
+	if (!index->routes)
+		return -ENOMEM;
+	list_for_each(it, &resources->list) {
+		const struct resource *r = container_of(it, struct resource, link);
+
+		if (r->kind == RESOURCE_ROUTE)
+			index->routes[index->count++] = r;
+	}
+	return 0;
+}
+
+void route_index_done(struct route_index *index)
+{
+	free(index->routes);
+	*index = (struct route_index){};
+}
+
+/* The first route whose full name is not before `prefix`. */
+static size_t index_lower_bound(const struct route_index *index, const char *prefix)
+{
+	size_t low = 0, high = index->count;
+
+	while (low < high) {
+		size_t middle = low + (high - low) / 2;
+
+		if (strcmp(index->routes[middle]->full_name, prefix) < 0)
+			low = middle + 1;
+		else
+			high = middle;
+	}
+	return low;
+}
+
+/* How much of a path the match pins down. A gRPC call is the path /SERVICE/METHOD. */
+static size_t match_length(const json_t *match)
+{
+	static const char *const parts[] = { "prefix", "path.exact", "path.regex", "serviceName", "methodName" };
+	size_t length = 0;
+
+	for (size_t i = 0; i < ARRAY_SIZE(parts); i++) {
+		const char *text = json_path_string(match, parts[i]);
+
+		length += text ? strlen(text) : 0;
+	}
+	return length;
+}
+
+static void rank_route(const struct resource *route, struct ranked_route *ret_ranked)
+{
+	struct ranked_route ranked = { .route = route, .priority = json_path_int(route->spec, "priority", INT64_MAX) };
+
+	for (size_t i = 0; i < ARRAY_SIZE(route_kinds); i++) {
+		const json_t *body = json_object_get(route->spec, route_kinds[i].member);
+
+		if (!json_is_object(body))
+			continue;
+		ranked.kind = &route_kinds[i];
+		ranked.match = json_object_get(body, "match");
+		ranked.targets = json_path(body, "action.weightedTargets");
+		ranked.length = match_length(ranked.match);
+		ranked.port = (uint16_t)json_path_int(ranked.match, "port", 0);
+	}
+	*ret_ranked = ranked;
+}
+
+static int rank_order(const void *a, const void *b)
+{
+	const struct ranked_route *x = a, *y = b;
+
+	if (x->priority != y->priority)
+		return x->priority < y->priority ? -1 : 1;
+	if (x->length != y->length)
+		return x->length > y->length ? -1 : 1;
+	return strcmp(x->route->name, y->route->name);
+}
+
+int routes_of(const struct route_index *index, const struct resource *router, struct routes *ret_routes)
+{
+	_cleanup_(buffer_done) struct buffer prefix = {};
+	struct routes routes = {};
+	size_t first, end;
+
+	buffer_printf(&prefix, "%s/%s/", router->full_name, resource_kinds[RESOURCE_ROUTE].path_word);
+	if (buffer_failed(&prefix))
+		return -ENOMEM;
+	first = end = index_lower_bound(index, prefix.data);
+	while (end < index->count && strncmp(index->routes[end]->full_name, prefix.data, prefix.length) == 0)
+		end++;
+	routes.ranked = calloc(end - first + 1, sizeof(*routes.ranked));
+	if (!routes.ranked)
+		return -ENOMEM;
+	for (size_t i = first; i < end; i++)
+		rank_route(index->routes[i], &routes.ranked[routes.count++]);
+	qsort(routes.ranked, routes.count, sizeof(*routes.ranked), rank_order);
+	*ret_routes = routes;
+	return 0;
+}
+
+void routes_done(struct routes *routes)
+{
+	free(routes->ranked);
+	*routes = (struct routes){};
+}
+
+/* The first member of `match` that some request may fail, or NULL: the route matches everything on its port. */
+static const char *narrowing_member(const json_t *match)
+{
+	const char *member;
+	json_t *value;
+
+	json_object_foreach((json_t *)match, member, value) {
+		bool is_root = strcmp(member, "prefix") == 0 && strcmp(json_string_value(value), "/") == 0;
+
+		if (strcmp(member, "port") != 0 && !is_root)
+			return member;
+	}
+	return NULL;
+}
+
+static void write_shadow_note(struct buffer *note, const struct ranked_route *first, const struct ranked_route *shadowed, size_t count)
+{
+	buffer_printf(note, "route %s", shadowed->route->name);
+	if (count > 1)
+		buffer_printf(note, " and %zu more", count - 1);
+	buffer_printf(note, " never match%s: route %s comes first and matches everything", count > 1 ? "" : "es",
+		      first->route->name);
+}
+
+int routes_choose(const struct routes *routes, uint16_t port, struct route_choice *ret_choice)
+{
+	const struct ranked_route *first = NULL, *second = NULL;
+	_cleanup_(buffer_done) struct buffer note = {};
+	struct route_choice choice = {};
+	const char *narrowing;
+	size_t bound = 0;
+
+	for (size_t i = 0; i < routes->count; i++) {
+		const struct ranked_route *r = &routes->ranked[i];
+
+		if (r->port != 0 && r->port != port)
+			continue;
+		if (bound == 0)
+			first = r;
+		else if (bound == 1)
+			second = r;
+		bound++;
+	}
+	narrowing = first ? narrowing_member(first->match) : NULL;
+	choice.route = first ? first->route : NULL;
+	if (!first) {
+		choice.closed = REASON_NO_ROUTE;
+		buffer_printf(&note, "no route binds to port %u", port);
+	} else if (narrowing) {
+		choice.closed = REASON_NEEDS_PROXY;
+		buffer_printf(&note, "route %s: match.%s", first->route->name, narrowing);
+	} else {
+		choice.targets = first->targets;
+		choice.flags = first->kind->l7 ? ROUTE_L7_AS_L4 : 0;
+		if (second)
+			write_shadow_note(&note, first, second, bound - 1);
+	}
+	if (buffer_failed(&note))
+		return -ENOMEM;
+	if (note.length > 0)
+		choice.note = buffer_take(&note);
+	*ret_choice = choice;
+	return 0;
+}

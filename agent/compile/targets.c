@@ -1,0 +1,317 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "targets.h"
+
+#include <errno.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "base/address.h"
+#include "base/cleanup.h"
+#include "maps/abi/endpoint.h"
+
+struct target_draft {
+	struct table_node node;
+	struct plan_target target;
+	uint32_t index;
+	uint16_t port;
+};
+
+/* Which of an instance's addresses are offered. App Mesh's proxies picked one for each instance by ipPreference; here the
+ * program has chosen a family already when it connects, by the VIP it took, and only endpoints of that family can serve it. A
+ * mere preference therefore leaves both, and the caller's own resolver decides, as it does outside of a mesh. */
+static const struct ip_preference {
+	const char *name;
+	bool v4, v6;
+} ip_preferences[] = {
+	{ "IPv4_ONLY", true, false },
+	{ "IPv6_ONLY", false, true },
+	{ "IPv4_PREFERRED", true, true },
+	{ "IPv6_PREFERRED", true, true },
+};
+
+static const struct ip_preference *preference_of(const struct resources *resources, const struct resource *node,
+						 const json_t *cloud_map)
+{
+	static const struct ip_preference any = { NULL, true, true };
+	const char *name = json_path_string(cloud_map, "ipPreference");
+
+	if (!name) {
+		const struct resource *mesh = resources_find(resources, node->mesh, RESOURCE_MESH, NULL, node->mesh);
+
+		name = mesh ? json_path_string(mesh->spec, "serviceDiscovery.ipPreference") : NULL;
+	}
+	for (size_t i = 0; name && i < ARRAY_SIZE(ip_preferences); i++)
+		if (strcmp(ip_preferences[i].name, name) == 0)
+			return &ip_preferences[i];
+	return &any;
+}
+
+struct gather {
+	const json_t *attributes; /* all of them must match; NULL: none asked for */
+	const struct ip_preference *preference;
+	uint16_t port; /* the listener's */
+	struct plan_endpoint *endpoints;
+	size_t count, capacity;
+};
+
+static void gather_done(struct gather *g)
+{
+	free(g->endpoints);
+}
+
+static bool has_attributes(const struct instance *instance, const json_t *wanted)
+{
+	json_t *attribute;
+	size_t i;
+
+	json_array_foreach(wanted, i, attribute) {
+		const char *has = json_string_value(json_object_get(instance->attributes, json_path_string(attribute, "key")));
+		const char *value = json_path_string(attribute, "value");
+
+		if (!has || !value || strcmp(has, value) != 0)
+			return false;
+	}
+	return true;
+}
+
+static int gather_add(struct gather *g, const struct instance *instance, const struct ip *address)
+{
+	const char *zone = instance->zone;
+
+	if (g->count == g->capacity) {
+		size_t capacity = g->capacity ? g->capacity * 2 : 8;
+		struct plan_endpoint *endpoints = reallocarray(g->endpoints, capacity, sizeof(*endpoints));
+
+		if (!endpoints)
+			return -ENOMEM;
+		g->endpoints = endpoints;
+		g->capacity = capacity;
+	}
+	if (!zone)
+		zone = json_string_value(json_object_get(instance->attributes, "AVAILABILITY_ZONE"));
+	g->endpoints[g->count++] = (struct plan_endpoint){
+		.address = *address,
+		.port = htons(instance->port ? instance->port : g->port),
+		.zone = plan_zone(zone),
+		.netns_cookie = ip_is_loopback(address) ? instance->netns_cookie : 0,
+		.health = HEALTH_UNCHECKED,
+	};
+	return 0;
+}
+
+static int gather_instance(const struct instance *instance, void *arg)
+{
+	static const struct ip none;
+	struct gather *g = arg;
+	int r = 0;
+
+	if (!has_attributes(instance, g->attributes))
+		return 0;
+	if (g->preference->v4 && !ip_equal(&instance->v4, &none))
+		r = gather_add(g, instance, &instance->v4);
+	if (r == 0 && g->preference->v6 && !ip_equal(&instance->v6, &none))
+		r = gather_add(g, instance, &instance->v6);
+	return r;
+}
+
+static int same_place_order(const struct plan_endpoint *x, const struct plan_endpoint *y)
+{
+	int order = memcmp(&x->address, &y->address, sizeof(x->address));
+
+	if (order == 0)
+		order = (int)ntohs(x->port) - (int)ntohs(y->port);
+	if (order == 0)
+		order = (x->netns_cookie > y->netns_cookie) - (x->netns_cookie < y->netns_cookie);
+	return order;
+}
+
+static int endpoint_order(const void *a, const void *b)
+{
+	const struct plan_endpoint *x = a, *y = b;
+	int order = same_place_order(x, y);
+
+	return order ? order : (int)x->zone - (int)y->zone; /* so that of duplicates the same one stays, whatever qsort does */
+}
+
+static int gather_endpoints(const struct compile_input *input, const struct resource *node, uint16_t port, struct plan_target *target)
+{
+	const json_t *cloud_map = json_path(node->spec, "serviceDiscovery.awsCloudMap");
+	_cleanup_(gather_done) struct gather g = { .port = port };
+	size_t kept = 0;
+	int r;
+
+	if (!cloud_map)
+		return 0;
+	g.attributes = json_object_get(cloud_map, "attributes");
+	g.preference = preference_of(input->resources, node, cloud_map);
+	r = registry_each(input->registry, json_path_string(cloud_map, "namespaceName"), json_path_string(cloud_map, "serviceName"),
+			  gather_instance, &g);
+	if (r < 0)
+		return r;
+	if (g.count > 1)
+		qsort(g.endpoints, g.count, sizeof(*g.endpoints), endpoint_order);
+	for (size_t i = 0; i < g.count; i++)
+		if (kept == 0 || same_place_order(&g.endpoints[kept - 1], &g.endpoints[i]) != 0)
+			g.endpoints[kept++] = g.endpoints[i];
+	target->endpoints = TAKE_PTR(g.endpoints);
+	target->endpoint_count = kept;
+	return 0;
+}
+
+static const json_t *find_listener(const struct resource *node, uint16_t port, struct port_mapping *ret_mapping)
+{
+	const json_t *listeners = json_object_get(node->spec, "listeners");
+	json_t *listener;
+	size_t i;
+
+	json_array_foreach(listeners, i, listener) {
+		port_mapping_read(json_object_get(listener, "portMapping"), ret_mapping);
+		if (ret_mapping->port == port)
+			return listener;
+	}
+	return NULL;
+}
+
+static uint32_t target_flags(const json_t *listener, const struct port_mapping *mapping)
+{
+	const char *mode = json_path_string(listener, "tls.mode");
+
+	return mapping->implies_tls || (mode && strcmp(mode, "STRICT") == 0) ? TARGET_NEEDS_TLS : 0;
+}
+
+static struct target_draft *draft_free(struct target_draft *draft)
+{
+	if (!draft)
+		return NULL;
+	free(draft->target.name);
+	free(draft->target.node);
+	free(draft->target.endpoints);
+	free(draft);
+	return NULL;
+}
+
+static void cleanup_draft(struct target_draft **draft)
+{
+	draft_free(*draft);
+}
+
+void targets_init(struct targets *targets, const struct compile_input *input)
+{
+	*targets = (struct targets){ .input = input };
+}
+
+void targets_done(struct targets *targets)
+{
+	for (size_t i = 0; i < targets->count; i++)
+		draft_free(targets->drafts[i]);
+	free(targets->drafts);
+	table_done(&targets->by_name);
+}
+
+static int targets_reserve(struct targets *targets)
+{
+	size_t capacity = targets->capacity ? targets->capacity * 2 : 64;
+	struct target_draft **drafts;
+
+	if (targets->count < targets->capacity)
+		return 0;
+	drafts = reallocarray(targets->drafts, capacity, sizeof(struct target_draft *));
+	if (!drafts)
+		return -ENOMEM;
+	targets->drafts = drafts;
+	targets->capacity = capacity;
+	return 0;
+}
+
+int targets_get(struct targets *targets, const struct resource *node, uint16_t port, uint32_t *ret_index)
+{
+	_cleanup_(cleanup_draft) struct target_draft *draft = NULL;
+	_cleanup_free_ char *name = NULL;
+	struct port_mapping mapping;
+	const json_t *listener;
+	struct table_node *known;
+	int r;
+
+	if (asprintf(&name, "%s:%u", node->full_name, port) < 0) {
+		name = NULL;
+		return -ENOMEM;
+	}
+	known = table_get(&targets->by_name, name);
+	if (known) {
+		*ret_index = container_of(known, struct target_draft, node)->index;
+		return 0;
+	}
+	listener = find_listener(node, port, &mapping);
+	if (!listener)
+		return -ENOENT;
+	draft = calloc(1, sizeof(*draft));
+	if (!draft)
+		return -ENOMEM;
+	draft->target.name = TAKE_PTR(name);
+	draft->target.node = strdup(node->full_name);
+	draft->target.flags = target_flags(listener, &mapping);
+	draft->target.panic_pct = targets->input->panic_pct;
+	draft->index = (uint32_t)targets->count;
+	draft->port = port;
+	if (!draft->target.node)
+		return -ENOMEM;
+	r = gather_endpoints(targets->input, node, port, &draft->target);
+	if (r == 0)
+		r = targets_reserve(targets);
+	if (r == 0)
+		r = table_add(&targets->by_name, &draft->node, draft->target.name);
+	if (r < 0)
+		return r;
+	*ret_index = draft->index;
+	targets->drafts[targets->count++] = TAKE_PTR(draft);
+	return 0;
+}
+
+uint16_t targets_meant_port(const struct resource *node, uint16_t given)
+{
+	struct port_mapping mapping;
+
+	if (given || json_path_count(node->spec, "listeners") == 0)
+		return given;
+	port_mapping_read(json_object_get(json_path_at(node->spec, "listeners", 0), "portMapping"), &mapping);
+	return mapping.port;
+}
+
+uint16_t targets_port(const struct targets *targets, uint32_t index)
+{
+	return targets->drafts[index]->port;
+}
+
+static int draft_order(const void *a, const void *b)
+{
+	return strcmp((*(struct target_draft *const *)a)->target.name, (*(struct target_draft *const *)b)->target.name);
+}
+
+int targets_finish(struct targets *targets, struct plan *plan)
+{
+	_cleanup_free_ uint32_t *place = calloc(targets->count + 1, sizeof(*place));
+
+	plan->targets = calloc(targets->count + 1, sizeof(*plan->targets));
+	if (!place || !plan->targets)
+		return -ENOMEM;
+	if (targets->count > 1)
+		qsort(targets->drafts, targets->count, sizeof(struct target_draft *), draft_order);
+	for (size_t i = 0; i < targets->count; i++) {
+		struct target_draft *draft = targets->drafts[i];
+
+		place[draft->index] = (uint32_t)i;
+		table_remove(&targets->by_name, &draft->node);
+		plan->targets[i] = draft->target;
+		free(draft);
+	}
+	plan->target_count = targets->count;
+	targets->count = 0;
+	for (size_t s = 0; s < plan->service_count; s++)
+		for (size_t p = 0; p < plan->services[s].port_count; p++)
+			for (size_t t = 0; t < plan->services[s].ports[p].target_count; t++) {
+				struct plan_weighted *w = &plan->services[s].ports[p].targets[t];
+
+				w->target = w->target == PLAN_NONE ? PLAN_NONE : place[w->target];
+			}
+	return 0;
+}

@@ -1,0 +1,992 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include <arpa/inet.h>
+#include <errno.h>
+
+#include "agent/compile/compile.h"
+#include "base/address.h"
+#include "base/bytes.h"
+#include "base/cleanup.h"
+#include "maps/abi/endpoint.h"
+#include "tests/lib/test.h"
+
+/* --- given --------------------------------------------------------------------------------------------------------------- */
+
+struct fixture {
+	struct resources resources;
+	struct store *store;
+	struct registry *registry;
+	struct vips *vips;
+	struct plan *plan;
+};
+
+static void ignore_change(void *arg)
+{
+	(void)arg;
+}
+
+static void fixture_init(struct fixture *f)
+{
+	struct error err = {};
+
+	*f = (struct fixture){};
+	resources_init(&f->resources);
+	EXPECT_OK(store_open_memory(&f->store));
+	EXPECT_OK(registry_new(f->store, ignore_change, NULL, &f->registry, &err), &err);
+	EXPECT_OK(vips_new(f->store, "240.240.0.0/16", "2001:2::/48", &f->vips, &err), &err);
+}
+
+static void fixture_done(struct fixture *f)
+{
+	plan_free(f->plan);
+	vips_free(f->vips);
+	registry_free(f->registry);
+	store_close(f->store);
+	resources_done(&f->resources);
+}
+#define FIXTURE(f)                                                                                                            \
+	_cleanup_(fixture_done) struct fixture f;                                                                              \
+	fixture_init(&f)
+
+/* JSON in which ' stands for ". */
+static json_t *parse_quoted(char *text)
+{
+	struct error err = {};
+	json_t *value = NULL;
+
+	for (char *c = text; *c; c++)
+		if (*c == '\'')
+			*c = '"';
+	EXPECT_OK(json_parse(text, strlen(text), &value, &err), &err);
+	return value;
+}
+
+static void given(struct fixture *f, const char *format, ...) __attribute__((format(printf, 2, 3)));
+static void given(struct fixture *f, const char *format, ...)
+{
+	_cleanup_json_ json_t *document = NULL;
+	_cleanup_free_ char *text = NULL;
+	struct error err = {};
+	va_list args;
+
+	va_start(args, format);
+	EXPECT_OK(vasprintf(&text, format, args));
+	va_end(args);
+	document = parse_quoted(text);
+	EXPECT_OK(resources_add_json(&f->resources, document, NULL, &err), &err);
+}
+
+static void given_mesh(struct fixture *f, const char *mesh, const char *egress)
+{
+	given(f, "{'meshName': '%s', 'spec': {'egressFilter': {'type': '%s'}}}", mesh, egress);
+}
+
+/* "": without a provider. */
+static void given_service(struct fixture *f, const char *name, const char *provider)
+{
+	given(f, "{'meshName': 'M', 'virtualServiceName': '%s', 'spec': {%s%s%s}}", name, *provider ? "'provider': {" : "", provider,
+	      *provider ? "}" : "");
+}
+#define BY_NODE(name) "'virtualNode': {'virtualNodeName': '" name "'}"
+#define BY_ROUTER(name) "'virtualRouter': {'virtualRouterName': '" name "'}"
+
+/* `listeners` as JSON members of an array; discovery by awsCloudMap, namespace "ns", service as the node's name. */
+static void given_node(struct fixture *f, const char *name, const char *listeners, const char *more)
+{
+	given(f,
+	      "{'meshName': 'M', 'virtualNodeName': '%s', 'spec': {'listeners': [%s], "
+	      "'serviceDiscovery': {'awsCloudMap': {'namespaceName': 'ns', 'serviceName': '%s'}}%s}}",
+	      name, listeners, name, more);
+}
+#define LISTENER(port, protocol) "{'portMapping': {'port': " #port ", 'protocol': '" protocol "'}}"
+#define TLS_LISTENER(port, protocol, mode)                                                                                    \
+	"{'portMapping': {'port': " #port ", 'protocol': '" protocol "'}, 'tls': {'mode': '" mode                              \
+	"', 'certificate': {'file': {'certificateChain': '/c', 'privateKey': '/k'}}}}"
+
+/* A caller: a node without listeners, with backends as JSON members of an array. */
+static void given_caller(struct fixture *f, const char *name, const char *backends, const char *more)
+{
+	given(f, "{'meshName': 'M', 'virtualNodeName': '%s', 'spec': {'backends': [%s]%s}}", name, backends, more);
+}
+#define BACKEND(name) "{'virtualService': {'virtualServiceName': '" name "'}}"
+
+static void given_router(struct fixture *f, const char *name, const char *listeners)
+{
+	given(f, "{'meshName': 'M', 'virtualRouterName': '%s', 'spec': {'listeners': [%s]}}", name, listeners);
+}
+
+static void given_route(struct fixture *f, const char *router, const char *name, const char *spec)
+{
+	given(f, "{'meshName': 'M', 'virtualRouterName': '%s', 'routeName': '%s', 'spec': {%s}}", router, name, spec);
+}
+#define TARGET(node, weight) "{'virtualNode': '" node "', 'weight': " #weight "}"
+#define TARGET_PORT(node, weight, port) "{'virtualNode': '" node "', 'weight': " #weight ", 'port': " #port "}"
+#define ACTION(targets) "'action': {'weightedTargets': [" targets "]}"
+#define TCP_ROUTE(targets) "'tcpRoute': {" ACTION(targets) "}"
+#define HTTP_ROUTE(match, targets) "'httpRoute': {'match': {" match "}, " ACTION(targets) "}"
+
+static void given_instance(struct fixture *f, const char *service, const char *id, const char *attributes, uint64_t netns_cookie,
+			   const char *zone)
+{
+	_cleanup_free_ char *text = strdup(attributes);
+	_cleanup_json_ json_t *parsed = parse_quoted(text);
+	struct instance i = { .namespace_name = "ns", .service_name = (char *)service, .id = (char *)id, .attributes = parsed,
+			      .netns_cookie = netns_cookie, .zone = (char *)zone };
+	struct error err = {};
+
+	EXPECT_OK(registry_put(f->registry, &i, &err), &err);
+}
+
+/* --- when ---------------------------------------------------------------------------------------------------------------- */
+
+#define WEB "mesh/M/virtualNode/web"
+
+static int try_compile(struct fixture *f, const struct compile_input *more, struct error *err)
+{
+	static const char *const web[] = { WEB };
+	struct compile_input input = more ? *more : (struct compile_input){};
+
+	EXPECT_OK(resources_check(&f->resources, err), err);
+	input.resources = &f->resources;
+	input.registry = f->registry;
+	input.vips = f->vips;
+	input.mesh_owner = "123456789012";
+	if (!input.nodes) {
+		input.nodes = web;
+		input.node_count = 1;
+	}
+	f->plan = plan_free(f->plan);
+	return compile(&input, &f->plan, err);
+}
+
+static const struct plan *compiled(struct fixture *f)
+{
+	struct error err = {};
+
+	EXPECT_OK(try_compile(f, NULL, &err), &err);
+	return f->plan;
+}
+
+static const struct plan *compiled_with(struct fixture *f, const struct compile_input *input)
+{
+	struct error err = {};
+
+	EXPECT_OK(try_compile(f, input, &err), &err);
+	return f->plan;
+}
+
+/* --- then ---------------------------------------------------------------------------------------------------------------- */
+
+static const struct plan_service *service(const struct plan *plan, const char *name)
+{
+	char full_name[RESOURCE_FULL_NAME_BYTES];
+
+	snprintf(full_name, sizeof(full_name), "mesh/M/virtualService/%s", name);
+	for (size_t i = 0; i < plan->service_count; i++)
+		if (strcmp(plan->services[i].name, full_name) == 0)
+			return &plan->services[i];
+	fail_msg("no service %s in the plan", name);
+	return NULL;
+}
+
+static const struct plan_target *target(const struct plan *plan, const char *name)
+{
+	char full_name[RESOURCE_FULL_NAME_BYTES];
+
+	snprintf(full_name, sizeof(full_name), "mesh/M/virtualNode/%s", name);
+	for (size_t i = 0; i < plan->target_count; i++)
+		if (strcmp(plan->targets[i].name, full_name) == 0)
+			return &plan->targets[i];
+	fail_msg("no target %s in the plan", name);
+	return NULL;
+}
+
+/* "name:port=weight …", "-" for a target that does not exist. */
+static void expect_targets(const struct plan *plan, const struct plan_port *port, const char *expected)
+{
+	_cleanup_(buffer_done) struct buffer b = {};
+
+	for (size_t i = 0; i < port->target_count; i++) {
+		const struct plan_weighted *w = &port->targets[i];
+		const char *name = w->target == PLAN_NONE ? "/-" : strrchr(plan->targets[w->target].name, '/');
+
+		buffer_printf(&b, "%s%s=%u", i ? " " : "", name + 1, w->weight);
+	}
+	EXPECT_STR(buffer_string(&b), expected);
+}
+
+/* "address:port …" */
+static void expect_endpoints(const struct plan_target *t, const char *expected)
+{
+	_cleanup_(buffer_done) struct buffer b = {};
+	char text[ENDPOINT_TEXT_BYTES];
+
+	for (size_t i = 0; i < t->endpoint_count; i++)
+		buffer_printf(&b, "%s%s", i ? " " : "", ip_port_format(&t->endpoints[i].address, t->endpoints[i].port, text));
+	EXPECT_STR(buffer_string(&b), expected);
+}
+
+/* "service service …", names of services in order, "?" after those that are only audited. */
+static void expect_backends(const struct plan *plan, const struct plan_node *node, const char *expected)
+{
+	_cleanup_(buffer_done) struct buffer b = {};
+
+	for (size_t i = 0; i < node->backend_count; i++)
+		buffer_printf(&b, "%s%s%s", i ? " " : "", strrchr(plan->services[node->backends[i].service].name, '/') + 1,
+			      node->backends[i].flags & BACKEND_AUDIT_ONLY ? "?" : "");
+	EXPECT_STR(buffer_string(&b), expected);
+}
+
+static void expect_services(const struct plan *plan, const char *expected)
+{
+	_cleanup_(buffer_done) struct buffer b = {};
+
+	for (size_t i = 0; i < plan->service_count; i++)
+		buffer_printf(&b, "%s%s", i ? " " : "", strrchr(plan->services[i].name, '/') + 1);
+	EXPECT_STR(buffer_string(&b), expected);
+}
+
+/* --- which nodes and services -------------------------------------------------------------------------------------------- */
+
+TEST(under_drop_all_every_service_of_the_mesh_is_planned_and_only_backends_are_allowed)
+{
+	static const char *const meshes[] = { "{'meshName': 'M', 'spec': {'egressFilter': {'type': 'DROP_ALL'}}}",
+					      "{'meshName': 'M', 'spec': {}}", "{'meshName': 'M'}" };
+
+	for (size_t i = 0; i < ARRAY_SIZE(meshes); i++) {
+		FIXTURE(f);
+
+		given(&f, "%s", meshes[i]);
+		given_caller(&f, "web", BACKEND("b"), "");
+		given_service(&f, "c", "");
+		given_service(&f, "a", "");
+		given_service(&f, "b", "");
+		const struct plan *plan = compiled(&f);
+		expect_services(plan, "a b c");
+		expect_backends(plan, &plan->nodes[0], "b");
+		EXPECT_EQ(plan->nodes[0].flags, NODE_DROP_ALL);
+	}
+}
+
+TEST(under_allow_all_only_backends_are_planned)
+{
+	FIXTURE(f);
+
+	given_mesh(&f, "M", "ALLOW_ALL");
+	given_caller(&f, "web", BACKEND("c") ", " BACKEND("a"), "");
+	given_service(&f, "a", "");
+	given_service(&f, "b", "");
+	given_service(&f, "c", "");
+	const struct plan *plan = compiled(&f);
+	expect_services(plan, "a c");
+	expect_backends(plan, &plan->nodes[0], "a c");
+	EXPECT_EQ(plan->nodes[0].flags, 0);
+}
+
+TEST(in_audit_mode_every_other_service_of_the_mesh_is_an_audited_backend)
+{
+	static const char *const audit[] = { "M" };
+	static const struct compile_input input = { .audit_meshes = audit, .audit_count = 1 };
+	FIXTURE(f);
+
+	given_mesh(&f, "M", "ALLOW_ALL");
+	given_caller(&f, "web", BACKEND("b"), "");
+	given_service(&f, "a", "");
+	given_service(&f, "b", "");
+	given_service(&f, "c", "");
+	const struct plan *plan = compiled_with(&f, &input);
+	expect_backends(plan, &plan->nodes[0], "a? b c?");
+	EXPECT_EQ(plan->nodes[0].flags, NODE_AUDIT);
+}
+
+TEST(meshes_are_apart)
+{
+	static const char *const nodes[] = { WEB, "mesh/N/virtualNode/web" };
+	static const char *const audit[] = { "N" };
+	static const struct compile_input input = { .nodes = nodes, .node_count = 2, .audit_meshes = audit, .audit_count = 1 };
+	FIXTURE(f);
+
+	given_mesh(&f, "M", "DROP_ALL");
+	given_mesh(&f, "N", "ALLOW_ALL");
+	given_mesh(&f, "O", "DROP_ALL"); /* nobody's here */
+	given_caller(&f, "web", BACKEND("arn:aws:appmesh:eu-west-1:123456789012:mesh/N/virtualService/n"), "");
+	given(&f, "{'meshName': 'N', 'virtualNodeName': 'web', 'spec': {}}");
+	given_service(&f, "m", "");
+	given(&f, "{'meshName': 'N', 'virtualServiceName': 'n', 'spec': {}}");
+	given(&f, "{'meshName': 'O', 'virtualServiceName': 'o', 'spec': {}}");
+	const struct plan *plan = compiled_with(&f, &input);
+	expect_services(plan, "m n");
+	expect_backends(plan, &plan->nodes[0], "");
+	expect_backends(plan, &plan->nodes[1], "n?");
+	EXPECT_EQ(plan->nodes[0].flags, NODE_DROP_ALL);
+	EXPECT_EQ(plan->nodes[1].flags, NODE_AUDIT);
+}
+
+TEST(nodes_are_planned_once_in_order_and_unknown_ones_not_at_all)
+{
+	static const char *const nodes[] = { WEB, "mesh/M/virtualNode/api", WEB, "mesh/M/virtualNode/none",
+					     "mesh/N/virtualNode/of-no-mesh", "mesh/M", "nonsense" };
+	static const struct compile_input input = { .nodes = nodes, .node_count = ARRAY_SIZE(nodes), .zone = "z1" };
+	FIXTURE(f);
+
+	given_mesh(&f, "M", "DROP_ALL");
+	given_caller(&f, "web", "", "");
+	given_caller(&f, "api", "", "");
+	given(&f, "{'meshName': 'N', 'virtualNodeName': 'of-no-mesh', 'spec': {}}");
+	const struct plan *plan = compiled_with(&f, &input);
+	EXPECT_EQ(plan->node_count, 2);
+	EXPECT_STR(plan->nodes[0].name, "mesh/M/virtualNode/api");
+	EXPECT_STR(plan->nodes[1].name, WEB);
+	EXPECT_EQ(plan->nodes[0].zone, plan_zone("z1"));
+}
+
+TEST(backends_go_by_name_or_arn_and_those_that_name_nothing_are_left_out)
+{
+	FIXTURE(f);
+
+	given_mesh(&f, "M", "ALLOW_ALL");
+	given_caller(&f, "web",
+		     BACKEND("arn:aws:appmesh:eu-west-1:123456789012:mesh/M/virtualService/a.local") ", " BACKEND("none") ", " BACKEND("b"),
+		     "");
+	given_service(&f, "a.local", "");
+	given_service(&f, "b", "");
+	const struct plan *plan = compiled(&f);
+	expect_backends(plan, &plan->nodes[0], "a.local b");
+}
+
+TEST(without_local_nodes_the_plan_is_empty)
+{
+	static const char *const none[] = { "" };
+	static const struct compile_input input = { .nodes = none };
+	FIXTURE(f);
+
+	given_mesh(&f, "M", "DROP_ALL");
+	given_service(&f, "a", "");
+	const struct plan *plan = compiled_with(&f, &input);
+	EXPECT_EQ(plan->node_count + plan->service_count + plan->target_count, 0);
+}
+
+/* --- ports and routes ---------------------------------------------------------------------------------------------------- */
+
+TEST(a_node_as_provider_gives_its_listeners_in_order_of_port)
+{
+	FIXTURE(f);
+
+	given_mesh(&f, "M", "DROP_ALL");
+	given_caller(&f, "web", "", "");
+	given_service(&f, "s", BY_NODE("n"));
+	given_node(&f, "n", LISTENER(9000, "tcp") ", " LISTENER(8080, "http") ", " LISTENER(8081, "grpc"), "");
+	const struct plan *plan = compiled(&f);
+	const struct plan_service *s = service(plan, "s");
+	EXPECT_EQ(s->port_count, 3);
+	EXPECT_EQ(s->no_port, 0);
+	EXPECT_EQ(s->ports[0].port, 8080);
+	EXPECT_EQ(s->ports[0].flags, ROUTE_L7_AS_L4);
+	EXPECT_EQ(s->ports[1].port, 8081);
+	EXPECT_EQ(s->ports[1].flags, ROUTE_L7_AS_L4);
+	EXPECT_EQ(s->ports[2].port, 9000);
+	EXPECT_EQ(s->ports[2].flags, 0);
+	expect_targets(plan, &s->ports[0], "n:8080=100");
+	expect_targets(plan, &s->ports[2], "n:9000=100");
+	EXPECT_STR(s->ports[0].route, NULL);
+}
+
+TEST(a_route_gives_its_weights_and_its_name)
+{
+	FIXTURE(f);
+
+	given_mesh(&f, "M", "DROP_ALL");
+	given_caller(&f, "web", "", "");
+	given_service(&f, "s", BY_ROUTER("r"));
+	given_router(&f, "r", LISTENER(80, "http"));
+	given_route(&f, "r", "t",
+		    HTTP_ROUTE("'prefix': '/'", TARGET("v2", 10) ", " TARGET("v1", 90) ", " TARGET("v3", 0)));
+	given_node(&f, "v1", LISTENER(8080, "http"), "");
+	given_node(&f, "v2", LISTENER(8080, "http"), "");
+	given_node(&f, "v3", LISTENER(8080, "http"), "");
+	const struct plan *plan = compiled(&f);
+	const struct plan_service *s = service(plan, "s");
+	EXPECT_EQ(s->port_count, 1);
+	expect_targets(plan, &s->ports[0], "v2:8080=10 v1:8080=90 v3:8080=0");
+	EXPECT_EQ(s->ports[0].flags, ROUTE_L7_AS_L4);
+	EXPECT_EQ(s->ports[0].closed, 0);
+	EXPECT_STR(s->ports[0].route, "mesh/M/virtualRouter/r/route/t");
+	EXPECT_STR(s->ports[0].note, NULL);
+	EXPECT_STR(plan->targets[0].name, "mesh/M/virtualNode/v1:8080");
+	EXPECT_STR(plan->targets[0].node, "mesh/M/virtualNode/v1");
+}
+
+TEST(a_weighted_target_means_its_port_else_the_only_listener)
+{
+	FIXTURE(f);
+
+	given_mesh(&f, "M", "DROP_ALL");
+	given_caller(&f, "web", "", "");
+	given_service(&f, "s", BY_ROUTER("r"));
+	given_router(&f, "r", LISTENER(80, "tcp"));
+	given_route(&f, "r", "t", TCP_ROUTE(TARGET("one", 1) ", " TARGET_PORT("two", 2, 9001) ", " TARGET("gone", 3)));
+	given_node(&f, "one", LISTENER(8080, "tcp"), "");
+	given_node(&f, "two", LISTENER(9000, "tcp") ", " LISTENER(9001, "tcp"), "");
+	const struct plan *plan = compiled(&f);
+	expect_targets(plan, &service(plan, "s")->ports[0], "one:8080=1 two:9001=2 -=3");
+	EXPECT_EQ(service(plan, "s")->ports[0].flags, 0);
+	EXPECT_EQ(plan->target_count, 2);
+}
+
+TEST(a_target_node_without_listeners_is_no_target)
+{
+	FIXTURE(f);
+
+	given_mesh(&f, "M", "DROP_ALL");
+	given_caller(&f, "web", "", "");
+	given_service(&f, "s", BY_ROUTER("r"));
+	given_router(&f, "r", LISTENER(80, "tcp"));
+	given_route(&f, "r", "t", TCP_ROUTE(TARGET("web", 1)));
+	const struct plan *plan = compiled(&f);
+	expect_targets(plan, &service(plan, "s")->ports[0], "-=1");
+}
+
+TEST(each_listener_of_a_router_has_the_routes_that_bind_to_its_port)
+{
+	FIXTURE(f);
+
+	given_mesh(&f, "M", "DROP_ALL");
+	given_caller(&f, "web", "", "");
+	given_service(&f, "s", BY_ROUTER("r"));
+	given_router(&f, "r", LISTENER(443, "tcp") ", " LISTENER(80, "http") ", " LISTENER(81, "http"));
+	given_router(&f, "r-2", LISTENER(80, "http"));
+	given_route(&f, "r", "a", "'tcpRoute': {'match': {'port': 443}, " ACTION(TARGET("v1", 1)) "}");
+	given_route(&f, "r", "b", HTTP_ROUTE("'port': 80, 'prefix': '/'", TARGET("v2", 1)));
+	given_route(&f, "r-2", "a", HTTP_ROUTE("'prefix': '/'", TARGET("v2", 7)));
+	given_node(&f, "v1", LISTENER(8080, "tcp"), "");
+	given_node(&f, "v2", LISTENER(8080, "http"), "");
+	const struct plan *plan = compiled(&f);
+	const struct plan_service *s = service(plan, "s");
+	EXPECT_EQ(s->port_count, 3);
+	expect_targets(plan, &s->ports[0], "v2:8080=1");
+	EXPECT_EQ(s->ports[1].port, 81);
+	EXPECT_EQ(s->ports[1].closed, REASON_NO_ROUTE);
+	EXPECT_STR(s->ports[1].route, NULL);
+	EXPECT_CONTAINS(s->ports[1].note, "81");
+	expect_targets(plan, &s->ports[1], "");
+	expect_targets(plan, &s->ports[2], "v1:8080=1");
+}
+
+TEST(a_service_without_a_provider_refuses_every_port_so)
+{
+	FIXTURE(f);
+
+	given_mesh(&f, "M", "DROP_ALL");
+	given_caller(&f, "web", "", "");
+	given_service(&f, "none", "");
+	given_service(&f, "no-node", BY_NODE("gone"));
+	given_service(&f, "no-router", BY_ROUTER("gone"));
+	given_service(&f, "silent", BY_NODE("web"));
+	const struct plan *plan = compiled(&f);
+	static const char *const names[] = { "none", "no-node", "no-router" };
+	for (size_t i = 0; i < ARRAY_SIZE(names); i++) {
+		EXPECT_EQ(service(plan, names[i])->no_port, REASON_NO_PROVIDER);
+		EXPECT_EQ(service(plan, names[i])->port_count, 0);
+	}
+	EXPECT_EQ(service(plan, "silent")->no_port, 0);
+	EXPECT_EQ(service(plan, "silent")->port_count, 0);
+}
+
+TEST(only_a_port_whose_first_route_looks_at_nothing_goes_without_a_proxy)
+{
+	static const struct {
+		const char *protocol, *spec, *note; /* NULL: balanced by weights */
+	} rows[] = {
+		{ "http", HTTP_ROUTE("'prefix': '/'", TARGET("n", 1)), NULL },
+		{ "http", HTTP_ROUTE("'prefix': '/', 'port': 80", TARGET("n", 1)), NULL },
+		{ "http",
+		  "'httpRoute': {'match': {'prefix': '/'}, " ACTION(
+			  TARGET("n", 1)) ", 'timeout': {'perRequest': {'unit': 's', 'value': 1}}, 'retryPolicy': {'maxRetries': 1, "
+					  "'perRetryTimeout': {'unit': 's', 'value': 1}, 'httpRetryEvents': ['server-error']}}",
+		  NULL },
+		{ "http", HTTP_ROUTE("'prefix': '/api'", TARGET("n", 1)), "route t: match.prefix" },
+		{ "http", HTTP_ROUTE("'path': {'exact': '/'}", TARGET("n", 1)), "route t: match.path" },
+		{ "http", HTTP_ROUTE("'prefix': '/', 'headers': [{'name': 'x'}]", TARGET("n", 1)), "route t: match.headers" },
+		{ "http", HTTP_ROUTE("'prefix': '/', 'method': 'GET'", TARGET("n", 1)), "route t: match.method" },
+		{ "http", HTTP_ROUTE("'prefix': '/', 'scheme': 'http'", TARGET("n", 1)), "route t: match.scheme" },
+		{ "http", HTTP_ROUTE("'prefix': '/', 'queryParameters': [{'name': 'q'}]", TARGET("n", 1)),
+		  "route t: match.queryParameters" },
+		{ "http2", "'http2Route': {'match': {'prefix': '/'}, " ACTION(TARGET("n", 1)) "}", NULL },
+		{ "http2", "'http2Route': {'match': {'prefix': '/', 'method': 'PUT'}, " ACTION(TARGET("n", 1)) "}",
+		  "route t: match.method" },
+		{ "grpc", "'grpcRoute': {'match': {}, " ACTION(TARGET("n", 1)) "}", NULL },
+		{ "grpc", "'grpcRoute': {'match': {'port': 80}, " ACTION(TARGET("n", 1)) "}", NULL },
+		{ "grpc", "'grpcRoute': {'match': {'serviceName': 's'}, " ACTION(TARGET("n", 1)) "}", "route t: match.serviceName" },
+		{ "grpc", "'grpcRoute': {'match': {'metadata': [{'name': 'm'}]}, " ACTION(TARGET("n", 1)) "}",
+		  "route t: match.metadata" },
+	};
+
+	for (size_t i = 0; i < ARRAY_SIZE(rows); i++) {
+		_cleanup_free_ char *listener = NULL;
+		FIXTURE(f);
+
+		EXPECT_OK(asprintf(&listener, "{'portMapping': {'port': 80, 'protocol': '%s'}}", rows[i].protocol));
+		given_mesh(&f, "M", "DROP_ALL");
+		given_caller(&f, "web", "", "");
+		given_service(&f, "s", BY_ROUTER("r"));
+		given_router(&f, "r", listener);
+		given_route(&f, "r", "t", rows[i].spec);
+		given_node(&f, "n", listener, "");
+		const struct plan *plan = compiled(&f);
+		const struct plan_port *port = &service(plan, "s")->ports[0];
+		EXPECT_STR(port->note, rows[i].note);
+		EXPECT_EQ(port->closed, rows[i].note ? REASON_NEEDS_PROXY : 0);
+		EXPECT_EQ(port->flags, rows[i].note ? 0 : ROUTE_L7_AS_L4);
+		expect_targets(plan, port, rows[i].note ? "" : "n:80=1");
+		EXPECT_STR(port->route, "mesh/M/virtualRouter/r/route/t");
+	}
+}
+
+TEST(routes_are_tried_by_priority_then_length_then_name)
+{
+	static const struct {
+		const char *a, *b; /* specs of the routes "a" and "b" */
+		const char *first;
+	} rows[] = {
+		{ TCP_ROUTE(TARGET("n", 1)), TCP_ROUTE(TARGET("n", 1)), "a" },
+		{ TCP_ROUTE(TARGET("n", 1)), "'priority': 1000, " TCP_ROUTE(TARGET("n", 1)), "b" },
+		{ "'priority': 1, " TCP_ROUTE(TARGET("n", 1)), "'priority': 0, " TCP_ROUTE(TARGET("n", 1)), "b" },
+		{ HTTP_ROUTE("'prefix': '/'", TARGET("n", 1)), HTTP_ROUTE("'prefix': '/b'", TARGET("n", 1)), "b" },
+		{ HTTP_ROUTE("'prefix': '/a'", TARGET("n", 1)), HTTP_ROUTE("'path': {'exact': '/bb'}", TARGET("n", 1)), "b" },
+		{ HTTP_ROUTE("'prefix': '/a'", TARGET("n", 1)), HTTP_ROUTE("'path': {'regex': '/b*'}", TARGET("n", 1)), "b" },
+		{ "'priority': 5, " HTTP_ROUTE("'prefix': '/'", TARGET("n", 1)),
+		  "'priority': 6, " HTTP_ROUTE("'prefix': '/b'", TARGET("n", 1)), "a" },
+		{ "'grpcRoute': {'match': {'serviceName': 's'}, " ACTION(TARGET("n", 1)) "}",
+		  "'grpcRoute': {'match': {'serviceName': 's', 'methodName': 'm'}, " ACTION(TARGET("n", 1)) "}", "b" },
+	};
+
+	for (size_t i = 0; i < ARRAY_SIZE(rows); i++) {
+		const char *protocol = strstr(rows[i].a, "tcpRoute") ? "tcp" : strstr(rows[i].a, "grpcRoute") ? "grpc" : "http";
+		_cleanup_free_ char *listener = NULL;
+		FIXTURE(f);
+
+		EXPECT_OK(asprintf(&listener, "{'portMapping': {'port': 80, 'protocol': '%s'}}", protocol));
+		given_mesh(&f, "M", "DROP_ALL");
+		given_caller(&f, "web", "", "");
+		given_service(&f, "s", BY_ROUTER("r"));
+		given_router(&f, "r", listener);
+		given_route(&f, "r", "a", rows[i].a);
+		given_route(&f, "r", "b", rows[i].b);
+		given_node(&f, "n", listener, "");
+		const struct plan *plan = compiled(&f);
+		EXPECT_STR(strrchr(service(plan, "s")->ports[0].route, '/') + 1, rows[i].first);
+	}
+}
+
+TEST(routes_behind_one_that_matches_everything_are_noted)
+{
+	FIXTURE(f);
+
+	given_mesh(&f, "M", "DROP_ALL");
+	given_caller(&f, "web", "", "");
+	given_service(&f, "s", BY_ROUTER("r"));
+	given_router(&f, "r", LISTENER(80, "http"));
+	given_route(&f, "r", "all", "'priority': 1, " HTTP_ROUTE("'prefix': '/'", TARGET("n", 1)));
+	given_route(&f, "r", "beta", "'priority': 2, " HTTP_ROUTE("'prefix': '/beta'", TARGET("n", 2)));
+	given_node(&f, "n", LISTENER(80, "http"), "");
+	const struct plan_port *port = &service(compiled(&f), "s")->ports[0];
+	EXPECT_EQ(port->closed, 0);
+	EXPECT_EQ(port->flags, ROUTE_L7_AS_L4);
+	EXPECT_STR(port->note, "route beta never matches: route all comes first and matches everything");
+
+	given_route(&f, "r", "gamma", HTTP_ROUTE("'prefix': '/gamma'", TARGET("n", 2)));
+	port = &service(compiled(&f), "s")->ports[0];
+	EXPECT_STR(port->note, "route beta and 1 more never match: route all comes first and matches everything");
+	expect_targets(f.plan, port, "n:80=1");
+}
+
+/* --- TLS ----------------------------------------------------------------------------------------------------------------- */
+
+TEST(a_target_needs_tls_where_its_listener_accepts_nothing_else)
+{
+	FIXTURE(f);
+
+	given_mesh(&f, "M", "DROP_ALL");
+	given_caller(&f, "web", "", "");
+	given_service(&f, "s", BY_NODE("n"));
+	given_node(&f, "n",
+		   TLS_LISTENER(1, "http", "STRICT") ", " TLS_LISTENER(2, "http", "PERMISSIVE") ", " TLS_LISTENER(
+			   3, "tcp", "DISABLED") ", " LISTENER(4, "tcp") ", " LISTENER(5, "https"),
+		   "");
+	const struct plan *plan = compiled_with(&f, &(struct compile_input){ .panic_pct = 50 });
+	static const uint32_t flags[] = { TARGET_NEEDS_TLS, 0, 0, 0, TARGET_NEEDS_TLS };
+	for (unsigned port = 1; port <= ARRAY_SIZE(flags); port++) {
+		char name[8];
+
+		snprintf(name, sizeof(name), "n:%u", port);
+		EXPECT_EQ(target(plan, name)->flags, flags[port - 1]);
+		EXPECT_EQ(target(plan, name)->panic_pct, 50);
+	}
+	EXPECT_EQ(service(plan, "s")->ports[4].flags, ROUTE_L7_AS_L4);
+}
+
+#define VALIDATION "'validation': {'trust': {'file': {'certificateChain': '/ca'}}}"
+#define POLICY(members) "'clientPolicy': {'tls': {" members VALIDATION "}}"
+
+TEST(a_client_policy_that_enforces_tls_marks_the_ports_it_covers)
+{
+	static const struct {
+		const char *backend, *defaults; /* members with clientPolicy, or "" */
+		uint32_t tls_ports; /* the service has 80 -> 8080 and 443 -> 8443 */
+	} rows[] = {
+		{ "", "", 0 },
+		{ POLICY(""), "", 3 },
+		{ "", POLICY(""), 3 },
+		{ POLICY("'enforce': true, "), "", 3 },
+		{ POLICY("'enforce': false, "), "", 0 },
+		{ POLICY("'enforce': false, "), POLICY(""), 0 },
+		{ POLICY("'ports': [], "), "", 3 },
+		{ POLICY("'ports': [443], "), "", 2 },
+		{ POLICY("'ports': [8080], "), "", 1 },
+		{ POLICY("'ports': [8443, 80], "), "", 3 },
+		{ POLICY("'ports': [1], "), "", 0 },
+		{ POLICY("'ports': [80], "), POLICY("'ports': [443], "), 1 },
+	};
+
+	for (size_t i = 0; i < ARRAY_SIZE(rows); i++) {
+		FIXTURE(f);
+
+		given_mesh(&f, "M", "DROP_ALL");
+		given(&f,
+		      "{'meshName': 'M', 'virtualNodeName': 'web', 'spec': {'backendDefaults': {%s}, 'backends': [{'virtualService': "
+		      "{'virtualServiceName': 's'%s%s}}]}}",
+		      rows[i].defaults, *rows[i].backend ? ", " : "", rows[i].backend);
+		given_service(&f, "s", BY_ROUTER("r"));
+		given_router(&f, "r", LISTENER(443, "tcp") ", " LISTENER(80, "tcp"));
+		given_route(&f, "r", "a", "'tcpRoute': {'match': {'port': 80}, " ACTION(TARGET_PORT("n", 1, 8080)) "}");
+		given_route(&f, "r", "b", "'tcpRoute': {'match': {'port': 443}, " ACTION(TARGET_PORT("n", 1, 8443)) "}");
+		given_node(&f, "n", LISTENER(8080, "tcp") ", " LISTENER(8443, "tcp"), "");
+		const struct plan *plan = compiled(&f);
+		EXPECT_EQ(plan->nodes[0].backends[0].tls_ports, rows[i].tls_ports);
+	}
+}
+
+TEST(audited_services_come_under_the_default_client_policy)
+{
+	static const char *const audit[] = { "M" };
+	static const struct compile_input input = { .audit_meshes = audit, .audit_count = 1 };
+	FIXTURE(f);
+
+	given_mesh(&f, "M", "DROP_ALL");
+	given_caller(&f, "web",
+		     "{'virtualService': {'virtualServiceName': 'a', " POLICY("'enforce': false, ") "}}",
+		     ", 'backendDefaults': {" POLICY("") "}");
+	given_service(&f, "a", BY_NODE("n"));
+	given_service(&f, "b", BY_NODE("n"));
+	given_node(&f, "n", LISTENER(8080, "tcp"), "");
+	const struct plan *plan = compiled_with(&f, &input);
+	expect_backends(plan, &plan->nodes[0], "a b?");
+	EXPECT_EQ(plan->nodes[0].backends[0].tls_ports, 0);
+	EXPECT_EQ(plan->nodes[0].backends[1].tls_ports, 1);
+}
+
+/* --- endpoints ----------------------------------------------------------------------------------------------------------- */
+
+static void given_one_target(struct fixture *f, const char *listeners)
+{
+	given_mesh(f, "M", "DROP_ALL");
+	given_caller(f, "web", "", "");
+	given_service(f, "s", BY_NODE("n"));
+	given_node(f, "n", listeners, "");
+}
+
+TEST(endpoints_come_from_the_registry_once_each_in_order)
+{
+	FIXTURE(f);
+
+	given_one_target(&f, LISTENER(8080, "tcp"));
+	given_instance(&f, "n", "a", "{'AWS_INSTANCE_IPV4': '10.0.0.2'}", 0, NULL);
+	given_instance(&f, "n", "b", "{'AWS_INSTANCE_IPV4': '10.0.0.1', 'AWS_INSTANCE_PORT': '9000'}", 0, NULL);
+	given_instance(&f, "n", "c", "{'AWS_INSTANCE_IPV4': '10.0.0.1', 'AWS_INSTANCE_PORT': '900'}", 0, NULL);
+	given_instance(&f, "n", "d", "{'AWS_INSTANCE_IPV4': '10.0.0.2', 'AWS_INSTANCE_IPV6': 'fd00::1'}", 0, NULL);
+	given_instance(&f, "other", "e", "{'AWS_INSTANCE_IPV4': '10.0.0.3'}", 0, NULL);
+	const struct plan *plan = compiled(&f);
+	expect_endpoints(target(plan, "n:8080"), "10.0.0.1:900 10.0.0.1:9000 10.0.0.2:8080 [fd00::1]:8080");
+	EXPECT_EQ(target(plan, "n:8080")->endpoints[0].health, HEALTH_UNCHECKED);
+	EXPECT_EQ(target(plan, "n:8080")->endpoints[0].netns_cookie, 0);
+}
+
+TEST(only_instances_that_match_all_attributes_serve_a_node)
+{
+	FIXTURE(f);
+
+	given_mesh(&f, "M", "DROP_ALL");
+	given_caller(&f, "web", "", "");
+	given_service(&f, "s", BY_NODE("n"));
+	given(&f, "{'meshName': 'M', 'virtualNodeName': 'n', 'spec': {'listeners': [" LISTENER(
+			  80, "tcp") "], 'serviceDiscovery': {'awsCloudMap': {'namespaceName': 'ns', 'serviceName': 'n', 'attributes': "
+				     "[{'key': 'version', 'value': '2'}, {'key': 'tier', 'value': 'gold'}]}}}}");
+	given_instance(&f, "n", "a", "{'AWS_INSTANCE_IPV4': '10.0.0.1', 'version': '2'}", 0, NULL);
+	given_instance(&f, "n", "b", "{'AWS_INSTANCE_IPV4': '10.0.0.2', 'version': '2', 'tier': 'gold', 'more': ''}", 0, NULL);
+	given_instance(&f, "n", "c", "{'AWS_INSTANCE_IPV4': '10.0.0.3', 'version': '1', 'tier': 'gold'}", 0, NULL);
+	expect_endpoints(target(compiled(&f), "n:80"), "10.0.0.2:80");
+}
+
+TEST(ip_preference_leaves_out_a_family_only_where_it_says_only)
+{
+	static const struct {
+		const char *mesh, *node; /* "": absent */
+		const char *endpoints;
+	} rows[] = {
+		{ "", "", "10.0.0.1:80 [fd00::1]:80" },
+		{ "", "IPv4_PREFERRED", "10.0.0.1:80 [fd00::1]:80" },
+		{ "", "IPv6_PREFERRED", "10.0.0.1:80 [fd00::1]:80" },
+		{ "", "IPv4_ONLY", "10.0.0.1:80" },
+		{ "", "IPv6_ONLY", "[fd00::1]:80" },
+		{ "IPv6_ONLY", "", "[fd00::1]:80" },
+		{ "IPv6_ONLY", "IPv4_ONLY", "10.0.0.1:80" },
+		{ "IPv6_ONLY", "IPv4_PREFERRED", "10.0.0.1:80 [fd00::1]:80" },
+	};
+
+	for (size_t i = 0; i < ARRAY_SIZE(rows); i++) {
+		const char *mesh = rows[i].mesh, *node = rows[i].node;
+		FIXTURE(f);
+
+		given(&f, "{'meshName': 'M', 'spec': {'serviceDiscovery': {%s%s%s}}}", *mesh ? "'ipPreference': '" : "", mesh,
+		      *mesh ? "'" : "");
+		given_caller(&f, "web", "", "");
+		given_service(&f, "s", BY_NODE("n"));
+		given(&f,
+		      "{'meshName': 'M', 'virtualNodeName': 'n', 'spec': {'listeners': [" LISTENER(
+			      80, "tcp") "], 'serviceDiscovery': {'awsCloudMap': {'namespaceName': 'ns', 'serviceName': 'n'%s%s%s}}}}",
+		      *node ? ", 'ipPreference': '" : "", node, *node ? "'" : "");
+		given_instance(&f, "n", "a", "{'AWS_INSTANCE_IPV4': '10.0.0.1', 'AWS_INSTANCE_IPV6': 'fd00::1'}", 0, NULL);
+		expect_endpoints(target(compiled(&f), "n:80"), rows[i].endpoints);
+	}
+}
+
+TEST(a_loopback_endpoint_keeps_its_namespace_and_others_have_none)
+{
+	FIXTURE(f);
+
+	given_one_target(&f, LISTENER(80, "tcp"));
+	given_instance(&f, "n", "a", "{'AWS_INSTANCE_IPV4': '127.0.0.1'}", 8, NULL);
+	given_instance(&f, "n", "b", "{'AWS_INSTANCE_IPV4': '127.0.0.1'}", 7, NULL);
+	given_instance(&f, "n", "c", "{'AWS_INSTANCE_IPV4': '10.0.0.1', 'AWS_INSTANCE_IPV6': '::1'}", 9, NULL);
+	const struct plan_target *t = target(compiled(&f), "n:80");
+	static const uint64_t cookies[] = { 9, 0, 7, 8 };
+	expect_endpoints(t, "[::1]:80 10.0.0.1:80 127.0.0.1:80 127.0.0.1:80");
+	for (size_t i = 0; i < t->endpoint_count; i++)
+		EXPECT_EQ(t->endpoints[i].netns_cookie, cookies[i]);
+}
+
+TEST(an_endpoints_zone_is_the_instances_else_its_attributes)
+{
+	FIXTURE(f);
+
+	given_one_target(&f, LISTENER(80, "tcp"));
+	given_instance(&f, "n", "a", "{'AWS_INSTANCE_IPV4': '10.0.0.1', 'AVAILABILITY_ZONE': 'z2'}", 0, "z1");
+	given_instance(&f, "n", "b", "{'AWS_INSTANCE_IPV4': '10.0.0.2', 'AVAILABILITY_ZONE': 'z2'}", 0, NULL);
+	given_instance(&f, "n", "c", "{'AWS_INSTANCE_IPV4': '10.0.0.3'}", 0, NULL);
+	const struct plan_target *t = target(compiled(&f), "n:80");
+	EXPECT_EQ(t->endpoints[0].zone, plan_zone("z1"));
+	EXPECT_EQ(t->endpoints[1].zone, plan_zone("z2"));
+	EXPECT_EQ(t->endpoints[2].zone, 0);
+	EXPECT(plan_zone("z1") != plan_zone("z2") && plan_zone("z1") != 0);
+}
+
+TEST(a_node_found_by_dns_has_no_endpoints_yet)
+{
+	FIXTURE(f);
+
+	given_mesh(&f, "M", "DROP_ALL");
+	given_caller(&f, "web", "", "");
+	given_service(&f, "s", BY_NODE("n"));
+	given(&f, "{'meshName': 'M', 'virtualNodeName': 'n', 'spec': {'listeners': [" LISTENER(
+			  80, "tcp") "], 'serviceDiscovery': {'dns': {'hostname': 'n.local'}}}}");
+	expect_endpoints(target(compiled(&f), "n:80"), "");
+}
+
+/* --- limits, order, VIPs ------------------------------------------------------------------------------------------------- */
+
+TEST(a_provider_with_too_many_listeners_is_named)
+{
+	for (int count = MAX_SERVICE_PORTS; count <= MAX_SERVICE_PORTS + 1; count++) {
+		_cleanup_(buffer_done) struct buffer listeners = {};
+		struct error err = {};
+		FIXTURE(f);
+
+		for (int i = 1; i <= count; i++)
+			buffer_printf(&listeners, "%s{'portMapping': {'port': %d, 'protocol': 'tcp'}}", i > 1 ? ", " : "", i);
+		given_one_target(&f, buffer_string(&listeners));
+		if (count == MAX_SERVICE_PORTS) {
+			EXPECT_EQ(service(compiled(&f), "s")->port_count, MAX_SERVICE_PORTS);
+			continue;
+		}
+		EXPECT_EQ(try_compile(&f, NULL, &err), -E2BIG);
+		EXPECT_CONTAINS(err.message, "mesh/M/virtualNode/n");
+		EXPECT_CONTAINS(err.message, "mesh/M/virtualService/s");
+	}
+}
+
+TEST(a_service_with_too_many_different_targets_is_named)
+{
+	for (int last = 4; last <= 5; last++) { /* six ports of ten targets, and one of four or five */
+		_cleanup_(buffer_done) struct buffer listeners = {};
+		struct error err = {};
+		FIXTURE(f);
+
+		given_mesh(&f, "M", "DROP_ALL");
+		given_caller(&f, "web", "", "");
+		given_service(&f, "s", BY_ROUTER("r"));
+		for (int port = 1; port <= 7; port++) {
+			_cleanup_(buffer_done) struct buffer targets = {}, spec = {};
+			char name[16];
+
+			for (int i = 0; i < (port < 7 ? 10 : last); i++) {
+				snprintf(name, sizeof(name), "n%d-%d", port, i);
+				given_node(&f, name, LISTENER(80, "tcp"), "");
+				buffer_printf(&targets, "%s{'virtualNode': '%s', 'weight': 1}", i ? ", " : "", name);
+			}
+			buffer_printf(&listeners, "%s{'portMapping': {'port': %d, 'protocol': 'tcp'}}", port > 1 ? ", " : "", port);
+			buffer_printf(&spec, "'tcpRoute': {'match': {'port': %d}, 'action': {'weightedTargets': [%s]}}", port,
+				      buffer_string(&targets));
+			snprintf(name, sizeof(name), "t%d", port);
+			given_route(&f, "r", name, buffer_string(&spec));
+		}
+		given_router(&f, "r", buffer_string(&listeners));
+		if (last == 4) {
+			EXPECT_EQ(compiled(&f)->target_count, MAX_SERVICE_ROWS);
+			continue;
+		}
+		EXPECT_EQ(try_compile(&f, NULL, &err), -E2BIG);
+		EXPECT_CONTAINS(err.message, "mesh/M/virtualService/s");
+	}
+}
+
+static void print_plan(const struct plan *plan, struct buffer *b)
+{
+	char text[IP_TEXT_BYTES];
+
+	for (size_t i = 0; i < plan->service_count; i++) {
+		const struct plan_service *s = &plan->services[i];
+
+		buffer_printf(b, "%s %s %u\n", s->name, ip_format(&s->vip4, text), s->no_port);
+		for (size_t p = 0; p < s->port_count; p++) {
+			buffer_printf(b, " %u %u %u %s\n", s->ports[p].port, s->ports[p].closed, s->ports[p].flags,
+				      s->ports[p].route ? s->ports[p].route : "");
+			for (size_t t = 0; t < s->ports[p].target_count; t++)
+				buffer_printf(b, "  %u %u\n", s->ports[p].targets[t].target, s->ports[p].targets[t].weight);
+		}
+	}
+	for (size_t i = 0; i < plan->target_count; i++) {
+		buffer_printf(b, "%s\n", plan->targets[i].name);
+		for (size_t e = 0; e < plan->targets[i].endpoint_count; e++)
+			buffer_printf(b, " %s\n", ip_format(&plan->targets[i].endpoints[e].address, text));
+	}
+	for (size_t i = 0; i < plan->node_count; i++) {
+		buffer_printf(b, "%s %u\n", plan->nodes[i].name, plan->nodes[i].flags);
+		for (size_t n = 0; n < plan->nodes[i].backend_count; n++)
+			buffer_printf(b, " %u\n", plan->nodes[i].backends[n].service);
+	}
+}
+
+static void given_part(struct fixture *f, int part)
+{
+	switch (part) {
+	case 0:
+		given_mesh(f, "M", "DROP_ALL");
+		break;
+	case 1:
+		given_caller(f, "web", BACKEND("s") ", " BACKEND("a"), "");
+		break;
+	case 2:
+		given_service(f, "s", BY_ROUTER("r"));
+		given_service(f, "a", BY_NODE("v2"));
+		break;
+	case 3:
+		given_router(f, "r", LISTENER(80, "tcp"));
+		given_route(f, "r", "t", TCP_ROUTE(TARGET("v2", 1) ", " TARGET("v1", 2)));
+		break;
+	case 4:
+		given_node(f, "v1", LISTENER(80, "tcp"), "");
+		given_instance(f, "v1", "a", "{'AWS_INSTANCE_IPV4': '10.0.0.1'}", 0, NULL);
+		break;
+	case 5:
+		given_node(f, "v2", LISTENER(80, "tcp"), "");
+		given_instance(f, "v1", "b", "{'AWS_INSTANCE_IPV4': '10.0.0.2'}", 0, NULL);
+		break;
+	}
+}
+
+TEST(the_order_in_which_things_came_makes_no_difference)
+{
+	_cleanup_(buffer_done) struct buffer one = {}, other = {};
+	FIXTURE(f);
+	FIXTURE(g);
+
+	for (int part = 0; part <= 5; part++) {
+		given_part(&f, part);
+		given_part(&g, 5 - part);
+	}
+	print_plan(compiled(&f), &one);
+	print_plan(compiled(&g), &other);
+	EXPECT(one.length > 200);
+	EXPECT_STR(buffer_string(&one), buffer_string(&other));
+}
+
+TEST(every_planned_service_has_vips_that_are_let_go_when_it_leaves)
+{
+	FIXTURE(f);
+	struct ip v4, v6;
+
+	given_mesh(&f, "M", "DROP_ALL");
+	given_caller(&f, "web", "", "");
+	given_service(&f, "a", "");
+	given_service(&f, "b", "");
+	const struct plan *plan = compiled_with(&f, &(struct compile_input){ .now_wall_ns = 5 });
+	EXPECT(ip_is_v4(&plan->services[0].vip4) && !ip_is_v4(&plan->services[0].vip6));
+	EXPECT(!ip_equal(&plan->services[0].vip4, &plan->services[1].vip4));
+	EXPECT_OK(vips_get(f.vips, "123456789012", "M", "a", 5, &v4, &v6, NULL));
+	EXPECT(ip_equal(&plan->services[0].vip4, &v4) && ip_equal(&plan->services[0].vip6, &v6));
+
+	resources_done(&f.resources);
+	resources_init(&f.resources);
+	_cleanup_free_ void *value = NULL;
+	size_t size;
+	compiled_with(&f, &(struct compile_input){ .now_wall_ns = 6 });
+	compiled_with(&f, &(struct compile_input){ .now_wall_ns = 7 });
+	EXPECT_OK(store_get(f.store, "vips/123456789012/M/b", &value, &size, NULL));
+	EXPECT_CONTAINS((char *)value, "\"inUse\":false,\"lastUseNs\":6");
+}
+
+int main(void)
+{
+	const struct CMUnitTest tests[] = {
+		cmocka_unit_test(under_drop_all_every_service_of_the_mesh_is_planned_and_only_backends_are_allowed),
+		cmocka_unit_test(under_allow_all_only_backends_are_planned),
+		cmocka_unit_test(in_audit_mode_every_other_service_of_the_mesh_is_an_audited_backend),
+		cmocka_unit_test(meshes_are_apart),
+		cmocka_unit_test(nodes_are_planned_once_in_order_and_unknown_ones_not_at_all),
+		cmocka_unit_test(backends_go_by_name_or_arn_and_those_that_name_nothing_are_left_out),
+		cmocka_unit_test(without_local_nodes_the_plan_is_empty),
+		cmocka_unit_test(a_node_as_provider_gives_its_listeners_in_order_of_port),
+		cmocka_unit_test(a_route_gives_its_weights_and_its_name),
+		cmocka_unit_test(a_weighted_target_means_its_port_else_the_only_listener),
+		cmocka_unit_test(a_target_node_without_listeners_is_no_target),
+		cmocka_unit_test(each_listener_of_a_router_has_the_routes_that_bind_to_its_port),
+		cmocka_unit_test(a_service_without_a_provider_refuses_every_port_so),
+		cmocka_unit_test(only_a_port_whose_first_route_looks_at_nothing_goes_without_a_proxy),
+		cmocka_unit_test(routes_are_tried_by_priority_then_length_then_name),
+		cmocka_unit_test(routes_behind_one_that_matches_everything_are_noted),
+		cmocka_unit_test(a_target_needs_tls_where_its_listener_accepts_nothing_else),
+		cmocka_unit_test(a_client_policy_that_enforces_tls_marks_the_ports_it_covers),
+		cmocka_unit_test(audited_services_come_under_the_default_client_policy),
+		cmocka_unit_test(endpoints_come_from_the_registry_once_each_in_order),
+		cmocka_unit_test(only_instances_that_match_all_attributes_serve_a_node),
+		cmocka_unit_test(ip_preference_leaves_out_a_family_only_where_it_says_only),
+		cmocka_unit_test(a_loopback_endpoint_keeps_its_namespace_and_others_have_none),
+		cmocka_unit_test(an_endpoints_zone_is_the_instances_else_its_attributes),
+		cmocka_unit_test(a_node_found_by_dns_has_no_endpoints_yet),
+		cmocka_unit_test(a_provider_with_too_many_listeners_is_named),
+		cmocka_unit_test(a_service_with_too_many_different_targets_is_named),
+		cmocka_unit_test(the_order_in_which_things_came_makes_no_difference),
+		cmocka_unit_test(every_planned_service_has_vips_that_are_let_go_when_it_leaves),
+	};
+
+	return cmocka_run_group_tests(tests, NULL, NULL);
+}
