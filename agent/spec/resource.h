@@ -35,6 +35,7 @@ struct resource_kind_info {
 };
 extern const struct resource_kind_info resource_kinds[RESOURCE_KIND_COUNT];
 
+#define RESOURCE_NAME_CHARACTERS 255
 struct resource {
 	enum resource_kind kind;
 	char *full_name; /* "mesh/M/virtualNode/N", "mesh/M/virtualRouter/R/route/T" */
@@ -45,7 +46,7 @@ struct resource {
 	json_t *tags; /* array or NULL; owned */
 	char *source; /* file it came from, for messages; NULL: none */
 	struct table_node node; /* by full_name */
-	struct list link; /* in resources.list, in order of full_name once checked */
+	struct list link; /* in resources.list: as added, in order of full_name once checked */
 };
 
 struct resources {
@@ -56,18 +57,23 @@ struct resources {
 
 void resources_init(struct resources *set);
 void resources_done(struct resources *set);
+/* Moves what `from` holds to `to`, whose own is released. `from` is empty afterwards. */
+void resources_move(struct resources *to, struct resources *from);
 
 /* Validates one resource in the form that `aws appmesh create-* --cli-input-json` takes: the name members tell the kind, parent
- * names included; `clientToken` and `meshOwner` are accepted, unknown members refused. Adds it to the set. -EINVAL with the
- * field path; -EEXIST when the set has the name already (the message names both sources). `source` is copied. */
+ * names included; `clientToken` and `meshOwner` are accepted, unknown members refused, null members as if they were not there.
+ * Adds it to the set. -EINVAL with the field path; -EEXIST when the set has the name already (the message names both sources).
+ * `source` is copied; NULL: none. */
 int resources_add_json(struct resources *set, const json_t *document, const char *source, struct error *err);
 
-/* Rules that need more than one resource, on the set as a whole (SEMANTICS: kinds of routes against listeners, ports, several
- * listeners, duplicate backends …), where both ends exist. References to what does not exist are no error: see
- * resources_unresolved(). -EINVAL: the message names resource and source, the field its path. */
+/* Puts the list in order, then checks rules that need more than one resource (kinds of routes against listeners, ports, several
+ * listeners), where both ends exist. References to what does not exist are no error: see resources_unresolved(). -EINVAL: the
+ * message begins with the source, if any, and the resource's name: `'route.json': mesh/M/virtualRouter/R/route/T: …`; the field
+ * is the path. */
 int resources_check(struct resources *set, struct error *err);
 
-/* Calls `fn` for every reference that names nothing: from, field path, what it names. */
+/* Calls `fn` for every reference that names nothing: from, field path ("spec.provider…", "meshName", "virtualRouterName"), and the
+ * full name of what it names. */
 typedef void resources_unresolved_fn(const struct resource *from, const char *field, const char *missing, void *arg);
 void resources_unresolved(const struct resources *set, resources_unresolved_fn *fn, void *arg);
 
@@ -81,10 +87,12 @@ const struct resource *resources_get(const struct resources *set, const char *fu
 const struct resource *resources_find(const struct resources *set, const char *mesh, enum resource_kind kind, const char *parent,
 				      const char *name);
 /* Writes the full name ("mesh/M/virtualNode/N") of the parts. -ENAMETOOLONG. */
+#define RESOURCE_FULL_NAME_BYTES 3328 /* three names of 255 characters of 4 bytes, and the words between them */
 int resource_full_name(char *buffer, size_t size, const char *mesh, enum resource_kind kind, const char *parent, const char *name);
 
-/* Parses "mesh/M/virtualNode/N" or a full ARN of it (App Mesh user guide: the forms a proxy is started with). Writes the short
- * form. -EINVAL says what is wrong. */
+/* Parses "mesh/M/virtualNode/N" or a full ARN of it (App Mesh user guide: the forms a proxy is started with); the mesh may be
+ * "M@123456789012", a shared mesh with its owner's account. Writes the short form, "mesh/M/virtualNode/N". -EINVAL says what is
+ * wrong. */
 int resource_name_parse(const char *text, enum resource_kind kind, char *ret_full_name, size_t size, struct error *err);
 
 /* The protocol a port mapping means: "https", which documents in the wild use, is http with TLS STRICT. */

@@ -1,0 +1,251 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* Rules between resources. A rule holds where both ends exist: files arrive one by one, and a route may be there before the
+ * node it names. */
+#include <errno.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "agent/spec/field.h"
+#include "agent/spec/kind.h"
+#include "base/bytes.h"
+#include "base/cleanup.h"
+
+/* --- which listener a port means ------------------------------------------------------------------------------------------ */
+
+static void list_ports(const struct resource *owner, struct buffer *out)
+{
+	for (size_t i = 0; i < listener_count(owner->spec); i++) {
+		struct port_mapping mapping;
+
+		listener_read(owner->spec, i, &mapping);
+		buffer_printf(out, "%s%u", i > 0 ? ", " : "", mapping.port);
+	}
+}
+
+/* The listener of `owner` that `port` means, or its only one where port is NULL. `field` is where the port is or would be.
+ * Returns 1, 0 where there is neither port nor listener, or -EINVAL. */
+static int bind_port(const struct resource *owner, const json_t *port, const char *field, struct port_mapping *ret_mapping,
+		     struct error *err)
+{
+	_cleanup_(buffer_done) struct buffer ports = {};
+	const size_t count = listener_count(owner->spec);
+	struct port_mapping mapping;
+
+	for (size_t i = 0; i < count; i++) {
+		listener_read(owner->spec, i, &mapping);
+		if (port ? mapping.port == json_integer_value(port) : count == 1) {
+			*ret_mapping = mapping;
+			return 1;
+		}
+	}
+	if (!port && count == 0)
+		return 0;
+	list_ports(owner, &ports);
+	if (!port)
+		return error_set_field(err, -EINVAL, field, "is required: %s has several listeners (%s)", owner->full_name,
+				       buffer_string(&ports));
+	return error_set_field(err, -EINVAL, field, "is %s, which is no listener port of %s (%s)", VALUE(port), owner->full_name,
+			       count > 0 ? buffer_string(&ports) : "it has no listener");
+}
+
+static int check_protocol(const struct resource *owner, const struct port_mapping *mapping, const struct route_protocol *protocol,
+			  const char *field, struct error *err)
+{
+	if (strcmp(mapping->protocol, protocol->protocol) == 0)
+		return 0;
+	return error_set_field(err, -EINVAL, field, "%s needs a listener of protocol %s, but port %u of %s is %s", protocol->member,
+			       protocol->protocol, mapping->port, owner->full_name, mapping->protocol);
+}
+
+/* --- routes ------------------------------------------------------------------------------------------------------------ */
+
+static int check_target(const struct resources *set, const struct resource *route, const struct route_protocol *protocol, size_t index,
+			struct error *err)
+{
+	const json_t *target = json_path_at(json_object_get(route->spec, protocol->member), "action.weightedTargets", index);
+	const char *field = FIELD("spec.%s.action.weightedTargets[%zu]", protocol->member, index);
+	const struct resource *node;
+	struct port_mapping mapping;
+	int r;
+
+	node = resources_find(set, route->mesh, RESOURCE_VIRTUAL_NODE, NULL, json_path_string(target, "virtualNode"));
+	if (!node)
+		return 0;
+	r = bind_port(node, json_object_get(target, "port"), FIELD("%s.port", field), &mapping, err);
+	return r <= 0 ? r : check_protocol(node, &mapping, protocol, FIELD("%s.virtualNode", field), err);
+}
+
+static int check_route(const struct resources *set, const struct resource *route, struct error *err)
+{
+	const struct route_protocol *protocol;
+	const struct resource *router;
+	struct port_mapping mapping;
+	const json_t *body;
+	int r;
+
+	r = route_protocol_find(route->spec, &protocol, err);
+	if (r < 0)
+		return r;
+	body = json_object_get(route->spec, protocol->member);
+	router = resources_find(set, route->mesh, RESOURCE_VIRTUAL_ROUTER, NULL, route->parent);
+	if (router) {
+		r = bind_port(router, json_path(body, "match.port"), FIELD("spec.%s.match.port", protocol->member), &mapping, err);
+		if (r > 0)
+			r = check_protocol(router, &mapping, protocol, FIELD("spec.%s", protocol->member), err);
+		if (r < 0)
+			return r;
+	}
+	for (size_t i = 0; i < json_path_count(body, "action.weightedTargets"); i++) {
+		r = check_target(set, route, protocol, i, err);
+		if (r < 0)
+			return r;
+	}
+	return 0;
+}
+
+/* The full name of what a member of a resource of `mesh` names: by name, a virtual service also by ARN. */
+static int reference_full_name(char full_name[RESOURCE_FULL_NAME_BYTES], const char *mesh, enum resource_kind kind, const char *text)
+{
+	if (kind == RESOURCE_VIRTUAL_SERVICE && strncmp(text, "arn:", 4) == 0)
+		return resource_name_parse(text, kind, full_name, RESOURCE_FULL_NAME_BYTES, NULL);
+	return resource_full_name(full_name, RESOURCE_FULL_NAME_BYTES, mesh, kind, NULL, text);
+}
+
+/* The node or router behind a virtual service. NULL: none, or not there. */
+static const struct resource *provider_of(const struct resources *set, const struct resource *service)
+{
+	const char *node = json_path_string(service->spec, "provider.virtualNode.virtualNodeName");
+	const char *router = json_path_string(service->spec, "provider.virtualRouter.virtualRouterName");
+
+	if (node)
+		return resources_find(set, service->mesh, RESOURCE_VIRTUAL_NODE, NULL, node);
+	return router ? resources_find(set, service->mesh, RESOURCE_VIRTUAL_ROUTER, NULL, router) : NULL;
+}
+
+static int check_gateway_route(const struct resources *set, const struct resource *route, struct error *err)
+{
+	const struct resource *gateway, *service, *provider;
+	const struct route_protocol *protocol;
+	char name[RESOURCE_FULL_NAME_BYTES];
+	struct port_mapping mapping;
+	const json_t *body, *target;
+	int r;
+
+	r = route_protocol_find(route->spec, &protocol, err);
+	if (r < 0)
+		return r;
+	body = json_object_get(route->spec, protocol->member);
+	gateway = resources_find(set, route->mesh, RESOURCE_VIRTUAL_GATEWAY, NULL, route->parent);
+	if (gateway) {
+		r = bind_port(gateway, json_path(body, "match.port"), FIELD("spec.%s.match.port", protocol->member), &mapping, err);
+		if (r < 0)
+			return r;
+	}
+	target = json_path(body, "action.target");
+	r = reference_full_name(name, route->mesh, RESOURCE_VIRTUAL_SERVICE,
+				json_path_string(target, "virtualService.virtualServiceName"));
+	service = r < 0 ? NULL : resources_get(set, name);
+	provider = service ? provider_of(set, service) : NULL;
+	if (!provider)
+		return 0;
+	r = bind_port(provider, json_object_get(target, "port"), FIELD("spec.%s.action.target.port", protocol->member), &mapping, err);
+	return MIN(r, 0);
+}
+
+static int (*const graph_checks[RESOURCE_KIND_COUNT])(const struct resources *, const struct resource *, struct error *) = {
+	[RESOURCE_ROUTE] = check_route,
+	[RESOURCE_GATEWAY_ROUTE] = check_gateway_route,
+};
+
+/* --- the set ----------------------------------------------------------------------------------------------------------- */
+
+static int compare_names(const void *a, const void *b)
+{
+	const struct resource *const *x = a, *const *y = b;
+
+	return strcmp((*x)->full_name, (*y)->full_name);
+}
+
+static int sort_list(struct resources *set)
+{
+	_cleanup_free_ struct resource **sorted = calloc(set->count + 1, sizeof(struct resource *));
+	size_t i = 0;
+
+	if (!sorted)
+		return -ENOMEM;
+	list_for_each(it, &set->list)
+		sorted[i++] = container_of(it, struct resource, link);
+	qsort(sorted, set->count, sizeof(struct resource *), compare_names);
+	list_init(&set->list);
+	for (i = 0; i < set->count; i++)
+		list_append(&set->list, &sorted[i]->link);
+	return 0;
+}
+
+int resources_check(struct resources *set, struct error *err)
+{
+	int r = sort_list(set);
+
+	if (r < 0)
+		return error_set(err, r, "no memory for %zu resources", set->count);
+	list_for_each(it, &set->list) {
+		const struct resource *resource = container_of(it, struct resource, link);
+
+		r = graph_checks[resource->kind] ? graph_checks[resource->kind](set, resource, err) : 0;
+		if (r >= 0)
+			continue;
+		if (resource->source)
+			error_prefix(err, "'%s': %s", resource->source, resource->full_name);
+		else
+			error_prefix(err, "%s", resource->full_name);
+		return r;
+	}
+	return 0;
+}
+
+/* --- references that name nothing -------------------------------------------------------------------------------------------- */
+
+struct reference_visit {
+	const struct resources *set;
+	const struct resource *from;
+	enum resource_kind kind;
+	resources_unresolved_fn *fn;
+	void *arg;
+};
+
+static void report_missing(const struct reference_visit *visit, const char *field, enum resource_kind kind, const char *name)
+{
+	char full_name[RESOURCE_FULL_NAME_BYTES];
+
+	if (reference_full_name(full_name, visit->from->mesh, kind, name) < 0)
+		text_cut(full_name, sizeof(full_name), name); /* names something no set can hold */
+	else if (resources_get(visit->set, full_name))
+		return;
+	visit->fn(visit->from, field, full_name, visit->arg);
+}
+
+static void visit_reference(const char *field, const json_t *value, void *arg)
+{
+	const struct reference_visit *visit = arg;
+
+	report_missing(visit, field, visit->kind, json_string_value(value));
+}
+
+void resources_unresolved(const struct resources *set, resources_unresolved_fn *fn, void *arg)
+{
+	list_for_each(it, &set->list) {
+		const struct resource *from = container_of(it, struct resource, link);
+		const struct reference_rule *rule = kind_rules[from->kind]->references;
+		struct reference_visit visit = { .set = set, .from = from, .fn = fn, .arg = arg };
+
+		if (from->kind != RESOURCE_MESH)
+			report_missing(&visit, resource_kinds[RESOURCE_MESH].name_member, RESOURCE_MESH, from->mesh);
+		if (from->parent)
+			report_missing(&visit, resource_kinds[resource_kinds[from->kind].parent].name_member,
+				       resource_kinds[from->kind].parent, from->parent);
+		for (; rule && rule->pattern; rule++) {
+			visit.kind = rule->kind;
+			field_each(from->spec, rule->pattern, visit_reference, &visit);
+		}
+	}
+}
