@@ -418,8 +418,8 @@ static int explain_visit(const void *key, const void *value, void *arg)
 
 int kernel_explain(struct kernel *kernel, struct explain *request, kernel_explain_fn *fn, void *arg)
 {
-	LIBBPF_OPTS(bpf_test_run_opts, options, .ctx_in = request, .ctx_size_in = sizeof(*request), .ctx_out = request,
-		    .ctx_size_out = sizeof(*request));
+	/* for this kind of program the kernel writes the context back to where it came from */
+	LIBBPF_OPTS(bpf_test_run_opts, options, .ctx_in = request, .ctx_size_in = sizeof(*request));
 	int r = request->count ? explain_empty(kernel->explain_fd) : 0;
 
 	if (r < 0)
