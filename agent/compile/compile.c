@@ -209,13 +209,14 @@ static int service_reserve_ports(const struct compiler *c, const struct resource
 	size_t count = json_path_count(provider->spec, "listeners");
 
 	if (count > MAX_SERVICE_PORTS)
-		return error_set(c->err, -E2BIG, "'%s' has %zu listeners, as provider of '%s' it may have %d", provider->full_name,
-				 count, service->name, MAX_SERVICE_PORTS);
+		return error_set(c->err, -E2BIG, "'%s' has %zu listeners, as provider of '%s' it may have %d",
+				 provider->full_name, count, service->name, MAX_SERVICE_PORTS);
 	service->ports = calloc(count + 1, sizeof(*service->ports));
 	return service->ports ? 0 : no_memory(c);
 }
 
-static int add_target(struct compiler *c, struct plan_port *port, const struct resource *node, uint16_t node_port, uint16_t weight)
+static int add_target(struct compiler *c, struct plan_port *port, const struct resource *node, uint16_t node_port,
+		      uint16_t weight)
 {
 	uint32_t target = PLAN_NONE;
 	int r = node ? targets_get(&c->targets, node, node_port, &target) : -ENOENT;
@@ -271,12 +272,11 @@ static int serve_by_route(struct compiler *c, const struct resource *router, con
 			return no_memory(c);
 	}
 	json_array_foreach(choice.targets, i, weighted) {
-		const char *name = json_path_string(weighted, "virtualNode");
-		uint16_t given = (uint16_t)json_path_int(weighted, "port", 0);
-		const struct resource *node = resources_find(c->input->resources, router->mesh, RESOURCE_VIRTUAL_NODE, NULL, name);
+		uint16_t given = (uint16_t)json_path_int(weighted, "port", 0), weight = (uint16_t)json_path_int(weighted, "weight", 0);
+		const struct resource *node = resources_find(c->input->resources, router->mesh, RESOURCE_VIRTUAL_NODE, NULL,
+							     json_path_string(weighted, "virtualNode"));
 
-		r = add_target(c, port, node, node ? targets_meant_port(node, given) : 0,
-			       (uint16_t)json_path_int(weighted, "weight", 0));
+		r = add_target(c, port, node, node ? targets_meant_port(node, given) : 0, weight);
 		if (r < 0)
 			return r;
 	}
@@ -336,8 +336,8 @@ static int check_rows(const struct compiler *c, const struct plan_service *servi
 	for (size_t i = 0; i < count; i++)
 		different += i == 0 || targets[i] != targets[i - 1];
 	if (different > MAX_SERVICE_ROWS)
-		return error_set(c->err, -E2BIG, "'%s' has %zu different targets over all its ports, it may have %d", service->name,
-				 different, MAX_SERVICE_ROWS);
+		return error_set(c->err, -E2BIG, "'%s' has %zu different targets over all its ports, it may have %d",
+				 service->name, different, MAX_SERVICE_ROWS);
 	return 0;
 }
 
@@ -352,8 +352,8 @@ static int compile_service(struct compiler *c, const struct resource *resource, 
 	service->name = strdup(resource->full_name);
 	if (!service->name)
 		return no_memory(c);
-	r = vips_get(input->vips, input->mesh_owner, resource->mesh, resource->name, input->now_wall_ns, &service->vip4, &service->vip6,
-		     c->err);
+	r = vips_get(input->vips, input->mesh_owner, resource->mesh, resource->name, input->now_wall_ns, &service->vip4,
+		     &service->vip6, c->err);
 	if (r < 0)
 		return r;
 	if (node_name)
@@ -396,8 +396,8 @@ static bool policy_covers(const json_t *ports, uint16_t port)
 	return false;
 }
 
-/* The ports of a service on which a client policy demands TLS. Its `ports` are servers' ports; where the target's differs from the
- * service's either counts, since a policy that is missed would send plaintext. */
+/* The ports of a service on which a client policy demands TLS. Its `ports` are servers' ports; where the target's differs from
+ * the service's either counts, since a policy that is missed would send plaintext. */
 static uint32_t tls_ports(const struct compiler *c, const json_t *tls, const struct plan_service *service)
 {
 	const json_t *ports = json_object_get(tls, "ports");

@@ -152,7 +152,8 @@ static const char *narrowing_member(const json_t *match)
 	return NULL;
 }
 
-static void write_shadow_note(struct buffer *note, const struct ranked_route *first, const struct ranked_route *shadowed, size_t count)
+static void write_shadow_note(struct buffer *note, const struct ranked_route *first, const struct ranked_route *shadowed,
+			      size_t count)
 {
 	buffer_printf(note, "route %s", shadowed->route->name);
 	if (count > 1)

@@ -15,7 +15,7 @@ struct route_index { /* all routes of the resources, in order of full name: thos
 int route_index_init(struct route_index *index, const struct resources *resources); /* 0 or -ENOMEM */
 void route_index_done(struct route_index *index); /* all zero is fine */
 
-/* The routes of one router, first tried first: priority (lower first, none last), then the longer path or gRPC method, then name. */
+/* The routes of one router, first tried first: by priority (lower first, none last), the longer path or gRPC method, name. */
 struct ranked_route;
 struct routes {
 	struct ranked_route *ranked;
@@ -32,6 +32,6 @@ struct route_choice {
 	char *note; /* owned by the caller: why closed, or which routes can never match; NULL: none */
 };
 /* What a port of the router does. An HTTP or gRPC port whose first route matches every request is balanced by its weights; where
- * the first one looks at anything in a request, connections cannot be told apart without a proxy. Retry policies and timeouts need
- * none: they are shown as not in force. 0 or -ENOMEM. */
+ * the first one looks at anything in a request, connections cannot be told apart without a proxy. Retry policies and timeouts
+ * need none: they are shown as not in force. 0 or -ENOMEM. */
 int routes_choose(const struct routes *routes, uint16_t port, struct route_choice *ret_choice);

@@ -133,7 +133,8 @@ static int endpoint_order(const void *a, const void *b)
 	return order ? order : (int)x->zone - (int)y->zone; /* so that of duplicates the same one stays, whatever qsort does */
 }
 
-static int gather_endpoints(const struct compile_input *input, const struct resource *node, uint16_t port, struct plan_target *target)
+static int gather_endpoints(const struct compile_input *input, const struct resource *node, uint16_t port,
+			    struct plan_target *target)
 {
 	const json_t *cloud_map = json_path(node->spec, "serviceDiscovery.awsCloudMap");
 	_cleanup_(gather_done) struct gather g = { .port = port };
@@ -144,8 +145,8 @@ static int gather_endpoints(const struct compile_input *input, const struct reso
 		return 0;
 	g.attributes = json_object_get(cloud_map, "attributes");
 	g.preference = preference_of(input->resources, node, cloud_map);
-	r = registry_each(input->registry, json_path_string(cloud_map, "namespaceName"), json_path_string(cloud_map, "serviceName"),
-			  gather_instance, &g);
+	r = registry_each(input->registry, json_path_string(cloud_map, "namespaceName"),
+			  json_path_string(cloud_map, "serviceName"), gather_instance, &g);
 	if (r < 0)
 		return r;
 	if (g.count > 1)

@@ -366,8 +366,9 @@ int vips_get(struct vips *vips, const char *mesh_owner, const char *mesh, const 
 		if (r == 0)
 			r = entry_new(vips, buffer_string(&key), hash, now_ns, &entry);
 		if (r == -ENOSPC)
-			return error_set(err, r, "no address is left for virtual service '%s' of mesh '%s': the VIP network is full",
-					 service, mesh);
+			return error_set(err, r,
+					 "no address is left for virtual service '%s' of mesh '%s': the VIP network is full", service,
+					 mesh);
 		if (r < 0)
 			return error_set(err, r, "cannot give virtual service '%s' of mesh '%s' an address", service, mesh);
 	}
