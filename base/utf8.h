@@ -2,7 +2,18 @@
 #pragma once
 
 #include <stdbool.h>
-#include <stddef.h>
 
-/* Well-formed by RFC 3629: shortest form, no surrogates, up to U+10FFFF. */
-bool utf8_valid(const char *text, size_t length);
+#include "base/bytes.h"
+
+static inline bool utf8_valid(const char *text, size_t length)
+{
+	while (length > 0) {
+		size_t sequence = utf8_sequence(text, length);
+
+		if (sequence == 0)
+			return false;
+		text += sequence;
+		length -= sequence;
+	}
+	return true;
+}

@@ -1,7 +1,9 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* A small HTTP/1.1 server on llhttp, for the agent's local socket: GET, and PUT, POST and DELETE with a small body. Keep-alive
- * and pipelining work; bodies over the limit, chunked or not, get 413, heads over 16 KiB 431, what is no HTTP 400, each as
- * JSON {"error": …}. A connection that sends nothing for 30 s, or half a request for 10 s, is closed. One loop, its thread. */
+ * and pipelining work; bodies over the limit, chunked or not, get 413, heads over 16 KiB 431, what is no HTTP 400, other
+ * methods 405, each as JSON {"error": …}. A connection that sends nothing for 30 s, whose request is not whole 10 s after its
+ * first byte, or that takes nothing of its answer for 30 s, is closed; a handler may take its time. At most
+ * HTTP_CONNECTIONS_MAX are open, further ones wait in the kernel's backlog. Upgrades are not taken up. One loop, its thread. */
 #pragma once
 
 #include <stddef.h>
@@ -13,6 +15,8 @@
 #include "base/json.h"
 
 #define HTTP_BODY_LIMIT_BYTES (1024 * 1024)
+#define HTTP_HEAD_LIMIT_BYTES (16 * 1024)
+#define HTTP_CONNECTIONS_MAX 256
 
 struct http_server;
 struct http_exchange; /* one request and its answer */
@@ -21,10 +25,12 @@ struct http_exchange; /* one request and its answer */
  * exchange stays valid, also when the client goes away. */
 typedef void http_handler_fn(struct http_exchange *exchange, void *arg);
 
-/* Listens on a Unix socket at `path` (mode 0600; a dead socket file is replaced, a live one is -EADDRINUSE). */
+/* Listens on a Unix socket at `path` (mode 0600; a dead socket file is replaced, a live one is -EADDRINUSE, a file that is no
+ * socket -EEXIST). */
 int http_server_unix(struct loop *loop, const char *path, http_handler_fn *handler, void *arg, struct http_server **ret_server,
 		     struct error *err);
-struct http_server *http_server_free(struct http_server *server); /* unlinks the path; open exchanges are cut */
+/* Unlinks the path. Open exchanges are cut: they stay valid until they are answered, which then goes nowhere. NULL is fine. */
+struct http_server *http_server_free(struct http_server *server);
 
 const char *http_method(const struct http_exchange *exchange); /* "GET" */
 const char *http_path(const struct http_exchange *exchange); /* decoded, without the query */

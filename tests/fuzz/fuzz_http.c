@@ -1,0 +1,54 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* Requests: however the bytes are cut, the codec finds the same. Targets: whatever decodes is text. */
+#include <stdint.h>
+#include <stdio.h>
+#include <string.h>
+
+#include "agent/http/target.h"
+#include "base/utf8.h"
+#include "tests/unit/http_events.h"
+
+#define RUN_LIMIT_BYTES 512 /* small, so that inputs of a few hundred bytes reach it */
+
+static void check_same(const struct buffer *whole, const char *data, size_t size, size_t piece_bytes)
+{
+	_cleanup_(buffer_done) struct buffer cut = {};
+
+	print_events(data, size, piece_bytes, RUN_LIMIT_BYTES, &cut);
+	if (cut.length != whole->length || memcmp(buffer_string(&cut), buffer_string(whole), cut.length) != 0) {
+		fprintf(stderr, "pieces of %zu give: %s\nall at once: %s\n", piece_bytes, buffer_string(&cut),
+			buffer_string(whole));
+		abort();
+	}
+}
+
+static void check_target(const char *data, size_t size)
+{
+	_cleanup_(http_target_done) struct http_target target = {};
+	_cleanup_free_ char *text = strndup(data, size);
+
+	if (http_target_init(text, &target) < 0)
+		return;
+	if (!utf8_valid(target.path, strlen(target.path)) || target.path[0] != '/')
+		abort();
+	for (size_t i = 0; i < target.parameter_count; i++) {
+		const struct http_parameter *p = &target.parameters[i];
+
+		if (!utf8_valid(p->name, strlen(p->name)) || !utf8_valid(p->value, strlen(p->value)) ||
+		    !http_target_parameter(&target, p->name))
+			abort();
+	}
+}
+
+int LLVMFuzzerTestOneInput(const uint8_t *bytes, size_t size)
+{
+	_cleanup_(buffer_done) struct buffer whole = {};
+	const char *data = (const char *)bytes;
+
+	print_events(data, size, size, RUN_LIMIT_BYTES, &whole);
+	check_same(&whole, data, size, 1);
+	check_same(&whole, data, size, 2);
+	check_same(&whole, data, size, 1 + size / 3);
+	check_target(data, size);
+	return 0;
+}

@@ -1,0 +1,622 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* The server: real sockets, the loop turned by the test. */
+#include <errno.h>
+#include <fcntl.h>
+#include <sys/epoll.h>
+#include <sys/resource.h>
+#include <sys/socket.h>
+#include <sys/stat.h>
+#include <sys/un.h>
+#include <unistd.h>
+
+#include "agent/http/http.h"
+#include "base/cleanup.h"
+#include "base/time.h"
+#include "tests/lib/test.h"
+#include "tests/unit/clock.h"
+
+#define DEADLINE_NS (10 * NSEC_PER_SEC)
+
+#define CLIENTS 300
+struct fixture {
+	char directory[64], path[96];
+	struct loop *loop;
+	struct http_server *server;
+	int clients[CLIENTS];
+	struct buffer received;
+	int calls;
+	struct http_exchange *waiting; /* of "/later" */
+	int peer_pid;
+	bool free_server; /* from the handler */
+};
+
+static void handle(struct http_exchange *exchange, void *arg)
+{
+	struct fixture *f = arg;
+	const char *path = http_path(exchange), *large = http_query(exchange, "large");
+	size_t bytes;
+	const char *body = http_body(exchange, &bytes);
+
+	f->calls++;
+	f->peer_pid = http_peer_pid(exchange);
+	if (f->free_server)
+		f->server = http_server_free(f->server);
+	if (strcmp(path, "/later") == 0) {
+		f->waiting = exchange;
+	} else if (strcmp(path, "/error") == 0) {
+		struct error err = {};
+
+		error_set_field(&err, -(int)strtol(http_query(exchange, "code"), NULL, 10), "spec.listeners", "no \"good\"");
+		http_reply_error(exchange, &err);
+	} else if (large) {
+		_cleanup_free_ char *text = calloc(1, strtoul(large, NULL, 10));
+
+		http_reply(exchange, 200, "application/octet-stream", text, strtoul(large, NULL, 10));
+	} else {
+		http_reply_json(exchange, 200,
+				json_pack("{s:s,s:s,s:i,s:s%}", "method", http_method(exchange), "path", path, "bytes",
+					  (int)bytes, "body", body, MIN(bytes, (size_t)16)));
+	}
+}
+
+static int setup(void **state)
+{
+	struct fixture *f = calloc(1, sizeof(*f));
+	struct error err = {};
+
+	strcpy(f->directory, "/tmp/weft-test-http-XXXXXX");
+	if (!mkdtemp(f->directory))
+		return -1;
+	snprintf(f->path, sizeof(f->path), "%s/socket", f->directory);
+	memset(f->clients, -1, sizeof(f->clients));
+	EXPECT_OK(loop_new(&f->loop));
+	EXPECT_OK(http_server_unix(f->loop, f->path, handle, f, &f->server, &err), &err);
+	*state = f;
+	return 0;
+}
+
+static int teardown(void **state)
+{
+	struct fixture *f = *state;
+
+	for (size_t i = 0; i < CLIENTS; i++)
+		fd_close(f->clients[i]);
+	http_server_free(f->server);
+	loop_free(f->loop);
+	buffer_done(&f->received);
+	unlink(f->path);
+	rmdir(f->directory);
+	free(f);
+	return 0;
+}
+
+static void turns(struct fixture *f)
+{
+	for (int i = 0; i < 5; i++)
+		EXPECT_OK(loop_turn(f->loop, 0));
+}
+
+static int connect_client(struct fixture *f, size_t client)
+{
+	struct sockaddr_un address = { .sun_family = AF_UNIX };
+
+	f->clients[client] = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
+	strcpy(address.sun_path, f->path);
+	return connect(f->clients[client], (struct sockaddr *)&address, sizeof(address)) < 0 ? -errno : 0;
+}
+
+static void client_sends(struct fixture *f, size_t client, const char *data, size_t length)
+{
+	const uint64_t end_ns = test_now_ns() + DEADLINE_NS;
+
+	while (length > 0) {
+		ssize_t n = send(f->clients[client], data, length, MSG_NOSIGNAL);
+
+		if (n < 0 && errno != EAGAIN)
+			return; /* the server has heard enough */
+		if (n > 0) {
+			data += n;
+			length -= (size_t)n;
+		}
+		EXPECT_OK(loop_turn(f->loop, 0));
+		EXPECT(test_now_ns() < end_ns);
+	}
+}
+
+static void client_says(struct fixture *f, size_t client, const char *text)
+{
+	client_sends(f, client, text, strlen(text));
+}
+
+/* Turns the loop once and takes what has come. True: the connection ended. */
+static bool client_receives(struct fixture *f, size_t client)
+{
+	char *room = buffer_reserve(&f->received, 65536);
+	ssize_t n;
+
+	EXPECT_OK(loop_turn(f->loop, 0));
+	n = recv(f->clients[client], room, 65536, 0);
+	if (n == 0 || (n < 0 && errno != EAGAIN))
+		return true;
+	f->received.length += n > 0 ? (size_t)n : 0;
+	return false;
+}
+
+/* Until `count` times `needle` is there, or the connection ends. True: it ended. */
+static bool client_reads(struct fixture *f, size_t client, const char *needle, int count)
+{
+	const uint64_t end_ns = test_now_ns() + DEADLINE_NS;
+
+	for (;;) {
+		int found = 0;
+
+		if (client_receives(f, client))
+			return true;
+		for (const char *p = buffer_string(&f->received); (p = strstr(p, needle)); p++)
+			found++;
+		if (found >= count)
+			return false;
+		if (test_now_ns() > end_ns)
+			fail_msg("waited in vain for '%s' in: %s", needle, buffer_string(&f->received));
+	}
+}
+
+/* One request on a connection of its own: the answer, whole. */
+static const char *answer_to(struct fixture *f, const char *request)
+{
+	buffer_clear(&f->received);
+	EXPECT_OK(connect_client(f, 0));
+	client_says(f, 0, request);
+	shutdown(f->clients[0], SHUT_WR);
+	EXPECT(client_reads(f, 0, "never said", 1));
+	f->clients[0] = fd_close(f->clients[0]);
+	return buffer_string(&f->received);
+}
+
+#define HOST "Host: weft\r\n"
+
+TEST(a_request_is_handed_over_whole_and_answered)
+{
+	struct fixture *f = *state;
+	const char *answer = answer_to(f, "PUT /v1/x%20y?a=b HTTP/1.1\r\n" HOST "Content-Length: 5\r\n\r\nhello");
+
+	EXPECT_STR(answer, "HTTP/1.1 200 OK\r\nContent-Type: application/json\r\nContent-Length: 59\r\n\r\n"
+			   "{\"method\":\"PUT\",\"path\":\"/v1/x y\",\"bytes\":5,\"body\":\"hello\"}\n");
+	EXPECT_EQ(f->peer_pid, getpid());
+}
+
+TEST(a_connection_carries_many_requests_also_sent_at_once)
+{
+	struct fixture *f = *state;
+	_cleanup_(buffer_done) struct buffer requests = {};
+
+	EXPECT_OK(connect_client(f, 0));
+	for (int i = 0; i < 1000; i++)
+		buffer_printf(&requests, "POST /%d HTTP/1.1\r\n" HOST "Transfer-Encoding: chunked\r\n\r\n2\r\nab\r\n0\r\n\r\n", i);
+	client_sends(f, 0, requests.data, requests.length);
+	EXPECT(!client_reads(f, 0, "HTTP/1.1 200 OK", 1000));
+	EXPECT(!client_reads(f, 0, "\"path\":\"/999\"", 1)); /* nothing but these, and in their order */
+	for (const char *p = buffer_string(&f->received), *last = p; (p = strstr(p, "\"path\":\"/")); last = p++)
+		EXPECT(last == f->received.data || strtol(p + 9, NULL, 10) == strtol(last + 9, NULL, 10) + 1);
+
+	buffer_clear(&f->received);
+	client_says(f, 0, "GET /again HTTP/1.1\r\n" HOST "\r\n");
+	EXPECT(!client_reads(f, 0, "/again", 1));
+	EXPECT_EQ(f->calls, 1001);
+}
+
+TEST(http_1_0_and_connection_close_end_the_connection_after_the_answer)
+{
+	struct fixture *f = *state;
+
+	EXPECT_OK(connect_client(f, 0));
+	client_says(f, 0, "GET /one HTTP/1.1\r\n" HOST "Connection: close\r\n\r\nGET /two HTTP/1.1\r\n" HOST "\r\n");
+	EXPECT(client_reads(f, 0, "never said", 1));
+	EXPECT_CONTAINS(buffer_string(&f->received), "Connection: close");
+	EXPECT_EQ(f->calls, 1);
+
+	buffer_clear(&f->received);
+	EXPECT_OK(connect_client(f, 1));
+	client_says(f, 1, "GET /one HTTP/1.0\r\n\r\n");
+	EXPECT(client_reads(f, 1, "never said", 1));
+	EXPECT_CONTAINS(buffer_string(&f->received), "Connection: close");
+
+	buffer_clear(&f->received);
+	EXPECT_OK(connect_client(f, 2));
+	client_says(f, 2, "GET /one HTTP/1.0\r\nConnection: keep-alive\r\n\r\n");
+	EXPECT(!client_reads(f, 2, "/one", 1));
+	EXPECT_CONTAINS(buffer_string(&f->received), "Connection: keep-alive");
+	client_says(f, 2, "GET /two HTTP/1.0\r\nConnection: keep-alive\r\n\r\n");
+	EXPECT(!client_reads(f, 2, "/two", 1));
+}
+
+TEST(a_client_that_expects_it_is_told_to_continue)
+{
+	struct fixture *f = *state;
+
+	EXPECT_OK(connect_client(f, 0));
+	client_says(f, 0, "PUT / HTTP/1.1\r\n" HOST "Expect: 100-continue\r\nContent-Length: 2\r\n\r\n");
+	EXPECT(!client_reads(f, 0, "100 Continue\r\n\r\n", 1));
+	EXPECT_STR(buffer_string(&f->received), "HTTP/1.1 100 Continue\r\n\r\n");
+	client_says(f, 0, "ab");
+	EXPECT(!client_reads(f, 0, "\"body\":\"ab\"", 1));
+
+	buffer_clear(&f->received);
+	client_says(f, 0, "PUT / HTTP/1.1\r\n" HOST "Expect: 100-continue\r\nContent-Length: 2000000\r\n\r\n");
+	EXPECT(client_reads(f, 0, "never said", 1)); /* and is told that it need not send it */
+	EXPECT_EQ(strncmp(f->received.data, "HTTP/1.1 413 Content Too Large", 30), 0);
+}
+
+static const struct {
+	const char *request, *answer;
+} refusals[] = {
+	{ "HELLO\r\n\r\n", "HTTP/1.1 400 Bad Request" },
+	{ "GET / HTTP/1.1\r\n\r\n", "HTTP/1.1 400 Bad Request" },
+	{ "GET / HTTP/1.1\r\n" HOST HOST "\r\n", "HTTP/1.1 400 Bad Request" },
+	{ "GET /%00 HTTP/1.1\r\n" HOST "\r\n", "HTTP/1.1 400 Bad Request" },
+	{ "GET / HTTP/2.0\r\n" HOST "\r\n", "HTTP/1.1 505 HTTP Version" },
+	{ "GET / HTTP/1.1\r\n" HOST "Expect: wonders\r\n\r\n", "HTTP/1.1 417 Expectation" },
+	{ "PATCH / HTTP/1.1\r\n" HOST "Content-Length: 2\r\n\r\nab", "HTTP/1.1 405 Method" },
+	{ "OPTIONS * HTTP/1.1\r\n" HOST "\r\n", "HTTP/1.1 405 Method" },
+	{ "CONNECT weft:1 HTTP/1.1\r\n" HOST "\r\n\1\2", "HTTP/1.1 405 Method" },
+};
+
+TEST(what_cannot_be_a_request_here_is_refused_as_json)
+{
+	struct fixture *f = *state;
+
+	for (size_t i = 0; i < ARRAY_SIZE(refusals); i++) {
+		const char *answer = answer_to(f, refusals[i].request), *body = strstr(answer, "\r\n\r\n");
+		_cleanup_json_ json_t *json = NULL;
+
+		if (strncmp(answer, refusals[i].answer, strlen(refusals[i].answer)) != 0)
+			fail_msg("'%s' is answered by: %s", refusals[i].request, answer);
+		EXPECT_CONTAINS(answer, "Connection: close");
+		EXPECT_OK(json_parse(body, strlen(body), &json, NULL));
+		EXPECT(json_path_string(json, "error"));
+	}
+	EXPECT_CONTAINS(answer_to(f, "PATCH / HTTP/1.1\r\n" HOST "\r\n"), "Allow: GET, PUT, POST, DELETE\r\n");
+	EXPECT_STR(strstr(answer_to(f, "HEAD / HTTP/1.1\r\n" HOST "\r\n"), "\r\n\r\n"), "\r\n\r\n");
+	EXPECT_EQ(f->calls, 0);
+}
+
+static void send_body(struct fixture *f, size_t bytes, bool chunked)
+{
+	_cleanup_(buffer_done) struct buffer request = {};
+
+	buffer_printf(&request, "PUT / HTTP/1.1\r\n" HOST);
+	if (!chunked)
+		buffer_printf(&request, "Content-Length: %zu\r\n\r\n", bytes);
+	else
+		buffer_add(&request, "Transfer-Encoding: chunked\r\n\r\n");
+	for (size_t sent = 0; sent < bytes;) {
+		size_t piece = MIN(bytes - sent, (size_t)8000);
+
+		if (chunked)
+			buffer_printf(&request, "%zx\r\n", piece);
+		buffer_printf(&request, "%0*d%s", (int)piece, 0, chunked ? "\r\n" : "");
+		sent += piece;
+	}
+	if (chunked)
+		buffer_add(&request, "0\r\n\r\n");
+	buffer_clear(&f->received);
+	EXPECT_OK(connect_client(f, 0));
+	client_sends(f, 0, request.data, request.length);
+	client_reads(f, 0, "}\n", 1);
+	f->clients[0] = fd_close(f->clients[0]);
+}
+
+TEST(bodies_up_to_the_limit_are_taken_and_larger_ones_refused)
+{
+	struct fixture *f = *state;
+
+	for (int chunked = 0; chunked < 2; chunked++) {
+		send_body(f, HTTP_BODY_LIMIT_BYTES, chunked);
+		EXPECT_CONTAINS(buffer_string(&f->received), "\"bytes\":1048576");
+		send_body(f, HTTP_BODY_LIMIT_BYTES + 1, chunked);
+		EXPECT_CONTAINS(buffer_string(&f->received), "HTTP/1.1 413 ");
+	}
+	EXPECT_EQ(f->calls, 2);
+}
+
+TEST(heads_larger_than_16_kib_are_refused)
+{
+	struct fixture *f = *state;
+	char request[HTTP_HEAD_LIMIT_BYTES + 64];
+
+	snprintf(request, sizeof(request), "GET /%0*d HTTP/1.1\r\n" HOST "\r\n", HTTP_HEAD_LIMIT_BYTES, 0);
+	EXPECT_CONTAINS(answer_to(f, request), "HTTP/1.1 431 Request Header Fields Too Large");
+}
+
+TEST(an_error_becomes_a_status_and_names_its_field)
+{
+	struct fixture *f = *state;
+	static const struct {
+		int code, status;
+	} cases[] = { { EINVAL, 400 }, { ENOENT, 404 },     { EEXIST, 409 }, { EBUSY, 409 },
+		      { E2BIG, 413 },  { EOPNOTSUPP, 501 }, { ENOSPC, 507 }, { EIO, 500 } };
+
+	for (size_t i = 0; i < ARRAY_SIZE(cases); i++) {
+		char request[128], expected[32];
+		const char *answer;
+
+		snprintf(request, sizeof(request), "GET /error?code=%d HTTP/1.1\r\n" HOST "\r\n", cases[i].code);
+		snprintf(expected, sizeof(expected), "HTTP/1.1 %d ", cases[i].status);
+		answer = answer_to(f, request);
+		EXPECT_EQ(strncmp(answer, expected, strlen(expected)), 0);
+		EXPECT_CONTAINS(answer, "{\"error\":\"no \\\"good\\\"\",\"field\":\"spec.listeners\"}\n");
+	}
+}
+
+TEST(an_answer_may_come_later_and_the_next_request_waits_for_it)
+{
+	struct fixture *f = *state;
+
+	EXPECT_OK(connect_client(f, 0));
+	client_says(f, 0, "GET /later HTTP/1.1\r\n" HOST "\r\nGET /next HTTP/1.1\r\n" HOST "\r\n");
+	turns(f);
+	EXPECT_EQ(f->calls, 1);
+	clock_skip(600 * NSEC_PER_SEC); /* as late as it likes */
+	turns(f);
+	http_reply(f->waiting, 202, "text/plain", "late", 4);
+	EXPECT(!client_reads(f, 0, "/next", 1));
+	EXPECT_EQ(strncmp(f->received.data, "HTTP/1.1 202 Accepted", 21), 0);
+	EXPECT_EQ(f->calls, 2);
+}
+
+TEST(an_exchange_outlives_its_client)
+{
+	struct fixture *f = *state;
+	struct http_exchange *waiting;
+	size_t bytes;
+
+	EXPECT_OK(connect_client(f, 0));
+	client_says(f, 0, "PUT /later?x=y HTTP/1.1\r\n" HOST "Content-Length: 2\r\n\r\nab");
+	turns(f);
+	waiting = f->waiting;
+	EXPECT(waiting != NULL);
+	f->clients[0] = fd_close(f->clients[0]);
+	turns(f);
+	EXPECT_STR(http_query(waiting, "x"), "y");
+	EXPECT_STR(http_body(waiting, &bytes), "ab");
+	http_reply_json(waiting, 200, json_object());
+	turns(f);
+	EXPECT_CONTAINS(answer_to(f, "GET /alive HTTP/1.1\r\n" HOST "\r\n"), "200 OK");
+}
+
+TEST(an_exchange_outlives_the_server)
+{
+	struct fixture *f = *state;
+
+	EXPECT_OK(connect_client(f, 0));
+	client_says(f, 0, "GET /later HTTP/1.1\r\n" HOST "\r\n");
+	turns(f);
+	f->server = http_server_free(f->server);
+	EXPECT_EQ(access(f->path, F_OK), -1);
+	EXPECT(client_reads(f, 0, "never said", 1));
+	http_reply_json(f->waiting, 200, json_object());
+	turns(f);
+}
+
+TEST(a_handler_may_free_the_server)
+{
+	struct fixture *f = *state;
+
+	f->free_server = true;
+	EXPECT_OK(connect_client(f, 0));
+	client_says(f, 0, "GET /one HTTP/1.1\r\n" HOST "\r\nGET /two HTTP/1.1\r\n" HOST "\r\n");
+	EXPECT(client_reads(f, 0, "never said", 1));
+	EXPECT_EQ(f->calls, 1);
+}
+
+TEST(a_large_answer_waits_for_its_reader_and_for_30_seconds_without_one)
+{
+	struct fixture *f = *state;
+
+	EXPECT_OK(connect_client(f, 0));
+	client_says(f, 0, "GET /?large=8000000 HTTP/1.1\r\n" HOST "\r\n");
+	turns(f);
+	clock_skip(29 * NSEC_PER_SEC);
+	turns(f);
+	while (f->received.length < 1000000)
+		EXPECT(!client_receives(f, 0));
+	clock_skip(29 * NSEC_PER_SEC); /* what was taken has begun the time anew */
+	client_says(f, 0, "GET /next HTTP/1.1\r\n" HOST "Connection: close\r\n\r\n");
+	EXPECT(client_reads(f, 0, "never said", 1));
+	EXPECT(f->received.length > 8000000);
+	EXPECT_CONTAINS(f->received.data + f->received.length - 40, "/next");
+
+	buffer_clear(&f->received);
+	EXPECT_OK(connect_client(f, 1));
+	client_says(f, 1, "GET /?large=8000000 HTTP/1.1\r\n" HOST "\r\n");
+	turns(f);
+	clock_skip(31 * NSEC_PER_SEC);
+	turns(f);
+	EXPECT(client_reads(f, 1, "never said", 1));
+	EXPECT(f->received.length < 8000000);
+}
+
+TEST(a_silent_connection_is_closed_after_30_seconds)
+{
+	struct fixture *f = *state;
+
+	EXPECT_OK(connect_client(f, 0));
+	turns(f);
+	clock_skip(29 * NSEC_PER_SEC);
+	client_says(f, 0, "GET / HTTP/1.1\r\n" HOST "\r\n");
+	EXPECT(!client_reads(f, 0, "200 OK", 1));
+	clock_skip(29 * NSEC_PER_SEC);
+	client_says(f, 0, "GET / HTTP/1.1\r\n" HOST "\r\n");
+	EXPECT(!client_reads(f, 0, "200 OK", 2));
+	clock_skip(31 * NSEC_PER_SEC);
+	EXPECT(client_reads(f, 0, "200 OK", 3));
+}
+
+TEST(half_a_request_is_closed_10_seconds_after_its_first_byte)
+{
+	struct fixture *f = *state;
+
+	EXPECT_OK(connect_client(f, 0));
+	client_says(f, 0, "GET / HTT");
+	turns(f);
+	clock_skip(6 * NSEC_PER_SEC);
+	client_says(f, 0, "P/1.1\r\n");
+	turns(f);
+	EXPECT_EQ(recv(f->clients[0], (char[1]){}, 1, 0), -1); /* still open */
+	EXPECT_EQ(errno, EAGAIN);
+	clock_skip(6 * NSEC_PER_SEC);
+	EXPECT(client_reads(f, 0, "HTTP", 1));
+	EXPECT_EQ(f->received.length, 0);
+}
+
+TEST(half_a_request_before_the_end_is_not_handed_over)
+{
+	struct fixture *f = *state;
+
+	EXPECT_STR(answer_to(f, "PUT / HTTP/1.1\r\n" HOST "Content-Length: 3\r\n\r\nab"), "");
+	EXPECT_EQ(f->calls, 0);
+}
+
+TEST(more_clients_than_connections_are_served_as_others_leave)
+{
+	struct fixture *f = *state;
+
+	for (size_t i = 0; i < CLIENTS; i++)
+		EXPECT_OK(connect_client(f, i));
+	for (size_t i = 0; i < CLIENTS; i++) {
+		client_says(f, i, "GET / HTTP/1.1\r\n" HOST "\r\n");
+		buffer_clear(&f->received);
+		if (i >= HTTP_CONNECTIONS_MAX) {
+			EXPECT_EQ(f->calls, i);
+			f->clients[i - HTTP_CONNECTIONS_MAX] = fd_close(f->clients[i - HTTP_CONNECTIONS_MAX]);
+		}
+		EXPECT(!client_reads(f, i, "200 OK", 1));
+	}
+}
+
+TEST(out_of_descriptors_the_server_waits_and_goes_on)
+{
+	struct fixture *f = *state;
+	struct rlimit limit, none;
+
+	EXPECT_OK(connect_client(f, 0));
+	EXPECT_EQ(getrlimit(RLIMIT_NOFILE, &limit), 0);
+	none = (struct rlimit){ .rlim_cur = 0, .rlim_max = limit.rlim_max };
+	setrlimit(RLIMIT_NOFILE, &none);
+	turns(f);
+	setrlimit(RLIMIT_NOFILE, &limit);
+	client_says(f, 0, "GET / HTTP/1.1\r\n" HOST "\r\n");
+	turns(f);
+	EXPECT_EQ(f->calls, 0); /* it does not spin */
+	clock_skip(2 * NSEC_PER_SEC);
+	EXPECT(!client_reads(f, 0, "200 OK", 1));
+}
+
+TEST(the_socket_is_ours_alone_and_only_a_dead_one_is_replaced)
+{
+	struct fixture *f = *state;
+	struct http_server *second;
+	struct error err = {};
+	struct stat st;
+
+	EXPECT_EQ(stat(f->path, &st), 0);
+	EXPECT_EQ(st.st_mode & 07777, 0600);
+	EXPECT_EQ(http_server_unix(f->loop, f->path, handle, f, &second, &err), -EADDRINUSE);
+	EXPECT_CONTAINS(err.message, f->path);
+	turns(f);
+
+	f->server = http_server_free(f->server);
+	close(open(f->path, O_CREAT | O_WRONLY, 0600));
+	EXPECT_EQ(http_server_unix(f->loop, f->path, handle, f, &second, &err), -EEXIST);
+	EXPECT_EQ(access(f->path, F_OK), 0);
+	unlink(f->path);
+
+	struct sockaddr_un address = { .sun_family = AF_UNIX };
+	int dead = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0);
+
+	strcpy(address.sun_path, f->path);
+	EXPECT_EQ(bind(dead, (struct sockaddr *)&address, sizeof(address)), 0);
+	close(dead);
+	EXPECT_EQ(access(f->path, F_OK), 0);
+	EXPECT_OK(http_server_unix(f->loop, f->path, handle, f, &f->server, &err), &err);
+	EXPECT_CONTAINS(answer_to(f, "GET / HTTP/1.1\r\n" HOST "\r\n"), "200 OK");
+
+	char long_path[200];
+
+	snprintf(long_path, sizeof(long_path), "%s/%0120d", f->directory, 0);
+	EXPECT_EQ(http_server_unix(f->loop, long_path, handle, f, &second, &err), -ENAMETOOLONG);
+}
+
+static void read_pipe(struct loop_io *io, uint32_t events, void *arg)
+{
+	struct fixture *f = arg;
+
+	(void)io;
+	(void)events;
+	buffer_reserve(&f->received, 4096);
+}
+
+TEST(curl_uploads_downloads_and_reuses_the_connection)
+{
+	struct fixture *f = *state;
+	const uint64_t end_ns = test_now_ns() + DEADLINE_NS;
+	struct loop_io *io;
+	char command[1024];
+	FILE *curl;
+	ssize_t n;
+
+	snprintf(command, sizeof(command),
+		 "head -c 1000000 /dev/zero | curl -sS --max-time 5 -w '%%{num_connects} ' --unix-socket %s -T - http://weft/up -: "
+		 "-sS -w '%%{size_download} %%{num_connects} ' -o /dev/null --unix-socket %s 'http://weft/?large=3000000' -: "
+		 "-sS -w '%%{http_code}' --http2 -X DELETE --unix-socket %s 'http://weft/v1/instances?id=a%%20b' 2>&1",
+		 f->path, f->path, f->path);
+	curl = popen(command, "re");
+	EXPECT(curl != NULL);
+	fcntl(fileno(curl), F_SETFL, O_NONBLOCK);
+	EXPECT_OK(loop_io_add(f->loop, fileno(curl), EPOLLIN | EPOLLET, read_pipe, f, &io)); /* wakes the loop */
+	do {
+		char *room = buffer_reserve(&f->received, 4096);
+
+		EXPECT_OK(loop_turn(f->loop, NSEC_PER_SEC));
+		EXPECT(test_now_ns() < end_ns);
+		n = read(fileno(curl), room, 4096);
+		f->received.length += n > 0 ? (size_t)n : 0;
+	} while (n != 0);
+	loop_io_remove(io);
+	EXPECT_EQ(pclose(curl), 0);
+	EXPECT_CONTAINS(buffer_string(&f->received), "\"bytes\":1000000,");
+	EXPECT_CONTAINS(buffer_string(&f->received), "1 3000000 0 "); /* the second on the connection of the first */
+	EXPECT_CONTAINS(buffer_string(&f->received), "\"method\":\"DELETE\",\"path\":\"/v1/instances\"");
+	EXPECT_CONTAINS(buffer_string(&f->received), "200");
+	EXPECT_EQ(f->calls, 3);
+}
+
+#define ON_SERVER(test) cmocka_unit_test_setup_teardown(test, setup, teardown)
+
+int main(void)
+{
+	const struct CMUnitTest tests[] = {
+		ON_SERVER(a_request_is_handed_over_whole_and_answered),
+		ON_SERVER(a_connection_carries_many_requests_also_sent_at_once),
+		ON_SERVER(http_1_0_and_connection_close_end_the_connection_after_the_answer),
+		ON_SERVER(a_client_that_expects_it_is_told_to_continue),
+		ON_SERVER(what_cannot_be_a_request_here_is_refused_as_json),
+		ON_SERVER(bodies_up_to_the_limit_are_taken_and_larger_ones_refused),
+		ON_SERVER(heads_larger_than_16_kib_are_refused),
+		ON_SERVER(an_error_becomes_a_status_and_names_its_field),
+		ON_SERVER(an_answer_may_come_later_and_the_next_request_waits_for_it),
+		ON_SERVER(an_exchange_outlives_its_client),
+		ON_SERVER(an_exchange_outlives_the_server),
+		ON_SERVER(a_handler_may_free_the_server),
+		ON_SERVER(a_large_answer_waits_for_its_reader_and_for_30_seconds_without_one),
+		ON_SERVER(a_silent_connection_is_closed_after_30_seconds),
+		ON_SERVER(half_a_request_is_closed_10_seconds_after_its_first_byte),
+		ON_SERVER(half_a_request_before_the_end_is_not_handed_over),
+		ON_SERVER(more_clients_than_connections_are_served_as_others_leave),
+		ON_SERVER(out_of_descriptors_the_server_waits_and_goes_on),
+		ON_SERVER(the_socket_is_ours_alone_and_only_a_dead_one_is_replaced),
+		ON_SERVER(curl_uploads_downloads_and_reuses_the_connection),
+	};
+
+	return cmocka_run_group_tests(tests, NULL, NULL);
+}
