@@ -221,21 +221,30 @@ static void cleanup_service(struct service **s)
 	service_free(*s);
 }
 
-static struct service *service_find(const struct registry *registry, const char *namespace_name, const char *service_name)
+/* NULL in *ret_service: there is none. 0 or -ENOMEM. */
+static int service_find(const struct registry *registry, const char *namespace_name, const char *service_name,
+			struct service **ret_service)
 {
 	_cleanup_(buffer_done) struct buffer key = {};
 	struct table_node *node;
 
 	buffer_printf(&key, "%s/%s", namespace_name, service_name);
-	node = table_get(&registry->services, buffer_string(&key));
-	return node ? container_of(node, struct service, node) : NULL;
+	if (buffer_failed(&key))
+		return -ENOMEM;
+	node = table_get(&registry->services, key.data);
+	*ret_service = node ? container_of(node, struct service, node) : NULL;
+	return 0;
 }
 
+/* The service of an instance, made where there is none. 0 or -ENOMEM. */
 static int service_make(struct registry *registry, const struct instance *i, struct service **ret_service)
 {
-	_cleanup_(cleanup_service) struct service *s = calloc(1, sizeof(*s));
-	int r;
+	_cleanup_(cleanup_service) struct service *s = NULL;
+	int r = service_find(registry, i->namespace_name, i->service_name, ret_service);
 
+	if (r < 0 || *ret_service)
+		return r;
+	s = calloc(1, sizeof(*s));
 	if (!s)
 		return -ENOMEM;
 	if (asprintf(&s->key, "%s/%s", i->namespace_name, i->service_name) < 0) {
@@ -427,12 +436,9 @@ static int load_instance(const struct store_entry *stored, void *arg)
 		error_prefix(load->err, "cannot take up '%s' of the store", stored->key);
 		return r;
 	}
-	s = service_find(load->registry, instance->namespace_name, instance->service_name);
-	if (!s) {
-		r = service_make(load->registry, instance, &s);
-		if (r < 0)
-			return r;
-	}
+	r = service_make(load->registry, instance, &s);
+	if (r < 0)
+		return r;
 	r = service_reserve(s);
 	if (r == 0)
 		service_set(s, TAKE_PTR(instance));
@@ -510,15 +516,12 @@ int registry_put(struct registry *registry, const struct instance *instance, str
 	text = instance_to_text(registry, copy);
 	if (!key || !text)
 		return error_set(err, -ENOMEM, "out of memory");
-	s = service_find(registry, copy->namespace_name, copy->service_name);
-	old = s ? service_get(s, copy->id) : NULL;
+	r = service_make(registry, copy, &s);
+	if (r < 0)
+		return error_set(err, r, "out of memory");
+	old = service_get(s, copy->id);
 	if (old && instance_equal(old, copy))
 		return 0;
-	if (!s) {
-		r = service_make(registry, copy, &s);
-		if (r < 0)
-			return error_set(err, r, "out of memory");
-	}
 	r = service_reserve(s);
 	if (r == 0)
 		r = store_put(registry->store, key, text, strlen(text), err);
@@ -536,18 +539,18 @@ int registry_put(struct registry *registry, const struct instance *instance, str
 int registry_remove(struct registry *registry, const char *namespace_name, const char *service_name, const char *id,
 		    struct error *err)
 {
-	struct service *s = service_find(registry, namespace_name, service_name);
 	_cleanup_free_ char *key = store_key(namespace_name, service_name, id);
+	struct service *s;
 	bool found = false;
 	size_t at;
-	int r;
+	int r = service_find(registry, namespace_name, service_name, &s);
 
-	if (!key)
+	if (!key || r < 0)
 		return error_set(err, -ENOMEM, "out of memory");
 	at = s ? service_position(s, id, &found) : 0;
 	if (!found)
-		return error_set(err, -ENOENT, "service '%s' of namespace '%s' has no instance '%s'", service_name, namespace_name,
-				 id);
+		return error_set(err, -ENOENT, "service '%s' of namespace '%s' has no instance '%s'", service_name,
+				 namespace_name, id);
 	r = store_delete(registry->store, key, err);
 	if (r < 0)
 		return r;
@@ -656,9 +659,10 @@ int registry_each(const struct registry *registry, const char *namespace_name, c
 	int r = 0;
 
 	if (namespace_name && service_name) {
-		const struct service *s = service_find(registry, namespace_name, service_name);
+		struct service *s;
 
-		return s ? service_each(s, fn, arg) : 0;
+		r = service_find(registry, namespace_name, service_name, &s);
+		return r == 0 && s ? service_each(s, fn, arg) : r;
 	}
 	sorted = calloc(registry->services.count + 1, sizeof(*sorted));
 	if (!sorted)
