@@ -1,15 +1,22 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* Every back end passes the same tests. */
 #include <errno.h>
+#include <fcntl.h>
+#include <signal.h>
+#include <sqlite3.h>
+#include <sys/resource.h>
+#include <sys/stat.h>
+#include <sys/wait.h>
 #include <unistd.h>
 
 #include "agent/store/store.h"
+#include "base/bytes.h"
 #include "base/cleanup.h"
 #include "tests/lib/test.h"
 
 struct fixture {
-	const char *backend;
 	struct store *store;
+	char directory[64], path[96];
 };
 
 static int open_memory(struct fixture *f)
@@ -17,21 +24,25 @@ static int open_memory(struct fixture *f)
 	return store_open_memory(&f->store);
 }
 
-static const struct backend {
-	const char *name;
-	int (*open)(struct fixture *f);
-} backends[] = {
-	{ "memory", open_memory },
-};
+static int open_sqlite(struct fixture *f)
+{
+	struct error err = {};
+
+	EXPECT_OK(store_open_sqlite(f->path, &f->store, &err), &err);
+	return 0;
+}
 
 static int setup(void **state)
 {
-	const struct backend *backend = *state;
+	int (*const *open)(struct fixture *f) = *state;
 	struct fixture *f = calloc(1, sizeof(*f));
 
-	f->backend = backend->name;
+	strcpy(f->directory, "/tmp/weft-test-store-XXXXXX");
+	if (!mkdtemp(f->directory))
+		return -1;
+	snprintf(f->path, sizeof(f->path), "%s/state.db", f->directory);
 	*state = f;
-	return backend->open(f);
+	return (*open)(f);
 }
 
 static int teardown(void **state)
@@ -39,6 +50,8 @@ static int teardown(void **state)
 	struct fixture *f = *state;
 
 	store_close(f->store);
+	unlink(f->path);
+	EXPECT_EQ(rmdir(f->directory), 0); /* no log file stays behind */
 	free(f);
 	return 0;
 }
@@ -422,8 +435,232 @@ TEST(watches_may_come_and_go_while_they_are_told)
 	EXPECT_STR(second.text, "");
 }
 
+/* ---- both at once ---- */
+
+static int append_entry(const struct store_entry *entry, void *arg)
+{
+	struct buffer *text = arg;
+
+	buffer_printf(text, "%s=%.*s@%d ", entry->key, (int)entry->value_bytes, (const char *)entry->value, (int)entry->revision);
+	return 0;
+}
+
+/* Up to three operations on, and two compares of, keys that are few enough to meet. */
+static int random_txn(struct store *store, unsigned int *seed)
+{
+	char keys[5][8], value[16];
+	struct store_compare compares[2];
+	struct store_op ops[3];
+	size_t compare_count = (size_t)rand_r(seed) % 3, op_count = (size_t)rand_r(seed) % 4;
+
+	for (size_t i = 0; i < 5; i++)
+		snprintf(keys[i], sizeof(keys[i]), "%.*s%d", rand_r(seed) % 3, "k/", rand_r(seed) % 12);
+	snprintf(value, sizeof(value), "%d", rand_r(seed));
+	for (size_t i = 0; i < 2; i++)
+		compares[i] = (struct store_compare){ keys[i], rand_r(seed) % 2 ? 0 : revision_of(store, keys[i]) };
+	for (size_t i = 0; i < 3; i++)
+		ops[i] = rand_r(seed) % 3 ? (struct store_op){ keys[2 + i], value, strlen(value) } :
+					    (struct store_op){ .key = keys[2 + i] };
+	return store_txn(store, compares, compare_count, ops, op_count, NULL, NULL);
+}
+
+TEST(any_transactions_leave_the_same_in_memory_as_in_sqlite)
+{
+	static const char *const prefixes[] = { "", "k", "k/", "k/1", "1", "x" }, *const afters[] = { NULL, "k/1", "5", "zz" };
+	struct fixture *f = *state;
+	_cleanup_(buffer_done) struct buffer a = {}, b = {};
+	struct store *memory;
+	int outcomes[3] = {};
+
+	EXPECT_OK(store_open_memory(&memory));
+	for (unsigned int i = 0; i < 3000; i++) {
+		unsigned int seed = i * 2654435761u, again = seed;
+		int r = random_txn(f->store, &seed);
+		uint64_t revisions[2];
+
+		EXPECT_EQ(random_txn(memory, &again), r);
+		outcomes[r == 0 ? 0 : r == -ECANCELED ? 1 : 2]++;
+		buffer_clear(&a);
+		buffer_clear(&b);
+		EXPECT_OK(store_list(f->store, prefixes[i % 6], afters[i % 4], i % 5, append_entry, &a, &revisions[0]));
+		EXPECT_OK(store_list(memory, prefixes[i % 6], afters[i % 4], i % 5, append_entry, &b, &revisions[1]));
+		EXPECT_STR(buffer_string(&a), buffer_string(&b));
+		EXPECT_EQ(revisions[0], revisions[1]);
+	}
+	EXPECT(outcomes[0] > 300 && outcomes[1] > 300 && outcomes[2] > 30); /* done, compare lost, key twice */
+	store_close(memory);
+}
+
+/* ---- SQLite: the file ---- */
+
+TEST(what_was_written_is_there_after_reopening_and_revisions_go_on)
+{
+	struct fixture *f = *state;
+
+	put(f->store, "a", "1");
+	put(f->store, "b", "2");
+	EXPECT_OK(store_delete(f->store, "b", NULL));
+	f->store = store_close(f->store);
+	open_sqlite(f);
+	EXPECT_STR(listed(f->store, "", NULL, 0), "a=1");
+	EXPECT_EQ(store_revision(f->store), 3);
+	put(f->store, "c", "3");
+	EXPECT_EQ(revision_of(f->store, "c"), 4);
+}
+
+TEST(the_file_and_its_log_are_ours_alone)
+{
+	struct fixture *f = *state;
+	const mode_t mask = umask(0);
+	char log[128];
+	struct stat st;
+
+	f->store = store_close(f->store);
+	unlink(f->path);
+	open_sqlite(f);
+	umask(mask);
+	put(f->store, "a", "1");
+	EXPECT_EQ(stat(f->path, &st), 0);
+	EXPECT_EQ(st.st_mode & 07777, 0600);
+	snprintf(log, sizeof(log), "%s-wal", f->path);
+	EXPECT_EQ(stat(log, &st), 0);
+	EXPECT_EQ(st.st_mode & 07777, 0600);
+}
+
+TEST(a_second_user_of_the_file_is_told_so)
+{
+	struct fixture *f = *state;
+	struct store *second;
+	struct error err = {};
+
+	EXPECT_EQ(store_open_sqlite(f->path, &second, &err), -EBUSY);
+	EXPECT_CONTAINS(err.message, f->path);
+	EXPECT_CONTAINS(err.message, "another process");
+	put(f->store, "a", "1");
+}
+
+static void execute(const char *path, const char *sql)
+{
+	sqlite3 *db;
+
+	EXPECT_EQ(sqlite3_open(path, &db), SQLITE_OK);
+	EXPECT_EQ(sqlite3_exec(db, sql, NULL, NULL, NULL), SQLITE_OK);
+	sqlite3_close(db);
+}
+
+TEST(a_file_of_another_kind_or_version_is_refused_and_left_as_it_is)
+{
+	struct fixture *f = *state;
+	struct store *store;
+	struct error err = {};
+	FILE *file;
+
+	f->store = store_close(f->store);
+	execute(f->path, "PRAGMA user_version = 7");
+	EXPECT_EQ(store_open_sqlite(f->path, &store, &err), -EPROTO);
+	EXPECT_CONTAINS(err.message, "version 7");
+
+	unlink(f->path);
+	execute(f->path, "CREATE TABLE theirs (x)");
+	EXPECT_EQ(store_open_sqlite(f->path, &store, &err), -EPROTO);
+	EXPECT_CONTAINS(err.message, "not of weft");
+	execute(f->path, "INSERT INTO theirs VALUES (1)");
+
+	file = fopen(f->path, "w");
+	for (int i = 0; i < 200; i++)
+		fputs("no database, but text\n", file);
+	fclose(file);
+	EXPECT_EQ(store_open_sqlite(f->path, &store, &err), -EPROTO);
+	EXPECT_CONTAINS(err.message, "not a database");
+
+	unlink(f->path);
+	EXPECT_EQ(mkdir(f->path, 0700), 0);
+	EXPECT(store_open_sqlite(f->path, &store, &err) < 0);
+	EXPECT_EQ(rmdir(f->path), 0);
+	EXPECT_EQ(store_open_sqlite("/no/such/directory/state.db", &store, &err), -ENOENT);
+}
+
+/* Writes until it is killed; tells of each key that was acknowledged. */
+static void write_for_ever(const char *path, int fd)
+{
+	struct store *store;
+
+	if (store_open_sqlite(path, &store, NULL) < 0)
+		_exit(1);
+	for (uint32_t i = 0;; i++) {
+		char key[16];
+
+		snprintf(key, sizeof(key), "%08u", i);
+		if (store_put(store, key, key, 8, NULL) < 0 || write(fd, &i, sizeof(i)) != sizeof(i))
+			_exit(1);
+	}
+}
+
+TEST(kill_9_loses_nothing_that_was_acknowledged)
+{
+	struct fixture *f = *state;
+
+	f->store = store_close(f->store);
+	for (int round = 0; round < 5; round++) {
+		uint32_t last = 0, wanted = 40u << round, next;
+		int fds[2], status;
+		char key[16];
+		pid_t pid;
+
+		EXPECT_EQ(pipe2(fds, O_CLOEXEC), 0);
+		pid = fork();
+		if (pid == 0)
+			write_for_ever(f->path, fds[1]);
+		close(fds[1]);
+		while (last < wanted && read(fds[0], &next, sizeof(next)) == sizeof(next))
+			last = next;
+		kill(pid, SIGKILL);
+		waitpid(pid, &status, 0);
+		EXPECT(WIFSIGNALED(status));
+		while (read(fds[0], &next, sizeof(next)) == sizeof(next))
+			last = next;
+		close(fds[0]);
+		open_sqlite(f);
+		snprintf(key, sizeof(key), "%08u", last);
+		EXPECT_STR(value_of(f->store, key), key);
+		EXPECT(store_revision(f->store) >= last + 1);
+		f->store = store_close(f->store);
+	}
+}
+
+TEST(a_disk_that_takes_no_more_fails_the_transaction_whole)
+{
+	struct fixture *f = *state;
+	char *large = calloc(1, STORE_VALUE_LIMIT_BYTES);
+	const struct store_op ops[] = { { "a", "2", 1 }, { "large", large, STORE_VALUE_LIMIT_BYTES } };
+	struct rlimit limit, small;
+	struct error err = {};
+
+	put(f->store, "a", "1");
+	signal(SIGXFSZ, SIG_IGN);
+	EXPECT_EQ(getrlimit(RLIMIT_FSIZE, &limit), 0);
+	small = (struct rlimit){ .rlim_cur = 256 * 1024, .rlim_max = limit.rlim_max };
+	setrlimit(RLIMIT_FSIZE, &small);
+	EXPECT_EQ(store_txn(f->store, NULL, 0, ops, ARRAY_SIZE(ops), NULL, &err), -EIO);
+	setrlimit(RLIMIT_FSIZE, &limit);
+	EXPECT_STR(listed(f->store, "", NULL, 0), "a=1");
+	EXPECT_EQ(store_revision(f->store), 1);
+	EXPECT_OK(store_txn(f->store, NULL, 0, ops, ARRAY_SIZE(ops), NULL, &err), &err);
+	EXPECT_STR(value_of(f->store, "a"), "2");
+	free(large);
+}
+
+static int (*const on_memory)(struct fixture *f) = open_memory;
+static int (*const on_sqlite)(struct fixture *f) = open_sqlite;
+
+#define ON_SQLITE(test)                                                                                                       \
+	{ #test, test, setup, teardown, (void *)&on_sqlite }
 #define ON_EACH(test)                                                                                                         \
-	{ #test, test, setup, teardown, (void *)&backends[0] }
+	{ #test " (memory)", test, setup, teardown, (void *)&on_memory },                                                      \
+	{                                                                                                                      \
+		#test " (sqlite)", test, setup, teardown, (void *)&on_sqlite                                                   \
+	}
+
 
 int main(void)
 {
@@ -443,6 +680,13 @@ int main(void)
 		ON_EACH(a_watch_is_told_of_what_was_written_under_its_prefix),
 		ON_EACH(what_a_watch_writes_is_told_to_all_in_the_order_of_revisions),
 		ON_EACH(watches_may_come_and_go_while_they_are_told),
+		ON_SQLITE(any_transactions_leave_the_same_in_memory_as_in_sqlite),
+		ON_SQLITE(what_was_written_is_there_after_reopening_and_revisions_go_on),
+		ON_SQLITE(the_file_and_its_log_are_ours_alone),
+		ON_SQLITE(a_second_user_of_the_file_is_told_so),
+		ON_SQLITE(a_file_of_another_kind_or_version_is_refused_and_left_as_it_is),
+		ON_SQLITE(kill_9_loses_nothing_that_was_acknowledged),
+		ON_SQLITE(a_disk_that_takes_no_more_fails_the_transaction_whole),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);
