@@ -7,6 +7,9 @@
 
 #include "base/error.h"
 
+/* `weft run` makes WHERE-IT-IS-ATTACHED/weft/INSTANCE/run-PID-N; the upper two go with the instance. */
+#define CGROUP_RUN_DIRECTORY "weft"
+
 /* Mount point of the cgroup2 file system, from /proc/self/mounts. -ENOENT names what is missing. */
 int cgroup_root(char *buffer, size_t size, struct error *err);
 /* The directory of the cgroup with this id (bpf_get_current_cgroup_id(), or a link's) below the mount point `root`. -ENOENT: it

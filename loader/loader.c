@@ -234,16 +234,29 @@ static int abi_remove(const char *directory, struct error *err)
 	return 0;
 }
 
+/* What `weft run` made above the cgroups of its programs. Those of programs that still run stay, and so does what is above. */
+static void run_cgroups_remove(const char *cgroup, const char *instance)
+{
+	char path[PATH_MAX];
+
+	if (snprintf(path, sizeof(path), "%s/" CGROUP_RUN_DIRECTORY "/%s", cgroup, instance) >= (int)sizeof(path))
+		return;
+	rmdir(path);
+	*strrchr(path, '/') = '\0';
+	rmdir(path);
+}
+
 int loader_uninstall(const struct loader_options *options, struct error *err)
 {
 	_cleanup_close_ int lock_fd = -1;
 	_cleanup_(cleanup_dir) DIR *dir = NULL;
 	const struct dirent *entry;
-	char pin_path[PIN_PATH_BYTES], directory[PIN_PATH_BYTES], abi[PIN_PATH_BYTES];
+	char pin_path[PIN_PATH_BYTES], directory[PIN_PATH_BYTES], abi[PIN_PATH_BYTES], cgroup[PATH_MAX] = "";
 	int r = kernel_pin_path(options->instance, pin_path, sizeof(pin_path), err);
 
 	if (r < 0 || (r = lock_take(options->instance, &lock_fd, err)) < 0)
 		return r;
+	loader_cgroup(options->instance, cgroup, sizeof(cgroup), NULL);
 	instance_directory(pin_path, directory);
 	dir = opendir(directory);
 	if (!dir && errno != ENOENT)
@@ -260,6 +273,8 @@ int loader_uninstall(const struct loader_options *options, struct error *err)
 	if (dir && rmdir(directory) < 0)
 		return error_set(err, -errno, "cannot remove '%s': %m", directory);
 	rmdir(PIN_ROOT); /* other instances may be in it */
+	if (cgroup[0])
+		run_cgroups_remove(cgroup, options->instance);
 	lock_remove(options->instance);
 	return 0;
 }

@@ -25,6 +25,9 @@ int loader_upgrade(const struct loader_options *options, struct error *err);
 /* Detaches, unpins, removes the directories. Nothing there is fine. */
 int loader_uninstall(const struct loader_options *options, struct error *err);
 
+/* The cgroup that the instance is attached to. -ENOENT: it is not installed. Cheap. */
+int loader_cgroup(const char *instance, char *buffer, size_t size, struct error *err);
+
 /* The end of what libbpf and the kernel's verifier said during the last load that failed; "" when there is nothing. */
 const char *loader_log(void);
 

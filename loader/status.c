@@ -3,6 +3,7 @@
 #include <dirent.h>
 #include <errno.h>
 #include <inttypes.h>
+#include <limits.h>
 #include <stdio.h>
 #include <string.h>
 
@@ -99,6 +100,22 @@ static void maps_read(const char *directory, struct loader_status *status)
 		snprintf(map->name, sizeof(map->name), "%s", info.name);
 	}
 	free(entries);
+}
+
+int loader_cgroup(const char *instance, char *buffer, size_t size, struct error *err)
+{
+	char directory[PIN_PATH_BYTES], root[PATH_MAX];
+	struct hook_state state;
+	int r = kernel_pin_path(instance, directory, sizeof(directory), err);
+
+	if (r < 0 || (r = hook_inspect(hook_by_name("connect4"), directory, &state, err)) < 0 ||
+	    (r = cgroup_root(root, sizeof(root), err)) < 0)
+		return r;
+	if (!state.attached)
+		return error_set(err, -ENOENT, "instance '%s' is not installed: use `weft-loader install --instance %s`", instance,
+				 instance);
+	r = cgroup_path_of_id(root, state.cgroup_id, buffer, size);
+	return r < 0 ? error_set(err, r, "cannot find the cgroup that '%s' is attached to: %s", instance, strerror(-r)) : 0;
 }
 
 int loader_status(const struct loader_options *options, struct loader_status *ret_status, struct error *err)

@@ -175,6 +175,18 @@ TEST(install_attaches_every_hook_to_the_subtree_and_nowhere_else)
 		EXPECT(ids[i] != hook_of(&status, "connect4")->program_id);
 }
 
+TEST(where_an_instance_is_attached_is_known_while_it_is_installed)
+{
+	char path[320];
+	struct error err = {};
+
+	EXPECT_EQ(loader_cgroup(instance, path, sizeof(path), &err), -ENOENT);
+	EXPECT_CONTAINS(err.message, "weft-loader install");
+	given_installed();
+	EXPECT_OK(loader_cgroup(instance, path, sizeof(path), &err), &err);
+	EXPECT_STR(path, cgroup);
+}
+
 TEST(a_second_install_is_refused_and_names_upgrade)
 {
 	struct loader_status before, after;
@@ -240,14 +252,20 @@ TEST(upgrade_of_what_is_not_installed_names_install)
 
 TEST(uninstall_leaves_nothing)
 {
+	char run_root[336], run_instance[384];
 	struct error err = {};
 
 	given_installed();
+	snprintf(run_root, sizeof(run_root), "%s/" CGROUP_RUN_DIRECTORY, cgroup);
+	snprintf(run_instance, sizeof(run_instance), "%s/%s", run_root, instance);
+	EXPECT_OK(mkdir(run_root, 0755)); /* as `weft run` does */
+	EXPECT_OK(mkdir(run_instance, 0755));
 
 	EXPECT_OK(loader_uninstall(&here, &err), &err);
 
 	EXPECT(!exists("%s", instance_pins));
 	EXPECT(!exists("/run/weft/%s", instance));
+	EXPECT(!exists("%s", run_root));
 	for (size_t i = 0; i < HOOK_COUNT; i++)
 		EXPECT(!hook_now(hooks[i].name).program_id);
 	EXPECT_EQ(attached_count(BPF_CGROUP_INET4_CONNECT), 0);
@@ -459,6 +477,7 @@ int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		IN_A_WORLD(install_attaches_every_hook_to_the_subtree_and_nowhere_else),
+		IN_A_WORLD(where_an_instance_is_attached_is_known_while_it_is_installed),
 		IN_A_WORLD(a_second_install_is_refused_and_names_upgrade),
 		IN_A_WORLD(upgrade_replaces_programs_and_keeps_links_maps_and_counters),
 		IN_A_WORLD(upgrade_of_what_is_not_installed_names_install),

@@ -1,0 +1,55 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* The `weft` command: one file and one table row for each of its commands. main.c finds the command, reads its options and
+ * prints its help; the command asks weftd and shows the answer. Exit codes: 0, 1 (failed), 2 (misused). */
+#pragma once
+
+#include <stdbool.h>
+#include <stddef.h>
+
+#include "base/error.h"
+#include "base/json.h"
+#include "base/options.h"
+
+enum { EXIT_MISUSED = 2 };
+
+/* What every command takes; the first member of its arguments. */
+struct ctl {
+	const char *instance;
+	const char *socket; /* NULL: the instance's */
+	bool json;
+	bool help;
+};
+#define CTL_OPTIONS                                                                                                           \
+	{ .name = "instance", .type = OPTION_STRING, .offset = OPTION(struct ctl, instance), .argument = "NAME",               \
+	  .help = "which instance of weft (default: default)" },                                                               \
+	{ .name = "socket", .type = OPTION_STRING, .offset = OPTION(struct ctl, socket), .argument = "PATH",                   \
+	  .help = "socket of weftd (default: /run/weft/INSTANCE/weftd.sock)" },                                                \
+	{ .name = "json", .type = OPTION_FLAG, .offset = OPTION(struct ctl, json), .help = "weftd's answer as it is" },        \
+	{ .name = "help", .type = OPTION_FLAG, .offset = OPTION(struct ctl, help), .help = "this" },                           \
+	{}
+
+struct words {
+	size_t count;
+	char *const *values; /* ends with NULL */
+};
+
+struct command {
+	const char *name;
+	const char *synopsis; /* what follows the name */
+	const char *summary; /* one line */
+	const char *more; /* for --help; may be NULL */
+	const struct option *options;
+	size_t arguments_size; /* of the struct that `options` fill, zeroed before */
+	size_t words_max; /* words that are no options */
+	bool program; /* the first word and all after it are another program and its arguments */
+	int (*run)(const void *arguments, const struct words *words); /* returns the exit code */
+};
+extern const struct command get_command, connections_command, explain_command, status_command, run_command, register_command,
+	deregister_command, instances_command;
+
+extern const char *ctl_command; /* the one that runs, for messages; NULL: none yet */
+
+/* Says on stderr what went wrong. Returns the exit code: misused for -EINVAL. */
+int ctl_fail(const struct error *err);
+/* Prints the answer for programs. Returns the exit code. */
+int ctl_print_json(const json_t *value);

@@ -1,0 +1,161 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* weft explain: what the kernel decides for a connection, and why. */
+#include <errno.h>
+#include <inttypes.h>
+#include <stdio.h>
+#include <string.h>
+
+#include "agent/ctl/client.h"
+#include "agent/ctl/format.h"
+#include "agent/ctl/grid.h"
+#include "base/cleanup.h"
+
+struct explain_arguments {
+	struct ctl ctl;
+	const char *from;
+	const char *to;
+	const char *generation;
+	uint32_t count;
+	bool ipv6;
+};
+static const struct option options[] = {
+	{ .name = "from", .type = OPTION_STRING, .offset = OPTION(struct explain_arguments, from), .argument = "NODE",
+	  .required = true, .help = "who asks: mesh/M/virtualNode/N" },
+	{ .name = "to", .type = OPTION_STRING, .offset = OPTION(struct explain_arguments, to), .argument = "HOST:PORT",
+	  .required = true, .help = "for whom: a virtual service, its address, or any other address" },
+	{ .name = "count", .type = OPTION_U32, .offset = OPTION(struct explain_arguments, count), .argument = "N", .min = 1,
+	  .max = 8000000, .help = "decide N times, and show the distribution" },
+	{ .name = "ipv6", .type = OPTION_FLAG, .offset = OPTION(struct explain_arguments, ipv6),
+	  .help = "for a name: ask for its IPv6 address" },
+	{ .name = "generation", .type = OPTION_STRING, .offset = OPTION(struct explain_arguments, generation), .argument = "G",
+	  .help = "of an earlier generation that is still kept" },
+	CTL_OPTIONS
+};
+
+static enum style verdict_style(const char *verdict)
+{
+	if (!strcmp(verdict, "refuse") || !strcmp(verdict, "deny"))
+		return STYLE_BAD;
+	return !strcmp(verdict, "route") ? STYLE_GOOD : STYLE_WARN;
+}
+
+static void line(const char *label, const char *text)
+{
+	printf("%-12s %s\n", label, text);
+}
+
+/* What the route offers: weights, and the endpoints behind each. */
+static int targets_print(const json_t *answer)
+{
+	static const struct grid_column columns[] = {
+		{ .title = "TARGET" }, { "WEIGHT", true }, { "SHARE", true }, { .title = "ENDPOINT" }, { .title = "HEALTH" },
+		{ "OPEN", true },      {},
+	};
+	_cleanup_(grid_done) struct grid grid;
+	char name[NAME_TEXT_BYTES], text[FORMAT_BYTES];
+
+	grid_init(&grid, columns);
+	for (size_t i = 0; i < json_path_count(answer, "targets"); i++) {
+		const json_t *target = json_path_at(answer, "targets", i);
+		const size_t endpoints = json_path_count(target, "endpoints");
+
+		for (size_t n = 0; n == 0 || n < endpoints; n++) {
+			const json_t *endpoint = json_path_at(target, "endpoints", n);
+
+			grid_add(&grid, n ? " " : format_member_name(target, "target", name));
+			grid_add(&grid, n ? " " : format_member_count(target, "weight", text));
+			grid_add(&grid, n ? " " : format_share(json_number_value(json_object_get(target, "share")), text));
+			grid_add(&grid, endpoints ? json_path_string(endpoint, "address") : "none");
+			grid_add(&grid, json_path_string(endpoint, "health"));
+			grid_add(&grid, format_member_count(endpoint, "open", text));
+		}
+	}
+	if (!grid_rows(&grid))
+		return 0;
+	printf("\n");
+	return grid_print(&grid, stdout);
+}
+
+static int distribution_print(const json_t *answer)
+{
+	static const struct grid_column columns[] = {
+		{ .title = "TARGET" }, { .title = "ENDPOINT" }, { .title = "REASON" }, { "COUNT", true }, { "SHARE", true }, {},
+	};
+	const double total = (double)json_path_int(answer, "count", 0);
+	_cleanup_(grid_done) struct grid grid;
+	char name[NAME_TEXT_BYTES], text[FORMAT_BYTES];
+
+	if (!total)
+		return 0;
+	grid_init(&grid, columns);
+	for (size_t i = 0; i < json_path_count(answer, "distribution"); i++) {
+		const json_t *outcome = json_path_at(answer, "distribution", i);
+
+		grid_add(&grid, format_member_name(outcome, "target", name));
+		grid_add(&grid, json_path_string(outcome, "endpoint"));
+		grid_add(&grid, json_path_string(outcome, "reason"));
+		grid_add(&grid, format_member_count(outcome, "count", text));
+		grid_add(&grid, format_share((double)json_path_int(outcome, "count", 0) / total, text));
+	}
+	printf("\n%.0f decisions:\n", total);
+	return grid_print(&grid, stdout);
+}
+
+static int answer_print(const json_t *answer)
+{
+	const char *verdict = json_path_string(answer, "verdict") ?: "?", *note = json_path_string(answer, "note");
+	char name[NAME_TEXT_BYTES], text[FORMAT_BYTES];
+
+	line("from", format_member_name(answer, "from", name));
+	printf("%-12s %s (%s)\n", "to", json_path_string(answer, "to") ?: "-", json_path_string(answer, "destination") ?: "-");
+	line("service", format_member_name(answer, "service", name));
+	printf("%-12s %s%s%s: %s (%s)\n", "verdict", style(stdout, verdict_style(verdict)), verdict, style(stdout, STYLE_PLAIN),
+	       json_path_string(answer, "reason") ?: "?", json_path_string(answer, "text") ?: "-");
+	if (json_path_bool(answer, "audit", false))
+		line("policy", "audit mode: what would be refused is routed, and counted");
+	line("route", format_member_name(answer, "route", name));
+	if (json_path_bool(answer, "l7AsL4", false))
+		line("", "l7-as-l4: an HTTP or gRPC route of weights only, balanced per connection");
+	if (note)
+		line("note", note);
+	line("target", format_member_name(answer, "target", name));
+	printf("%-12s %s%s\n", "endpoint", json_path_string(answer, "endpoint") ?: "-",
+	       json_path_bool(answer, "panic", false) ? " (panic: too few are healthy, so all of them are used)" : "");
+	line("generation", format_member_count(answer, "generation", text));
+	if (targets_print(answer) < 0 || distribution_print(answer) < 0)
+		return -ENOMEM;
+	return 0;
+}
+
+static int explain_run(const void *arguments, const struct words *words __attribute__((unused)))
+{
+	const struct explain_arguments *a = arguments;
+	char count[16];
+	const struct parameter parameters[] = {
+		{ "from", a->from }, { "to", a->to }, { "count", a->count ? count : NULL },
+		{ "generation", a->generation }, { "family", a->ipv6 ? "6" : NULL }, {},
+	};
+	_cleanup_json_ json_t *answer = NULL;
+	struct error err = {};
+
+	snprintf(count, sizeof(count), "%" PRIu32, a->count);
+	if (client_call(&a->ctl, "GET", "/v1/explain", parameters, NULL, &answer, &err) < 0)
+		return ctl_fail(&err);
+	if (a->ctl.json)
+		return ctl_print_json(answer);
+	if (answer_print(answer) < 0) {
+		error_set(&err, -ENOMEM, "out of memory");
+		return ctl_fail(&err);
+	}
+	return EXIT_SUCCESS;
+}
+
+const struct command explain_command = {
+	.name = "explain",
+	.synopsis = "--from NODE --to HOST:PORT [options]",
+	.summary = "asks the kernel what it decides for a connection, and why",
+	.more = "\nThe kernel's own decision code answers, on the state that is in force. Nothing is connected.",
+	.options = options,
+	.arguments_size = sizeof(struct explain_arguments),
+	.run = explain_run,
+};

@@ -1,0 +1,211 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* weft status: the agent, the kernel part, workloads, table fill, and everything that is counted. */
+#include <errno.h>
+#include <stdio.h>
+#include <string.h>
+
+#include "agent/ctl/client.h"
+#include "agent/ctl/format.h"
+#include "agent/ctl/grid.h"
+#include "base/cleanup.h"
+
+struct status_arguments {
+	struct ctl ctl;
+};
+static const struct option options[] = { CTL_OPTIONS };
+
+enum cell_type { CELL_STRING, CELL_NAME, CELL_COUNT, CELL_SPAN, CELL_BYTES, CELL_YES, CELL_SCOPE };
+
+/* A section is an array of the answer as a table: one row here for each column there. */
+struct column {
+	const char *title;
+	const char *member;
+	enum cell_type type;
+};
+#define SECTION_COLUMNS_MAX 14
+struct section {
+	const char *title;
+	const char *path;
+	struct column columns[SECTION_COLUMNS_MAX];
+};
+static const struct section sections[] = {
+	{ "workloads", "workloads", {
+		{ "ID", "id", CELL_COUNT },
+		{ "VIRTUAL NODE", "virtualNode", CELL_NAME },
+		{ "CONFIGURED", "known", CELL_YES },
+		{ "SCOPE", "ownNetns", CELL_SCOPE },
+		{ "CGROUP", "cgroup", CELL_STRING },
+		{ "NETNS", "netns", CELL_STRING },
+		{ "ZONE", "zone", CELL_STRING },
+		{ "ORIGIN", "origin", CELL_STRING },
+		{ "PID", "pid", CELL_COUNT },
+		{ "SINCE", "since", CELL_STRING },
+		{ "EARLIER SOCKETS", "earlierSockets", CELL_COUNT },
+	} },
+	{ "hooks", "hooks", {
+		{ "HOOK", "name", CELL_STRING },
+		{ "ATTACHED", "attached", CELL_YES },
+		{ "THIS BUILD", "current", CELL_YES },
+		{ "PURPOSE", "purpose", CELL_STRING },
+	} },
+	{ "tables", "tables", {
+		{ "TABLE", "name", CELL_STRING },
+		{ "USED", "used", CELL_COUNT },
+		{ "SIZE", "size", CELL_COUNT },
+	} },
+	{ "connections by source, service and target", "counters", {
+		{ "FROM", "from", CELL_NAME },
+		{ "TO", "to", CELL_NAME },
+		{ "TARGET", "target", CELL_NAME },
+		{ "ATTEMPTS", "attempts", CELL_COUNT },
+		{ "OPEN", "open", CELL_COUNT },
+		{ "ESTABLISHED", "established", CELL_COUNT },
+		{ "CLOSED", "closed", CELL_COUNT },
+		{ "RESET", "resetByPeer", CELL_COUNT },
+		{ "ABORTED", "aborted", CELL_COUNT },
+		{ "SENT", "sent", CELL_BYTES },
+		{ "RECEIVED", "received", CELL_BYTES },
+		{ "CONNECT P50", "connectP50Ns", CELL_SPAN },
+		{ "P99", "connectP99Ns", CELL_SPAN },
+	} },
+	{ "connections that failed", "counters", {
+		{ "FROM", "from", CELL_NAME },
+		{ "TO", "to", CELL_NAME },
+		{ "TARGET", "target", CELL_NAME },
+		{ "REFUSED", "refused", CELL_COUNT },
+		{ "TIMED OUT", "timedOut", CELL_COUNT },
+		{ "UNREACHABLE", "unreachable", CELL_COUNT },
+		{ "ABANDONED", "abandoned", CELL_COUNT },
+		{ "OTHER", "failedOther", CELL_COUNT },
+		{ "RETRANSMITS", "retransmits", CELL_COUNT },
+	} },
+	{ "decisions", "reasons", {
+		{ "FROM", "from", CELL_NAME },
+		{ "TO", "to", CELL_NAME },
+		{ "REASON", "reason", CELL_STRING },
+		{ "COUNT", "count", CELL_COUNT },
+		{ "MEANING", "text", CELL_STRING },
+	} },
+};
+
+static bool is_number(enum cell_type type)
+{
+	return type == CELL_COUNT || type == CELL_SPAN || type == CELL_BYTES;
+}
+
+static void cell_add(struct grid *grid, const struct column *column, const json_t *row)
+{
+	char name[NAME_TEXT_BYTES], text[FORMAT_BYTES];
+
+	switch (column->type) {
+	case CELL_STRING:
+		return grid_add(grid, json_path_string(row, column->member));
+	case CELL_NAME:
+		return grid_add(grid, format_member_name(row, column->member, name));
+	case CELL_COUNT:
+		return grid_add(grid, format_member_count(row, column->member, text));
+	case CELL_SPAN:
+		return grid_add(grid, format_member_span(row, column->member, text));
+	case CELL_BYTES:
+		return grid_add(grid, format_member_bytes(row, column->member, text));
+	case CELL_YES:
+		return grid_add(grid, json_path_bool(row, column->member, false) ? "yes" : "NO");
+	case CELL_SCOPE:
+		return grid_add(grid, json_path_bool(row, column->member, false) ? "namespace" : "cgroup");
+	}
+}
+
+static int section_print(const struct section *section, const json_t *answer)
+{
+	struct grid_column columns[SECTION_COLUMNS_MAX + 1] = {};
+	_cleanup_(grid_done) struct grid grid;
+
+	for (size_t i = 0; i < SECTION_COLUMNS_MAX && section->columns[i].title; i++)
+		columns[i] = (struct grid_column){
+			.title = section->columns[i].title,
+			.right = is_number(section->columns[i].type),
+		};
+	grid_init(&grid, columns);
+	for (size_t i = 0; i < json_path_count(answer, section->path); i++)
+		for (size_t c = 0; c < SECTION_COLUMNS_MAX && section->columns[c].title; c++)
+			cell_add(&grid, &section->columns[c], json_path_at(answer, section->path, i));
+	printf("\n%s: %zu\n", section->title, grid_rows(&grid));
+	return grid_rows(&grid) ? grid_print(&grid, stdout) : 0;
+}
+
+static void configuration_print(const json_t *answer)
+{
+	const json_t *error = json_path(answer, "configuration.error");
+	char text[FORMAT_BYTES];
+
+	printf("%-14s %s, %s files, applied %s\n", "configuration", json_path_string(answer, "configuration.directory") ?: "-",
+	       format_member_count(json_object_get(answer, "configuration"), "files", text),
+	       json_path_string(answer, "configuration.appliedAt") ?: "never");
+	if (!json_is_object(error))
+		return;
+	printf("%-14s %snot what the files say since %s: %s%s%s%s%s%s\n", "", style(stdout, STYLE_WARN),
+	       json_path_string(error, "since") ?: "?", json_path_string(error, "file") ?: "",
+	       json_path_string(error, "file") ? ": " : "", json_path_string(error, "field") ?: "",
+	       json_path_string(error, "field") ? ": " : "", json_path_string(error, "error") ?: "?", style(stdout, STYLE_PLAIN));
+}
+
+static int stats_print(const json_t *answer)
+{
+	static const struct grid_column columns[] = { { .title = "STATISTIC" }, { "COUNT", true }, {} };
+	_cleanup_(grid_done) struct grid grid;
+	json_t *stats = json_object_get(answer, "stats"), *value;
+	const char *name;
+	char text[FORMAT_BYTES];
+
+	grid_init(&grid, columns);
+	json_object_foreach(stats, name, value) {
+		grid_add(&grid, name);
+		grid_add(&grid, format_member_count(stats, name, text));
+	}
+	printf("\n");
+	return grid_print(&grid, stdout);
+}
+
+static int answer_print(const json_t *answer)
+{
+	char text[FORMAT_BYTES], oldest[FORMAT_BYTES], pid[FORMAT_BYTES];
+
+	printf("%-14s %s, version %s, process %s, since %s\n", "instance", json_path_string(answer, "instance") ?: "-",
+	       json_path_string(answer, "version") ?: "-", format_member_count(answer, "pid", pid),
+	       json_path_string(answer, "startedAt") ?: "-");
+	printf("%-14s %s (kept from %s on)\n", "generation", format_member_count(answer, "generation", text),
+	       format_member_count(answer, "oldestGeneration", oldest));
+	printf("%-14s %s\n", "zone", json_path_string(answer, "zone") ?: "-");
+	printf("%-14s %s\n", "attached to", json_path_string(answer, "cgroup") ?: "-");
+	configuration_print(answer);
+	for (size_t i = 0; i < ARRAY_SIZE(sections); i++)
+		if (section_print(&sections[i], answer) < 0)
+			return -ENOMEM;
+	return stats_print(answer);
+}
+
+static int status_run(const void *arguments, const struct words *words __attribute__((unused)))
+{
+	const struct status_arguments *a = arguments;
+	_cleanup_json_ json_t *answer = NULL;
+	struct error err = {};
+
+	if (client_call(&a->ctl, "GET", "/v1/status", NULL, NULL, &answer, &err) < 0)
+		return ctl_fail(&err);
+	if (a->ctl.json)
+		return ctl_print_json(answer);
+	if (answer_print(answer) < 0) {
+		error_set(&err, -ENOMEM, "out of memory");
+		return ctl_fail(&err);
+	}
+	return EXIT_SUCCESS;
+}
+
+const struct command status_command = {
+	.name = "status",
+	.synopsis = "[options]",
+	.summary = "shows workloads, hooks, table fill, and all that is counted",
+	.options = options,
+	.arguments_size = sizeof(struct status_arguments),
+	.run = status_run,
+};
