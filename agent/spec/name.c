@@ -89,7 +89,7 @@ int resource_name_parse(const char *text, enum resource_kind kind, char *ret_ful
 	enum { MESH, PARENT, OWN, PARTS };
 	const enum resource_kind parent = resource_kinds[kind].parent;
 	const char *rest = resource_part(text);
-	char form[128];
+	char form[128], full_name[RESOURCE_FULL_NAME_BYTES];
 	struct {
 		const char *name;
 		size_t length;
@@ -117,6 +117,9 @@ int resource_name_parse(const char *text, enum resource_kind kind, char *ret_ful
 	name = strndup(parts[OWN].name ?: "", parts[OWN].length);
 	if (!mesh || !parent_name || !name)
 		return error_set(err, -ENOMEM, "no memory for a name");
-	r = resource_full_name(ret_full_name, size, mesh, kind, parent_name, name);
-	return r < 0 ? error_set(err, -EINVAL, "a name of %zu bytes is too long", strlen(text)) : 0;
+	r = resource_full_name(full_name, sizeof(full_name), mesh, kind, parent_name, name);
+	if (r < 0 || strlen(full_name) >= size)
+		return error_set(err, -EINVAL, "a name of %zu bytes is too long", strlen(text));
+	strcpy(ret_full_name, full_name);
+	return 0;
 }
