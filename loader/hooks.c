@@ -44,7 +44,7 @@ void hook_pin(const struct hook *hook, const char *directory, char path[PIN_PATH
 	snprintf(path, PIN_PATH_BYTES, "%s/%s%s", directory, pin_prefixes[hook->type], hook->name);
 }
 
-/* A cgroup that was removed keeps its id in the link until the kernel gets round to ending the link, which stays pinned with id 0. */
+/* A removed cgroup keeps its id in the link until the kernel gets round to ending the link, which stays pinned with id 0. */
 static bool cgroup_lives(uint64_t id)
 {
 	char root[PATH_MAX], path[PATH_MAX];
@@ -53,7 +53,8 @@ static bool cgroup_lives(uint64_t id)
 }
 
 /* The pinned object and its state; *ret_fd is -1 where nothing is pinned. */
-static int hook_open(const struct hook *hook, const char *directory, struct hook_state *ret_state, int *ret_fd, struct error *err)
+static int hook_open(const struct hook *hook, const char *directory, struct hook_state *ret_state, int *ret_fd,
+		     struct error *err)
 {
 	char path[PIN_PATH_BYTES];
 	_cleanup_close_ int fd = -1;

@@ -113,10 +113,11 @@ static int cgroup_choose(const struct loader_options *options, uint64_t present_
 	if (fd < 0 || fstatfs(fd, &fs) < 0 || fstat(fd, &st) < 0)
 		return error_set_field(err, -errno, "cgroup", "cannot open '%s': %m", path);
 	if (fs.f_type != CGROUP2_SUPER_MAGIC)
-		return error_set_field(err, -EINVAL, "cgroup", "'%s' is not in the cgroup2 hierarchy, which is at '%s'", path, root);
+		return error_set_field(err, -EINVAL, "cgroup", "'%s' is not in the cgroup2 hierarchy, which is at '%s'", path,
+				       root);
 	if (present_id && st.st_ino != present_id)
-		return error_set_field(err, -EINVAL, "cgroup", "the instance is attached to another cgroup than '%s': uninstall, "
-				       "then install there", path);
+		return error_set_field(err, -EINVAL, "cgroup",
+				       "the instance is attached to another cgroup than '%s': uninstall, then install there", path);
 	*ret_fd = TAKE_FD(fd);
 	return 0;
 }
@@ -154,8 +155,8 @@ static int apply(const struct loader_options *options, const char *directory, ui
 	if (r < 0)
 		return r;
 	instance_directory(directory, instance);
-	if ((r = transaction_make_directory(&t, PIN_ROOT, err)) < 0 || (r = transaction_make_directory(&t, instance, err)) < 0 ||
-	    (r = transaction_make_directory(&t, directory, err)) < 0)
+	if ((r = transaction_make_directory(&t, PIN_ROOT, err)) < 0 ||
+	    (r = transaction_make_directory(&t, instance, err)) < 0 || (r = transaction_make_directory(&t, directory, err)) < 0)
 		return r;
 	r = maps_pin(&object, directory, &t, err);
 	if (r < 0)

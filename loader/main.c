@@ -119,8 +119,8 @@ static void status_print(const struct loader_options *options, const struct load
 	for (size_t i = 0; i < status->hook_count; i++) {
 		const struct loader_hook_status *h = &status->hooks[i];
 
-		printf("%-14s %-12s %8" PRIu32 "  %-16s  %s%s\n", h->name, hook_state(h), h->program_id, h->program_tag, h->purpose,
-		       h->required ? "" : " (optional)");
+		printf("%-14s %-12s %8" PRIu32 "  %-16s  %s%s\n", h->name, hook_state(h), h->program_id, h->program_tag,
+		       h->purpose, h->required ? "" : " (optional)");
 	}
 	if (!status->map_count)
 		return;

@@ -67,7 +67,8 @@ static int map_reuse(struct bpf_map *map, const char *directory, struct error *e
 	if (info.type != bpf_map__type(map) || info.key_size != bpf_map__key_size(map) ||
 	    info.value_size != bpf_map__value_size(map) || info.max_entries != bpf_map__max_entries(map) ||
 	    info.map_flags != bpf_map__map_flags(map))
-		return error_set(err, -EPROTO, "pinned map '%s' has the layout of another version: uninstall, then install", path);
+		return error_set(err, -EPROTO, "pinned map '%s' has the layout of another version: uninstall, then install",
+				 path);
 	if (bpf_map__reuse_fd(map, fd) < 0)
 		return error_set(err, -errno, "cannot use pinned map '%s' again: %m", path);
 	return 0;

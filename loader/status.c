@@ -18,8 +18,8 @@ _Static_assert(HOOK_COUNT <= LOADER_STATUS_MAX, "room for every hook");
 
 #define MAP_PREFIX "w_"
 
-/* Whether the tags of this build are known: only a load tells them. It takes the maps in place, so it costs no memory for maps; where
- * those have another layout nothing is current. */
+/* Whether the tags of this build are known: only a load tells them. It takes the maps in place, so it costs no memory for
+ * maps; where those have another layout nothing is current. */
 static bool build_known(const char *directory)
 {
 	_cleanup_(object_done) struct object object = {};
@@ -112,8 +112,8 @@ int loader_cgroup(const char *instance, char *buffer, size_t size, struct error 
 	    (r = cgroup_root(root, sizeof(root), err)) < 0)
 		return r;
 	if (!state.attached)
-		return error_set(err, -ENOENT, "instance '%s' is not installed: use `weft-loader install --instance %s`", instance,
-				 instance);
+		return error_set(err, -ENOENT, "instance '%s' is not installed: use `weft-loader install --instance %s`",
+				 instance, instance);
 	r = cgroup_path_of_id(root, state.cgroup_id, buffer, size);
 	return r < 0 ? error_set(err, r, "cannot find the cgroup that '%s' is attached to: %s", instance, strerror(-r)) : 0;
 }

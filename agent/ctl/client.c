@@ -83,7 +83,8 @@ static int connection_error(const struct ctl *ctl, const char *socket, CURL *cur
 	if (code == EACCES || code == EPERM)
 		return error_set(err, -EACCES, "'%s' is for root only", socket);
 	return error_set(err, -ECONNREFUSED,
-			 "weftd is not running: nobody listens at '%s'. `weftd --instance %s --state-dir DIR --config DIR` starts it",
+			 "weftd is not running: nobody listens at '%s'. "
+			 "`weftd --instance %s --state-dir DIR --config DIR` starts it",
 			 socket, ctl->instance);
 }
 
@@ -105,7 +106,8 @@ int client_call(const struct ctl *ctl, const char *method, const char *path, con
 	r = ctl->socket ? snprintf(socket, sizeof(socket), "%s", ctl->socket) :
 			  snprintf(socket, sizeof(socket), "/run/weft/%s/weftd.sock", ctl->instance);
 	if ((size_t)r >= sizeof(socket))
-		return error_set_field(err, -EINVAL, ctl->socket ? "--socket" : "--instance", "too long for the path of a socket");
+		return error_set_field(err, -EINVAL, ctl->socket ? "--socket" : "--instance",
+				       "too long for the path of a socket");
 	curl_easy_setopt(curl, CURLOPT_URL, buffer_string(&url));
 	curl_easy_setopt(curl, CURLOPT_UNIX_SOCKET_PATH, socket);
 	curl_easy_setopt(curl, CURLOPT_PROXY, ""); /* whatever the environment says */

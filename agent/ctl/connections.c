@@ -134,7 +134,8 @@ const struct command connections_command = {
 	.name = "connections",
 	.synopsis = "[options]",
 	.summary = "lists open connections, and the records of closed and refused ones",
-	.more = "\nThe last 100,000 records are kept. Names may be full (mesh/M/virtualNode/N) or, where no other has it, the last part.",
+	.more = "\nThe last 100,000 records are kept. Names may be full (mesh/M/virtualNode/N) or, where no other has it, the last\n"
+		"part.",
 	.options = options,
 	.arguments_size = sizeof(struct connections_arguments),
 	.run = connections_run,

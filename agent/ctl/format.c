@@ -27,7 +27,7 @@ const char *style(FILE *to, enum style style)
 	return sequences[style];
 }
 
-/* C0, DEL, and C1 (U+0080 to U+009F), which some terminals obey as well. The new text, or NULL where there is nothing to change. */
+/* C0, DEL, and C1 (U+0080 to U+009F), which some terminals obey as well. The new text, or NULL: nothing to change. */
 static char *cleaned(const char *text)
 {
 	char *copy = NULL;
@@ -119,7 +119,8 @@ const char *format_name(const char *full_name, char buffer[NAME_TEXT_BYTES])
 			int part = end ? (int)(end - at) : (int)strlen(at);
 
 			if (!word && length < NAME_TEXT_BYTES)
-				length += snprintf(buffer + length, NAME_TEXT_BYTES - length, "%s%.*s", first ? "" : "/", part, at);
+				length += snprintf(buffer + length, NAME_TEXT_BYTES - length, "%s%.*s", first ? "" : "/",
+						   part, at);
 			first &= word;
 			at = end ? end + 1 : NULL;
 		}
@@ -163,4 +164,18 @@ const char *format_member_count(const json_t *object, const char *member, char b
 		return strcpy(buffer, "-");
 	snprintf(buffer, FORMAT_BYTES, "%" JSON_INTEGER_FORMAT, json_integer_value(value));
 	return buffer;
+}
+
+void print_configuration_error(FILE *to, const json_t *error)
+{
+	static const char *const where[] = { "file", "field" };
+
+	if (!json_is_object(error))
+		return;
+	fprintf(to, "%sthe files are not in force since %s, what was good before still is: ", style(to, STYLE_WARN),
+		json_path_string(error, "since") ?: "?");
+	for (size_t i = 0; i < ARRAY_SIZE(where); i++)
+		if (json_path_string(error, where[i]) && *json_path_string(error, where[i]))
+			fprintf(to, "%s: ", json_path_string(error, where[i]));
+	fprintf(to, "%s%s\n", json_path_string(error, "error") ?: "?", style(to, STYLE_PLAIN));
 }

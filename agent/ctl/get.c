@@ -86,8 +86,8 @@ static void route_says(struct grid *grid, const json_t *r)
 		for (size_t n = 0; n < json_path_count(r, path); n++) {
 			const json_t *target = json_path_at(r, path, n);
 
-			buffer_printf(&text, "%s%s %" JSON_INTEGER_FORMAT, n ? ", " : "", json_path_string(target, "virtualNode") ?: "?",
-				      (json_int_t)json_path_int(target, "weight", 0));
+			buffer_printf(&text, "%s%s %" JSON_INTEGER_FORMAT, n ? ", " : "",
+				      json_path_string(target, "virtualNode") ?: "?", (json_int_t)json_path_int(target, "weight", 0));
 		}
 	}
 	grid_add(grid, buffer_string(&text));
@@ -199,7 +199,8 @@ static int remarks_print(const json_t *answer, const char *list, const char *tit
 		for (size_t n = 0; n < json_path_count(r, list); n++) {
 			const json_t *remark = json_path_at(r, list, n);
 
-			grid_printf(&grid, "%s %s", json_path_string(r, "kind") ?: "?", format_member_name(r, "resource", name));
+			grid_printf(&grid, "%s %s", json_path_string(r, "kind") ?: "?",
+				    format_member_name(r, "resource", name));
 			grid_add(&grid, json_path_string(remark, "field"));
 			grid_add(&grid, json_path_string(remark, member));
 		}
@@ -242,8 +243,8 @@ static int resource_print(const json_t *r)
 {
 	char name[NAME_TEXT_BYTES];
 
-	printf("%s%s %s%s\n", style(stdout, STYLE_BOLD), json_path_string(r, "kind") ?: "?", format_member_name(r, "resource", name),
-	       style(stdout, STYLE_PLAIN));
+	printf("%s%s %s%s\n", style(stdout, STYLE_BOLD), json_path_string(r, "kind") ?: "?",
+	       format_member_name(r, "resource", name), style(stdout, STYLE_PLAIN));
 	printf("file: %s\n", json_path_string(r, "source") ?: "-");
 	for (size_t i = 0; i < json_path_count(r, "vips"); i++)
 		printf("address: %s\n", json_string_value(json_path_at(r, "vips", i)));
@@ -260,7 +261,6 @@ static int resource_print(const json_t *r)
 static void configuration_warn(const struct ctl *ctl)
 {
 	_cleanup_json_ json_t *answer = NULL;
-	const json_t *error;
 	char text[ERROR_MESSAGE_BYTES + ERROR_FIELD_BYTES];
 	struct error err = {};
 
@@ -268,20 +268,15 @@ static void configuration_warn(const struct ctl *ctl)
 		fprintf(stderr, "weft: %s\n", error_text(&err, text, sizeof(text)));
 		return;
 	}
-	error = json_object_get(answer, "error");
-	if (!json_is_object(error))
-		return;
 	fflush(stdout);
-	fprintf(stderr, "%sThe files are not in force since %s: %s%s%s%s%s. What was good before still is.%s\n",
-		style(stderr, STYLE_WARN), json_path_string(error, "since") ?: "?", json_path_string(error, "file") ?: "",
-		json_path_string(error, "file") ? ": " : "", json_path_string(error, "field") ?: "",
-		json_path_string(error, "field") ? ": " : "", json_path_string(error, "error") ?: "?", style(stderr, STYLE_PLAIN));
+	print_configuration_error(stderr, json_object_get(answer, "error"));
 }
 
 static int get_run(const void *arguments, const struct words *words)
 {
 	const struct get_arguments *a = arguments;
-	const char *kind = words->count > 0 ? get_kind(words->values[0]) : NULL, *name = words->count > 1 ? words->values[1] : NULL;
+	const char *kind = words->count > 0 ? get_kind(words->values[0]) : NULL;
+	const char *name = words->count > 1 ? words->values[1] : NULL;
 	const struct parameter parameters[] = { { "kind", kind }, { "mesh", a->mesh }, { "name", name }, {} };
 	_cleanup_json_ json_t *answer = NULL;
 	struct error err = {};

@@ -38,10 +38,10 @@ struct instance_arguments {
 
 static const struct option register_options[] = {
 	NODE_ROW, NAMESPACE_ROW, SERVICE_ROW, ID_ROW,
-	{ .name = "address", .type = OPTION_STRING, .offset = OPTION(struct instance_arguments, address), .argument = "ADDR:PORT",
-	  .required = true, .help = "where it listens; a loopback address is offered in its own namespace only" },
-	{ .name = "attribute", .type = OPTION_STRINGS, .offset = OPTION(struct instance_arguments, attributes), .argument = "K=V",
-	  .help = "an attribute to be found by; may be given several times" },
+	{ .name = "address", .type = OPTION_STRING, .offset = OPTION(struct instance_arguments, address),
+	  .argument = "ADDR:PORT", .required = true, .help = "where it listens; a loopback address is offered in its own namespace only" },
+	{ .name = "attribute", .type = OPTION_STRINGS, .offset = OPTION(struct instance_arguments, attributes),
+	  .argument = "K=V", .help = "an attribute to be found by; may be given several times" },
 	{ .name = "zone", .type = OPTION_STRING, .offset = OPTION(struct instance_arguments, zone), .argument = "ZONE",
 	  .help = "where it runs (default: weftd's)" },
 	{ .name = "netns", .type = OPTION_STRING, .offset = OPTION(struct instance_arguments, netns), .argument = "NS",
@@ -94,8 +94,9 @@ static int register_run(const void *arguments, const struct words *words __attri
 	if (service_check(a, &err) < 0 || attributes_make(a, attributes, &err) < 0 ||
 	    (a->netns && ctl_netns_enter(a->netns, &err) < 0))
 		return ctl_fail(&err);
-	body = json_pack("{s:s*, s:s*, s:s*, s:s, s:O, s:s*, s:i}", "virtualNode", a->virtual_node, "namespace", a->namespace_name,
-			 "service", a->service, "id", a->id, "attributes", attributes, "zone", a->zone, "netnsOfPid", (int)getpid());
+	body = json_pack("{s:s*, s:s*, s:s*, s:s, s:O, s:s*, s:i}", "virtualNode", a->virtual_node, "namespace",
+			 a->namespace_name, "service", a->service, "id", a->id, "attributes", attributes, "zone", a->zone,
+			 "netnsOfPid", (int)getpid());
 	if (!body) {
 		error_set(&err, -EINVAL, "an argument is no text in UTF-8");
 		return ctl_fail(&err);
@@ -122,7 +123,8 @@ static int node_service(const struct instance_arguments *a, json_t **ret_answer,
 		return error_set_field(err, -ENOENT, "--virtual-node", "there is no virtual node '%s'", a->virtual_node);
 	map = json_path(json_path_at(*ret_answer, "resources", 0), "spec.serviceDiscovery.awsCloudMap");
 	if (!map)
-		return error_set_field(err, -ENOENT, "--virtual-node", "'%s' has no awsCloudMap service discovery", a->virtual_node);
+		return error_set_field(err, -ENOENT, "--virtual-node", "'%s' has no awsCloudMap service discovery",
+				       a->virtual_node);
 	*ret_namespace = json_path_string(map, "namespaceName");
 	*ret_service = json_path_string(map, "serviceName");
 	return 0;
@@ -158,7 +160,8 @@ static void attributes_print(struct buffer *text, const json_t *instance)
 static void instance_row(struct grid *grid, const json_t *instance)
 {
 	const json_t *attributes = json_object_get(instance, "attributes");
-	const char *v4 = json_path_string(attributes, "AWS_INSTANCE_IPV4"), *v6 = json_path_string(attributes, "AWS_INSTANCE_IPV6");
+	const char *v4 = json_path_string(attributes, "AWS_INSTANCE_IPV4");
+	const char *v6 = json_path_string(attributes, "AWS_INSTANCE_IPV6");
 	_cleanup_(buffer_done) struct buffer others = {};
 	char number[FORMAT_BYTES];
 

@@ -30,16 +30,16 @@ struct run_arguments {
 	struct option_strings addresses;
 };
 static const struct option options[] = {
-	{ .name = "virtual-node", .type = OPTION_STRING, .offset = OPTION(struct run_arguments, virtual_node), .argument = "NODE",
-	  .required = true, .help = "mesh/M/virtualNode/N, which the program acts for" },
+	{ .name = "virtual-node", .type = OPTION_STRING, .offset = OPTION(struct run_arguments, virtual_node),
+	  .argument = "NODE", .required = true, .help = "mesh/M/virtualNode/N, which the program acts for" },
 	{ .name = "netns", .type = OPTION_STRING, .offset = OPTION(struct run_arguments, netns), .argument = "NS",
 	  .help = "run in this namespace, all of which acts for the node: a name under /run/netns, or a path" },
 	{ .name = "zone", .type = OPTION_STRING, .offset = OPTION(struct run_arguments, zone), .argument = "ZONE",
 	  .help = "where it runs (default: weftd's)" },
-	{ .name = "register", .type = OPTION_STRINGS, .offset = OPTION(struct run_arguments, addresses), .argument = "ADDR:PORT",
-	  .help = "offer this endpoint of the node while it runs; may be given several times" },
-	{ .name = "cgroup-parent", .type = OPTION_STRING, .offset = OPTION(struct run_arguments, cgroup_parent), .argument = "DIR",
-	  .help = "make its cgroup below this one (default: where weft is attached)" },
+	{ .name = "register", .type = OPTION_STRINGS, .offset = OPTION(struct run_arguments, addresses),
+	  .argument = "ADDR:PORT", .help = "offer this endpoint of the node while it runs; may be given several times" },
+	{ .name = "cgroup-parent", .type = OPTION_STRING, .offset = OPTION(struct run_arguments, cgroup_parent),
+	  .argument = "DIR", .help = "make its cgroup below this one (default: where weft is attached)" },
 	CTL_OPTIONS
 };
 
@@ -155,7 +155,7 @@ static int place_enter(struct place *place, struct error *err)
 }
 
 /* Below where the instance is attached: elsewhere nothing would be decided for the program. */
-static int parent_choose(const struct run_arguments *a, char *buffer, size_t size, struct error *err)
+static int parent_choose(const struct run_arguments *a, char buffer[PATH_MAX], struct error *err)
 {
 	char attached[PATH_MAX];
 	int r = loader_cgroup(a->ctl.instance, attached, sizeof(attached), err);
@@ -163,8 +163,10 @@ static int parent_choose(const struct run_arguments *a, char *buffer, size_t siz
 
 	if (r < 0)
 		return r;
-	if (!a->cgroup_parent)
-		return snprintf(buffer, size, "%s", attached) >= (int)size ? error_set(err, -ENAMETOOLONG, "'%s' is too long", attached) : 0;
+	if (!a->cgroup_parent) {
+		strcpy(buffer, attached);
+		return 0;
+	}
 	if (!realpath(a->cgroup_parent, buffer))
 		return error_set_field(err, -errno, "--cgroup-parent", "cannot use '%s': %m", a->cgroup_parent);
 	if (strncmp(buffer, attached, length) || (buffer[length] && buffer[length] != '/'))
@@ -190,7 +192,7 @@ static int enrol_at(const struct run_arguments *a, struct place *place, struct e
 	char parent[PATH_MAX];
 	int r;
 
-	if ((r = parent_choose(a, parent, sizeof(parent), err)) < 0 ||
+	if ((r = parent_choose(a, parent, err)) < 0 ||
 	    (r = place_make(place, parent, a->ctl.instance, err)) < 0 || (r = place_enter(place, err)) < 0 ||
 	    (a->netns && (r = ctl_netns_enter(a->netns, err)) < 0))
 		return r;
@@ -235,7 +237,8 @@ const struct command run_command = {
 	.synopsis = "--virtual-node NODE [options] -- PROGRAM [ARGUMENTS]",
 	.summary = "starts a program that acts for a virtual node",
 	.more = "\nWithout --netns the program's cgroup acts for the node, in the namespace of this process.\n"
-		"Exits as the program does; 125 when it was not enrolled, 126 when it cannot be executed, 127 when it is not found.",
+		"Exits as the program does; 125 when it was not enrolled, 126 when it cannot be executed, 127 when it is not\n"
+		"found.",
 	.options = options,
 	.arguments_size = sizeof(struct run_arguments),
 	.program = true,

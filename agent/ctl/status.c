@@ -141,12 +141,10 @@ static void configuration_print(const json_t *answer)
 	printf("%-14s %s, %s files, applied %s\n", "configuration", json_path_string(answer, "configuration.directory") ?: "-",
 	       format_member_count(json_object_get(answer, "configuration"), "files", text),
 	       json_path_string(answer, "configuration.appliedAt") ?: "never");
-	if (!json_is_object(error))
-		return;
-	printf("%-14s %snot what the files say since %s: %s%s%s%s%s%s\n", "", style(stdout, STYLE_WARN),
-	       json_path_string(error, "since") ?: "?", json_path_string(error, "file") ?: "",
-	       json_path_string(error, "file") ? ": " : "", json_path_string(error, "field") ?: "",
-	       json_path_string(error, "field") ? ": " : "", json_path_string(error, "error") ?: "?", style(stdout, STYLE_PLAIN));
+	if (json_is_object(error)) {
+		printf("%-14s ", "");
+		print_configuration_error(stdout, error);
+	}
 }
 
 static int stats_print(const json_t *answer)

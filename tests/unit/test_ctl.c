@@ -78,8 +78,9 @@ TEST(members_that_are_absent_null_or_of_another_type_show_as_a_dash)
 TEST(control_characters_in_an_answer_cannot_reach_a_terminal)
 {
 	/* given: an escape sequence, its 8-bit form (U+009B), a line feed, and text that only looks like them */
-	_cleanup_json_ json_t *answer = json_pack("{s:[s, {s:s}], s:s, s:i}", "list", "a\x1b[31mb", "deep", "x\n\x7fy", "k\x1by", "\xc2\x9b"
-						  "31m", "number", 5);
+	_cleanup_json_ json_t *answer = json_pack("{s:[s, {s:s}], s:s, s:i}", "list", "a\x1b[31mb", "deep", "x\n\x7fy",
+						  "k\x1by", "\xc2\x9b" "31m", "number", 5);
+
 	EXPECT(answer);
 
 	EXPECT_OK(format_clean(answer));
