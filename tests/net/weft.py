@@ -1,0 +1,286 @@
+# SPDX-License-Identifier: Apache-2.0
+"""A node of the mesh for tests: a namespace without an outside route, a cgroup subtree, the kernel part and an agent, all
+of an instance of its own. What it makes it takes away again, also when a test fails."""
+import contextlib
+import ctypes
+import itertools
+import json
+import os
+import pathlib
+import shutil
+import signal
+import subprocess
+import sys
+import tempfile
+import time
+
+BUILD = pathlib.Path(os.environ.get("WEFT_BUILD", "build")).resolve()
+HERE = pathlib.Path(__file__).resolve().parent
+PYTHON = "/usr/bin/python3"
+libc = ctypes.CDLL(None, use_errno=True)
+numbers = itertools.count(1)
+
+
+def wait_for(condition, what, deadline_s=10):
+    """The first true value of condition(), asked every 10 ms; fails with `what` at the deadline."""
+    end = time.monotonic() + deadline_s
+    while True:
+        value = condition()
+        if value:
+            return value
+        if time.monotonic() > end:
+            raise AssertionError(f"not within {deadline_s} s: {what}")
+        time.sleep(0.01)
+
+
+def cgroup2_root():
+    for line in open("/proc/mounts"):
+        fields = line.split()
+        if fields[2] == "cgroup2":
+            return pathlib.Path(fields[1])
+    raise RuntimeError("no cgroup2 file system is mounted")
+
+
+class Namespace:
+    """A network namespace with lo up and these addresses on lo."""
+
+    def __init__(self, *addresses):
+        self.name = f"weft-t{os.getpid()}-{next(numbers)}"
+        self.path = f"/run/netns/{self.name}"
+        subprocess.run(["ip", "netns", "add", self.name], check=True)
+        self.ip("link", "set", "lo", "up")
+        for address in addresses:
+            self.ip("addr", "add", address, "dev", "lo")
+
+    def ip(self, *words):
+        subprocess.run(["ip", "-n", self.name, *words], check=True)
+
+    def sysctl(self, setting):
+        self.command("sysctl", "-qw", setting)
+
+    def command(self, *argv):
+        return subprocess.run(self.prefix() + list(argv), check=True, capture_output=True, text=True).stdout
+
+    def prefix(self):
+        return ["nsenter", f"--net={self.path}"]
+
+    def remove(self):
+        subprocess.run(["ip", "netns", "del", self.name], check=False)
+
+
+class Node:
+    def __init__(self, *options, addresses=("10.77.0.1/24", "10.77.0.2/24", "fd77::1/64")):
+        self.instance = f"t{os.getpid()}-{next(numbers)}"
+        self.directory = pathlib.Path(tempfile.mkdtemp(prefix="weft-test-"))
+        self.config = self.directory / "config"
+        self.config.mkdir()
+        self.state = self.directory / "state"
+        self.log = self.directory / "weftd.log"
+        self.cgroup = cgroup2_root() / f"weft-test-{self.instance}"
+        self.options = list(options)
+        self.namespace = None
+        self.agent = None
+        self.processes = []
+        self.namespaces = []
+        self.addresses = addresses
+
+    def __enter__(self):
+        try:
+            self.cgroup.mkdir()
+            self.namespace = self.add_namespace(*self.addresses)
+            self.loader("install", "--cgroup", self.cgroup)
+            self.start_agent()
+        except BaseException:
+            self.close()
+            raise
+        return self
+
+    def __exit__(self, *_):
+        self.close()
+
+    def add_namespace(self, *addresses):
+        namespace = Namespace(*addresses)
+        self.namespaces.append(namespace)
+        return namespace
+
+    def loader(self, command, *words):
+        result = subprocess.run([BUILD / "weft-loader", command, "--instance", self.instance, *words], capture_output=True, text=True)
+        assert result.returncode == 0, result.stderr
+        return result.stdout
+
+    def start_agent(self):
+        log = open(self.log, "a")
+        self.agent = subprocess.Popen(
+            self.namespace.prefix() + [BUILD / "weftd", "--instance", self.instance, "--state-dir", self.state, "--config", self.config,
+                                       "--log-level", "debug", *self.options], stdout=log, stderr=log)
+        wait_for(self.is_ready, f"weftd answers; its log: {self.log.read_text()[-2000:]}")
+
+    def is_ready(self):
+        assert self.agent.poll() is None, f"weftd ended: {self.log.read_text()[-2000:]}"
+        result = subprocess.run([BUILD / "weft", "status", "--instance", self.instance, "--json"], capture_output=True, text=True)
+        return result.returncode == 0
+
+    def kill_agent(self, how=signal.SIGKILL):
+        self.agent.send_signal(how)
+        self.agent.wait()
+
+    def weft(self, command, *words, check=True):
+        """The JSON answer of a weft command."""
+        result = subprocess.run([BUILD / "weft", command, "--instance", self.instance, "--json", *words], capture_output=True, text=True)
+        if check:
+            assert result.returncode == 0, result.stderr
+        return json.loads(result.stdout) if result.stdout.strip() else result.stderr
+
+    def status(self):
+        return self.weft("status")
+
+    # --- configuration ---------------------------------------------------------------------------------------------------------
+
+    def write(self, file, **document):
+        """Puts a resource file in place at once. The agent reads it soon after."""
+        fresh = self.directory / "fresh"
+        fresh.write_text(json.dumps(document))
+        fresh.rename(self.config / f"{file}.json")
+
+    def write_raw(self, file, text):
+        (self.config / f"{file}.json").write_text(text)
+
+    def mesh(self, egress="DROP_ALL"):
+        self.write("mesh", meshName="m", spec={"egressFilter": {"type": egress}})
+
+    def node(self, name, port=8080, protocol="tcp", backends=(), **spec):
+        if port:
+            spec.setdefault("listeners", [{"portMapping": {"port": port, "protocol": protocol}}])
+            spec.setdefault("serviceDiscovery", {"awsCloudMap": {"namespaceName": "test", "serviceName": name}})
+        spec["backends"] = [{"virtualService": {"virtualServiceName": backend}} for backend in backends]
+        self.write(f"node-{name}", meshName="m", virtualNodeName=name, spec=spec)
+
+    def service(self, name, node=None, router=None):
+        provider = {"virtualNode": {"virtualNodeName": node}} if node else {"virtualRouter": {"virtualRouterName": router}} if router else None
+        self.write(f"service-{name}", meshName="m", virtualServiceName=name, spec={"provider": provider} if provider else {})
+
+    def router(self, name, port=8080, protocol="tcp"):
+        self.write(f"router-{name}", meshName="m", virtualRouterName=name, spec={"listeners": [{"portMapping": {"port": port, "protocol": protocol}}]})
+
+    def route(self, router, weights, name="route", kind="tcpRoute", match=None):
+        action = {"weightedTargets": [{"virtualNode": node, "weight": weight} for node, weight in weights.items()]}
+        route = {"action": action}
+        if match is not None:
+            route["match"] = match
+        self.write(f"route-{router}-{name}", meshName="m", virtualRouterName=router, routeName=name, spec={kind: route})
+
+    def register(self, node, identifier, address):
+        def known():
+            return any(resource["name"] == node for resource in self.weft("get", "virtualNode")["resources"])
+        wait_for(known, f"the agent has read {node}")
+        self.weft("register", "--virtual-node", f"mesh/m/virtualNode/{node}", "--id", identifier, "--address", address)
+
+    def vip(self, service, family=4):
+        def look():
+            for resource in self.weft("get", "virtualService")["resources"]:
+                if resource["name"] == service and resource["vips"]:
+                    return resource["vips"][0 if family == 4 else 1]
+            return None
+        return wait_for(look, f"{service} has a VIP")
+
+    def explain(self, to, node="client", **options):
+        words = [word for option, value in options.items() for word in (f"--{option}", str(value))]
+        return self.weft("explain", "--from", f"mesh/m/virtualNode/{node}", "--to", to, *words)
+
+    def wait_reason(self, to, reason, node="client"):
+        """Until the workload is enrolled and the configuration is read, explain has nothing to say."""
+        def asked():
+            answer = self.weft("explain", "--from", f"mesh/m/virtualNode/{node}", "--to", to, check=False)
+            return isinstance(answer, dict) and answer["reason"] == reason
+        wait_for(asked, f"{to} is decided as {reason}")
+
+    # --- processes -----------------------------------------------------------------------------------------------------------------
+
+    def spawn(self, argv, namespace=None, **options):
+        process = subprocess.Popen((namespace or self.namespace).prefix() + [str(word) for word in argv], **options)
+        self.processes.append(process)
+        return process
+
+    def echo(self, *endpoints, namespace=None):
+        """Unmanaged servers: each greets with its own ADDRESS:PORT in a line, then echoes."""
+        process = self.spawn([PYTHON, HERE / "echo.py", *endpoints], namespace, stdout=subprocess.PIPE, text=True)
+        assert process.stdout.readline() == "ready\n"
+        return process
+
+    def run_argv(self, node, argv, netns=None, words=()):
+        extra = ["--netns", netns.name] if netns else []
+        return [BUILD / "weft", "run", "--instance", self.instance, "--virtual-node", f"mesh/m/virtualNode/{node}", "--cgroup-parent",
+                self.cgroup, *extra, *words, "--", *argv]
+
+    def workload(self, argv, node="client", netns=None, words=(), **options):
+        """A process that runs on its own; `proof` of it is the caller's."""
+        return self.spawn(self.run_argv(node, argv, netns, words), **options)
+
+    def client(self, code, *arguments, node="client", netns=None):
+        """Runs Python in a workload and returns what it left in `result`, by JSON."""
+        program = f"import ctypes,errno,json,os,socket,struct,sys,time\nresult=None\n{code}\nprint(json.dumps(result))"
+        process = self.spawn(self.run_argv(node, [PYTHON, "-c", program, *arguments], netns), stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+        out, err = process.communicate(timeout=60)
+        assert process.returncode == 0, err
+        return json.loads(out)
+
+    def connect(self, address, port, **options):
+        """The errno name of one connect(), or the greeting of the server."""
+        return self.client(CONNECT, address, str(port), **options)
+
+    # --- what was counted ------------------------------------------------------------------------------------------------------
+
+    def open_count(self):
+        counters = sum(counter["open"] for counter in self.status()["counters"])
+        endpoints = sum(e["open"] for r in self.weft("get", "virtualNode")["resources"] for e in r.get("endpoints", []))
+        return counters, endpoints
+
+    def wait_open(self, count):
+        wait_for(lambda: self.open_count() == (count, count), f"{count} connections are open, of {self.open_count()}")
+
+    def reasons(self):
+        return {(r["from"] and r["from"].split("/")[-1], r["to"] and r["to"].split("/")[-1], r["reason"]): r["count"] for r in self.status()["reasons"]}
+
+    # --- end ---------------------------------------------------------------------------------------------------------------------------
+
+    def close(self):
+        for process in [*self.processes, self.agent]:
+            if process and process.poll() is None:
+                process.kill()
+                process.wait()
+            for stream in (process.stdout, process.stderr, process.stdin) if process else ():
+                if stream:
+                    stream.close()
+        for cgroup in sorted((path for path in self.cgroup.rglob("*") if path.is_dir()), reverse=True) if self.cgroup.exists() else []:
+            self.empty(cgroup)
+        if self.cgroup.exists():
+            self.empty(self.cgroup)
+        subprocess.run([BUILD / "weft-loader", "uninstall", "--instance", self.instance], capture_output=True)
+        for namespace in self.namespaces:
+            namespace.remove()
+        shutil.rmtree(self.directory, ignore_errors=True)
+        shutil.rmtree(f"/run/weft/{self.instance}", ignore_errors=True)
+
+    @staticmethod
+    def empty(cgroup):
+        """Ends what a failed test left in a cgroup of ours, and removes it."""
+        def gone():
+            with contextlib.suppress(FileNotFoundError, ProcessLookupError):
+                for pid in (cgroup / "cgroup.procs").read_text().split():
+                    os.kill(int(pid), signal.SIGKILL)
+            with contextlib.suppress(OSError):
+                cgroup.rmdir()
+            return not cgroup.exists()
+        wait_for(gone, f"{cgroup} is empty")
+
+
+CONNECT = """
+family = socket.AF_INET6 if ':' in sys.argv[1] else socket.AF_INET
+s = socket.socket(family, socket.SOCK_STREAM)
+s.settimeout(5)
+try:
+    s.connect((sys.argv[1], int(sys.argv[2])))
+    result = s.recv(100).decode().strip()
+except OSError as e:
+    result = errno.errorcode.get(e.errno, str(e))
+"""
