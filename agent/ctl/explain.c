@@ -3,6 +3,7 @@
 #include <errno.h>
 #include <inttypes.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 
 #include "agent/ctl/client.h"
@@ -76,20 +77,35 @@ static int targets_print(const json_t *answer)
 	return grid_print(&grid, stdout);
 }
 
+static int by_count(const void *a, const void *b)
+{
+	const int64_t x = json_path_int(*(json_t *const *)a, "count", 0), y = json_path_int(*(json_t *const *)b, "count", 0);
+
+	return x < y ? 1 : x > y ? -1 : 0;
+}
+
+/* The most frequent outcome first. */
 static int distribution_print(const json_t *answer)
 {
 	static const struct grid_column columns[] = {
 		{ .title = "TARGET" }, { .title = "ENDPOINT" }, { .title = "REASON" }, { "COUNT", true }, { "SHARE", true }, {},
 	};
 	const double total = (double)json_path_int(answer, "count", 0);
+	const size_t count = json_path_count(answer, "distribution");
 	_cleanup_(grid_done) struct grid grid;
+	_cleanup_free_ json_t **outcomes = calloc(count + 1, sizeof(*outcomes));
 	char name[NAME_TEXT_BYTES], text[FORMAT_BYTES];
 
+	grid_init(&grid, columns);
 	if (!total)
 		return 0;
-	grid_init(&grid, columns);
-	for (size_t i = 0; i < json_path_count(answer, "distribution"); i++) {
-		const json_t *outcome = json_path_at(answer, "distribution", i);
+	if (!outcomes)
+		return -ENOMEM;
+	for (size_t i = 0; i < count; i++)
+		outcomes[i] = json_path_at(answer, "distribution", i);
+	qsort(outcomes, count, sizeof(*outcomes), by_count);
+	for (size_t i = 0; i < count; i++) {
+		const json_t *outcome = outcomes[i];
 
 		grid_add(&grid, format_member_name(outcome, "target", name));
 		grid_add(&grid, json_path_string(outcome, "endpoint"));
@@ -104,10 +120,11 @@ static int distribution_print(const json_t *answer)
 static int answer_print(const json_t *answer)
 {
 	const char *verdict = json_path_string(answer, "verdict") ?: "?", *note = json_path_string(answer, "note");
+	const char *to = json_path_string(answer, "to") ?: "-", *destination = json_path_string(answer, "destination") ?: "-";
 	char name[NAME_TEXT_BYTES], text[FORMAT_BYTES];
 
 	line("from", format_member_name(answer, "from", name));
-	printf("%-12s %s (%s)\n", "to", json_path_string(answer, "to") ?: "-", json_path_string(answer, "destination") ?: "-");
+	printf(strcmp(to, destination) ? "%-12s %s (%s)\n" : "%-12s %s\n", "to", to, destination);
 	line("service", format_member_name(answer, "service", name));
 	printf("%-12s %s%s%s: %s (%s)\n", "verdict", style(stdout, verdict_style(verdict)), verdict, style(stdout, STYLE_PLAIN),
 	       json_path_string(answer, "reason") ?: "?", json_path_string(answer, "text") ?: "-");

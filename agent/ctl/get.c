@@ -61,7 +61,7 @@ static void node_says(struct grid *grid, const json_t *r)
 			      json_path_string(discovery, "awsCloudMap.namespaceName") ?: "?");
 	else if (json_path_string(discovery, "dns.hostname"))
 		buffer_printf(&text, "  %s", json_path_string(discovery, "dns.hostname"));
-	buffer_printf(&text, "  %zu endpoint%s, %zu backend%s", endpoints, endpoints == 1 ? "" : "s", backends,
+	buffer_printf(&text, "%s%zu endpoint%s, %zu backend%s", text.length ? "  " : "", endpoints, endpoints == 1 ? "" : "s", backends,
 		      backends == 1 ? "" : "s");
 	grid_add(grid, buffer_string(&text));
 }

@@ -26,10 +26,11 @@ struct column {
 struct section {
 	const char *title;
 	const char *path;
+	bool eventful; /* leave out rows whose counts are all 0 */
 	struct column columns[SECTION_COLUMNS_MAX];
 };
 static const struct section sections[] = {
-	{ "workloads", "workloads", {
+	{ "workloads", "workloads", false, {
 		{ "ID", "id", CELL_COUNT },
 		{ "VIRTUAL NODE", "virtualNode", CELL_NAME },
 		{ "CONFIGURED", "known", CELL_YES },
@@ -42,18 +43,18 @@ static const struct section sections[] = {
 		{ "SINCE", "since", CELL_STRING },
 		{ "EARLIER SOCKETS", "earlierSockets", CELL_COUNT },
 	} },
-	{ "hooks", "hooks", {
+	{ "hooks", "hooks", false, {
 		{ "HOOK", "name", CELL_STRING },
 		{ "ATTACHED", "attached", CELL_YES },
 		{ "THIS BUILD", "current", CELL_YES },
 		{ "PURPOSE", "purpose", CELL_STRING },
 	} },
-	{ "tables", "tables", {
+	{ "tables", "tables", false, {
 		{ "TABLE", "name", CELL_STRING },
 		{ "USED", "used", CELL_COUNT },
 		{ "SIZE", "size", CELL_COUNT },
 	} },
-	{ "connections by source, service and target", "counters", {
+	{ "connections by source, service and target", "counters", false, {
 		{ "FROM", "from", CELL_NAME },
 		{ "TO", "to", CELL_NAME },
 		{ "TARGET", "target", CELL_NAME },
@@ -68,7 +69,7 @@ static const struct section sections[] = {
 		{ "CONNECT P50", "connectP50Ns", CELL_SPAN },
 		{ "P99", "connectP99Ns", CELL_SPAN },
 	} },
-	{ "connections that failed", "counters", {
+	{ "connections that failed, or sent again", "counters", true, {
 		{ "FROM", "from", CELL_NAME },
 		{ "TO", "to", CELL_NAME },
 		{ "TARGET", "target", CELL_NAME },
@@ -79,7 +80,7 @@ static const struct section sections[] = {
 		{ "OTHER", "failedOther", CELL_COUNT },
 		{ "RETRANSMITS", "retransmits", CELL_COUNT },
 	} },
-	{ "decisions", "reasons", {
+	{ "decisions", "reasons", false, {
 		{ "FROM", "from", CELL_NAME },
 		{ "TO", "to", CELL_NAME },
 		{ "REASON", "reason", CELL_STRING },
@@ -115,6 +116,14 @@ static void cell_add(struct grid *grid, const struct column *column, const json_
 	}
 }
 
+static bool is_eventful(const struct section *section, const json_t *row)
+{
+	for (size_t c = 0; c < SECTION_COLUMNS_MAX && section->columns[c].title; c++)
+		if (section->columns[c].type == CELL_COUNT && json_path_int(row, section->columns[c].member, 0))
+			return true;
+	return false;
+}
+
 static int section_print(const struct section *section, const json_t *answer)
 {
 	struct grid_column columns[SECTION_COLUMNS_MAX + 1] = {};
@@ -126,9 +135,14 @@ static int section_print(const struct section *section, const json_t *answer)
 			.right = is_number(section->columns[i].type),
 		};
 	grid_init(&grid, columns);
-	for (size_t i = 0; i < json_path_count(answer, section->path); i++)
+	for (size_t i = 0; i < json_path_count(answer, section->path); i++) {
+		const json_t *row = json_path_at(answer, section->path, i);
+
+		if (section->eventful && !is_eventful(section, row))
+			continue;
 		for (size_t c = 0; c < SECTION_COLUMNS_MAX && section->columns[c].title; c++)
-			cell_add(&grid, &section->columns[c], json_path_at(answer, section->path, i));
+			cell_add(&grid, &section->columns[c], row);
+	}
 	printf("\n%s: %zu\n", section->title, grid_rows(&grid));
 	return grid_rows(&grid) ? grid_print(&grid, stdout) : 0;
 }
