@@ -76,7 +76,9 @@ static void string_trim(struct http_codec *codec)
 /* llhttp as the distribution builds it lets spaces into names, and control characters into targets. */
 static bool is_token(const char *name) /* RFC 9110 section 5.6.2 */
 {
-	return *name && strspn(name, "!#$%&'*+-.^_`|~0123456789abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ") == strlen(name);
+	const char allowed[] = "!#$%&'*+-.^_`|~0123456789abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ";
+
+	return *name && name[strspn(name, allowed)] == '\0';
 }
 
 static bool is_visible(const char *target)

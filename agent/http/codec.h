@@ -14,7 +14,7 @@ enum http_event_type {
 	HTTP_EVENT_HEAD, /* http_codec_head() has it, until HTTP_EVENT_END */
 	HTTP_EVENT_BODY, /* a piece, decoded */
 	HTTP_EVENT_END, /* of the message */
-	HTTP_EVENT_CLOSED, /* the last message said so, or asks for another protocol: what follows is no request, and not looked at */
+	HTTP_EVENT_CLOSED, /* the last message was the last, or asks for another protocol: what follows is not looked at */
 	HTTP_EVENT_FAILED, /* and so it stays: no byte is looked at any more */
 };
 

@@ -6,8 +6,8 @@
 
 #include "base/error.h"
 
-/* A listening socket at `path`, non-blocking, whose file never had more than `mode`. A dead socket's file is replaced; -EADDRINUSE
- * while somebody listens there, -EEXIST where the file is none of a socket. */
+/* A listening socket at `path`, non-blocking, whose file never had more than `mode`. A dead socket's file is replaced;
+ * -EADDRINUSE while somebody listens there, -EEXIST where the file is none of a socket. */
 int unix_listen(const char *path, mode_t mode, int *ret_fd, struct error *err);
 /* Process at the other end when it connected; 0 when it lives in a PID namespace we do not see. -errno. */
 int unix_peer_pid(int fd);

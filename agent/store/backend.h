@@ -33,8 +33,8 @@ struct store_backend {
 	int (*get)(struct store *store, const char *key, struct record **ret_record);
 	/* Adds references to `records`, in byte order. */
 	int (*list)(struct store *store, const char *prefix, const char *after, size_t limit, struct records *records);
-	/* `ops` are sorted, one for a key. On success each that changed something has store->revision + 1, and so has the store;
-	 * when none did, all keep 0 and the store its revision. Keeps references as it likes. */
+	/* `ops` are sorted, one for a key. On success each that changed something has store->revision + 1, and so has the
+	 * store; when none did, all keep 0 and the store its revision. Keeps references as it likes. */
 	int (*txn)(struct store *store, const struct store_compare *compares, size_t compare_count, struct record *const *ops,
 		   size_t op_count, struct error *err);
 	void (*close)(struct store *store); /* frees what embeds the store */

@@ -19,10 +19,10 @@
 #define USER_VERSION 1
 
 /* TEXT compares bytes. The value lies with its key: most are a few hundred bytes. */
-static const char schema[] = "CREATE TABLE entry (key TEXT PRIMARY KEY NOT NULL, revision INTEGER NOT NULL, value BLOB NOT NULL)"
-			     " WITHOUT ROWID, STRICT;"
-			     "CREATE TABLE state (id INTEGER PRIMARY KEY CHECK (id = 1), revision INTEGER NOT NULL) STRICT;"
-			     "INSERT INTO state VALUES (1, 0);";
+static const char schema[] =
+	"CREATE TABLE entry (key TEXT PRIMARY KEY NOT NULL, revision INTEGER NOT NULL, value BLOB NOT NULL) WITHOUT ROWID, STRICT;"
+	"CREATE TABLE state (id INTEGER PRIMARY KEY CHECK (id = 1), revision INTEGER NOT NULL) STRICT;"
+	"INSERT INTO state VALUES (1, 0);";
 
 enum statement { GET, LIST, GET_REVISION, PUT, DELETE, SET_REVISION, BEGIN, COMMIT, ROLLBACK, STATEMENT_COUNT };
 
@@ -311,8 +311,8 @@ static int check_file(struct sqlite *s, struct error *err)
 				 USER_VERSION);
 	if (application != 0 || version != 0 || tables != 0)
 		return error_set(err, -EPROTO, "the file is a database, but not of weft");
-	snprintf(set_up, sizeof(set_up), "BEGIN IMMEDIATE; %s PRAGMA application_id = %d; PRAGMA user_version = %d; COMMIT", schema,
-		 APPLICATION_ID, USER_VERSION);
+	snprintf(set_up, sizeof(set_up), "BEGIN IMMEDIATE; %s PRAGMA application_id = %d; PRAGMA user_version = %d; COMMIT",
+		 schema, APPLICATION_ID, USER_VERSION);
 	return execute(s, set_up, err);
 }
 

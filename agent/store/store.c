@@ -174,7 +174,9 @@ int store_watch_add(struct store *store, const char *prefix, store_watch_fn *fn,
 
 	if (!watch)
 		return -ENOMEM;
-	*watch = (struct store_watch){ .store = store, .after = store->revision, .fn = fn, .arg = arg, .prefix_length = length };
+	*watch = (struct store_watch){
+		.store = store, .after = store->revision, .fn = fn, .arg = arg, .prefix_length = length
+	};
 	memcpy(watch->prefix, prefix, length + 1);
 	list_append(&store->watches, &watch->node);
 	*ret_watch = watch;

@@ -35,9 +35,9 @@ struct store *store_close(struct store *store); /* drops watches that are left; 
 /* 0 with a copy of the value (NUL-terminated beyond value_bytes; free it) or -ENOENT, -EIO. Revision: NULL allowed. */
 int store_get(struct store *store, const char *key, void **ret_value, size_t *ret_bytes, uint64_t *ret_revision);
 
-/* Calls `fn` for each key that starts with `prefix`, in byte order, beginning after `after` (NULL: the first), at most `limit`
- * (0: all). A negative return of `fn` ends the walk and is returned. Revision of the state seen in *ret_revision (NULL allowed):
- * one state, also when `fn` writes. */
+/* Calls `fn` for each key that starts with `prefix`, in byte order, beginning after `after` (NULL: the first), at most
+ * `limit` (0: all). A negative return of `fn` ends the walk and is returned. It is one state that is seen, also when `fn`
+ * writes; its revision in *ret_revision (NULL allowed). */
 typedef int store_list_fn(const struct store_entry *entry, void *arg);
 int store_list(struct store *store, const char *prefix, const char *after, size_t limit, store_list_fn *fn, void *arg,
 	       uint64_t *ret_revision);
@@ -51,8 +51,8 @@ struct store_op {
 	const void *value; /* NULL: delete */
 	size_t value_bytes;
 };
-/* All or nothing. 0; -ECANCELED when a compare is lost; -EINVAL for a bad key or one with two operations, -EIO, -ENOSPC, -E2BIG,
- * each with nothing changed. Deleting what is absent changes nothing. */
+/* All or nothing. 0; -ECANCELED when a compare is lost; -EINVAL for a bad key or one with two operations, -EIO, -ENOSPC,
+ * -E2BIG, each with nothing changed. Deleting what is absent changes nothing. */
 int store_txn(struct store *store, const struct store_compare *compares, size_t compare_count, const struct store_op *ops,
 	      size_t op_count, uint64_t *ret_revision, struct error *err);
 

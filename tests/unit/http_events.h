@@ -19,7 +19,8 @@ static inline void print_head(const struct http_head *head, struct buffer *text)
 }
 
 /* Gives the codec pieces of `piece_bytes`; the pieces of a body are put together again. */
-static inline void print_events(const char *data, size_t length, size_t piece_bytes, size_t run_limit_bytes, struct buffer *text)
+static inline void print_events(const char *data, size_t length, size_t piece_bytes, size_t run_limit_bytes,
+				struct buffer *text)
 {
 	struct http_codec *codec;
 	enum http_event_type type = HTTP_EVENT_MORE;

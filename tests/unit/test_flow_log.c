@@ -14,9 +14,13 @@ static struct flow_log *given_log(uint64_t records)
 
 	EXPECT_OK(flow_log_new(KEPT, &log));
 	for (uint64_t i = 0; i < records; i++)
-		EXPECT_OK(flow_log_add(log, &(struct flow_record){ .end_ns = i, .source = (uint32_t)(i % 7) + 1,
-								   .service = (uint32_t)(i % 5) + 1, .target = (uint32_t)(i % 3) + 1,
-								   .reason = (uint8_t)(i % 2) }));
+		EXPECT_OK(flow_log_add(log, &(struct flow_record){
+						    .end_ns = i,
+						    .source = (uint32_t)(i % 7) + 1,
+						    .service = (uint32_t)(i % 5) + 1,
+						    .target = (uint32_t)(i % 3) + 1,
+						    .reason = (uint8_t)(i % 2),
+					    }));
 	return log;
 }
 

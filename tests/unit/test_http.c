@@ -192,7 +192,8 @@ TEST(a_connection_carries_many_requests_also_sent_at_once)
 
 	EXPECT_OK(connect_client(f, 0));
 	for (int i = 0; i < 1000; i++)
-		buffer_printf(&requests, "POST /%d HTTP/1.1\r\n" HOST "Transfer-Encoding: chunked\r\n\r\n2\r\nab\r\n0\r\n\r\n", i);
+		buffer_printf(&requests,
+			      "POST /%d HTTP/1.1\r\n" HOST "Transfer-Encoding: chunked\r\n\r\n2\r\nab\r\n0\r\n\r\n", i);
 	client_sends(f, 0, requests.data, requests.length);
 	EXPECT(!client_reads(f, 0, "HTTP/1.1 200 OK", 1000));
 	EXPECT(!client_reads(f, 0, "\"path\":\"/999\"", 1)); /* nothing but these, and in their order */
@@ -566,7 +567,8 @@ TEST(curl_uploads_downloads_and_reuses_the_connection)
 	ssize_t n;
 
 	snprintf(command, sizeof(command),
-		 "head -c 1000000 /dev/zero | curl -sS --max-time 5 -w '%%{num_connects} ' --unix-socket %s -T - http://weft/up -: "
+		 "head -c 1000000 /dev/zero | "
+		 "curl -sS --max-time 5 -w '%%{num_connects} ' --unix-socket %s -T - http://weft/up -: "
 		 "-sS -w '%%{size_download} %%{num_connects} ' -o /dev/null --unix-socket %s 'http://weft/?large=3000000' -: "
 		 "-sS -w '%%{http_code}' --http2 -X DELETE --unix-socket %s 'http://weft/v1/instances?id=a%%20b' 2>&1",
 		 f->path, f->path, f->path);

@@ -441,7 +441,8 @@ static int append_entry(const struct store_entry *entry, void *arg)
 {
 	struct buffer *text = arg;
 
-	buffer_printf(text, "%s=%.*s@%d ", entry->key, (int)entry->value_bytes, (const char *)entry->value, (int)entry->revision);
+	buffer_printf(text, "%s=%.*s@%d ", entry->key, (int)entry->value_bytes, (const char *)entry->value,
+		      (int)entry->revision);
 	return 0;
 }
 
