@@ -62,10 +62,28 @@ int lock_take(const char *instance, int *ret_fd, struct error *err)
 	return error_set(err, -EBUSY, "'%s' is removed again and again", p.file);
 }
 
+/* What a weftd that runs no more left: nobody holds its lock. */
+static void agent_files_remove(const char *directory)
+{
+	static const char *const names[] = { "weftd.sock", "weftd.lock" };
+	char path[160];
+	_cleanup_close_ int fd = -1;
+
+	snprintf(path, sizeof(path), "%s/weftd.lock", directory);
+	fd = open(path, O_RDWR | O_CLOEXEC);
+	if (fd < 0 || flock(fd, LOCK_EX | LOCK_NB) < 0)
+		return;
+	for (size_t i = 0; i < ARRAY_SIZE(names); i++) {
+		snprintf(path, sizeof(path), "%s/%s", directory, names[i]);
+		unlink(path);
+	}
+}
+
 void lock_remove(const char *instance)
 {
 	const struct lock_paths p = lock_paths(instance);
 
+	agent_files_remove(p.directory);
 	unlink(p.file);
 	rmdir(p.directory);
 	rmdir(RUN_ROOT);

@@ -6,5 +6,5 @@
 
 /* -EBUSY: another has it; -EPERM: not root. The descriptor is the lock. */
 int lock_take(const char *instance, int *ret_fd, struct error *err);
-/* Removes the file while it is held, and the directories where they are empty. */
+/* Removes the file while it is held, what a weftd left that runs no more, and the directories where they are empty. */
 void lock_remove(const char *instance);

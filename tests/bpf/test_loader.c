@@ -275,6 +275,24 @@ TEST(uninstall_leaves_nothing)
 	EXPECT_OK(loader_uninstall(&here, &err), &err); /* nothing there is fine */
 }
 
+TEST(uninstall_takes_the_files_of_a_stopped_weftd_and_leaves_those_of_a_running_one)
+{
+	char path[128];
+	_cleanup_close_ int lock = -1;
+
+	given_installed();
+	snprintf(path, sizeof(path), "/run/weft/%s/weftd.lock", instance);
+	lock = open(path, O_RDWR | O_CREAT | O_CLOEXEC, 0600);
+	EXPECT_OK(flock(lock, LOCK_EX | LOCK_NB));
+
+	EXPECT_OK(loader_uninstall(&here, NULL));
+	EXPECT(exists("%s", path));
+
+	lock = fd_close(lock);
+	EXPECT_OK(loader_uninstall(&here, NULL));
+	EXPECT(!exists("/run/weft/%s", instance));
+}
+
 TEST(uninstall_detaches_also_while_somebody_holds_the_link)
 {
 	given_installed();
@@ -482,6 +500,7 @@ int main(void)
 		IN_A_WORLD(upgrade_replaces_programs_and_keeps_links_maps_and_counters),
 		IN_A_WORLD(upgrade_of_what_is_not_installed_names_install),
 		IN_A_WORLD(uninstall_leaves_nothing),
+		IN_A_WORLD(uninstall_takes_the_files_of_a_stopped_weftd_and_leaves_those_of_a_running_one),
 		IN_A_WORLD(uninstall_detaches_also_while_somebody_holds_the_link),
 		IN_A_WORLD(an_install_that_fails_at_its_last_hook_leaves_nothing),
 		IN_A_WORLD(an_upgrade_that_fails_goes_back_to_the_programs_before),
