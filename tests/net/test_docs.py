@@ -1,0 +1,48 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The documents name what the sources have, all of it and nothing else."""
+
+import json
+import re
+from pathlib import Path
+
+ROOT = Path(__file__).resolve().parent.parent.parent
+
+
+def read(path):
+    return (ROOT / path).read_text()
+
+
+def section(text, title):
+    """From a heading to the next of its level."""
+    return re.search(rf"^## {title}$(.*?)(?=^## |\Z)", text, re.M | re.S)[1]
+
+
+def options_of_weftd():
+    return re.findall(r'\.name = "([^"]+)"', read("agent/options.c"))
+
+
+def test_every_reason_is_documented_with_its_verdict_and_meaning_and_no_other():
+    sources = [(name, verdict.lower(), text) for name, verdict, text in
+               re.findall(r'X\(\w+,\s*"([^"]+)",\s*VERDICT_(\w+),\s*"([^"]+)"\)', read("maps/abi/reason.h"))]
+    documented = re.findall(r"^\| `([a-z-]+)` \| (\w+) \| (.*) \|$", section(read("docs/architecture.md"), "Reasons"), re.M)
+    assert len(sources) > 20
+    assert documented == sources
+
+
+def test_every_option_of_weftd_is_documented_and_no_other():
+    documented = re.findall(r"^\| `--([a-z0-9-]+)", section(read("docs/operations.md"), "Options of weftd"), re.M)
+    assert len(documented) > 10
+    assert documented == options_of_weftd()
+
+
+def test_every_limit_is_documented_with_its_value():
+    sources = dict(re.findall(r"^#define (\w+) (\d+)(?: /\*.*)?$", read("maps/abi/limits.h"), re.M))
+    documented = re.findall(r"^\| .*\(`(\w+)`\) \| ([\d,]+) \|$", section(read("docs/operations.md"), "Limits"), re.M)
+    assert len(sources) > 10
+    assert {name: value.replace(",", "") for name, value in documented} == sources
+
+
+def test_the_example_options_file_is_the_documented_one_and_names_options_only():
+    example = read("deploy/weftd.json")
+    assert example in read("docs/operations.md")
+    assert set(json.loads(example)) <= set(options_of_weftd()) | {"workloads"}
