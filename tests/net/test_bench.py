@@ -1,0 +1,66 @@
+# SPDX-License-Identifier: Apache-2.0
+"""bench/run runs: every row has figures, and nothing is left behind. How fast anything is, no test judges."""
+import json
+import math
+import os
+import subprocess
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).resolve().parents[2]
+BUILD = Path(os.environ.get("WEFT_BUILD", ROOT / "build"))
+CONTESTANTS = ["direct", "again", "weft"] + (["haproxy"] if Path("/usr/sbin/haproxy").exists() else [])
+
+
+def positive(value):
+    return isinstance(value, (int, float)) and math.isfinite(value) and value > 0
+
+
+@pytest.fixture(scope="module")
+def quick(tmp_path_factory):
+    subprocess.run(["make", "-s", "-C", ROOT, f"BUILD={BUILD}", "bench-build"], check=True)
+    before = leftovers()
+    report = tmp_path_factory.mktemp("bench") / "report.json"
+    done = subprocess.run([ROOT / "bench/run", "--quick", "--json", report], env={**os.environ, "WEFT_BUILD": str(BUILD)},
+                          capture_output=True, text=True, timeout=300)
+    assert done.returncode == 0, done.stderr
+    return {"result": json.loads(report.read_text()), "table": done.stdout, "left": leftovers() - before}
+
+
+def leftovers():
+    """What a run of bench makes outside its namespace, while it is there."""
+    mounts = [line.split() for line in Path("/proc/mounts").read_text().splitlines()]
+    places = [Path(mount[1]) for mount in mounts if mount[2] in ("cgroup2", "bpf")] + [Path("/run/weft")]
+    return {str(path) for place in places if place.is_dir() for pattern in ("weft-bench-*", "*/bench*", "bench*")
+            for path in place.glob(pattern)}
+
+
+@pytest.mark.parametrize("row", ["connect", "pingpong", "bulk"])
+def test_every_row_has_a_figure_of_every_contestant(quick, row):
+    found = next(r for r in quick["result"]["rows"] if r["name"] == row)
+    for figures in found["figures"].values():
+        assert sorted(figures) == sorted(CONTESTANTS)
+        assert all(positive(figure["median"]) for figure in figures.values())
+    ratios = {name for name, ratio in found["ratios"].items() if ratio and positive(ratio["median"])}
+    assert {"weft/direct", "again/direct"} <= ratios
+    assert found["what"] in quick["table"]
+
+
+def test_the_agents_cpu_memory_and_reaction_are_told(quick):
+    result = quick["result"]
+    for load in ("agent", "agent_all_flows"):
+        assert positive(result[load]["per_second"]) and positive(result[load]["cpu_pct_at_20000"])
+    assert positive(result["memory"]["VmRSS"])
+    assert all(positive(switch["ms"]["median"]) for switch in result["switch"])
+
+
+def test_the_hooks_of_a_connection_ran_as_often_as_connections_were_made(quick):
+    hooks = quick["result"]["hooks"]["hooks"]
+    assert all(positive(hook["ns_per_run"]) for hook in hooks.values())
+    assert hooks["connect4"]["runs_per_connection"] == pytest.approx(1, abs=0.05)
+    assert hooks["sock_release"]["runs_per_connection"] >= 0.95
+
+
+def test_nothing_is_left_behind(quick):
+    assert quick["left"] == set()
