@@ -9,6 +9,7 @@
 #include <sys/file.h>
 #include <sys/random.h>
 #include <sys/stat.h>
+#include <time.h>
 
 #include "agent/api/api.h"
 #include "agent/compile/compile.h"
@@ -18,6 +19,8 @@
 #include "base/cleanup.h"
 #include "base/log.h"
 #include "base/time.h"
+
+#define LOCK_WAIT_NS (2 * NSEC_PER_SEC)
 
 static uint64_t wall_now_ns(void)
 {
@@ -229,8 +232,13 @@ static int take_lock(struct agent *agent, char *run_dir, size_t size, struct err
 	agent->lock_fd = open(path, O_RDWR | O_CREAT | O_CLOEXEC, 0600);
 	if (agent->lock_fd < 0)
 		return error_set(err, -errno, "cannot open '%s': %s", path, strerror(errno));
-	if (flock(agent->lock_fd, LOCK_EX | LOCK_NB) < 0)
-		return error_set(err, -EBUSY, "another weftd runs instance '%s' ('%s' is locked)", agent->options.instance, path);
+	/* an agent that was killed holds its lock until the kernel is done with the corpse */
+	for (const uint64_t deadline_ns = time_now_ns() + LOCK_WAIT_NS; flock(agent->lock_fd, LOCK_EX | LOCK_NB) < 0;) {
+		if (time_now_ns() > deadline_ns)
+			return error_set(err, -EBUSY, "another weftd runs instance '%s' ('%s' is locked)", agent->options.instance,
+					 path);
+		nanosleep(&(struct timespec){ .tv_nsec = 10 * NSEC_PER_MSEC }, NULL);
+	}
 	return 0;
 }
 
