@@ -1,22 +1,31 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* Cgroups and network namespaces as identities. Where the hierarchy is mounted says base/cgroup.h. */
+/* Cgroups of the cgroup2 hierarchy (its mount point: base/cgroup.h), and network namespaces. */
 #pragma once
 
 #include <stddef.h>
 #include <stdint.h>
 
 #include "base/cgroup.h"
-#include "base/error.h"
 
-/* The kernel's id of a cgroup directory: its inode (bpf_get_current_cgroup_id()). */
+/* The kernel's id of a cgroup directory: its inode (bpf_get_current_cgroup_id()). -EINVAL when it is not in a cgroup2
+ * file system. */
 int cgroup_id(const char *path, uint64_t *ret_id);
-/* Levels between the hierarchy's root and this directory; the root is 0. */
+/* Levels between the hierarchy's root and this directory; the root is 0. Compares text only. -EINVAL when it is not below
+ * `root`. */
 int cgroup_depth(const char *root, const char *path);
-/* The cgroup2 path of a process below the mount, "/a/b", from /proc/PID/cgroup. */
+/* The cgroup2 path of a process below the mount, "/a/b", from /proc/PID/cgroup. -ENOENT without such a process. */
 int cgroup_of_pid(int pid, char *buffer, size_t size);
+/* The same from the text of such a file. -ENOENT when it has no line of the cgroup2 hierarchy, -ENAMETOOLONG. */
+int cgroup_parse(const char *text, char *buffer, size_t size);
+/* Whether any process is in the cgroup or below, from its open "cgroup.events": 1, 0, or -ENODEV once it was removed. */
+int cgroup_populated(int events_fd);
+/* Removes the cgroup and the empty ones below it. -EBUSY while a process is in any of them; -ENOENT is no error. Blocks. */
+int cgroup_remove(const char *path);
 
-/* SO_NETNS_COOKIE of the namespace an open /proc/PID/ns/net or /run/netns/NAME refers to. Enters it with setns(2) and returns to
- * the thread's own, aborting when that fails: for the offload thread, or single-threaded programs. */
+/* SO_NETNS_COOKIE of the namespace an open /proc/PID/ns/net or /run/netns/NAME refers to. Enters it with setns(2) and
+ * returns to the thread's own, aborting when that fails: for the offload thread, or single-threaded programs. */
 int netns_cookie(int netns_fd, uint64_t *ret_cookie);
 /* A socket made in that namespace: domain, type and protocol as for socket(2). Same thread rule. fd or -errno. */
 int netns_socket(int netns_fd, int domain, int type, int protocol);
+/* SO_NETNS_COOKIE of the namespace a socket was made in. */
+int netns_cookie_of_socket(int fd, uint64_t *ret_cookie);
