@@ -78,7 +78,7 @@ int iter_account(struct bpf_iter__bpf_sk_storage_map *ctx)
 	open.cookie = bpf_get_socket_cookie(sk);
 	tcp = bpf_skc_to_tcp_sock(sk);
 	if (tcp) {
-		open.bytes_sent = tcp_bytes_sent(tcp->bytes_acked, open.state);
+		open.bytes_sent = tcp_bytes_sent(tcp->bytes_acked, tcp_fin_is_acked(open.state));
 		open.bytes_received = tcp_bytes_received(tcp->bytes_received, sk->__sk_common.skc_flags);
 		open.rtt_us = tcp->srtt_us >> 3;
 		open.retransmits = tcp->total_retrans;

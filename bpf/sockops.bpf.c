@@ -72,7 +72,7 @@ static __always_inline void on_close(struct bpf_sock_ops *ctx, struct bpf_sock *
 
 	if (a->established_ns) {
 		e.how = how_closed(error, old_state);
-		e.bytes_sent = tcp_bytes_sent(ctx->bytes_acked, old_state);
+		e.bytes_sent = tcp_bytes_sent(ctx->bytes_acked, tcp_fin_was_acked(old_state));
 		e.bytes_received = tcp_bytes_received(ctx->bytes_received, flags);
 		e.rtt_us = ctx->srtt_us >> 3;
 		e.retransmits = ctx->total_retrans;

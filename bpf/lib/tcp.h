@@ -33,10 +33,20 @@ struct tcp_sock {
 
 #define SOCK_DONE 1 /* bit of skc_flags: the peer's FIN was received (enum sock_flags, include/net/sock.h) */
 
-/* bytes_acked counts our SYN and FIN, bytes_received the peer's FIN: neither is data. */
-static __always_inline __u64 tcp_bytes_sent(__u64 acked, int state)
+/* bytes_acked counts our SYN and FIN, bytes_received the peer's FIN: neither is data. A socket leaves LAST_ACK and CLOSING for
+ * CLOSE by the acknowledgement of its FIN; while it is in them that has not come. */
+static __always_inline bool tcp_fin_was_acked(int old_state)
 {
-	const bool fin_acked = state == BPF_TCP_FIN_WAIT2 || state == BPF_TCP_LAST_ACK || state == BPF_TCP_TIME_WAIT;
+	return old_state == BPF_TCP_FIN_WAIT2 || old_state == BPF_TCP_LAST_ACK || old_state == BPF_TCP_CLOSING;
+}
+
+static __always_inline bool tcp_fin_is_acked(int state)
+{
+	return state == BPF_TCP_FIN_WAIT2 || state == BPF_TCP_TIME_WAIT;
+}
+
+static __always_inline __u64 tcp_bytes_sent(__u64 acked, bool fin_acked)
+{
 	const __u64 control = 1 + fin_acked;
 
 	return acked > control ? acked - control : 0;

@@ -209,3 +209,17 @@ result = len(greeting)
     after = counter(shop, "lone")
     assert after["sent"] - before["sent"] == 100000
     assert after["received"] - before["received"] == 100000 + greeting
+
+
+def test_both_ends_closing_at_once_sends_no_byte_more(shop):
+    code = """
+for _ in range(3000):
+    s = socket.create_connection((sys.argv[1], 8080))
+    s.recv(100)
+    s.shutdown(socket.SHUT_WR)
+    s.close()
+"""
+    before = counter(shop, "lone")
+    shop.client(code, shop.vip("lone"))
+    wait_for(lambda: counter(shop, "lone")["closed"] == before["closed"] + 3000, "the connections are closed")
+    assert counter(shop, "lone")["sent"] == before["sent"]
