@@ -146,11 +146,12 @@ int workloads_new(struct loop *loop, struct offload *offload, struct kernel *ker
 
 struct workloads *workloads_free(struct workloads *all)
 {
-	struct list *lists[] = { &all->pending, &all->running, &all->lost };
 	struct error err = {};
 
 	if (!all)
 		return NULL;
+	struct list *lists[] = { &all->pending, &all->running, &all->lost };
+
 	entry_forget_looks(all);
 	error_set(&err, -ECANCELED, "the agent stops");
 	for (size_t i = 0; i < ARRAY_SIZE(lists); i++)
