@@ -1,0 +1,33 @@
+# SPDX-License-Identifier: Apache-2.0
+"""client.py ADDRESS PORT COUNT: so many connections, one after another, each with one GET. COUNT 0: until its input ends. Prints how
+many there are after each hundred, and at the end, as JSON, who answered and what failed."""
+
+import errno
+import json
+import select
+import socket
+import sys
+from collections import Counter
+
+address, port, count = sys.argv[1], int(sys.argv[2]), int(sys.argv[3])
+answers, failures, peers = Counter(), Counter(), Counter()
+made = 0
+while made < count or (not count and not select.select([sys.stdin], [], [], 0)[0]):
+    made += 1
+    try:
+        with socket.create_connection((address, port), timeout=5) as connection:
+            peers[connection.getpeername()[0]] += 1
+            connection.sendall(b"GET / HTTP/1.0\r\n\r\n")
+            answer = b""
+            while chunk := connection.recv(4096):
+                answer += chunk
+        if answer.startswith(b"HTTP/1.0 200 "):
+            answers[answer.decode().split("\r\n\r\n")[1].strip()] += 1
+        else:
+            failures["no answer"] += 1
+    except OSError as failure:
+        failures[errno.errorcode.get(failure.errno, str(failure))] += 1
+    if made % 100 == 0:
+        print(made, flush=True)
+print(json.dumps({"connections": made, "answers": answers, "failures": failures, "peers": peers}))
+sys.exit(1 if failures else 0)
