@@ -68,6 +68,37 @@ class Namespace:
         subprocess.run(["ip", "netns", "del", self.name], check=False)
 
 
+class Worker:
+    """A process in a workload (or outside of all) that runs Python on command, so that one process makes many calls."""
+
+    def __init__(self, process):
+        self.process = process
+        self.pid = self.answer()  # it runs by now, so it is enrolled
+
+    def answer(self):
+        line = self.process.stdout.readline()
+        assert line, f"the worker ended: {self.process.wait()}"
+        answer = json.loads(line)
+        assert "error" not in answer, answer["error"]
+        return answer["result"]
+
+    def start(self, code, *arguments):
+        self.process.stdin.write(json.dumps({"code": code, "arguments": arguments}) + "\n")
+        self.process.stdin.flush()
+
+    def run(self, code, *arguments):
+        """What the code leaves in `result`. Names last from one call to the next."""
+        self.start(code, *arguments)
+        return self.answer()
+
+    def connect(self, address, port):
+        return self.run("result = connect(*arguments)", address, port)
+
+    def kill(self):
+        self.process.kill()
+        self.process.wait()
+
+
 class Node:
     def __init__(self, *options, addresses=("10.77.0.1/24", "10.77.0.2/24", "fd77::1/64")):
         self.instance = f"t{os.getpid()}-{next(numbers)}"
@@ -102,6 +133,23 @@ class Node:
         namespace = Namespace(*addresses)
         self.namespaces.append(namespace)
         return namespace
+
+    def add_pod(self):
+        """A namespace with a veth of its own to the node's, which forwards between its pods and nowhere else. Its addresses are
+        pod.ipv4 and pod.ipv6."""
+        pod = self.add_namespace()
+        n = len(self.namespaces)
+        pod.ipv4, pod.ipv6 = f"10.78.{n}.2", f"fd78:{n:x}::2"
+        self.namespace.ip("link", "add", f"pod{n}", "type", "veth", "peer", "name", "eth0", "netns", pod.name)
+        for namespace, device, host in ((self.namespace, f"pod{n}", 1), (pod, "eth0", 2)):
+            namespace.ip("link", "set", device, "up")
+            namespace.ip("addr", "add", f"10.78.{n}.{host}/24", "dev", device)
+            namespace.ip("addr", "add", f"fd78:{n:x}::{host}/64", "dev", device, "nodad")
+        pod.ip("route", "add", "default", "via", f"10.78.{n}.1")
+        pod.ip("route", "add", "default", "via", f"fd78:{n:x}::1")
+        self.namespace.sysctl("net.ipv4.ip_forward=1")
+        self.namespace.sysctl("net.ipv6.conf.all.forwarding=1")
+        return pod
 
     def loader(self, command, *words):
         result = subprocess.run([BUILD / "weft-loader", command, "--instance", self.instance, *words], capture_output=True, text=True)
@@ -215,6 +263,14 @@ class Node:
     def workload(self, argv, node="client", netns=None, words=(), **options):
         """A process that runs on its own; `proof` of it is the caller's."""
         return self.spawn(self.run_argv(node, argv, netns, words), **options)
+
+    def worker(self, node=None, netns=None, words=()):
+        """A Worker in a workload of that node; None: unmanaged."""
+        argv = [PYTHON, HERE / "worker.py"]
+        streams = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE, "text": True}
+        if node:
+            return Worker(self.workload(argv, node, netns, words, **streams))
+        return Worker(self.spawn(argv, netns, **streams))
 
     def client(self, code, *arguments, node="client", netns=None):
         """Runs Python in a workload and returns what it left in `result`, by JSON."""
