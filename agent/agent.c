@@ -179,12 +179,11 @@ static void registry_has_changed(void *arg)
 	agent_changed(arg);
 }
 
-/* The id stays held while kernel entries name it, also where no configuration has the node. */
 static uint32_t node_id(const char *node, void *arg)
 {
 	struct agent *agent = arg;
 
-	return generations_id_make(apply_generations(agent->apply), OBJECT_NODE, node);
+	return apply_node_id(agent->apply, node);
 }
 
 static void workloads_have_changed(void *arg)
@@ -445,12 +444,13 @@ void agent_stop(struct agent *agent)
 {
 	agent->server = http_server_free(agent->server);
 	agent->watch = directory_watch_free(agent->watch);
-	/* first the thread, whose closures hold modules; then the modules */
+	/* Modules give up their jobs on the offload thread before it ends; what the thread had under way is reported to the loop
+	 * and finds them gone. The kernel part is closed after that. */
+	agent->workloads = workloads_free(agent->workloads);
+	agent->apply = apply_free(agent->apply);
 	agent->offload = offload_free(agent->offload);
 	loop_turn(agent->loop, 0);
-	agent->workloads = workloads_free(agent->workloads);
 	agent->flows = flows_free(agent->flows);
-	agent->apply = apply_free(agent->apply);
 	agent->registry = registry_free(agent->registry);
 	agent->compile_timer = loop_timer_free(agent->compile_timer);
 	agent->vips = vips_free(agent->vips);

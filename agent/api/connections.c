@@ -124,6 +124,8 @@ static void connections_done(void *arg)
 	json_t *open = json_array();
 	struct error err = {};
 
+	if (!q->agent->apply)
+		q->r = -ECANCELED; /* the agent stops */
 	if (q->r < 0 && q->r != -EOPNOTSUPP) {
 		error_set(&err, q->r, "cannot read the accounts of open sockets");
 		http_reply_error(q->exchange, &err);

@@ -141,17 +141,20 @@ static void explanation_done(void *arg)
 	struct explanation *x = arg;
 	struct agent *agent = x->agent;
 	const struct decision *d = &x->request.decision;
-	const struct plan_service *service = d->service ? plan_service_of(agent, d->service) : NULL;
+	const struct plan_service *service;
 	const struct plan_port *port = NULL;
 	char text[ENDPOINT_TEXT_BYTES];
 	struct error err = {};
 	json_t *answer;
 
+	if (!agent->apply)
+		x->r = -ECANCELED; /* the agent stops */
 	if (x->r < 0) {
 		error_set(&err, x->r, "the kernel's decision program failed: %s", strerror(-x->r));
 		http_reply_error(x->exchange, &err);
 		return explanation_free(x);
 	}
+	service = d->service ? plan_service_of(agent, d->service) : NULL;
 	for (size_t i = 0; service && i < service->port_count; i++)
 		if (service->ports[i].port == x->port)
 			port = &service->ports[i];
