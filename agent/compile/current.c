@@ -1,0 +1,75 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "current.h"
+
+uint32_t current_ref(const struct encoder *encoder, uint32_t id)
+{
+	return generations_ref(encoder->generations, generations_current(encoder->generations), id);
+}
+
+static bool is_record(uint32_t ref, enum object_kind kind, uint32_t size)
+{
+	return ref >> REF_KIND_SHIFT == kind && (ref & REF_INDEX_MASK) < size;
+}
+
+static bool is_range(uint32_t first, uint32_t count, uint32_t size)
+{
+	return first <= size && count <= size - first;
+}
+
+static bool is_route(const struct route_record *route)
+{
+	if (route->target_count > MAX_ROUTE_TARGETS)
+		return false;
+	for (size_t t = 0; t < route->target_count; t++)
+		if (route->row_offset[t] >= MAX_SERVICE_ROWS || route->target[t] >= MAX_OBJECTS)
+			return false;
+	return true;
+}
+
+const struct service_record *current_service(const struct encoder *encoder, uint32_t id)
+{
+	const uint32_t ref = current_ref(encoder, id);
+	const struct service_record *service = &encoder->memory->services[ref & REF_INDEX_MASK];
+
+	if (!is_record(ref, OBJECT_SERVICE, MAX_SERVICES) || service->port_count > MAX_SERVICE_PORTS ||
+	    !is_range(service->first_route, service->port_count, MAX_ROUTES))
+		return NULL;
+	for (size_t p = 0; p < service->port_count; p++)
+		if (!is_route(&encoder->memory->routes[service->first_route + p]))
+			return NULL;
+	return service;
+}
+
+const struct target_record *target_at(const struct encoder *encoder, uint32_t ref)
+{
+	const struct target_record *target = &encoder->memory->targets[ref & REF_INDEX_MASK];
+
+	if (!is_record(ref, OBJECT_TARGET, MAX_TARGETS))
+		return NULL;
+	for (int list = 0; list < LIST_COUNT; list++)
+		if (!is_range(target->first[list], target->count[list], MAX_ENDPOINT_REFS))
+			return NULL;
+	return target;
+}
+
+const struct target_record *current_target(const struct encoder *encoder, uint32_t id)
+{
+	return target_at(encoder, current_ref(encoder, id));
+}
+
+const struct node_record *current_node(const struct encoder *encoder, uint32_t id)
+{
+	const uint32_t ref = current_ref(encoder, id);
+	const struct node_record *node = &encoder->memory->nodes[ref & REF_INDEX_MASK];
+
+	if (!is_record(ref, OBJECT_NODE, MAX_NODES) || !is_range(node->first_backend, node->backend_count, MAX_BACKENDS))
+		return NULL;
+	for (uint32_t i = 0; i < node->backend_count; i++) {
+		const struct backend *backend = &encoder->memory->backends[node->first_backend + i];
+
+		if (!is_range(backend->row, backend->row_count, MAX_ROWS) || backend->row_count > MAX_SERVICE_ROWS ||
+		    backend->service >= MAX_OBJECTS)
+			return NULL;
+	}
+	return node;
+}

@@ -1,0 +1,767 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "encode.h"
+
+#include <arpa/inet.h>
+#include <assert.h>
+#include <errno.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "agent/compile/current.h"
+#include "agent/compile/layout.h"
+#include "base/address.h"
+#include "base/cleanup.h"
+#include "base/hash.h"
+
+/* One run of encode(). */
+struct run {
+	const struct encoder *encoder;
+	const struct planned *before;
+	const struct plan *plan;
+	struct encoding *encoding;
+	struct error *err;
+	struct blocks blocks; /* of the current directory; indexed when the first service needs to know */
+	bool blocks_indexed;
+	bool services_stand; /* the services have the indices they had before */
+	uint8_t *block_rows; /* by service: how many rows one source needs for it */
+	bool *renewed; /* by service: its blocks must be new ones */
+	bool any_renewed;
+	uint64_t *order; /* scratch: backends of one node by service id */
+	struct backend *backends; /* scratch: the same, as they will be */
+};
+
+static void run_done(struct run *run)
+{
+	blocks_done(&run->blocks);
+	free(run->block_rows);
+	free(run->renewed);
+	free(run->order);
+	free(run->backends);
+}
+
+static int no_room(const struct run *run, const char *table, uint32_t count)
+{
+	struct generations_fill fill[16];
+	const size_t fill_count = generations_fill(run->encoder->generations, fill, ARRAY_SIZE(fill));
+
+	for (size_t i = 0; i < fill_count; i++)
+		if (strcmp(fill[i].name, table) == 0)
+			return error_set(run->err, -ENOSPC, "the table of %s is full: %u of %u are used, and %u more are needed", table,
+					 fill[i].used, fill[i].size, count);
+	assert(!"a table by this name");
+	return -ENOSPC;
+}
+
+static int no_memory(const struct run *run)
+{
+	return error_set(run->err, -ENOMEM, "no memory to apply the configuration");
+}
+
+static void change(struct run *run, uint32_t id, uint32_t ref)
+{
+	struct encoding *e = run->encoding;
+
+	e->changes[e->change_count++] = (struct change){ id, ref };
+}
+
+static void publish_object(struct run *run, enum object_kind kind, uint32_t index, int64_t record)
+{
+	const uint32_t ref = REF(kind, record);
+
+	run->encoding->refs[kind][index] = ref;
+	change(run, run->encoding->now.ids[kind][index], ref);
+}
+
+/* The record in the current directory serves on. */
+static void keep_object(struct run *run, enum object_kind kind, uint32_t index)
+{
+	run->encoding->refs[kind][index] = current_ref(run->encoder, run->encoding->now.ids[kind][index]);
+}
+
+/* --- which object is which ------------------------------------------------------------------------------------------------ */
+
+/* One kind of a plan's objects; their names come first in each. */
+struct side {
+	const void *objects;
+	size_t count;
+	size_t stride;
+};
+_Static_assert(offsetof(struct plan_service, name) == 0 && offsetof(struct plan_target, name) == 0 &&
+		       offsetof(struct plan_node, name) == 0,
+	       "see side_name()");
+
+static struct side side_of(const struct plan *plan, enum object_kind kind)
+{
+	if (!plan)
+		return (struct side){};
+	switch (kind) {
+	case OBJECT_SERVICE:
+		return (struct side){ plan->services, plan->service_count, sizeof(*plan->services) };
+	case OBJECT_TARGET:
+		return (struct side){ plan->targets, plan->target_count, sizeof(*plan->targets) };
+	default:
+		return (struct side){ plan->nodes, plan->node_count, sizeof(*plan->nodes) };
+	}
+}
+
+static const char *side_name(const struct side *side, size_t index)
+{
+	return *(char *const *)((const char *)side->objects + index * side->stride);
+}
+
+/* Both sides are in order of name, so one walk finds what is new, what stays and what is gone. */
+static int match(struct run *run, enum object_kind kind)
+{
+	const struct side before = side_of(run->before->plan, kind), now = side_of(run->plan, kind);
+	const uint32_t *ids_before = run->before->ids[kind];
+	uint32_t *was = calloc(now.count + 1, sizeof(*was)), *ids = calloc(now.count + 1, sizeof(*ids));
+	size_t b = 0;
+	int r;
+
+	run->encoding->was[kind] = was;
+	run->encoding->now.ids[kind] = ids;
+	run->encoding->refs[kind] = calloc(now.count + 1, sizeof(uint32_t));
+	if (!was || !ids || !run->encoding->refs[kind])
+		return no_memory(run);
+	for (size_t n = 0; n < now.count; n++) {
+		int order = 1;
+
+		for (; b < before.count && (order = strcmp(side_name(&before, b), side_name(&now, n))) < 0; b++)
+			change(run, ids_before[b], 0);
+		if (order == 0) {
+			was[n] = (uint32_t)b;
+			ids[n] = ids_before[b++];
+			continue;
+		}
+		was[n] = PLAN_NONE;
+		r = names_make(run->encoder->names, kind, side_name(&now, n), &ids[n]);
+		if (r == -ENOSPC)
+			return no_room(run, "objects", 1);
+		if (r < 0)
+			return error_set(run->err, r, "cannot give an id to %s", side_name(&now, n));
+	}
+	for (; b < before.count; b++)
+		change(run, ids_before[b], 0);
+	return 0;
+}
+
+/* Without a plan before, all that the directory has and the plan has not goes. */
+static int remove_unplanned(struct run *run)
+{
+	_cleanup_free_ bool *planned = calloc(MAX_OBJECTS, sizeof(*planned));
+
+	if (!planned)
+		return no_memory(run);
+	for (enum object_kind kind = OBJECT_SERVICE; kind < OBJECT_KINDS; kind++)
+		for (size_t i = 0; i < side_of(run->plan, kind).count; i++)
+			planned[run->encoding->now.ids[kind][i]] = true;
+	for (uint32_t id = 1; id < MAX_OBJECTS; id++)
+		if (!planned[id] && current_ref(run->encoder, id))
+			change(run, id, 0);
+	return 0;
+}
+
+static bool services_stand(const struct run *run)
+{
+	if (!run->before->plan || run->before->plan->service_count != run->plan->service_count)
+		return false;
+	for (size_t i = 0; i < run->plan->service_count; i++)
+		if (run->encoding->was[OBJECT_SERVICE][i] != i)
+			return false;
+	return true;
+}
+
+/* --- targets -------------------------------------------------------------------------------------------------------------- */
+
+static int list_of(const struct ip *ip)
+{
+	return ip_is_v4(ip) ? LIST_V4 : LIST_V6;
+}
+
+/* Padding may differ without need: then the records are compared. */
+static bool same_target(const struct plan_target *a, const struct plan_target *b)
+{
+	return a->flags == b->flags && a->panic_pct == b->panic_pct && a->endpoint_count == b->endpoint_count &&
+	       (!a->endpoint_count || memcmp(a->endpoints, b->endpoints, a->endpoint_count * sizeof(*a->endpoints)) == 0);
+}
+
+static bool same_lists(const struct run *run, const struct target_record *record, const struct plan_target *target)
+{
+	const struct kernel_memory *memory = run->encoder->memory;
+	uint32_t filled[LIST_COUNT] = {};
+
+	for (size_t i = 0; i < target->endpoint_count; i++) {
+		const struct plan_endpoint *endpoint = &target->endpoints[i];
+		const int list = list_of(&endpoint->address);
+		const struct endpoint_ref *ref = &memory->refs[record->first[list] + filled[list]];
+
+		if (filled[list]++ == record->count[list] || !ip_equal(&ref->address, &endpoint->address) ||
+		    ref->port != endpoint->port || ref->netns_cookie != endpoint->netns_cookie || ref->zone != endpoint->zone ||
+		    ref->slot >= MAX_ENDPOINTS || memory->endpoints[ref->slot].incarnation != ref->incarnation)
+			return false;
+	}
+	return filled[LIST_V4] == record->count[LIST_V4] && filled[LIST_V6] == record->count[LIST_V6];
+}
+
+static struct slot_identity ref_identity(const struct endpoint_ref *ref, uint64_t node)
+{
+	return (struct slot_identity){ ref->address, node, ref->netns_cookie, ref->port };
+}
+
+/* What an agent before gave to the endpoints of a target, now that the target's name is known. */
+static void adopt_list(const struct encoder *encoder, const struct target_record *record, uint64_t node, uint32_t target)
+{
+	for (int list = 0; list < LIST_COUNT; list++)
+		for (uint32_t i = 0; i < record->count[list]; i++) {
+			const struct endpoint_ref *ref = &encoder->memory->refs[record->first[list] + i];
+			const struct slot_identity identity = ref_identity(ref, node);
+
+			if (ref->slot < MAX_ENDPOINTS && encoder->memory->endpoints[ref->slot].incarnation == ref->incarnation)
+				slots_set(encoder->slots, ref->slot, &identity, target);
+		}
+}
+
+static bool is_listed(const struct run *run, const struct target_record *current, int64_t slot)
+{
+	for (int list = 0; current && list < LIST_COUNT; list++)
+		for (uint32_t i = 0; i < current->count[list]; i++)
+			if (run->encoder->memory->refs[current->first[list] + i].slot == slot)
+				return true;
+	return false;
+}
+
+static int64_t endpoint_slot(const struct run *run, const struct target_record *current, const struct slot_identity *identity,
+			     uint32_t target)
+{
+	int64_t slot = slots_find(run->encoder->slots, identity);
+
+	if (slot < 0 || (run->encoder->sweeping && !is_listed(run, current, slot)))
+		slot = generations_alloc_slot(run->encoder->generations);
+	if (slot >= 0)
+		slots_set(run->encoder->slots, (uint32_t)slot, identity, target);
+	return slot;
+}
+
+static int write_lists(struct run *run, const struct plan_target *target, uint32_t id, const struct target_record *current,
+		       struct target_record *record)
+{
+	const struct encoder *encoder = run->encoder;
+	const uint64_t node = hash_string(target->node);
+	uint32_t filled[LIST_COUNT] = {};
+
+	for (size_t i = 0; i < target->endpoint_count; i++)
+		record->count[list_of(&target->endpoints[i].address)]++;
+	for (int list = 0; list < LIST_COUNT; list++) {
+		const int64_t first = generations_alloc_refs(encoder->generations, record->count[list]);
+
+		if (first < 0)
+			return no_room(run, "endpoint-refs", record->count[list]);
+		record->first[list] = (uint32_t)first;
+	}
+	for (size_t i = 0; i < target->endpoint_count; i++) {
+		const struct plan_endpoint *endpoint = &target->endpoints[i];
+		const int list = list_of(&endpoint->address);
+		const int64_t slot = endpoint_slot(run, current,
+						   &(struct slot_identity){ endpoint->address, node, endpoint->netns_cookie,
+									    endpoint->port },
+						   id);
+
+		if (slot < 0)
+			return no_room(run, "endpoints", (uint32_t)(target->endpoint_count - i));
+		encoder->memory->refs[record->first[list] + filled[list]++] = (struct endpoint_ref){
+			.address = endpoint->address,
+			.netns_cookie = endpoint->netns_cookie,
+			.port = endpoint->port,
+			.zone = endpoint->zone,
+			.slot = (uint32_t)slot,
+			.incarnation = encoder->memory->endpoints[slot].incarnation,
+		};
+	}
+	return 0;
+}
+
+static int encode_target(struct run *run, uint32_t index)
+{
+	struct encoding *e = run->encoding;
+	const struct plan_target *target = &run->plan->targets[index];
+	const uint32_t was = e->was[OBJECT_TARGET][index], id = e->now.ids[OBJECT_TARGET][index];
+	const struct target_record *current = current_target(run->encoder, id);
+	struct target_record record = { .flags = target->flags, .panic_pct = target->panic_pct };
+	int64_t place;
+	int r;
+
+	if (current && was != PLAN_NONE && same_target(&run->before->plan->targets[was], target)) {
+		keep_object(run, OBJECT_TARGET, index);
+		return 0;
+	}
+	e->touched[e->touched_count++] = index;
+	if (current && was == PLAN_NONE)
+		adopt_list(run->encoder, current, hash_string(target->node), id);
+	if (current && current->flags == target->flags && current->panic_pct == target->panic_pct &&
+	    same_lists(run, current, target)) {
+		keep_object(run, OBJECT_TARGET, index);
+		return 0;
+	}
+	place = generations_alloc_target(run->encoder->generations);
+	if (place < 0)
+		return no_room(run, "targets", 1);
+	r = write_lists(run, target, id, current, &record);
+	if (r < 0)
+		return r;
+	run->encoder->memory->targets[place] = record;
+	publish_object(run, OBJECT_TARGET, index, place);
+	return 0;
+}
+
+/* --- services ------------------------------------------------------------------------------------------------------------- */
+
+/* The routes of a service but for row offsets, which are taken from the same place in the current routes. Returns whether all of
+ * them were there. */
+static bool fill_routes(const struct run *run, const struct plan_service *service, const struct service_record *current,
+			struct route_record *routes)
+{
+	const uint32_t *target_ids = run->encoding->now.ids[OBJECT_TARGET];
+	bool complete = true;
+
+	for (size_t p = 0; p < service->port_count; p++) {
+		const struct plan_port *port = &service->ports[p];
+		const struct route_record *there = current && p < current->port_count ?
+							   &run->encoder->memory->routes[current->first_route + p] :
+							   NULL;
+		struct route_record *route = &routes[p];
+		uint16_t sum = 0;
+
+		assert(port->target_count <= MAX_ROUTE_TARGETS);
+		*route = (struct route_record){ .closed = port->closed, .flags = port->flags, .target_count = port->target_count };
+		for (size_t t = 0; t < port->target_count; t++) {
+			const struct plan_weighted *weighted = &port->targets[t];
+
+			sum += weighted->weight;
+			route->cumulative[t] = sum;
+			route->target[t] = weighted->target == PLAN_NONE ? 0 : target_ids[weighted->target];
+			if (there && there->target[t] == route->target[t])
+				route->row_offset[t] = there->row_offset[t];
+			else if (route->target[t])
+				complete = false;
+		}
+	}
+	return complete;
+}
+
+static int add_head(struct run *run, uint32_t row, uint32_t target)
+{
+	struct encoding *e = run->encoding;
+
+	if (e->head_count == e->head_capacity) {
+		const size_t capacity = e->head_capacity ? 2 * e->head_capacity : 64;
+		struct row_head *heads = realloc(e->heads, capacity * sizeof(*heads));
+
+		if (!heads)
+			return no_memory(run);
+		e->heads = heads;
+		e->head_capacity = capacity;
+	}
+	e->heads[e->head_count++] = (struct row_head){ row, target };
+	return 0;
+}
+
+/* Offsets for targets that are new in the service. Within the blocks that are there, where none of them has counted for another
+ * target at that offset; else all sources get new blocks, and the targets that stay keep their offsets. */
+static int place_targets(struct run *run, uint32_t index, struct layout *layout, const uint32_t *fresh, size_t fresh_count)
+{
+	const struct kernel_memory *memory = run->encoder->memory;
+	const struct block *blocks;
+	size_t block_count;
+	int r;
+
+	if (!run->blocks_indexed) {
+		r = blocks_index(&run->blocks, run->encoder);
+		if (r < 0)
+			return no_memory(run);
+		run->blocks_indexed = true;
+	}
+	block_count = blocks_of(&run->blocks, run->encoding->now.ids[OBJECT_SERVICE][index], &blocks);
+	if (!layout_place_in_blocks(layout, memory, blocks, block_count, fresh, fresh_count)) {
+		run->renewed[index] = true;
+		run->any_renewed = true;
+		if (!layout_place(layout, fresh, fresh_count))
+			return error_set(run->err, -E2BIG, "%s has more than %d targets", run->plan->services[index].name,
+					 MAX_SERVICE_ROWS);
+		return 0;
+	}
+	for (size_t b = 0; b < block_count; b++)
+		for (size_t f = 0; f < fresh_count; f++) {
+			const uint32_t row = blocks[b].row + (uint32_t)layout_find(layout, fresh[f]);
+
+			r = memory->rows[row].target == fresh[f] ? 0 : add_head(run, row, fresh[f]);
+			if (r < 0)
+				return r;
+		}
+	return 0;
+}
+
+static int assign_offsets(struct run *run, uint32_t index, const struct service_record *current, struct route_record *routes)
+{
+	const size_t port_count = run->plan->services[index].port_count;
+	struct layout before = {}, now = {};
+	uint32_t fresh[MAX_SERVICE_PORTS * MAX_ROUTE_TARGETS];
+	size_t fresh_count = 0;
+
+	if (current)
+		layout_read(&before, &run->encoder->memory->routes[current->first_route], current->port_count);
+	for (size_t p = 0; p < port_count; p++)
+		for (size_t t = 0; t < routes[p].target_count; t++) {
+			const uint32_t target = routes[p].target[t];
+			const int offset = layout_find(&before, target);
+
+			if (!target)
+				continue;
+			if (offset >= 0)
+				now.target[offset] = target;
+			else
+				fresh[fresh_count++] = target;
+		}
+	if (fresh_count) {
+		const int r = place_targets(run, index, &now, fresh, fresh_count);
+
+		if (r < 0)
+			return r;
+	}
+	for (size_t p = 0; p < port_count; p++)
+		for (size_t t = 0; t < routes[p].target_count; t++)
+			if (routes[p].target[t])
+				routes[p].row_offset[t] = (uint8_t)layout_find(&now, routes[p].target[t]);
+	return 0;
+}
+
+/* A power of two, so that a target more seldom needs new blocks. */
+static uint8_t rows_needed(const struct route_record *routes, size_t port_count)
+{
+	uint8_t needed = 0, rows = 2;
+
+	for (size_t p = 0; p < port_count; p++)
+		for (size_t t = 0; t < routes[p].target_count; t++)
+			if (routes[p].target[t])
+				needed = MAX(needed, (uint8_t)(routes[p].row_offset[t] + 1));
+	while (rows < needed)
+		rows *= 2;
+	return needed ? rows : 0;
+}
+
+static int encode_service(struct run *run, uint32_t index)
+{
+	struct encoding *e = run->encoding;
+	const struct encoder *encoder = run->encoder;
+	const struct plan_service *service = &run->plan->services[index];
+	const struct service_record *current = current_service(encoder, e->now.ids[OBJECT_SERVICE][index]);
+	struct service_record record = { .port_count = (uint16_t)service->port_count, .no_port = service->no_port };
+	struct route_record routes[MAX_SERVICE_PORTS];
+	const size_t routes_bytes = service->port_count * sizeof(*routes);
+	int64_t place, first_route;
+	int r;
+
+	assert(service->port_count <= MAX_SERVICE_PORTS);
+	for (size_t p = 0; p < service->port_count; p++)
+		record.ports[p] = htons(service->ports[p].port);
+	if (!fill_routes(run, service, current, routes)) {
+		r = assign_offsets(run, index, current, routes);
+		if (r < 0)
+			return r;
+	}
+	run->block_rows[index] = rows_needed(routes, service->port_count);
+	if (current) {
+		record.first_route = current->first_route;
+		if (memcmp(current, &record, sizeof(record)) == 0 &&
+		    memcmp(&encoder->memory->routes[current->first_route], routes, routes_bytes) == 0) {
+			keep_object(run, OBJECT_SERVICE, index);
+			return 0;
+		}
+	}
+	place = generations_alloc_service(encoder->generations);
+	if (place < 0)
+		return no_room(run, "services", 1);
+	first_route = generations_alloc_routes(encoder->generations, record.port_count);
+	if (first_route < 0)
+		return no_room(run, "routes", record.port_count);
+	record.first_route = (uint32_t)first_route;
+	memcpy(&encoder->memory->routes[first_route], routes, routes_bytes);
+	encoder->memory->services[place] = record;
+	publish_object(run, OBJECT_SERVICE, index, place);
+	return 0;
+}
+
+/* --- nodes ---------------------------------------------------------------------------------------------------------------- */
+
+static bool same_node(const struct run *run, const struct plan_node *a, const struct plan_node *b)
+{
+	if (!run->services_stand || a->flags != b->flags || a->zone != b->zone || a->backend_count != b->backend_count ||
+	    (a->backend_count && memcmp(a->backends, b->backends, a->backend_count * sizeof(*a->backends)) != 0))
+		return false;
+	for (size_t i = 0; run->any_renewed && i < b->backend_count; i++)
+		if (run->renewed[b->backends[i].service])
+			return false;
+	return true;
+}
+
+static int by_value(const void *a, const void *b)
+{
+	const uint64_t x = *(const uint64_t *)a, y = *(const uint64_t *)b;
+
+	return (x > y) - (x < y);
+}
+
+/* The node's backends in order of service id, with the rows that they have and keep; row_count is 0 where they need new ones. Returns
+ * whether that is what the current record says. */
+static bool draft_backends(struct run *run, const struct plan_node *node, const struct node_record *current)
+{
+	const uint32_t *service_ids = run->encoding->now.ids[OBJECT_SERVICE];
+	const struct backend *there = current ? &run->encoder->memory->backends[current->first_backend] : NULL;
+	const struct backend *end = current ? there + current->backend_count : NULL;
+	bool same = current && current->backend_count == node->backend_count && current->flags == node->flags &&
+		    current->zone == node->zone;
+
+	for (size_t i = 0; i < node->backend_count; i++)
+		run->order[i] = (uint64_t)service_ids[node->backends[i].service] << 32 | i;
+	qsort(run->order, node->backend_count, sizeof(*run->order), by_value);
+	for (size_t i = 0; i < node->backend_count; i++) {
+		const struct plan_backend *planned = &node->backends[(uint32_t)run->order[i]];
+		struct backend *backend = &run->backends[i];
+
+		*backend = (struct backend){
+			.service = service_ids[planned->service],
+			.tls_ports = planned->tls_ports,
+			.flags = (uint16_t)planned->flags,
+		};
+		while (there < end && there->service < backend->service)
+			there++;
+		if (there < end && there->service == backend->service && !run->renewed[planned->service] &&
+		    there->row_count >= run->block_rows[planned->service]) {
+			backend->row = there->row;
+			backend->row_count = there->row_count;
+			same = same && memcmp(backend, there, sizeof(*backend)) == 0;
+		} else {
+			same = false;
+		}
+	}
+	return same;
+}
+
+static void set_head(const struct encoder *encoder, uint32_t row, uint32_t target)
+{
+	struct row *head = &encoder->memory->rows[row];
+
+	if (head->target == target)
+		return;
+	assert(!head->target);
+	generations_id_hold(encoder->generations, target);
+	__atomic_store_n(&head->target, target, __ATOMIC_RELAXED); /* a reading on the offload thread may be under way */
+}
+
+static int new_block(struct run *run, uint32_t source, uint32_t service_index, struct backend *backend)
+{
+	const struct kernel_memory *memory = run->encoder->memory;
+	const uint32_t ref = run->encoding->refs[OBJECT_SERVICE][service_index];
+	const struct service_record *service = &memory->services[ref & REF_INDEX_MASK];
+	const uint8_t count = run->block_rows[service_index];
+	const int64_t first = generations_alloc_rows(run->encoder->generations, count);
+
+	if (first < 0)
+		return no_room(run, "rows", count);
+	backend->row = (uint32_t)first;
+	backend->row_count = count;
+	for (uint32_t i = 0; i < count; i++) {
+		memory->rows[first + i].source = source;
+		memory->rows[first + i].service = backend->service;
+	}
+	for (uint32_t p = 0; p < service->port_count; p++) {
+		const struct route_record *route = &memory->routes[service->first_route + p];
+
+		for (uint32_t t = 0; t < route->target_count; t++)
+			if (route->target[t])
+				set_head(run->encoder, backend->row + route->row_offset[t], route->target[t]);
+	}
+	return 0;
+}
+
+static int encode_node(struct run *run, uint32_t index)
+{
+	struct encoding *e = run->encoding;
+	const struct encoder *encoder = run->encoder;
+	const struct plan_node *node = &run->plan->nodes[index];
+	const uint32_t was = e->was[OBJECT_NODE][index], id = e->now.ids[OBJECT_NODE][index];
+	const struct node_record *current = current_node(encoder, id);
+	int64_t place, first;
+	int r;
+
+	if ((current && was != PLAN_NONE && same_node(run, &run->before->plan->nodes[was], node)) ||
+	    draft_backends(run, node, current)) {
+		keep_object(run, OBJECT_NODE, index);
+		return 0;
+	}
+	place = generations_alloc_node(encoder->generations);
+	if (place < 0)
+		return no_room(run, "nodes", 1);
+	first = generations_alloc_backends(encoder->generations, (uint32_t)node->backend_count);
+	if (first < 0)
+		return no_room(run, "backends", (uint32_t)node->backend_count);
+	for (size_t i = 0; i < node->backend_count; i++) {
+		const uint32_t service = node->backends[(uint32_t)run->order[i]].service;
+
+		if (!run->block_rows[service] || run->backends[i].row_count)
+			continue;
+		r = new_block(run, id, service, &run->backends[i]);
+		if (r < 0)
+			return r;
+	}
+	if (node->backend_count)
+		memcpy(&encoder->memory->backends[first], run->backends, node->backend_count * sizeof(*run->backends));
+	encoder->memory->nodes[place] = (struct node_record){
+		.first_backend = (uint32_t)first,
+		.backend_count = (uint32_t)node->backend_count,
+		.flags = node->flags,
+		.zone = node->zone,
+	};
+	publish_object(run, OBJECT_NODE, index, place);
+	return 0;
+}
+
+/* --- the whole ------------------------------------------------------------------------------------------------------------ */
+
+static int prepare(struct run *run)
+{
+	struct encoding *e = run->encoding;
+	size_t most_backends = 0;
+
+	for (size_t i = 0; i < run->plan->node_count; i++)
+		most_backends = MAX(most_backends, run->plan->nodes[i].backend_count);
+	e->changes = calloc(MAX_OBJECTS, sizeof(*e->changes)); /* each id changes once at most */
+	e->touched = calloc(run->plan->target_count + 1, sizeof(*e->touched));
+	run->block_rows = calloc(run->plan->service_count + 1, sizeof(*run->block_rows));
+	run->renewed = calloc(run->plan->service_count + 1, sizeof(*run->renewed));
+	run->order = calloc(most_backends + 1, sizeof(*run->order));
+	run->backends = calloc(most_backends + 1, sizeof(*run->backends));
+	if (!e->changes || !e->touched || !run->block_rows || !run->renewed || !run->order || !run->backends)
+		return no_memory(run);
+	return 0;
+}
+
+int encode(const struct encoder *encoder, const struct planned *before, struct plan *plan, struct encoding *ret_encoding,
+	   struct error *err)
+{
+	/* Services name targets and nodes name services, and each looks at what was written for those. */
+	static const struct {
+		enum object_kind kind;
+		int (*encode)(struct run *run, uint32_t index);
+	} steps[] = {
+		{ OBJECT_TARGET, encode_target },
+		{ OBJECT_SERVICE, encode_service },
+		{ OBJECT_NODE, encode_node },
+	};
+	_cleanup_(encoding_done) struct encoding encoding = {};
+	_cleanup_(run_done) struct run run = {
+		.encoder = encoder, .before = before, .plan = plan, .encoding = &encoding, .err = err
+	};
+	int r;
+
+	r = prepare(&run);
+	for (size_t i = 0; r >= 0 && i < ARRAY_SIZE(steps); i++)
+		r = match(&run, steps[i].kind);
+	if (r >= 0 && !before->plan)
+		r = remove_unplanned(&run);
+	if (r < 0)
+		return r;
+	run.services_stand = services_stand(&run);
+	for (size_t i = 0; i < ARRAY_SIZE(steps); i++)
+		for (uint32_t index = 0; index < side_of(plan, steps[i].kind).count; index++) {
+			r = steps[i].encode(&run, index);
+			if (r < 0)
+				return r;
+		}
+	encoding.now.plan = plan;
+	*ret_encoding = encoding;
+	encoding = (struct encoding){};
+	return 0;
+}
+
+static void publish_health(const struct kernel_memory *memory, const struct plan_target *target,
+			   const struct target_record *record)
+{
+	uint32_t at[LIST_COUNT] = { record->first[LIST_V4], record->first[LIST_V6] };
+
+	for (size_t i = 0; i < target->endpoint_count; i++) {
+		const struct plan_endpoint *endpoint = &target->endpoints[i];
+		const uint32_t slot = memory->refs[at[list_of(&endpoint->address)]++].slot;
+
+		if (memory->endpoints[slot].health != endpoint->health)
+			__atomic_store_n(&memory->endpoints[slot].health, endpoint->health, __ATOMIC_RELAXED);
+	}
+}
+
+void encoding_publish(const struct encoder *encoder, const struct encoding *encoding)
+{
+	for (size_t i = 0; i < encoding->head_count; i++)
+		set_head(encoder, encoding->heads[i].row, encoding->heads[i].target);
+	for (size_t i = 0; i < encoding->touched_count; i++) {
+		const uint32_t index = encoding->touched[i];
+		const uint32_t ref = encoding->refs[OBJECT_TARGET][index];
+
+		publish_health(encoder->memory, &encoding->now.plan->targets[index],
+			       &encoder->memory->targets[ref & REF_INDEX_MASK]);
+	}
+}
+
+void planned_done(struct planned *planned)
+{
+	plan_free(planned->plan);
+	for (size_t kind = 0; kind < OBJECT_KINDS; kind++)
+		free(planned->ids[kind]);
+	*planned = (struct planned){};
+}
+
+void encoding_done(struct encoding *e)
+{
+	for (size_t kind = 0; kind < OBJECT_KINDS; kind++) {
+		free(e->now.ids[kind]);
+		free(e->was[kind]);
+		free(e->refs[kind]);
+	}
+	free(e->changes);
+	free(e->heads);
+	free(e->touched);
+	*e = (struct encoding){};
+}
+
+/* --- adoption ------------------------------------------------------------------------------------------------------------- */
+
+void encoder_adopt_rows(const struct encoder *encoder)
+{
+	for (uint32_t i = 0; i < MAX_ROWS; i++) {
+		const struct row *row = &encoder->memory->rows[i];
+
+		if (row->incarnation & 1 && row->target && row->target < MAX_OBJECTS)
+			generations_id_hold(encoder->generations, row->target);
+	}
+}
+
+void encoder_row_retired(const struct encoder *encoder, const struct row *row)
+{
+	if (row->target && row->target < MAX_OBJECTS)
+		generations_id_release(encoder->generations, row->target);
+}
+
+void encoder_adopt_slots(const struct encoder *encoder)
+{
+	const uint64_t current = generations_current(encoder->generations);
+
+	for (uint64_t generation = generations_oldest(encoder->generations); generation <= current; generation++)
+		for (uint32_t id = 1; id < MAX_OBJECTS; id++) {
+			const uint32_t ref = generations_ref(encoder->generations, generation, id);
+			const struct target_record *target;
+
+			if (ref == generations_ref(encoder->generations, generation - 1, id))
+				continue; /* the same record was looked at there */
+			target = target_at(encoder, ref);
+			if (target)
+				adopt_list(encoder, target, 0, id);
+		}
+}

@@ -1,0 +1,178 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "reconcile.h"
+
+#include <errno.h>
+#include <stdlib.h>
+
+#include "base/cleanup.h"
+
+#define AGREEING_READINGS 3
+
+#define LOAD(word) __atomic_load_n(&(word), __ATOMIC_ACQUIRE)
+
+/* A row or a slot at one moment. */
+struct count {
+	uint32_t incarnation;
+	uint64_t open;
+};
+
+struct snapshot {
+	struct count rows[MAX_ROWS];
+	struct count slots[MAX_ENDPOINTS];
+	uint64_t row_attempts[MAX_ROWS];
+	uint64_t target_attempts[MAX_OBJECTS]; /* by object id; 0: all */
+};
+
+struct reading {
+	struct snapshot before, after;
+	int64_t row_held[MAX_ROWS];
+	int64_t slot_held[MAX_ENDPOINTS];
+};
+
+struct suspicion { /* a difference that was read, and how many times in a row */
+	uint32_t incarnation;
+	unsigned readings;
+	int64_t difference; /* to be added */
+};
+
+struct reconcile {
+	const struct kernel_memory *memory;
+	const struct slots *slots;
+	size_t corrected;
+	struct suspicion row_suspicions[MAX_ROWS];
+	struct suspicion slot_suspicions[MAX_ENDPOINTS];
+};
+
+static void snapshot_take(struct snapshot *snapshot, const struct kernel_memory *memory)
+{
+	for (uint32_t i = 0; i < MAX_ROWS; i++) {
+		const struct row *row = &memory->rows[i];
+		const uint32_t target = LOAD(row->target);
+
+		snapshot->rows[i] = (struct count){ LOAD(row->incarnation), LOAD(row->open) };
+		snapshot->row_attempts[i] = LOAD(row->attempts);
+		snapshot->target_attempts[0] += snapshot->row_attempts[i];
+		if (target && target < MAX_OBJECTS)
+			snapshot->target_attempts[target] += snapshot->row_attempts[i];
+	}
+	for (uint32_t i = 0; i < MAX_ENDPOINTS; i++)
+		snapshot->slots[i] = (struct count){ LOAD(memory->endpoints[i].incarnation), LOAD(memory->endpoints[i].open) };
+}
+
+static int add_account(const struct open_connection *open, void *arg)
+{
+	struct reading *reading = arg;
+	const struct account *account = &open->account;
+
+	if (!account->held)
+		return 0;
+	if (account->row < MAX_ROWS && reading->before.rows[account->row].incarnation == account->row_incarnation)
+		reading->row_held[account->row]++;
+	if (account->slot < MAX_ENDPOINTS && reading->before.slots[account->slot].incarnation == account->slot_incarnation)
+		reading->slot_held[account->slot]++;
+	return 0;
+}
+
+int reading_take(const struct apply_kernel *kernel, struct reading **ret_reading)
+{
+	_cleanup_free_ struct reading *reading = calloc(1, sizeof(*reading));
+	int r;
+
+	if (!reading)
+		return -ENOMEM;
+	snapshot_take(&reading->before, kernel->memory);
+	r = kernel->grace_wait(kernel->arg);
+	if (r >= 0)
+		r = kernel->account_each(kernel->arg, add_account, reading);
+	if (r >= 0)
+		r = kernel->grace_wait(kernel->arg);
+	if (r < 0)
+		return r;
+	snapshot_take(&reading->after, kernel->memory);
+	*ret_reading = TAKE_PTR(reading);
+	return 0;
+}
+
+struct reading *reading_free(struct reading *reading)
+{
+	free(reading);
+	return NULL;
+}
+
+int reconcile_new(const struct kernel_memory *memory, const struct slots *slots, struct reconcile **ret_reconcile)
+{
+	struct reconcile *reconcile = calloc(1, sizeof(*reconcile));
+
+	if (!reconcile)
+		return -ENOMEM;
+	reconcile->memory = memory;
+	reconcile->slots = slots;
+	*ret_reconcile = reconcile;
+	return 0;
+}
+
+struct reconcile *reconcile_free(struct reconcile *reconcile)
+{
+	free(reconcile);
+	return NULL;
+}
+
+/* What this reading says of one count. True when it is to be corrected now. */
+static bool weigh(struct suspicion *suspicion, const struct count *before, const struct count *after, bool attempted, int64_t held)
+{
+	const int64_t difference = held - (int64_t)after->open;
+
+	if (before->incarnation != after->incarnation || !(after->incarnation & 1)) {
+		*suspicion = (struct suspicion){};
+		return false;
+	}
+	if (before->open != after->open || attempted) { /* says nothing, but ends the row of those that agree */
+		suspicion->readings = 0;
+		return false;
+	}
+	if (suspicion->incarnation != after->incarnation || suspicion->difference != difference)
+		*suspicion = (struct suspicion){ .incarnation = after->incarnation, .difference = difference };
+	return difference && ++suspicion->readings == AGREEING_READINGS;
+}
+
+/* Whether the count was corrected; nothing more is known of it then. */
+static bool correct(struct suspicion *suspicion, const uint32_t *incarnation, __u64 *open)
+{
+	const bool same_owner = *incarnation == suspicion->incarnation;
+
+	if (same_owner)
+		__atomic_fetch_add(open, (__u64)suspicion->difference, __ATOMIC_RELAXED);
+	*suspicion = (struct suspicion){};
+	return same_owner;
+}
+
+size_t reconcile_add(struct reconcile *reconcile, const struct reading *reading)
+{
+	const struct snapshot *before = &reading->before, *after = &reading->after;
+	const struct kernel_memory *memory = reconcile->memory;
+	size_t open = 0;
+
+	for (uint32_t i = 0; i < MAX_ROWS; i++) {
+		struct suspicion *suspicion = &reconcile->row_suspicions[i];
+		const bool attempted = before->row_attempts[i] != after->row_attempts[i];
+
+		if (weigh(suspicion, &before->rows[i], &after->rows[i], attempted, reading->row_held[i]))
+			reconcile->corrected += correct(suspicion, &memory->rows[i].incarnation, &memory->rows[i].open);
+		open += suspicion->difference != 0;
+	}
+	for (uint32_t i = 0; i < MAX_ENDPOINTS; i++) {
+		struct suspicion *suspicion = &reconcile->slot_suspicions[i];
+		const uint32_t target = slots_target(reconcile->slots, i);
+		const bool attempted = before->target_attempts[target] != after->target_attempts[target];
+
+		if (weigh(suspicion, &before->slots[i], &after->slots[i], attempted, reading->slot_held[i]))
+			reconcile->corrected += correct(suspicion, &memory->endpoints[i].incarnation, &memory->endpoints[i].open);
+		open += suspicion->difference != 0;
+	}
+	return open;
+}
+
+size_t reconcile_corrected(const struct reconcile *reconcile)
+{
+	return reconcile->corrected;
+}
