@@ -13,7 +13,7 @@
 #include "base/log.h"
 #include "base/time.h"
 
-#define QUIET_NS (20 * NSEC_PER_MSEC)
+#define QUIET_NS (2 * NSEC_PER_MSEC) /* between the files of one copy; every further ms delays each change by as much */
 #define LATEST_NS (100 * NSEC_PER_MSEC)
 
 static void cleanup_closedir(DIR **dir)

@@ -14,7 +14,7 @@
  * fault, and the message names the file, `'DIR/node.json': must be …`, or `cannot open 'DIR/node.json': …`. */
 int directory_read(const char *path, struct resources *ret_set, struct error *err);
 
-/* Calls `fn` soon after something in the directory (or below) changed: changes within 20 ms count as one, but never later than
+/* Calls `fn` soon after something in the directory (or below) changed: changes within 2 ms count as one, but never later than
  * 100 ms after the first. Also when files are replaced by rename, when a symbolic link on the way to them is, and when the
  * directory itself goes and comes back. Changes between directory_watch_new() and a read that follows it are not missed. Files
  * outside that a symbolic link of the directory points to are not watched. `fn` may free the watch.
