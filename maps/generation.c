@@ -195,7 +195,8 @@ int64_t generations_alloc_backends(struct generations *g, uint32_t count)
 }
 
 /* What follows the incarnation, which comes first in both structs. */
-#define CLEAR_COUNTS(object) memset((char *)(object) + sizeof((object)->incarnation), 0, sizeof(*(object)) - sizeof((object)->incarnation))
+#define CLEAR_COUNTS(object)                                                                                                  \
+	memset((char *)(object) + sizeof((object)->incarnation), 0, sizeof(*(object)) - sizeof((object)->incarnation))
 _Static_assert(offsetof(struct row, incarnation) == 0 && offsetof(struct endpoint, incarnation) == 0, "see CLEAR_COUNTS");
 
 int64_t generations_alloc_rows(struct generations *g, uint32_t count)

@@ -43,10 +43,10 @@ uint32_t generations_id_make(struct generations *g, enum object_kind kind, const
 void generations_id_hold(struct generations *g, uint32_t id);
 void generations_id_release(struct generations *g, uint32_t id);
 
-/* Allocation, for the change at hand. Index, or -ENOSPC: sweep, or refuse the change with the name of the array. What is allocated
- * here survives sweeps until the change is committed or abandoned, and cannot be handed out again before a sweep has found it unnamed.
- * A change may also name what the current directory names, directly or through a record; all else may be gone by then.
- * A count of 0 needs no place: index 0. */
+/* Allocation, for the change at hand. Index, or -ENOSPC: sweep, or refuse the change with the name of the array. What is
+ * allocated here survives sweeps until the change is committed or abandoned, and cannot be handed out again before a sweep has
+ * found it unnamed. A change may also name what the current directory names, directly or through a record; while a sweep is
+ * under way, nothing else. A count of 0 needs no place: index 0. */
 int64_t generations_alloc_service(struct generations *g);
 int64_t generations_alloc_routes(struct generations *g, uint32_t count);
 int64_t generations_alloc_target(struct generations *g);
@@ -74,10 +74,10 @@ void generations_grace_end(struct generations *g, uint64_t ticket);
  * after a grace period. */
 void generations_trim(struct generations *g, unsigned keep);
 
-/* The sweep. Between begin and end the caller reports what open sockets name (the accounts of kernel_account_each; a copy is fine as
- * long as it was taken after begin); it may allocate and commit meanwhile. `retired` is told every row that is let go, before it
- * is cleared, so that its counts can be folded into totals; a negative return keeps the row for the next sweep. -EAGAIN from begin:
- * a grace period must pass first. */
+/* The sweep. Between begin and end the caller reports what open sockets name (the accounts of kernel_account_each; a copy is
+ * fine as long as it was taken after begin); it may allocate and commit meanwhile. `retired` is told every row that is let go,
+ * before it is cleared, so that its counts can be folded into totals; a negative return keeps the row for the next sweep.
+ * -EAGAIN from begin: a grace period must pass first. */
 int generations_sweep_begin(struct generations *g);
 void generations_sweep_account(struct generations *g, const struct account *account);
 typedef int generations_retired_fn(uint32_t row_index, const struct row *row, void *arg);

@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* Finds out what is in use. Marked is what the kept directories name when the sweep begins, what the accounts name, and what was or is
- * allocated for a change; a commit meanwhile can name nothing else. That is enough: a program that is in the kernel now and has no
- * account yet took its decision from a directory that is kept, or else it ended before the grace period without which no sweep
- * begins. */
+/* Finds out what is in use. Marked is what the kept directories name when the sweep begins, what the accounts name, and what was
+ * or is allocated for a change; a commit meanwhile can name nothing else. That is enough: a program that is in the kernel now and
+ * has no account yet took its decision from a directory that is kept, or else it ended before the grace period without which no
+ * sweep begins. */
 #include <assert.h>
 #include <errno.h>
 

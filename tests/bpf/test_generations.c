@@ -233,15 +233,16 @@ static void hammer_stop(struct world *w)
 /* Maps in which every pair was committed, and a reader at work on them. */
 static void world_init(struct world *w)
 {
-	const struct bpf_map *names;
 	struct generations *g;
+	int names;
 
 	*w = (struct world){};
 	fixture_init(&w->fixture);
 	w->memory = &w->fixture.kernel.memory;
 	*w->memory->root = (struct root){};
-	names = w->fixture.skeleton->maps.w_object;
-	w->memory->objects = mmap(NULL, sizeof(struct object_name) * MAX_OBJECTS, PROT_READ | PROT_WRITE, MAP_SHARED, bpf_map__fd(names), 0);
+	names = bpf_map__fd(w->fixture.skeleton->maps.w_object);
+	w->memory->objects =
+		mmap(NULL, MAX_OBJECTS * sizeof(struct object_name), PROT_READ | PROT_WRITE, MAP_SHARED, names, 0);
 	w->shared = mmap(NULL, sizeof(*w->shared), PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1, 0);
 	EXPECT(w->memory->objects != MAP_FAILED && w->shared != MAP_FAILED);
 	w->shared->random = 0x9e3779b97f4a7c15ull;

@@ -81,7 +81,8 @@ TEST(an_instance_that_is_not_installed_names_the_command)
 
 TEST(a_map_of_another_layout_is_refused_by_name)
 {
-	_cleanup_close_ int other = bpf_map_create(BPF_MAP_TYPE_ARRAY, "other", 4, sizeof(struct route_record) - 4, MAX_ROUTES, NULL);
+	const uint32_t other_bytes = sizeof(struct route_record) - 4;
+	_cleanup_close_ int other = bpf_map_create(BPF_MAP_TYPE_ARRAY, "other", 4, other_bytes, MAX_ROUTES, NULL);
 	struct kernel kernel = {};
 	struct error err = {};
 	char path[200];
@@ -279,7 +280,10 @@ static int add_outcome(const struct explain_key *key, uint64_t count, void *arg)
 TEST(a_distribution_starts_from_nothing_each_time)
 {
 	_cleanup_(kernel_close) struct kernel kernel = {};
-	struct explain request = { .flow = { .node = 5, .is_tcp = 1, .port = htons(80), .destination = ip("240.240.0.5") }, .count = 1000 };
+	struct explain request = {
+		.flow = { .node = 5, .is_tcp = 1, .port = htons(80), .destination = ip("240.240.0.5") },
+		.count = 1000,
+	};
 
 	given_open(&kernel);
 	for (unsigned i = 0; i < 2; i++) {

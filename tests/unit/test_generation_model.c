@@ -1,20 +1,17 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* A model checker over ring, allocator and sweep on plain memory. Random interleavings of changes, readers that stay in a generation,
- * connections, grace periods, sweeps and trims; and agents that die at any store they make to the shared memory (it is write-protected,
- * and the n-th page they touch is their last), after which the next one takes over. The model knows every record that was ever
- * committed and by which generations it is named, and holds the memory to it:
+/* A model checker over ring, allocator and sweep on plain memory. Random interleavings of changes, readers that stay in a
+ * generation, connections, grace periods, sweeps and trims; and agents that die at any page they store to, after which the next one
+ * takes over. The model knows every record that was ever committed and by which generations it is named, and holds the memory to it:
  *   - whatever a reader may read is as it was committed, for as long as it may read it;
  *   - nothing named, or part of the change at hand, is handed out or cleared;
  *   - after a sweep that nothing interrupted, what is used is exactly what is named;
  *   - names keep their ids; incarnations hold while a connection is open; no count is lost. */
 #include <errno.h>
-#include <signal.h>
-#include <sys/mman.h>
-#include <unistd.h>
 
 #include "base/cleanup.h"
 #include "maps/generation.h"
 #include "tests/lib/memory.h"
+#include "tests/lib/mortal.h"
 #include "tests/lib/test.h"
 
 enum { SERVICES = 9, TARGETS = 8, NODES = 5, OBJECTS = SERVICES + TARGETS + NODES };
@@ -44,10 +41,6 @@ struct reader {
 	uint64_t born;
 };
 
-struct connection {
-	struct account account;
-};
-
 struct world {
 	struct test_memory memory;
 	struct generations *g;
@@ -64,7 +57,7 @@ struct world {
 
 	struct reader readers[READERS];
 	unsigned reader_count;
-	struct connection connections[CONNECTIONS];
+	struct account connections[CONNECTIONS];
 	unsigned connection_count;
 	uint64_t closes, folded; /* connections closed; those of them in rows that were retired */
 	uint32_t folding; /* row told last, and what it had */
@@ -95,60 +88,6 @@ static uint32_t draw(struct world *w, uint32_t below)
 static bool chance(struct world *w, unsigned pct)
 {
 	return draw(w, 100) < pct;
-}
-
-/* --- dying ---------------------------------------------------------------------------------------------------------------- */
-
-static struct {
-	char *start, *end;
-	size_t page;
-	unsigned pages_left;
-	char *open[2]; /* pages that may be written: two, for a store that lies across their border */
-	sigjmp_buf death;
-} crash;
-
-static void on_store(int signal, siginfo_t *info, void *context)
-{
-	char *page = (char *)((uintptr_t)info->si_addr / crash.page * crash.page);
-
-	(void)signal;
-	(void)context;
-	if (page < crash.start || page >= crash.end)
-		abort();
-	if (!crash.pages_left--)
-		siglongjmp(crash.death, 1);
-	if (crash.open[1])
-		mprotect(crash.open[1], crash.page, PROT_READ);
-	crash.open[1] = crash.open[0];
-	crash.open[0] = page;
-	mprotect(page, crash.page, PROT_READ | PROT_WRITE);
-}
-
-typedef int action_fn(struct world *w);
-
-#define IMMORTAL UINT32_MAX
-
-/* The action's result, or -EINTR: it died before it touched its n-th page. */
-static int run_mortal(struct world *w, action_fn *action, unsigned pages)
-{
-	const struct sigaction on_fault = { .sa_sigaction = on_store, .sa_flags = SA_SIGINFO | SA_NODEFER };
-	struct sigaction before;
-	volatile int r = -EINTR;
-
-	if (pages == IMMORTAL)
-		return action(w);
-	crash.start = w->memory.start;
-	crash.end = crash.start + w->memory.length_bytes;
-	crash.page = (size_t)sysconf(_SC_PAGESIZE);
-	crash.pages_left = pages;
-	crash.open[0] = crash.open[1] = NULL;
-	sigaction(SIGSEGV, &on_fault, &before);
-	mprotect(w->memory.start, w->memory.length_bytes, PROT_READ);
-	if (!sigsetjmp(crash.death, 1))
-		r = action(w);
-	mprotect(w->memory.start, w->memory.length_bytes, PROT_READ | PROT_WRITE);
-	sigaction(SIGSEGV, &before, NULL);
-	return r;
 }
 
 /* --- the model ------------------------------------------------------------------------------------------------------------ */
@@ -356,9 +295,9 @@ static uint32_t named_entries(const struct world *w, enum object_kind kind, enum
 	}
 	for (unsigned i = 0; i < w->connection_count; i++) {
 		if (array == SLOT)
-			named[w->connections[i].account.slot] = 1;
+			named[w->connections[i].slot] = 1;
 		if (array == ROW)
-			named[w->connections[i].account.row] = 1;
+			named[w->connections[i].row] = 1;
 	}
 	for (uint32_t i = 0; i < MAX_ENDPOINT_REFS; i++)
 		total += named[i];
@@ -385,7 +324,7 @@ static bool is_named(const struct world *w, enum object_kind kind, enum array ar
 		if (!w->removed[i] && overlaps(&w->pending[i], kind, array, first, count))
 			return true;
 	for (unsigned i = 0; i < w->connection_count; i++) {
-		const struct account *a = &w->connections[i].account;
+		const struct account *a = &w->connections[i];
 
 		if ((array == SLOT && a->slot - first < count) || (array == ROW && a->row - first < count))
 			return true;
@@ -468,8 +407,9 @@ static bool version_make(struct world *w, unsigned object, struct version *v)
 	return true;
 }
 
-static int prepare(struct world *w)
+static int prepare(void *arg)
 {
+	struct world *w = arg;
 	const unsigned count = 1 + draw(w, CHANGES);
 
 	for (unsigned i = 0; i < count; i++) {
@@ -497,8 +437,9 @@ static int prepare(struct world *w)
 	return 0;
 }
 
-static int commit(struct world *w)
+static int commit(void *arg)
 {
+	struct world *w = arg;
 	struct change changes[CHANGES];
 	uint64_t generation;
 	int r;
@@ -552,8 +493,10 @@ static int on_retired(uint32_t index, const struct row *row, void *arg)
 	return 0;
 }
 
-static int sweep_end(struct world *w)
+static int sweep_end(void *arg)
 {
+	struct world *w = arg;
+
 	generations_sweep_end(w->g, on_retired, w);
 	return 0;
 }
@@ -561,7 +504,7 @@ static int sweep_end(struct world *w)
 static void see_connections(struct world *w)
 {
 	for (unsigned i = 0; i < w->connection_count; i++)
-		generations_sweep_account(w->g, &w->connections[i].account);
+		generations_sweep_account(w->g, &w->connections[i]);
 	w->seen = true;
 }
 
@@ -613,7 +556,7 @@ static void do_change(struct world *w)
 	int r;
 
 	if (!w->prepared) {
-		r = run_mortal(w, prepare, lifespan(w, 12));
+		r = run_mortal(w->memory.start, w->memory.length_bytes, lifespan(w, 12), prepare, w);
 		if (r == -EINTR)
 			died(w);
 		else if (r < 0) { /* only before the first sweep: there is room for everything */
@@ -625,7 +568,7 @@ static void do_change(struct world *w)
 		generations_abandon(w->g);
 		drop_pending(w);
 	} else {
-		r = run_mortal(w, commit, lifespan(w, 22));
+		r = run_mortal(w->memory.start, w->memory.length_bytes, lifespan(w, 22), commit, w);
 		CHECK(w, (r == -EAGAIN) == (next >= RING_DIRECTORIES && next - RING_DIRECTORIES >= w->passed) || r == -EINTR);
 		if (w->memory.arrays.root->generation == next)
 			model_commit(w, next);
@@ -657,7 +600,7 @@ static void connect_somewhere(struct world *w, uint64_t generation)
 	backend = &node->elements[0][draw(w, node->range_count[0])];
 	ref = &target->elements[list][draw(w, target->range_count[list])];
 	row = draw(w, backend->count);
-	w->connections[w->connection_count++].account = (struct account){
+	w->connections[w->connection_count++] = (struct account){
 		.source = w->ids[node->object],
 		.service = backend->id,
 		.target = w->ids[target->object],
@@ -698,7 +641,7 @@ static void do_close(struct world *w)
 {
 	const struct kernel_memory *m = &w->memory.arrays;
 	const unsigned i = w->connection_count ? draw(w, w->connection_count) : 0;
-	const struct account *a = &w->connections[i].account;
+	const struct account *a = &w->connections[i];
 
 	if (!w->connection_count)
 		return;
@@ -740,7 +683,7 @@ static bool do_sweep_begin(struct world *w)
 static void do_sweep_end(struct world *w, unsigned pages)
 {
 	w->folding_count = 0;
-	if (run_mortal(w, sweep_end, pages) == -EINTR) {
+	if (run_mortal(w->memory.start, w->memory.length_bytes, pages, sweep_end, w) == -EINTR) {
 		died(w);
 		return;
 	}
@@ -858,9 +801,8 @@ static void live(unsigned seed, unsigned steps)
 	}
 	check_everything(w);
 	check_counts(w);
-	print_message("seed %u: %u commits, %u refused, %u deaths, %u sweeps, %u rows retired, %llu connections, generation %llu\n", seed,
-		      w->commits, w->refused, w->crashes, w->sweeps, w->retired, (unsigned long long)w->closes,
-		      (unsigned long long)w->memory.arrays.root->generation);
+	print_message("seed %u: %u commits, %u refused, %u deaths, %u sweeps, %u rows retired, %llu connections\n", seed, w->commits,
+		      w->refused, w->crashes, w->sweeps, w->retired, (unsigned long long)w->closes);
 	/* A run in which nothing happened proves nothing. */
 	CHECK(w, w->commits > 2 * RING_DIRECTORIES && w->refused && w->crashes && w->sweeps && w->retired && w->closes);
 	generations_free(w->g);
