@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* Two activities share the offload thread, one job at a time: a plan is put in force on the loop, in one go, and waits only when
- * the ring or a table is full; grace periods, sweeps and readings of the accounts run behind it. A plan may be put in force
- * while any of them is under way. */
+/* Two activities share the offload thread, one job at a time: a plan is put in force on the loop, in one go, and waits
+ * only when the ring or a table is full; grace periods, sweeps and readings of the accounts run behind it. A plan may be
+ * put in force while any of them is under way. */
 #include "apply.h"
 
 #include <errno.h>
@@ -20,7 +20,8 @@
 /* When a table is full: how many generations are kept, first attempt first. After the last one the plan is refused. */
 static const unsigned kept_when_full[] = { RING_DIRECTORIES / 4, 1 };
 
-/* Each is a transaction; some 50 us on SQLite, so a sweep holds the loop for some 25 ms at most. The rest is left to the next one. */
+/* Each is a transaction; some 50 us on SQLite, so a sweep holds the loop for some 25 ms at most. The rest is left to the
+ * next one. */
 #define FOLDS_PER_SWEEP 500
 
 #define READINGS_MAX 10 /* then counts that do not agree are left as they are */
@@ -88,7 +89,7 @@ static void advance_soon(struct apply *a)
 	loop_timer_arm(a->advance, 0);
 }
 
-/* --- a plan is put in force ----------------------------------------------------------------------------------------------- */
+/* --- a plan is put in force -------------------------------------------------------------------------------------------- */
 
 static bool is_vip(const struct ip *vip)
 {
@@ -248,7 +249,7 @@ static void decide_next(struct apply *a)
 	a->next = plan;
 }
 
-/* --- jobs ----------------------------------------------------------------------------------------------------------------- */
+/* --- jobs -------------------------------------------------------------------------------------------------------------- */
 
 static struct job *job_free(struct job *job)
 {
@@ -322,7 +323,7 @@ static void job_failed(struct apply *a, enum job_kind kind, int r)
 	if (kind != JOB_READING && a->next && (a->waiting != WAITING_NOT || !a->adopted))
 		report(a, TAKE_PTR(a->next), &err);
 	else
-		log_warn("no sweep for now", LOG_F("error", LOG_STR(err.message)));
+		log_warn(what[kind], LOG_F("error", LOG_STR(strerror(-r))));
 }
 
 static void job_start(struct apply *a, enum job_kind kind)
@@ -423,7 +424,7 @@ static void job_done(void *arg)
 	advance(a);
 }
 
-/* --- what comes next ------------------------------------------------------------------------------------------------------ */
+/* --- what comes next --------------------------------------------------------------------------------------------------- */
 
 /* Half of the ring is worth a look when a table is getting full. */
 static bool is_crowded(const struct apply *a)
@@ -482,7 +483,7 @@ void apply_plan(struct apply *a, struct plan *plan)
 	advance_soon(a);
 }
 
-/* --- start and end -------------------------------------------------------------------------------------------------------- */
+/* --- start and end ----------------------------------------------------------------------------------------------------- */
 
 static void cleanup_apply(struct apply **a)
 {
@@ -583,7 +584,7 @@ int apply_new(struct loop *loop, struct offload *offload, struct kernel *kernel,
 	return apply_new_with(loop, offload, &real, store, done, arg, ret_apply, err);
 }
 
-/* --- questions ------------------------------------------------------------------------------------------------------------ */
+/* --- questions --------------------------------------------------------------------------------------------------------- */
 
 const struct plan *apply_current(const struct apply *a)
 {
@@ -616,7 +617,8 @@ uint32_t apply_node_id(struct apply *a, const char *node)
 	else
 		r = names_save(a->names, &err);
 	if (r < 0) {
-		log_warn("a virtual node's workloads are not recognised", LOG_F("node", LOG_STR(node)), LOG_F("error", LOG_STR(err.message)));
+		log_warn("a virtual node's workloads are not recognised", LOG_F("node", LOG_STR(node)),
+			 LOG_F("error", LOG_STR(err.message)));
 		return 0;
 	}
 	if (!a->held[id])

@@ -1,9 +1,9 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* Plan -> kernel. The only writer of records, directories and VIP entries. Takes the difference between the plan and what the
- * current directory holds, writes new records for what changed, and commits one generation; unchanged objects keep their
- * records, endpoints their slots, triples their counter rows. A plan that does not fit is refused as a whole: the old
- * generation stays in force. Plans that arrive while another one waits (for the next turn of the loop, a grace period, a sweep)
- * coalesce: the last one wins, and only it is reported. */
+/* Plan -> kernel. The only writer of records, directories and VIP entries. Takes the difference between the plan and what
+ * the current directory holds, writes new records for what changed, and commits one generation; unchanged objects keep
+ * their records, endpoints their slots, triples their counter rows. A plan that does not fit is refused as a whole: the
+ * old generation stays in force. Plans that arrive while another one waits (for the next turn of the loop, a grace
+ * period, a sweep) coalesce: the last one wins, and only it is reported. */
 #pragma once
 
 #include "agent/compile/apply_kernel.h"
@@ -15,18 +15,19 @@
 
 struct apply;
 
-/* `done` runs on the loop, never from inside apply_plan(), after each plan that was decided: with the generation now in force (the
- * same as before when nothing changed), or with an error. It may hand in the next plan, but not free `apply`. `totals` of retired
- * rows go to the store under "totals/". Waits, then sweeps, with the help of the offload thread, and only then accepts; afterwards it corrects the
- * open counts that a kernel part may have been left with (reconcile.h). Everything is borrowed. */
+/* `done` runs on the loop, never from inside apply_plan(), after each plan that was decided: with the generation now in
+ * force (the same as before when nothing changed), or with an error. It may hand in the next plan, but not free `apply`.
+ * `totals` of retired rows go to the store under "totals/". Waits, then sweeps, with the help of the offload thread, and
+ * only then accepts; afterwards it corrects the open counts that a kernel part may have been left with (reconcile.h).
+ * Everything is borrowed. */
 typedef void apply_done_fn(uint64_t generation, const struct error *err, void *arg);
 int apply_new(struct loop *loop, struct offload *offload, struct kernel *kernel, struct store *store, apply_done_fn *done,
 	      void *arg, struct apply **ret_apply, struct error *err);
 /* The same with another kernel, for tests. Copies `kernel`. */
 int apply_new_with(struct loop *loop, struct offload *offload, const struct apply_kernel *kernel, struct store *store,
 		   apply_done_fn *done, void *arg, struct apply **ret_apply, struct error *err);
-/* Before the offload thread ends: a job under way goes on without `apply`, but with the kernel part, which is closed after the
- * thread has ended. A plan that still waits is dropped. NULL is fine. */
+/* Before the offload thread ends: a job under way goes on without `apply`, but with the kernel part, which is closed
+ * after the thread has ended. A plan that still waits is dropped. NULL is fine. */
 struct apply *apply_free(struct apply *apply);
 
 /* Takes the plan. Never blocks. */
@@ -35,12 +36,13 @@ void apply_plan(struct apply *apply, struct plan *plan);
 const struct plan *apply_current(const struct apply *apply);
 struct generations *apply_generations(struct apply *apply);
 
-/* What ids stand for. The names of objects that left the plan are kept in the store, so that old flow records and rows can still be
- * told. NULL: never known to this state directory. Borrowed until the next turn of the loop. */
+/* What ids stand for. The names of objects that left the plan are kept in the store, so that old flow records and rows
+ * can still be told. NULL: never known to this state directory. Borrowed until the next turn of the loop. */
 const char *apply_object_name(struct apply *apply, uint32_t object_id);
 uint32_t apply_object_id(const struct apply *apply, enum object_kind kind, const char *name); /* 0: none */
-/* The id of a virtual node that workloads act for, whether or not a plan has it: made where there is none, its name remembered, and
- * held while this agent runs, since w_netns and w_cgroup name it. 0: no id is free, or the store failed; logged. */
+/* The id of a virtual node that workloads act for, whether or not a plan has it: made where there is none, its name
+ * remembered, and held while this agent runs, since w_netns and w_cgroup name it. 0: no id is free, or the store failed;
+ * logged. */
 uint32_t apply_node_id(struct apply *apply, const char *node);
 /* Address and port of an endpoint slot; false when it is free. */
 bool apply_slot_endpoint(const struct apply *apply, uint32_t slot, struct ip *ret_address, __be16 *ret_port);

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* What apply asks of the kernel: mapped memory, and the calls that are more than memory. A seam: apply_new() fills it with the
- * functions of maps/, tests with their own, since plain memory stands in for the maps but not for these. */
+/* What apply asks of the kernel: mapped memory, and the calls that are more than memory. A seam: apply_new() fills it
+ * with the functions of maps/, tests with their own, since plain memory stands in for the maps but not for these. */
 #pragma once
 
 #include "maps/kernel.h"

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* What the current directory holds. The maps outlive agents and are writable by root, so every reference and range is checked
- * before it is followed: a record that makes no sense reads as NULL, absent, and is written anew. */
+/* What the current directory holds. The maps outlive agents and are writable by root, so every reference and range is
+ * checked before it is followed: a record that makes no sense reads as NULL, absent, and is written anew. */
 #pragma once
 
 #include "agent/compile/encode.h"

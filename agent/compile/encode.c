@@ -78,7 +78,7 @@ static void keep_object(struct run *run, enum object_kind kind, uint32_t index)
 	run->encoding->refs[kind][index] = current_ref(run->encoder, run->encoding->now.ids[kind][index]);
 }
 
-/* --- which object is which ------------------------------------------------------------------------------------------------ */
+/* --- which object is which --------------------------------------------------------------------------------------------- */
 
 /* One kind of a plan's objects; their names come first in each. */
 struct side {
@@ -171,7 +171,7 @@ static bool services_stand(const struct run *run)
 	return true;
 }
 
-/* --- targets -------------------------------------------------------------------------------------------------------------- */
+/* --- targets ----------------------------------------------------------------------------------------------------------- */
 
 static int list_of(const struct ip *ip)
 {
@@ -230,8 +230,8 @@ static bool is_listed(const struct run *run, const struct target_record *current
 	return false;
 }
 
-static int64_t endpoint_slot(const struct run *run, const struct target_record *current, const struct slot_identity *identity,
-			     uint32_t target)
+static int64_t endpoint_slot(const struct run *run, const struct target_record *current,
+			     const struct slot_identity *identity, uint32_t target)
 {
 	int64_t slot = slots_find(run->encoder->slots, identity);
 
@@ -313,10 +313,10 @@ static int encode_target(struct run *run, uint32_t index)
 	return 0;
 }
 
-/* --- services ------------------------------------------------------------------------------------------------------------- */
+/* --- services ---------------------------------------------------------------------------------------------------------- */
 
-/* The routes of a service but for row offsets, which are taken from the same place in the current routes. Returns whether all of
- * them were there. */
+/* The routes of a service but for row offsets, which are taken from the same place in the current routes. Returns whether
+ * all of them were there. */
 static bool fill_routes(const struct run *run, const struct plan_service *service, const struct service_record *current,
 			struct route_record *routes)
 {
@@ -365,8 +365,8 @@ static int add_head(struct run *run, uint32_t row, uint32_t target)
 	return 0;
 }
 
-/* Offsets for targets that are new in the service. Within the blocks that are there, where none of them has counted for another
- * target at that offset; else all sources get new blocks, and the targets that stay keep their offsets. */
+/* Offsets for targets that are new in the service. Within the blocks that are there, where none of them has counted for
+ * another target at that offset; else all sources get new blocks, and the targets that stay keep their offsets. */
 static int place_targets(struct run *run, uint32_t index, struct layout *layout, const uint32_t *fresh, size_t fresh_count)
 {
 	const struct kernel_memory *memory = run->encoder->memory;
@@ -490,7 +490,7 @@ static int encode_service(struct run *run, uint32_t index)
 	return 0;
 }
 
-/* --- nodes ---------------------------------------------------------------------------------------------------------------- */
+/* --- nodes ------------------------------------------------------------------------------------------------------------- */
 
 static bool same_node(const struct run *run, const struct plan_node *a, const struct plan_node *b)
 {
@@ -510,8 +510,8 @@ static int by_value(const void *a, const void *b)
 	return (x > y) - (x < y);
 }
 
-/* The node's backends in order of service id, with the rows that they have and keep; row_count is 0 where they need new ones. Returns
- * whether that is what the current record says. */
+/* The node's backends in order of service id, with the rows that they have and keep; row_count is 0 where they need new
+ * ones. Returns whether that is what the current record says. */
 static bool draft_backends(struct run *run, const struct plan_node *node, const struct node_record *current)
 {
 	const uint32_t *service_ids = run->encoding->now.ids[OBJECT_SERVICE];
@@ -625,7 +625,7 @@ static int encode_node(struct run *run, uint32_t index)
 	return 0;
 }
 
-/* --- the whole ------------------------------------------------------------------------------------------------------------ */
+/* --- the whole --------------------------------------------------------------------------------------------------------- */
 
 static int prepare(struct run *run)
 {
@@ -731,7 +731,7 @@ void encoding_done(struct encoding *e)
 	*e = (struct encoding){};
 }
 
-/* --- adoption ------------------------------------------------------------------------------------------------------------- */
+/* --- adoption ---------------------------------------------------------------------------------------------------------- */
 
 void encoder_adopt_rows(const struct encoder *encoder)
 {

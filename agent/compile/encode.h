@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* Plan -> records. Compares each object of a plan with its record in the current directory and writes records, lists, rows and
- * slots for those that differ, in memory that no directory names yet. What running programs would see at once (heads of rows
- * that are counted in already, health) waits for encoding_publish(). Thread: the loop's. */
+/* Plan -> records. Compares each object of a plan with its record in the current directory and writes records, lists,
+ * rows and slots for those that differ, in memory that no directory names yet. What running programs would see at once
+ * (heads of rows that are counted in already, health) waits for encoding_publish(). Thread: the loop's. */
 #pragma once
 
 #include "agent/compile/names.h"
@@ -45,16 +45,17 @@ struct encoding {
 };
 void encoding_done(struct encoding *encoding); /* the plan stays the caller's */
 
-/* `before` is what the current directory was made from; without a plan, the directory itself tells what is there. -ENOSPC names the
- * table that is full; -E2BIG: a service has too many targets; -ENOMEM. After a failure the caller abandons the change. */
+/* `before` is what the current directory was made from; without a plan, the directory itself tells what is there. -ENOSPC
+ * names the table that is full; -E2BIG: a service has too many targets; -ENOMEM. After a failure the caller abandons the
+ * change. */
 int encode(const struct encoder *encoder, const struct planned *before, struct plan *plan, struct encoding *ret_encoding,
 	   struct error *err);
 
 /* Right before the commit, or instead of one where nothing but health changed. */
 void encoding_publish(const struct encoder *encoder, const struct encoding *encoding);
 
-/* Rows hold the id of their target, which no directory may name any more while its counts are live. encoder_adopt_rows() does that
- * for rows that are there at the start, encoder_row_retired() lets go. */
+/* Rows hold the id of their target, which no directory may name any more while its counts are live. encoder_adopt_rows()
+ * does that for rows that are there at the start, encoder_row_retired() lets go. */
 void encoder_adopt_rows(const struct encoder *encoder);
 void encoder_row_retired(const struct encoder *encoder, const struct row *row);
 /* Takes up which endpoints the slots named by kept directories stand for. */

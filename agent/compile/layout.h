@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* Where the counters of a service's targets are. Every source that may call a service has a block of rows for it, and a target
- * has the same offset in all of them: route_record.row_offset. An offset that counted for one target is never given to another
- * within a block, since that would mix their counts. */
+/* Where the counters of a service's targets are. Every source that may call a service has a block of rows for it, and a
+ * target has the same offset in all of them: route_record.row_offset. An offset that counted for one target is never
+ * given to another within a block, since that would mix their counts. */
 #pragma once
 
 #include "agent/compile/encode.h"
@@ -20,8 +20,8 @@ struct block {
 	uint32_t row_count;
 };
 
-/* Adds targets (any may be named twice) at offsets that every block has and none has counted at for another target; one that was
- * there before gets its rows back. False when there is no such place for all: nothing has changed then. */
+/* Adds targets (any may be named twice) at offsets that every block has and none has counted at for another target; one
+ * that was there before gets its rows back. False when there is no such place for all: nothing has changed then. */
 bool layout_place_in_blocks(struct layout *layout, const struct kernel_memory *memory, const struct block *blocks,
 			    size_t block_count, const uint32_t *targets, size_t count);
 /* Adds targets at free offsets, for new blocks. False when there are more than MAX_SERVICE_ROWS. */

@@ -106,8 +106,8 @@ static void cleanup_names(struct names **names)
 	names_free(*names);
 }
 
-int names_new(struct generations *generations, const struct kernel_memory *memory, struct store *store, struct names **ret_names,
-	      struct error *err)
+int names_new(struct generations *generations, const struct kernel_memory *memory, struct store *store,
+	      struct names **ret_names, struct error *err)
 {
 	_cleanup_(cleanup_names) struct names *names = calloc(1, sizeof(*names));
 	int r;

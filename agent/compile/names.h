@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* What object ids stand for. The maps hold hashes of names only; the names themselves are kept in the store, under "objects/ID",
- * so that an agent can tell ids that are no longer in any configuration. Thread: the loop's. */
+/* What object ids stand for. The maps hold hashes of names only; the names themselves are kept in the store, under
+ * "objects/ID", so that an agent can tell ids that are no longer in any configuration. Thread: the loop's. */
 #pragma once
 
 #include "agent/store/store.h"
@@ -10,8 +10,8 @@
 struct names;
 
 /* Reads what the store knows; entries that w_object no longer confirms are ignored. Borrows all. -ENOMEM, -EIO. */
-int names_new(struct generations *generations, const struct kernel_memory *memory, struct store *store, struct names **ret_names,
-	      struct error *err);
+int names_new(struct generations *generations, const struct kernel_memory *memory, struct store *store,
+	      struct names **ret_names, struct error *err);
 struct names *names_free(struct names *names);
 
 /* The id of a name; 0: none. */
@@ -21,5 +21,6 @@ int names_make(struct names *names, enum object_kind kind, const char *name, uin
 /* The last name that had the id; NULL: not known. Borrowed until the id is given to another name. */
 const char *names_get(const struct names *names, uint32_t id);
 
-/* Writes the names that were learnt since the last time, in one transaction: to be called before a commit publishes their ids. */
+/* Writes the names that were learnt since the last time, in one transaction: to be called before a commit publishes their
+ * ids. */
 int names_save(struct names *names, struct error *err);

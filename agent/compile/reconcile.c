@@ -118,7 +118,8 @@ struct reconcile *reconcile_free(struct reconcile *reconcile)
 }
 
 /* What this reading says of one count. True when it is to be corrected now. */
-static bool weigh(struct suspicion *suspicion, const struct count *before, const struct count *after, bool attempted, int64_t held)
+static bool weigh(struct suspicion *suspicion, const struct count *before, const struct count *after, bool attempted,
+		  int64_t held)
 {
 	const int64_t difference = held - (int64_t)after->open;
 

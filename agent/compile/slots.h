@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* Which endpoint each kernel slot stands for. An identity is {virtual node, address, port, namespace of a loopback address}; TCP
- * is the only protocol. An endpoint that comes back finds its slot again until a sweep has freed it, so that one that flaps
- * consumes none. Thread: the loop's. */
+/* Which endpoint each kernel slot stands for. An identity is {virtual node, address, port, namespace of a loopback
+ * address}; TCP is the only protocol. An endpoint that comes back finds its slot again until a sweep has freed it, so
+ * that one that flaps consumes none. Thread: the loop's. */
 #pragma once
 
 #include <stdbool.h>

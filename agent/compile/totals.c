@@ -15,8 +15,8 @@
 #define STORED_VERSION 1
 #define NAME_COUNT 3
 
-/* The value of "totals/HASH". Three names follow, each with its NUL: source, service, target. The key is a hash of them, since
- * three full names are longer than a key may be. */
+/* The value of "totals/HASH". Three names follow, each with its NUL: source, service, target. The key is a hash of them,
+ * since three full names are longer than a key may be. */
 struct stored_total {
 	uint32_t version;
 	uint32_t row_bytes;

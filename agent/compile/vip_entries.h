@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* The entries of w_vip, and a copy of them to compare with. An entry is added before the commit that needs it; one that is not
- * wanted any more stays until the last directory that was committed while it was has left the ring. Holds the ids that entries
- * name. Thread: the loop's. */
+/* The entries of w_vip, and a copy of them to compare with. An entry is added before the commit that needs it; one that
+ * is not wanted any more stays until the last directory that was committed while it was has left the ring. Holds the ids
+ * that entries name. Thread: the loop's. */
 #pragma once
 
 #include "agent/compile/apply_kernel.h"
@@ -10,8 +10,8 @@
 
 struct vip_entries;
 
-/* Takes up what the map has, wanted up to the last generation that has the service, until a plan wants it again. To be called
- * before the first sweep. */
+/* Takes up what the map has, wanted up to the last generation that has the service, until a plan wants it again. To be
+ * called before the first sweep. */
 int vip_entries_new(const struct apply_kernel *kernel, struct generations *generations, struct vip_entries **ret_entries,
 		    struct error *err);
 struct vip_entries *vip_entries_free(struct vip_entries *entries);
