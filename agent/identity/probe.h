@@ -34,7 +34,7 @@ struct probe {
 	int depth;
 	struct probe_netns *namespaces;
 	size_t count;
-	uint32_t sockets; /* with only_pid those of the namespace, otherwise those of the cgroup; SOCKETS_UNKNOWN */
+	uint32_t sockets; /* with only_pid those of the namespace, otherwise those of the cgroup's processes; SOCKETS_UNKNOWN */
 };
 
 /* Blocks. -ENOENT: no such cgroup or process, or it is another cgroup by now; -EINVAL: the path is not below the root.
