@@ -1,6 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
-"""client.py ADDRESS PORT COUNT: so many connections, one after another, each with one GET. COUNT 0: until its input ends. Prints how
-many there are after each hundred, and at the end, as JSON, who answered and what failed."""
+"""client.py ADDRESS PORT COUNT: so many connections, one after another, each with one GET; with COUNT 0 until its input ends. Prints
+how many there are after each hundred, and at the end, as JSON, who answered and what failed."""
 
 import errno
 import json
