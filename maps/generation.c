@@ -18,6 +18,20 @@ static void cleanup_generations(struct generations **g)
 	generations_free(*g);
 }
 
+/* An id gets its name before anything names the id, and loses it after nothing does: without a name it is free, before any sweep.
+ * Workloads need ids from the start. */
+static void free_nameless_ids(struct generations *g)
+{
+	struct area *objects = &g->areas[AREA_OBJECT];
+
+	area_sweep_begin(objects);
+	area_mark(objects, 0);
+	for (uint32_t id = 1; id < MAX_OBJECTS; id++)
+		if (!generation_name_empty(&g->memory->objects[id]))
+			area_mark(objects, id);
+	area_sweep_end(objects);
+}
+
 int generations_new(struct kernel_memory *memory, struct generations **ret_generations, struct error *err)
 {
 	static const struct {
@@ -43,6 +57,7 @@ int generations_new(struct kernel_memory *memory, struct generations **ret_gener
 		if (area_init(&g->areas[i], areas[i].name, areas[i].size) < 0)
 			return error_set(err, -ENOMEM, "no memory for the state of the pinned maps");
 	generation_index_names(g);
+	free_nameless_ids(g);
 	*ret_generations = TAKE_PTR(g);
 	return 0;
 }

@@ -115,17 +115,19 @@ static uint32_t given_target(struct fixture *f, const char *name, int64_t *ret_s
 	return id;
 }
 
-TEST(nothing_is_allocated_before_the_first_sweep)
+TEST(before_the_first_sweep_ids_are_made_and_nothing_else_is_allocated)
 {
 	FIXTURE(f);
 
 	restart(&f);
 	EXPECT_EQ(generations_alloc_service(f.g), -ENOSPC);
 	EXPECT_EQ(generations_alloc_refs(f.g, 3), -ENOSPC);
-	EXPECT_EQ(generations_id_make(f.g, OBJECT_SERVICE, "s"), 0);
+	const uint32_t id = generations_id_make(f.g, OBJECT_SERVICE, "s");
+
+	EXPECT(id != 0);
 	sweep(&f);
 	EXPECT(generations_alloc_service(f.g) >= 0);
-	EXPECT(generations_id_make(f.g, OBJECT_SERVICE, "s") != 0);
+	EXPECT_EQ(generations_id_make(f.g, OBJECT_SERVICE, "s"), id);
 }
 
 TEST(a_root_that_cannot_be_is_refused_by_name)
@@ -533,7 +535,7 @@ TEST(places_that_a_sweep_frees_in_between_are_used_again)
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
-		cmocka_unit_test(nothing_is_allocated_before_the_first_sweep),
+		cmocka_unit_test(before_the_first_sweep_ids_are_made_and_nothing_else_is_allocated),
 		cmocka_unit_test(a_root_that_cannot_be_is_refused_by_name),
 		cmocka_unit_test(a_commit_changes_what_it_names_and_leaves_older_generations_alone),
 		cmocka_unit_test(a_ring_that_would_catch_up_with_readers_waits_for_a_grace_period),
