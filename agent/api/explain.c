@@ -149,6 +149,11 @@ static void explanation_done(void *arg)
 
 	if (!agent->apply)
 		x->r = -ECANCELED; /* the agent stops */
+	if (x->r == 0 && x->request.flow.generation && x->request.flow.generation < generations_oldest(apply_generations(agent->apply))) {
+		error_set_field(&err, -ENOENT, "generation", "it was let go while it was asked");
+		http_reply_error(x->exchange, &err);
+		return explanation_free(x);
+	}
 	if (x->r < 0) {
 		error_set(&err, x->r, "the kernel's decision program failed: %s", strerror(-x->r));
 		http_reply_error(x->exchange, &err);
