@@ -105,15 +105,17 @@ static __always_inline enum reason claim(struct account *a, const struct flow *f
 static __always_inline void hook_decide(struct bpf_sock_addr *ctx, struct flow *flow, struct decision *d)
 {
 	struct bpf_sock *sk = ctx->sk;
-	const __u64 now_ns = bpf_ktime_get_ns();
-	const struct draw draw = draw_words();
 	struct account *a = NULL;
+	struct draw draw;
+	__u64 now_ns;
 	bool shared;
 
 	flow->netns_cookie = bpf_get_netns_cookie(ctx);
 	flow->node = identity(flow->netns_cookie, &shared);
 	if (!flow->node && !shared)
 		return;
+	now_ns = bpf_ktime_get_ns();
+	draw = draw_words();
 	if (flow->is_tcp && sk)
 		a = leftover(sk, now_ns);
 	if (flow->node)
