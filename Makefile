@@ -208,14 +208,14 @@ test: ## everything above, after installing what is missing; root
 demo: ## the e-commerce canary, measured; root; KEEP=1 leaves it running
 	@$(if $(MISSING),$(MAKE) deps)
 	@$(MAKE) all net-build bench-build
-	@deploy/demo/run
+	@WEFT_BUILD=$(abspath $(BUILD)) deploy/demo/run
 
 bench-build: $(BENCHES)
 	@:
 bench: ## figures beside direct connections and haproxy; root
 	@$(if $(BENCH_MISSING),$(MAKE) deps MISSING='$(BENCH_MISSING)')
 	@$(MAKE) all bench-build
-	@bench/run
+	@WEFT_BUILD=$(abspath $(BUILD)) bench/run
 
 # --- the machine ------------------------------------------------------------------------------------------------------------
 
