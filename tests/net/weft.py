@@ -311,7 +311,8 @@ class Node:
             self.empty(cgroup)
         if self.cgroup.exists():
             self.empty(self.cgroup)
-        subprocess.run([BUILD / "weft-loader", "uninstall", "--instance", self.instance], capture_output=True)
+        with contextlib.suppress(FileNotFoundError):  # nothing was built
+            subprocess.run([BUILD / "weft-loader", "uninstall", "--instance", self.instance], capture_output=True)
         for namespace in self.namespaces:
             namespace.remove()
         shutil.rmtree(self.directory, ignore_errors=True)
