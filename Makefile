@@ -98,9 +98,10 @@ PROGRAMS := $(call program,weftd,agent/weftd.c) $(call program,weft,agent/ctl/ma
 
 UNIT_TESTS := $(patsubst tests/%.c,$(BUILD)/tests/%,$(wildcard tests/unit/test_*.c))
 BPF_TESTS := $(patsubst tests/%.c,$(BUILD)/tests/%,$(wildcard tests/bpf/test_*.c))
-TEST_LIB_OBJECTS := $(patsubst %.c,$(BUILD)/obj/%.o,$(wildcard tests/lib/*.c) \
-	$(filter-out tests/unit/test_% tests/bpf/test_% %.bpf.c,$(wildcard tests/unit/*.c tests/bpf/*.c)))
-TEST_LIB := $(BUILD)/libtest.a
+# What tests share: tests/lib by all, other files beside test_*.c by those beside them.
+shared_objects = $(patsubst %.c,$(BUILD)/obj/%.o,$(wildcard tests/lib/*.c) $(filter-out tests/$(1)/test_%,$(wildcard tests/$(1)/*.c)))
+UNIT_SHARED := $(BUILD)/libtest-unit.a
+BPF_SHARED := $(BUILD)/libtest-bpf.a
 NET_TOOLS := $(patsubst tests/net/tools/%.c,$(BUILD)/tests/net/%,$(wildcard tests/net/tools/*.c))
 BENCHES := $(patsubst bench/%.c,$(BUILD)/bench/%,$(wildcard bench/*.c))
 # BPF programs of the tests alone: tests/bpf/NAME.bpf.c is build/gen/NAME.skel.h.
@@ -138,8 +139,10 @@ $(patsubst %.c,$(BUILD)/obj/%.o,$(wildcard tests/bpf/*.c tests/lib/*.c)): | $(SK
 # From nothing each time, so that a deleted source leaves no member behind.
 $(LIB): $(LIB_OBJECTS)
 	@echo "  AR $@"; rm -f $@; ar rcs $@ $^
-$(TEST_LIB): $(TEST_LIB_OBJECTS) | $(TOOLS)
-	@mkdir -p $(@D); rm -f $@; ar rcs $@ $(TEST_LIB_OBJECTS)
+$(UNIT_SHARED): $(call shared_objects,unit) | $(TOOLS)
+	@mkdir -p $(@D); rm -f $@; ar rcs $@ $^
+$(BPF_SHARED): $(call shared_objects,bpf) | $(TOOLS)
+	@mkdir -p $(@D); rm -f $@; ar rcs $@ $^
 
 define link
 @echo "  LD $@"; mkdir -p $(@D); $(CC) $(LINK_FLAGS) -o $@ $(filter %.o %.a,$^) $(LIBS) $(1)
@@ -150,7 +153,9 @@ $(BUILD)/weft: $(BUILD)/obj/agent/ctl/main.o $(LIB)
 	$(call link,$(CURL_LIBS))
 $(BUILD)/weft-loader: $(BUILD)/obj/loader/main.o $(LIB)
 	$(call link)
-$(UNIT_TESTS) $(BPF_TESTS): $(BUILD)/tests/%: $(BUILD)/obj/tests/%.o $(TEST_LIB) $(LIB)
+$(UNIT_TESTS): $(BUILD)/tests/%: $(BUILD)/obj/tests/%.o $(UNIT_SHARED) $(LIB)
+	$(call link,$(SQLITE_LIBS) $(CURL_LIBS) -lcmocka)
+$(BPF_TESTS): $(BUILD)/tests/%: $(BUILD)/obj/tests/%.o $(BPF_SHARED) $(LIB)
 	$(call link,$(SQLITE_LIBS) $(CURL_LIBS) -lcmocka)
 $(NET_TOOLS): $(BUILD)/tests/net/%: $(BUILD)/obj/tests/net/tools/%.o $(LIB)
 	$(call link)
