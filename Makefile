@@ -99,7 +99,7 @@ PROGRAMS := $(call program,weftd,agent/weftd.c) $(call program,weft,agent/ctl/ma
 UNIT_TESTS := $(patsubst tests/%.c,$(BUILD)/tests/%,$(wildcard tests/unit/test_*.c))
 BPF_TESTS := $(patsubst tests/%.c,$(BUILD)/tests/%,$(wildcard tests/bpf/test_*.c))
 # What tests share: tests/lib by all, other files beside test_*.c by those beside them.
-shared_objects = $(patsubst %.c,$(BUILD)/obj/%.o,$(wildcard tests/lib/*.c) $(filter-out tests/$(1)/test_%,$(wildcard tests/$(1)/*.c)))
+shared_objects = $(patsubst %.c,$(BUILD)/obj/%.o,$(wildcard tests/lib/*.c) $(filter-out tests/$(1)/test_% %.bpf.c,$(wildcard tests/$(1)/*.c)))
 UNIT_SHARED := $(BUILD)/libtest-unit.a
 BPF_SHARED := $(BUILD)/libtest-bpf.a
 NET_TOOLS := $(patsubst tests/net/tools/%.c,$(BUILD)/tests/net/%,$(wildcard tests/net/tools/*.c))
