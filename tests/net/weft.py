@@ -306,7 +306,8 @@ class Node:
                 process.wait()
             for stream in (process.stdout, process.stderr, process.stdin) if process else ():
                 if stream:
-                    stream.close()
+                    with contextlib.suppress(BrokenPipeError):  # what was still to be written has no reader any more
+                        stream.close()
         for cgroup in sorted((path for path in self.cgroup.rglob("*") if path.is_dir()), reverse=True) if self.cgroup.exists() else []:
             self.empty(cgroup)
         if self.cgroup.exists():
