@@ -47,6 +47,9 @@ uint32_t apply_node_id(struct apply *apply, const char *node);
 /* Address and port of an endpoint slot; false when it is free. */
 bool apply_slot_endpoint(const struct apply *apply, uint32_t slot, struct ip *ret_address, __be16 *ret_port);
 
+/* The slot of an endpoint of a target of the plan in force; -ENOENT. */
+int64_t apply_endpoint_slot(const struct apply *apply, const struct plan_target *target, const struct plan_endpoint *endpoint);
+
 /* Totals of rows that were retired, by names: added to the live rows by whoever shows counters. */
 typedef int apply_total_fn(const char *source, const char *service, const char *target, const struct row *sums, void *arg);
 int apply_totals_each(struct apply *apply, apply_total_fn *fn, void *arg);

@@ -5,12 +5,14 @@
 
 #include "agent/compile/plan.h"
 #include "agent/compile/vip.h"
+#include "agent/discovery/dns.h"
 #include "agent/discovery/registry.h"
 #include "agent/spec/resource.h"
 
 struct compile_input {
 	const struct resources *resources; /* checked: compile relies on what resources_check() found in order */
 	const struct registry *registry;
+	struct dns_discovery *dns; /* asked for the host names of nodes with `dns` discovery; NULL: none is known */
 	struct vips *vips; /* gives each service its addresses, and takes back those of services that left the plan */
 	const char *mesh_owner; /* account id, one for all meshes until resources come with owners: VIPs are a hash of it */
 	const char *const *nodes; /* full names of the virtual nodes that local workloads act for */

@@ -17,7 +17,22 @@ struct plan_endpoint {
 	__be16 port;
 	uint16_t zone; /* from plan_zone(): 0 none */
 	uint64_t netns_cookie; /* 0: offered everywhere */
-	uint32_t health; /* enum health */
+	uint32_t health; /* enum health of a new slot: HEALTH_UNCHECKED, or HEALTH_PENDING where there is a check; a slot that is there keeps its own */
+};
+
+/* How a listener's endpoints are to be checked (HealthCheckPolicy). */
+struct plan_check {
+	uint8_t protocol; /* enum check_protocol */
+	uint8_t healthy_threshold, unhealthy_threshold;
+	uint64_t interval_ns, timeout_ns;
+	char *path; /* http and http2: "/ping"; NULL: none given */
+};
+enum check_protocol {
+	CHECK_NONE, /* the listener has no health check */
+	CHECK_TCP,
+	CHECK_HTTP,
+	CHECK_HTTP2,
+	CHECK_GRPC,
 };
 
 /* A listener of a virtual node. */
@@ -26,6 +41,7 @@ struct plan_target {
 	char *node; /* "mesh/M/virtualNode/N" */
 	uint32_t flags; /* TARGET_* */
 	uint16_t panic_pct;
+	struct plan_check check;
 	size_t endpoint_count;
 	struct plan_endpoint *endpoints; /* sorted by address, port, namespace; no duplicates; both families */
 };
@@ -51,6 +67,7 @@ struct plan_service {
 	struct ip vip4, vip6; /* all zero: none */
 	size_t port_count;
 	struct plan_port *ports; /* in order of port; at most MAX_SERVICE_PORTS, allocated as many as there are: 100 bytes each */
+	bool v4, v6; /* families of the endpoints that its routes can reach; both where there is none: a name then leads to a refusal with a reason */
 	uint8_t no_port; /* REASON_NO_PROVIDER where the service has no ports for want of a provider: every port is refused so; else 0 */
 };
 
@@ -68,11 +85,19 @@ struct plan_node {
 	struct plan_backend *backends; /* in order of service index */
 };
 
+/* A name that the DNS responder answers: see maps/abi/name.h. Written by apply with the generation: before it what is new, after it what
+ * is gone. */
+struct plan_name {
+	char *scope; /* "mesh/M" or "mesh/M/virtualNode/N" */
+	uint32_t service; /* index into plan.services, whose name and VIPs it has */
+};
+
 struct plan {
-	size_t service_count, target_count, node_count;
+	size_t service_count, target_count, node_count, name_count;
 	struct plan_service *services; /* each array in order of name */
 	struct plan_target *targets;
 	struct plan_node *nodes;
+	struct plan_name *names; /* in order of scope, then service */
 };
 
 struct plan *plan_free(struct plan *plan); /* NULL is fine */

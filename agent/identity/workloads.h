@@ -44,7 +44,7 @@ struct workload { /* as others see it */
 struct workloads;
 
 /* `node_id` gives the object id for a node's name, making it if need be (it may be called for names not in any mesh);
- * `changed` tells that the set of nodes may have changed; `gone` tells that a workload ended. */
+ * `changed` tells that the set of nodes, or of the namespaces they act in, may have changed; `gone` tells that a workload ended. */
 struct workloads_callbacks {
 	uint32_t (*node_id)(const char *node, void *arg);
 	void (*changed)(void *arg);
@@ -89,5 +89,11 @@ int workloads_each(const struct workloads *workloads, workloads_fn *fn, void *ar
 /* One that acts in the namespace: as a whole, or the oldest of the cgroups that share it. */
 const struct workload *workloads_by_netns(const struct workloads *workloads, uint64_t netns_cookie); /* NULL: none */
 const struct workload *workloads_get(const struct workloads *workloads, uint64_t id);
+/* Every (workload, namespace it acts in): the first is its own, where it has one. */
+typedef int workloads_place_fn(const struct workload *workload, uint64_t netns_cookie, void *arg);
+int workloads_each_place(const struct workloads *workloads, workloads_place_fn *fn, void *arg);
+/* A new descriptor of a namespace that some workload acts in, the caller's to close (SIOCGSKNS of our netlink socket there). -ENOENT: none
+ * does; -EAGAIN: we are not in there yet, `changed` follows. */
+int workloads_netns_fd(const struct workloads *workloads, uint64_t netns_cookie);
 /* The nodes' ids changed (an id was made anew): write all kernel entries again. */
 int workloads_refresh(struct workloads *workloads);

@@ -1,0 +1,50 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* `dns` discovery of virtual nodes (App Mesh API, DnsServiceDiscovery), by c-ares on the agent's loop: the addresses of host names, kept
+ * fresh. Names are absolute (no search list). A and AAAA are asked for and answered apart: a family whose query fails keeps what it
+ * had, with a retry after 1 s, doubling to 30 s; NXDOMAIN and an empty answer are answers. Refreshed when the TTL ends, at least 5 s and
+ * at most 5 minutes after the answer, a tenth more or less by chance. What was last known is kept in the store and used until this
+ * run has an answer. At most 1,024 queries are under way; more names wait their turn. */
+#pragma once
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include "agent/loop/loop.h"
+#include "agent/store/store.h"
+#include "base/error.h"
+#include "base/json.h"
+#include "maps/abi/types.h"
+
+#define DNS_ADDRESSES_MAX 1024 /* of a name, for each family; more are left out, counted and told in dns_discovery_json() */
+
+struct dns_discovery;
+
+/* `servers`: "IP[:PORT]" instead of those of /etc/resolv.conf; NULL: those. `time_scale`: for tests, 1 otherwise: spans are divided by it.
+ * `changed` runs after a set of addresses became another. -EINVAL names the server. */
+struct dns_discovery_options {
+	const char *const *servers;
+	size_t server_count;
+	uint32_t time_scale;
+	void (*changed)(void *arg);
+	void *arg;
+};
+int dns_discovery_new(struct loop *loop, struct store *store, const struct dns_discovery_options *options,
+		      struct dns_discovery **ret_discovery, struct error *err);
+struct dns_discovery *dns_discovery_free(struct dns_discovery *discovery); /* NULL is fine */
+
+/* Addresses of a name, v4 then v6, each sorted bytewise but for `first_v4` and `first_v6`, indices of the ones that the resolver named
+ * first (LOADBALANCER uses one address for new connections; it stays while it is among the answer). Valid until the next turn of the
+ * loop. The name is asked for from now on. -EINPROGRESS: not known yet (no addresses). */
+struct dns_addresses {
+	const struct ip *v4, *v6;
+	size_t v4_count, v6_count;
+	size_t first_v4, first_v6;
+};
+int dns_discovery_get(struct dns_discovery *discovery, const char *hostname, struct dns_addresses *ret_addresses);
+/* Ends a round of dns_discovery_get(): names that were not asked for since the last commit are let go. */
+void dns_discovery_commit(struct dns_discovery *discovery);
+
+/* [{"hostname", "v4": ["10.0.0.1", …], "v6": […], "state": "fresh"|"kept"|"unknown", "error": null or text, "ttlSeconds", "answeredAt", "nextAt",
+ * "failures", "leftOut"}], by name. New reference. */
+json_t *dns_discovery_json(const struct dns_discovery *discovery);
