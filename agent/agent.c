@@ -295,18 +295,18 @@ struct stale_exemptions {
 	size_t count;
 };
 
-static int exemption_check(const struct ip *address, const struct exemption *exemption, void *arg)
+static int exemption_check(const struct netns_address *key, const struct exemption *exemption, void *arg)
 {
 	struct stale_exemptions *s = arg;
 	struct ip wanted;
 
-	if (exemption->reason != REASON_IGNORED_IP)
+	if (exemption->reason != REASON_IGNORED_IP || key->netns_cookie)
 		return 0;
 	for (size_t i = 0; i < s->agent->options.ignored_ips.count; i++)
-		if (ip_parse(s->agent->options.ignored_ips.values[i], &wanted) == 0 && ip_equal(&wanted, address))
+		if (ip_parse(s->agent->options.ignored_ips.values[i], &wanted) == 0 && ip_equal(&wanted, &key->address))
 			return 0;
 	if (s->count < ARRAY_SIZE(s->stale))
-		s->stale[s->count++] = *address;
+		s->stale[s->count++] = key->address;
 	return 0;
 }
 

@@ -15,12 +15,14 @@
 #include "maps/abi/event.h"
 #include "maps/abi/identity.h"
 #include "maps/abi/limits.h"
+#include "maps/abi/name.h"
 #include "maps/abi/open.h"
+#include "maps/abi/proxy.h"
 #include "maps/abi/reason.h"
 #include "maps/abi/record.h"
 #include "maps/abi/row.h"
 
-#define PIN_ROOT "/sys/fs/bpf/weft" /* PIN_ROOT/INSTANCE/abi1/{w_root,…,link_connect4,…,prog_explain,iter_account} */
+#define PIN_ROOT "/sys/fs/bpf/weft" /* PIN_ROOT/INSTANCE/abi2/{w_root,…,link_connect4,…,prog_explain,iter_account} */
 
 /* Arrays, shared with the kernel. Plain memory in tests. */
 struct kernel_memory {
@@ -36,18 +38,19 @@ struct kernel_memory {
 	struct endpoint *endpoints;
 	struct row *rows;
 	struct config *config;
+	struct proxy_state *proxy;
 };
 
 struct kernel {
 	struct kernel_memory memory;
-	int vip_fd, netns_fd, cgroup_fd, own_address_fd, exempt_fd;
+	int vip_fd, netns_fd, cgroup_fd, own_address_fd, exempt_fd, name_fd;
 	int reason_fd, stat_fd, flow_fd, explain_fd, account_fd;
 	int explain_prog_fd; /* SEC("syscall") */
 	int account_iter_fd; /* pinned iterator link, -1 where the kernel has none */
 	int cpu_count; /* possible CPUs: the width of per-CPU values */
 };
 
-/* "PIN_ROOT/INSTANCE/abi1". Instance names are [a-z0-9-]{1,32}. -EINVAL. */
+/* "PIN_ROOT/INSTANCE/abi2". Instance names are [a-z0-9-]{1,32}. -EINVAL. */
 int kernel_pin_path(const char *instance, char *buffer, size_t size, struct error *err);
 
 /* -ENOENT when the instance has no kernel part: the message names `weft-loader install`. -EPROTO: a map of another layout. */
@@ -63,8 +66,11 @@ int kernel_cgroup_set(struct kernel *kernel, uint64_t id, const struct owner *ow
 int kernel_cgroup_remove(struct kernel *kernel, uint64_t id);
 int kernel_own_address_set(struct kernel *kernel, uint64_t cookie, const struct ip *address);
 int kernel_own_address_remove(struct kernel *kernel, uint64_t cookie, const struct ip *address);
+/* For all namespaces: cookie 0. Those of one namespace are weft-proxy's. */
 int kernel_exempt_set(struct kernel *kernel, const struct ip *address, const struct exemption *exemption);
 int kernel_exempt_remove(struct kernel *kernel, const struct ip *address);
+int kernel_name_set(struct kernel *kernel, const struct name_key *key, const struct name_entry *entry);
+int kernel_name_remove(struct kernel *kernel, const struct name_key *key);
 
 /* Walks. `fn` returns negative to stop, which is then returned. The table may change meanwhile: an entry that is there all the
  * time is seen at least once. */
@@ -74,10 +80,12 @@ typedef int kernel_netns_fn(uint64_t cookie, const struct owner *owner, void *ar
 int kernel_netns_each(struct kernel *kernel, kernel_netns_fn *fn, void *arg);
 typedef int kernel_cgroup_fn(uint64_t id, const struct owner *owner, void *arg);
 int kernel_cgroup_each(struct kernel *kernel, kernel_cgroup_fn *fn, void *arg);
-typedef int kernel_own_address_fn(const struct own_address_key *key, void *arg);
+typedef int kernel_own_address_fn(const struct netns_address *key, void *arg);
 int kernel_own_address_each(struct kernel *kernel, kernel_own_address_fn *fn, void *arg);
-typedef int kernel_exempt_fn(const struct ip *address, const struct exemption *exemption, void *arg);
+typedef int kernel_exempt_fn(const struct netns_address *key, const struct exemption *exemption, void *arg);
 int kernel_exempt_each(struct kernel *kernel, kernel_exempt_fn *fn, void *arg);
+typedef int kernel_name_fn(const struct name_key *key, const struct name_entry *entry, void *arg);
+int kernel_name_each(struct kernel *kernel, kernel_name_fn *fn, void *arg);
 typedef int kernel_reason_fn(const struct reason_key *key, uint64_t count, void *arg); /* summed over CPUs */
 int kernel_reason_each(struct kernel *kernel, kernel_reason_fn *fn, void *arg);
 int kernel_stats(struct kernel *kernel, uint64_t ret_stats[STAT_COUNT]); /* summed over CPUs */

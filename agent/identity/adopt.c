@@ -109,7 +109,7 @@ static int check_netns(uint64_t cookie, const struct owner *owner, void *arg)
 	return netns_find(&all->namespaces, cookie) ? 0 : kernel_netns_remove(all->kernel, cookie);
 }
 
-static int check_own_address(const struct own_address_key *key, void *arg)
+static int check_own_address(const struct netns_address *key, void *arg)
 {
 	struct workloads *all = arg;
 	struct netns *netns = netns_find(&all->namespaces, key->netns_cookie);

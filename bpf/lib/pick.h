@@ -33,7 +33,7 @@ static __always_inline struct candidate candidate_at(__u32 place, __u64 netns_co
 	if (!endpoint)
 		return c;
 	c.open = READ_ONCE(endpoint->open);
-	c.fitness = READ_ONCE(endpoint->health) == HEALTH_DOWN ? FITNESS_DOWN : FITNESS_USABLE;
+	c.fitness = READ_ONCE(endpoint->health) >= HEALTH_DOWN ? FITNESS_DOWN : FITNESS_USABLE;
 	return c;
 }
 

@@ -16,11 +16,22 @@ static __always_inline bool port_listed(const __be16 ports[MAX_CONFIG_PORTS], __
 	return false;
 }
 
+/* REASON_UNMANAGED: no exemption, or one that has run out. */
+static __always_inline enum reason exemption_reason(const struct netns_address *key, __u64 now_ns)
+{
+	const struct exemption *exemption = bpf_map_lookup_elem(&w_exempt, key);
+
+	if (!exemption || (exemption->until_ns && exemption->until_ns <= now_ns))
+		return REASON_UNMANAGED;
+	return exemption->reason == REASON_AWS_ADDRESS ? REASON_AWS_ADDRESS : REASON_IGNORED_IP;
+}
+
 /* Why a destination outside the mesh passes whatever the filter says, or REASON_UNMANAGED when it has no such excuse. */
 static __always_inline enum reason policy_exempt(const struct flow *flow, const struct config *config, __u64 now_ns)
 {
-	struct own_address_key own = { .netns_cookie = flow->netns_cookie, .address = flow->destination };
-	const struct exemption *exemption;
+	const struct netns_address own = { .netns_cookie = flow->netns_cookie, .address = flow->destination };
+	const struct netns_address everywhere = { .address = flow->destination };
+	enum reason reason;
 
 	if (!flow->is_tcp)
 		return REASON_NOT_TCP;
@@ -28,9 +39,11 @@ static __always_inline enum reason policy_exempt(const struct flow *flow, const 
 		return REASON_LOOPBACK;
 	if (bpf_map_lookup_elem(&w_own_address, &own))
 		return REASON_OWN_ADDRESS;
-	exemption = bpf_map_lookup_elem(&w_exempt, &flow->destination);
-	if (exemption && (!exemption->until_ns || exemption->until_ns > now_ns))
-		return exemption->reason == REASON_AWS_ADDRESS ? REASON_AWS_ADDRESS : REASON_IGNORED_IP;
+	reason = exemption_reason(&everywhere, now_ns);
+	if (reason == REASON_UNMANAGED)
+		reason = exemption_reason(&own, now_ns);
+	if (reason != REASON_UNMANAGED)
+		return reason;
 	if (port_listed(config->ignored_ports, flow->port))
 		return REASON_IGNORED_PORT;
 	return REASON_UNMANAGED;

@@ -10,6 +10,7 @@ enum health {
 	HEALTH_UNCHECKED, /* no active check is configured or supported: used */
 	HEALTH_UP,
 	HEALTH_DOWN,
+	HEALTH_PENDING, /* no result yet: not used, as if it were down */
 };
 
 struct endpoint {

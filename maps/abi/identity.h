@@ -14,14 +14,15 @@ struct owner {
 };
 WEFT_SIZE(struct owner, 8);
 
-/* own_address: addresses of managed namespaces, kept by netlink. */
-struct own_address_key {
+/* own_address: addresses of managed namespaces, kept by netlink. exempt: see below. */
+struct netns_address {
 	__u64 netns_cookie;
 	struct ip address;
 };
-WEFT_SIZE(struct own_address_key, 24);
+WEFT_SIZE(struct netns_address, 24);
 
-/* exempt: destinations that are never refused. */
+/* exempt: destinations that are never refused, to all (cookie 0), or to the namespace whose resolver answered with them: what one
+ * workload's resolv.conf leads to opens no door for another. */
 struct exemption {
 	__u64 until_ns; /* CLOCK_MONOTONIC; 0: for good */
 	__u32 reason; /* REASON_IGNORED_IP or REASON_AWS_ADDRESS */
@@ -34,6 +35,6 @@ WEFT_SIZE(struct exemption, 16);
 WEFT_MAP(w_vip, BPF_MAP_TYPE_HASH, struct ip, __u32, MAX_VIPS, BPF_F_NO_PREALLOC); /* -> service's object id */
 WEFT_MAP(w_netns, BPF_MAP_TYPE_HASH, __u64, struct owner, MAX_OWNERS, BPF_F_NO_PREALLOC);
 WEFT_MAP(w_cgroup, BPF_MAP_TYPE_HASH, __u64, struct owner, MAX_OWNERS, BPF_F_NO_PREALLOC);
-WEFT_MAP(w_own_address, BPF_MAP_TYPE_HASH, struct own_address_key, __u8, MAX_OWN_ADDRESSES, BPF_F_NO_PREALLOC);
-WEFT_MAP(w_exempt, BPF_MAP_TYPE_HASH, struct ip, struct exemption, MAX_EXEMPT, BPF_F_NO_PREALLOC);
+WEFT_MAP(w_own_address, BPF_MAP_TYPE_HASH, struct netns_address, __u8, MAX_OWN_ADDRESSES, BPF_F_NO_PREALLOC);
+WEFT_MAP(w_exempt, BPF_MAP_TYPE_HASH, struct netns_address, struct exemption, MAX_EXEMPT, BPF_F_NO_PREALLOC);
 #endif

@@ -18,6 +18,8 @@
 #define MAX_OWNERS 8192 /* namespaces, and cgroups, that act for a node */
 #define MAX_OWN_ADDRESSES 65536
 #define MAX_EXEMPT 16384
+#define MAX_NAMES 65536 /* names that the responder answers: of a mesh, or of one node's backends */
+#define MAX_RESOLVERS 16384 /* (namespace, node, resolver) */
 #define MAX_REASON_ROWS 32768
 #define FLOW_RING_BYTES (2 * 1024 * 1024)
 

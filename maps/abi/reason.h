@@ -24,6 +24,8 @@ enum verdict {
 	X(IGNORED_IP, "ignored-ip", VERDICT_PASS, "a destination of --egress-ignored-ips")                                     \
 	X(IGNORED_PORT, "ignored-port", VERDICT_PASS, "a port of --egress-ignored-ports")                                      \
 	X(AWS_ADDRESS, "aws-address", VERDICT_PASS, "an address that was answered for *.amazonaws.com")                        \
+	X(DNS_BYPASS, "dns-bypass", VERDICT_PASS, "a query goes to the resolver it was meant for: weft-proxy is not there for it")  \
+	X(DNS_OTHER, "dns-other-resolver", VERDICT_PASS, "a query to a resolver that is not in the workload's resolv.conf")    \
 	X(ALLOW_ALL, "allow-all", VERDICT_PASS, "not in the mesh, and the mesh's egressFilter is ALLOW_ALL")                   \
 	X(AUDIT_NOT_IN_MESH, "audit-not-in-mesh", VERDICT_PASS, "audit mode: would be refused as not-in-mesh")                 \
 	X(AUDIT_NOT_A_BACKEND, "audit-not-a-backend", VERDICT_ROUTE, "audit mode: routed, would be refused as not-a-backend")  \

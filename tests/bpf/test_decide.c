@@ -145,9 +145,8 @@ TEST(what_drop_all_never_refuses_passes_with_its_reason)
 {
 	WITH_FIXTURE;
 	const uint8_t one = 1;
-	struct own_address_key own = { .netns_cookie = NETNS_COOKIE };
+	struct netns_address own = { .netns_cookie = NETNS_COOKIE }, exempt = {}, elsewhere = { .netns_cookie = NETNS_COOKIE + 1 };
 	struct exemption exemption = { .reason = REASON_IGNORED_IP };
-	struct ip ip;
 	struct flow udp = flow_to("192.0.2.1", 53);
 
 	given_node(&f, NODE_DROP_ALL, NULL);
@@ -155,14 +154,19 @@ TEST(what_drop_all_never_refuses_passes_with_its_reason)
 	f.kernel.memory.config->ignored_ports[0] = htons(22);
 	assert_int_equal(ip_parse("10.1.1.1", &own.address), 0);
 	assert_int_equal(bpf_map_update_elem(f.kernel.own_address_fd, &own, &one, 0), 0);
-	assert_int_equal(ip_parse("169.254.169.254", &ip), 0);
-	assert_int_equal(bpf_map_update_elem(f.kernel.exempt_fd, &ip, &exemption, 0), 0);
-	assert_int_equal(ip_parse("192.0.2.7", &ip), 0);
+	assert_int_equal(ip_parse("169.254.169.254", &exempt.address), 0);
+	assert_int_equal(bpf_map_update_elem(f.kernel.exempt_fd, &exempt, &exemption, 0), 0);
+	assert_int_equal(ip_parse("192.0.2.7", &exempt.address), 0);
 	exemption = (struct exemption){ .reason = REASON_AWS_ADDRESS, .until_ns = 1 }; /* long past */
-	assert_int_equal(bpf_map_update_elem(f.kernel.exempt_fd, &ip, &exemption, 0), 0);
-	assert_int_equal(ip_parse("192.0.2.8", &ip), 0);
+	assert_int_equal(bpf_map_update_elem(f.kernel.exempt_fd, &exempt, &exemption, 0), 0);
+	assert_int_equal(ip_parse("192.0.2.8", &exempt.address), 0);
 	exemption.until_ns = UINT64_MAX;
-	assert_int_equal(bpf_map_update_elem(f.kernel.exempt_fd, &ip, &exemption, 0), 0);
+	assert_int_equal(bpf_map_update_elem(f.kernel.exempt_fd, &exempt, &exemption, 0), 0);
+	assert_int_equal(ip_parse("192.0.2.9", &exempt.address), 0);
+	exempt.netns_cookie = NETNS_COOKIE;
+	assert_int_equal(bpf_map_update_elem(f.kernel.exempt_fd, &exempt, &exemption, 0), 0);
+	assert_int_equal(ip_parse("192.0.2.10", &elsewhere.address), 0);
+	assert_int_equal(bpf_map_update_elem(f.kernel.exempt_fd, &elsewhere, &exemption, 0), 0);
 
 	EXPECT_EQ(decide_in_kernel(&f, flow_to("192.0.2.1", 80)).reason, REASON_NOT_IN_MESH);
 	EXPECT_EQ(decide_in_kernel(&f, flow_to("2001:db8::1", 80)).reason, REASON_NOT_IN_MESH);
@@ -176,6 +180,8 @@ TEST(what_drop_all_never_refuses_passes_with_its_reason)
 	EXPECT_EQ(decide_in_kernel(&f, flow_to("192.0.2.1", 22)).reason, REASON_IGNORED_PORT);
 	EXPECT_EQ(decide_in_kernel(&f, flow_to("192.0.2.7", 443)).reason, REASON_NOT_IN_MESH);
 	EXPECT_EQ(decide_in_kernel(&f, flow_to("192.0.2.8", 443)).reason, REASON_AWS_ADDRESS);
+	EXPECT_EQ(decide_in_kernel(&f, flow_to("192.0.2.9", 443)).reason, REASON_AWS_ADDRESS); /* answered in this namespace */
+	EXPECT_EQ(decide_in_kernel(&f, flow_to("192.0.2.10", 443)).reason, REASON_NOT_IN_MESH); /* in another one */
 
 	f.kernel.memory.nodes[NODE].flags = NODE_DROP_ALL | NODE_AUDIT;
 	EXPECT_EQ(decide_in_kernel(&f, flow_to("192.0.2.1", 80)).reason, REASON_AUDIT_NOT_IN_MESH);
@@ -254,7 +260,7 @@ TEST(the_only_usable_endpoint_of_a_long_list_is_never_missed)
 	given_one_route(&f, NODE_DROP_ALL, 60);
 	target_of(&f, TARGET)->panic_pct = 0;
 	for (unsigned i = 0; i < 60; i++)
-		endpoint_of(&f, TARGET, i)->health = i == 41 ? HEALTH_UP : HEALTH_DOWN;
+		endpoint_of(&f, TARGET, i)->health = i == 41 ? HEALTH_UP : i & 1 ? HEALTH_PENDING : HEALTH_DOWN;
 
 	const struct tally tally = decide_many(&f, flow_to_service(SERVICE, PORT), 20000);
 

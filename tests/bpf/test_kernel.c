@@ -66,7 +66,7 @@ TEST(instance_names_that_are_no_directory_names_are_refused)
 		EXPECT_STR(err.field, "instance");
 	}
 	EXPECT_OK(kernel_pin_path("12345678901234567890-12345678901", path, sizeof(path), &err), &err);
-	EXPECT_STR(path, PIN_ROOT "/12345678901234567890-12345678901/abi1");
+	EXPECT_STR(path, PIN_ROOT "/12345678901234567890-12345678901/abi2");
 }
 
 TEST(an_instance_that_is_not_installed_names_the_command)
@@ -180,7 +180,7 @@ TEST(owners_are_set_walked_and_removed)
 	}
 }
 
-static int keep_own_address(const struct own_address_key *key, void *arg)
+static int keep_own_address(const struct netns_address *key, void *arg)
 {
 	EXPECT_EQ(key->netns_cookie, 5);
 	EXPECT_EQ(key->address.bytes[15], 9);
@@ -188,9 +188,10 @@ static int keep_own_address(const struct own_address_key *key, void *arg)
 	return 0;
 }
 
-static int keep_exempt(const struct ip *address, const struct exemption *exemption, void *arg)
+static int keep_exempt(const struct netns_address *key, const struct exemption *exemption, void *arg)
 {
-	EXPECT_EQ(address->bytes[15], 254);
+	EXPECT_EQ(key->netns_cookie, 0);
+	EXPECT_EQ(key->address.bytes[15], 254);
 	EXPECT_EQ(exemption->reason, REASON_IGNORED_IP);
 	++*(unsigned *)arg;
 	return 0;

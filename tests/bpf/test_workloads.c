@@ -131,7 +131,7 @@ static struct world *given_world(void)
 	w->kernel.memory.config = &w->config;
 	w->kernel.netns_fd = hash_map(8, sizeof(struct owner), 64);
 	w->kernel.cgroup_fd = hash_map(8, sizeof(struct owner), 512);
-	w->kernel.own_address_fd = hash_map(sizeof(struct own_address_key), 1, 4096);
+	w->kernel.own_address_fd = hash_map(sizeof(struct netns_address), 1, 4096);
 	EXPECT_OK(store_open_memory(&w->store));
 	start_agent(w);
 	return w;
@@ -319,7 +319,7 @@ static size_t map_count(int fd, size_t key_bytes)
 }
 #define NETNS_COUNT(w) map_count((w)->kernel.netns_fd, 8)
 #define CGROUP_COUNT(w) map_count((w)->kernel.cgroup_fd, 8)
-#define ADDRESS_COUNT(w) map_count((w)->kernel.own_address_fd, sizeof(struct own_address_key))
+#define ADDRESS_COUNT(w) map_count((w)->kernel.own_address_fd, sizeof(struct netns_address))
 
 static int workload_counter(const struct workload *workload, void *arg)
 {
@@ -368,7 +368,7 @@ static uint64_t id_of(const char *cgroup)
 
 static bool has_address(const struct world *w, uint64_t cookie, const char *text)
 {
-	struct own_address_key key = { .netns_cookie = cookie };
+	struct netns_address key = { .netns_cookie = cookie };
 	uint8_t value;
 
 	EXPECT_OK(ip_parse(text, &key.address));
@@ -556,7 +556,7 @@ TEST(an_enrolment_that_does_not_fit_into_a_table_leaves_nothing)
 	p = given_apart(w, cgroup);
 	request = request_for(NODE_A, cgroup, p);
 	for (size_t i = 0; i < ARRAY_SIZE(fds); i++) {
-		const struct own_address_key key = {};
+		const struct netns_address key = {};
 		const struct owner value = {};
 		int whole = *fds[i];
 
@@ -1126,7 +1126,7 @@ TEST(the_next_agent_says_who_ended_meanwhile_and_removes_what_nothing_explains)
 	char one[512], two[512];
 	struct process *p, *q;
 	struct workload_request request;
-	struct own_address_key address = { .netns_cookie = 1ull << 40 };
+	struct netns_address address = { .netns_cookie = 1ull << 40 };
 	const struct owner owner = { .node = 9 };
 	uint64_t first, stray = 1ull << 40;
 	uint8_t byte = 1;

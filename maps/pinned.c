@@ -1,0 +1,141 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "maps/pinned.h"
+
+#include <errno.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/mman.h>
+
+#include "base/cleanup.h"
+
+enum { KEYS_MAX = 1 << 18 }; /* more than any table holds: it keeps changing under the walk */
+
+static size_t bytes_of(const struct pinned_map *map)
+{
+	return (size_t)map->value_bytes * map->entries;
+}
+
+static void **memory_of(const struct pinned_map *map, void *into)
+{
+	return (void **)((char *)into + map->offset);
+}
+
+static int *fd_of(const struct pinned_map *map, void *into)
+{
+	return (int *)((char *)into + map->offset);
+}
+
+static int map_check(int fd, const char *path, const struct pinned_map *map, struct error *err)
+{
+	struct bpf_map_info info = {};
+	__u32 length = sizeof(info);
+
+	if (bpf_obj_get_info_by_fd(fd, &info, &length) < 0)
+		return error_set(err, -errno, "cannot inspect pinned map '%s': %s", path, strerror(errno));
+	if (info.type != map->type || info.key_size != map->key_bytes || info.value_size != map->value_bytes ||
+	    info.max_entries != map->entries)
+		return error_set(err, -EPROTO, "pinned map '%s' has the layout of another version: `weft-loader upgrade`", path);
+	return 0;
+}
+
+static int map_open(const char *pin_path, const struct pinned_map *map, void *into, struct error *err)
+{
+	_cleanup_close_ int fd = -1;
+	char path[256];
+	void *memory;
+	int r;
+
+	snprintf(path, sizeof(path), "%s/%s", pin_path, map->name);
+	fd = bpf_obj_get(path);
+	if (fd < 0 && errno == ENOENT)
+		return error_set(err, -ENOENT, "there is no kernel part ('%s' is missing): run `weft-loader install` first", path);
+	if (fd < 0)
+		return error_set(err, -errno, "cannot open pinned map '%s': %s", path, strerror(errno));
+	r = map_check(fd, path, map, err);
+	if (r < 0)
+		return r;
+	if (!map->mapped) {
+		*fd_of(map, into) = TAKE_FD(fd);
+		return 0;
+	}
+	memory = mmap(NULL, bytes_of(map), PROT_READ | PROT_WRITE, MAP_SHARED, fd, 0);
+	if (memory == MAP_FAILED)
+		return error_set(err, -errno, "cannot map '%s' into memory: %s", path, strerror(errno));
+	*memory_of(map, into) = memory;
+	return 0;
+}
+
+int pinned_maps_open(const char *pin_path, const struct pinned_map *maps, size_t count, void *into, struct error *err)
+{
+	for (size_t i = 0; i < count; i++) {
+		int r = map_open(pin_path, &maps[i], into, err);
+
+		if (r < 0) {
+			pinned_maps_close(maps, i, into);
+			return r;
+		}
+	}
+	return 0;
+}
+
+void pinned_maps_close(const struct pinned_map *maps, size_t count, void *into)
+{
+	for (size_t i = 0; i < count; i++) {
+		if (maps[i].mapped)
+			munmap(*memory_of(&maps[i], into), bytes_of(&maps[i]));
+		else
+			fd_close(*fd_of(&maps[i], into));
+	}
+}
+
+int pinned_map_set(int fd, const void *key, const void *value)
+{
+	return bpf_map_update_elem(fd, key, value, BPF_ANY) < 0 ? -errno : 0;
+}
+
+int pinned_map_remove(int fd, const void *key)
+{
+	return bpf_map_delete_elem(fd, key) < 0 && errno != ENOENT ? -errno : 0;
+}
+
+/* The keys are taken down first: a walk by bpf_map_get_next_key() starts again from the front when its key is deleted under it, and
+ * would meet entries twice without end in a busy table. */
+int pinned_map_each(int fd, size_t key_bytes, size_t value_bytes, pinned_map_fn *visit, void *arg)
+{
+	_cleanup_free_ char *keys = NULL;
+	_cleanup_free_ void *value = malloc(value_bytes);
+	size_t count = 0, capacity = 0;
+	int r = 0;
+
+	if (!value)
+		return -ENOMEM;
+	for (;;) {
+		if (count == capacity) {
+			char *grown;
+
+			capacity = capacity ? capacity * 2 : 64;
+			if (capacity > KEYS_MAX)
+				return -EAGAIN;
+			grown = realloc(keys, capacity * key_bytes);
+			if (!grown)
+				return -ENOMEM;
+			keys = grown;
+		}
+		if (bpf_map_get_next_key(fd, count ? keys + (count - 1) * key_bytes : NULL, keys + count * key_bytes) < 0) {
+			if (errno == ENOENT)
+				break;
+			return -errno;
+		}
+		count++;
+	}
+	for (size_t i = 0; i < count && r >= 0; i++) {
+		if (bpf_map_lookup_elem(fd, keys + i * key_bytes, value) < 0) {
+			if (errno == ENOENT)
+				continue; /* gone meanwhile */
+			return -errno;
+		}
+		r = visit(keys + i * key_bytes, value, arg);
+	}
+	return r < 0 ? r : 0;
+}

@@ -1,0 +1,38 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* Pinned maps, opened by a table: each is checked against the layout this build knows, and then mapped into memory or kept as a
+ * descriptor. What kernel.c and proxy.c share; nobody else needs it. */
+#pragma once
+
+#include <bpf/bpf.h>
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include "base/error.h"
+
+struct pinned_map {
+	const char *name;
+	enum bpf_map_type type;
+	uint32_t key_bytes, value_bytes, entries;
+	bool mapped;
+	size_t offset; /* into what is filled: of a pointer to the memory when mapped, of a descriptor otherwise */
+};
+/* Rows. Array maps step by multiples of 8 bytes: what user space indexes must do so as well. */
+#define PINNED_ARRAY(pin, value, count, into, member)                                                                         \
+	{ pin, BPF_MAP_TYPE_ARRAY, 4, sizeof(value) + 0 * sizeof(struct { _Static_assert(sizeof(value) % 8 == 0,               \
+	  #value " does not lie in a mapped array as C lays it out"); int one; }), count, true, offsetof(into, member) }
+#define PINNED_FD(pin, map_type, key, value, count, into, member)                                                             \
+	{ pin, map_type, key, value, count, false, offsetof(into, member) }
+
+/* All or none. -ENOENT names `weft-loader install`; -EPROTO: a map of another layout. */
+int pinned_maps_open(const char *pin_path, const struct pinned_map *maps, size_t count, void *into, struct error *err);
+/* What pinned_maps_open() filled, and nothing else. */
+void pinned_maps_close(const struct pinned_map *maps, size_t count, void *into);
+
+/* 0 or -errno; -E2BIG when the table is full; -ENOENT on removal is no error. */
+int pinned_map_set(int fd, const void *key, const void *value);
+int pinned_map_remove(int fd, const void *key);
+/* Calls visit(key, value) for every entry, and returns a negative value of its at once. An entry that is there all the time is
+ * seen. */
+typedef int pinned_map_fn(const void *key, const void *value, void *arg);
+int pinned_map_each(int fd, size_t key_bytes, size_t value_bytes, pinned_map_fn *visit, void *arg);

@@ -1,0 +1,39 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* The maps that weft-proxy uses, opened: a few, so that it stays small. Checked against this build as kernel.h says. */
+#pragma once
+
+#include <stdbool.h>
+#include <stdint.h>
+
+#include "base/error.h"
+#include "maps/abi/identity.h"
+#include "maps/abi/limits.h"
+#include "maps/abi/name.h"
+#include "maps/abi/proxy.h"
+#include "maps/abi/resolver.h"
+
+struct proxy_maps {
+	struct proxy_state *state; /* shared with the kernel and the agent: single words, atomically */
+	int name_fd, resolver_fd, asked_fd, exempt_fd;
+};
+
+/* -ENOENT when the instance has no kernel part: the message names `weft-loader install`. -EPROTO: a map of another layout. */
+int proxy_maps_open(const char *instance, struct proxy_maps *ret_maps, struct error *err);
+void proxy_maps_close(struct proxy_maps *maps); /* all zero is fine */
+/* false: the pins are gone, so the instance was uninstalled. One system call. */
+bool proxy_maps_installed(const char *instance);
+
+/* 0 or -errno; -ENOENT on removal is no error; -E2BIG when the table is full. The way back is written before the way there, and
+ * removed after it. */
+int proxy_resolver_set(struct proxy_maps *maps, const struct resolver_key *key, const struct resolver *resolver);
+int proxy_resolver_remove(struct proxy_maps *maps, const struct resolver_key *key);
+typedef int proxy_resolver_fn(const struct resolver_key *key, const struct resolver *resolver, void *arg);
+int proxy_resolver_each(struct proxy_maps *maps, proxy_resolver_fn *fn, void *arg);
+/* -ENOENT: no such name. */
+int proxy_name_get(struct proxy_maps *maps, const struct name_key *key, struct name_entry *ret_entry);
+/* Only ever extends an exemption that is there. -E2BIG: full, also after what has run out was removed. */
+int proxy_exempt_set(struct proxy_maps *maps, uint64_t netns_cookie, const struct ip *address, uint64_t until_ns);
+
+/* The key of a name in a scope ("mesh/M" or "mesh/M/virtualNode/N"); `name` in any case, with or without a dot at its end.
+ * -EINVAL: no DNS name (empty, a label of 0 or over 63 bytes, over 253 bytes in all). RFC 1035 section 2.3.4. */
+int name_key_make(const char *scope, const char *name, struct name_key *ret_key);
