@@ -1,0 +1,267 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* maps/proxy.c on an installed kernel part, attached to a cgroup of its own in which nobody is. */
+#include <arpa/inet.h>
+#include <bpf/bpf.h>
+#include <errno.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include "base/address.h"
+#include "base/cgroup.h"
+#include "base/cleanup.h"
+#include "base/time.h"
+#include "loader/loader.h"
+#include "maps/abi/reason.h"
+#include "maps/kernel.h"
+#include "maps/proxy.h"
+#include "tests/lib/test.h"
+
+static char instance[33], cgroup[320];
+static const struct loader_options here = { .instance = instance, .cgroup = cgroup };
+
+static int set_up(void **state __attribute__((unused)))
+{
+	char root[256];
+	struct error err = {};
+
+	snprintf(instance, sizeof(instance), "test-proxy-%d", (int)getpid());
+	EXPECT_OK(cgroup_root(root, sizeof(root), &err), &err);
+	snprintf(cgroup, sizeof(cgroup), "%s/%s", root, instance);
+	EXPECT_OK(mkdir(cgroup, 0755));
+	EXPECT_OK(loader_install(&here, &err), &err);
+	return 0;
+}
+
+static int tear_down(void **state __attribute__((unused)))
+{
+	struct error err = {};
+
+	EXPECT_OK(loader_uninstall(&here, &err), &err);
+	EXPECT_OK(rmdir(cgroup));
+	return 0;
+}
+
+static void given_open(struct proxy_maps *maps)
+{
+	struct error err = {};
+
+	EXPECT_OK(proxy_maps_open(instance, maps, &err), &err);
+}
+
+static struct ip ip(const char *text)
+{
+	struct ip parsed;
+
+	EXPECT_OK(ip_parse(text, &parsed));
+	return parsed;
+}
+
+static struct resolver_key asking(uint64_t cookie, const char *address)
+{
+	return (struct resolver_key){ .netns_cookie = cookie, .node = 7, .address = ip(address) };
+}
+
+static struct resolver at(const char *address, uint16_t port)
+{
+	return (struct resolver){ .address = ip(address), .port = htons(port) };
+}
+
+/* What the way back from this address leads to; "" for nowhere. */
+static const char *back_from(struct proxy_maps *maps, uint64_t cookie, const char *address, uint16_t port)
+{
+	const struct asked_key key = { .netns_cookie = cookie, .address = ip(address), .port = htons(port) };
+	static char text[IP_TEXT_BYTES];
+	struct ip asked;
+
+	return bpf_map_lookup_elem(maps->asked_fd, &key, &asked) < 0 ? "" : ip_format(&asked, text);
+}
+
+static int count_resolver(const struct resolver_key *key, const struct resolver *resolver, void *arg)
+{
+	EXPECT_EQ(key->node, 7);
+	EXPECT(resolver->port);
+	++*(unsigned *)arg;
+	return 0;
+}
+
+static unsigned resolver_count(struct proxy_maps *maps)
+{
+	unsigned count = 0;
+
+	EXPECT_OK(proxy_resolver_each(maps, count_resolver, &count));
+	return count;
+}
+
+TEST(an_instance_that_is_not_installed_names_the_command)
+{
+	struct proxy_maps maps;
+	struct error err = {};
+
+	EXPECT_EQ(proxy_maps_open("no-such-instance", &maps, &err), -ENOENT);
+	EXPECT_CONTAINS(err.message, "weft-loader install");
+	EXPECT_EQ(proxy_maps_installed("no-such-instance"), false);
+	EXPECT_EQ(proxy_maps_installed(instance), true);
+	EXPECT_EQ(proxy_maps_open("no/instance", &maps, &err), -EINVAL);
+}
+
+TEST(what_the_proxy_tells_is_seen_by_the_agent)
+{
+	_cleanup_(proxy_maps_close) struct proxy_maps maps = {};
+	_cleanup_(kernel_close) struct kernel kernel = {};
+	struct error err = {};
+
+	given_open(&maps);
+	EXPECT_OK(kernel_open(instance, &kernel, &err), &err);
+
+	maps.state->beat_ns = 99;
+	EXPECT_EQ(kernel.memory.proxy->beat_ns, 99);
+	maps.state->beat_ns = 0;
+}
+
+TEST(a_resolver_has_a_way_there_and_a_way_back_while_it_is_set)
+{
+	_cleanup_(proxy_maps_close) struct proxy_maps maps = {};
+	const struct resolver_key key = asking(5, "10.96.0.10");
+	const struct resolver resolver = at("127.53.0.1", DNS_PORT);
+
+	given_open(&maps);
+
+	EXPECT_OK(proxy_resolver_set(&maps, &key, &resolver));
+	EXPECT_OK(proxy_resolver_set(&maps, &key, &resolver));
+	EXPECT_EQ(resolver_count(&maps), 1);
+	EXPECT_STR(back_from(&maps, 5, "127.53.0.1", DNS_PORT), "10.96.0.10");
+	EXPECT_STR(back_from(&maps, 6, "127.53.0.1", DNS_PORT), ""); /* another namespace */
+
+	EXPECT_OK(proxy_resolver_remove(&maps, &key));
+	EXPECT_OK(proxy_resolver_remove(&maps, &key));
+	EXPECT_EQ(resolver_count(&maps), 0);
+	EXPECT_STR(back_from(&maps, 5, "127.53.0.1", DNS_PORT), "");
+}
+
+TEST(a_resolver_that_moves_leaves_no_way_back_behind)
+{
+	_cleanup_(proxy_maps_close) struct proxy_maps maps = {};
+	const struct resolver_key key = asking(5, "fd00::53");
+	const struct resolver first = at("::1", DNS_PORT), second = at("::1", DNS_PORT + 1);
+
+	given_open(&maps);
+
+	EXPECT_OK(proxy_resolver_set(&maps, &key, &first));
+	EXPECT_OK(proxy_resolver_set(&maps, &key, &second));
+	EXPECT_STR(back_from(&maps, 5, "::1", DNS_PORT), "");
+	EXPECT_STR(back_from(&maps, 5, "::1", DNS_PORT + 1), "fd00::53");
+	EXPECT_OK(proxy_resolver_remove(&maps, &key));
+}
+
+TEST(a_name_is_found_by_its_key)
+{
+	_cleanup_(proxy_maps_close) struct proxy_maps maps = {};
+	_cleanup_(kernel_close) struct kernel kernel = {};
+	const struct name_entry entry = { .vip4 = ip("240.240.0.7"), .service = 12 };
+	struct name_entry found = {};
+	struct name_key key;
+	struct error err = {};
+
+	given_open(&maps);
+	EXPECT_OK(kernel_open(instance, &kernel, &err), &err);
+	EXPECT_OK(name_key_make("mesh/shop", "cart.example", &key));
+	EXPECT_EQ(proxy_name_get(&maps, &key, &found), -ENOENT);
+
+	EXPECT_OK(kernel_name_set(&kernel, &key, &entry));
+	EXPECT_OK(proxy_name_get(&maps, &key, &found));
+	EXPECT(!memcmp(&found, &entry, sizeof(entry)));
+
+	EXPECT_OK(kernel_name_remove(&kernel, &key));
+	EXPECT_OK(kernel_name_remove(&kernel, &key));
+	EXPECT_EQ(proxy_name_get(&maps, &key, &found), -ENOENT);
+}
+
+static uint64_t exempt_until(struct proxy_maps *maps, uint64_t cookie, const char *address)
+{
+	const struct netns_address key = { .netns_cookie = cookie, .address = ip(address) };
+	struct exemption exemption;
+
+	EXPECT_OK(bpf_map_lookup_elem(maps->exempt_fd, &key, &exemption));
+	EXPECT_EQ(exemption.reason, REASON_AWS_ADDRESS);
+	return exemption.until_ns;
+}
+
+TEST(an_exemption_is_extended_and_never_cut_short)
+{
+	_cleanup_(proxy_maps_close) struct proxy_maps maps = {};
+	const struct ip address = ip("52.1.2.3");
+	const struct netns_address key = { .netns_cookie = 5, .address = address };
+
+	given_open(&maps);
+
+	EXPECT_OK(proxy_exempt_set(&maps, 5, &address, 1000));
+	EXPECT_OK(proxy_exempt_set(&maps, 5, &address, 2000));
+	EXPECT_OK(proxy_exempt_set(&maps, 5, &address, 1500));
+	EXPECT_EQ(exempt_until(&maps, 5, "52.1.2.3"), 2000);
+	EXPECT_OK(bpf_map_delete_elem(maps.exempt_fd, &key));
+}
+
+/* Fills the table from `from` on until it takes no more. */
+static void fill_exemptions(struct proxy_maps *maps, uint32_t from, uint64_t until_ns)
+{
+	struct ip address = ip("52.0.0.0");
+
+	for (uint32_t i = from; i < MAX_EXEMPT; i++) {
+		address.words[3] = htonl(0x34000000 + i);
+		EXPECT_OK(proxy_exempt_set(maps, 9, &address, until_ns));
+	}
+}
+
+TEST(a_full_table_makes_room_of_what_has_run_out_and_says_when_there_is_none)
+{
+	_cleanup_(proxy_maps_close) struct proxy_maps maps = {};
+	const uint64_t later_ns = time_now_ns() + 3600 * NSEC_PER_SEC;
+	struct ip address = ip("53.0.0.1");
+
+	given_open(&maps);
+	fill_exemptions(&maps, 0, 1); /* long past */
+
+	EXPECT_OK(proxy_exempt_set(&maps, 5, &address, later_ns));
+	fill_exemptions(&maps, 1, later_ns);
+	address = ip("53.0.0.2");
+	EXPECT_EQ(proxy_exempt_set(&maps, 5, &address, later_ns), -E2BIG);
+	EXPECT_EQ(exempt_until(&maps, 5, "53.0.0.1"), later_ns);
+}
+
+TEST(a_full_table_of_resolvers_leaves_no_way_back_without_a_way_there)
+{
+	_cleanup_(proxy_maps_close) struct proxy_maps maps = {};
+	struct resolver_key key = asking(0, "10.96.0.10");
+	const struct resolver resolver = at("127.53.0.1", DNS_PORT);
+	int r = 0;
+
+	given_open(&maps);
+	for (uint64_t i = 1; i < MAX_RESOLVERS + 2 && r == 0; i++) {
+		key.netns_cookie = i;
+		r = proxy_resolver_set(&maps, &key, &resolver);
+	}
+
+	EXPECT_EQ(r, -E2BIG);
+	EXPECT_EQ(resolver_count(&maps), MAX_RESOLVERS);
+	/* and where the way there is what finds no room */
+	EXPECT_OK(bpf_map_delete_elem(maps.asked_fd, &(struct asked_key){ .netns_cookie = 1, .address = resolver.address,
+									   .port = resolver.port }));
+	EXPECT_EQ(proxy_resolver_set(&maps, &key, &resolver), -E2BIG);
+	EXPECT_STR(back_from(&maps, key.netns_cookie, "127.53.0.1", DNS_PORT), "");
+}
+
+int main(void)
+{
+	const struct CMUnitTest tests[] = {
+		cmocka_unit_test(an_instance_that_is_not_installed_names_the_command),
+		cmocka_unit_test(what_the_proxy_tells_is_seen_by_the_agent),
+		cmocka_unit_test(a_resolver_has_a_way_there_and_a_way_back_while_it_is_set),
+		cmocka_unit_test(a_resolver_that_moves_leaves_no_way_back_behind),
+		cmocka_unit_test(a_name_is_found_by_its_key),
+		cmocka_unit_test(an_exemption_is_extended_and_never_cut_short),
+		cmocka_unit_test(a_full_table_makes_room_of_what_has_run_out_and_says_when_there_is_none),
+		cmocka_unit_test(a_full_table_of_resolvers_leaves_no_way_back_without_a_way_there),
+	};
+
+	return cmocka_run_group_tests(tests, set_up, tear_down);
+}
