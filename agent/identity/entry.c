@@ -341,6 +341,12 @@ void entry_look(struct entry *entry)
 		look_later(entry);
 }
 
+static void places_changed(struct entry *entry)
+{
+	save_places(entry);
+	entry->all->callbacks.changed(entry->all->callbacks.arg);
+}
+
 static void on_life(int state, void *arg)
 {
 	struct entry *entry = arg;
@@ -359,7 +365,7 @@ static void on_life(int state, void *arg)
 			}
 		}
 		if (changed)
-			save_places(entry);
+			places_changed(entry);
 		return;
 	}
 	if (!entry->record.workload.own_netns)
@@ -421,7 +427,7 @@ static void on_looked(struct entry *entry, struct look *look)
 	if (update_places(entry, &look->probe)) {
 		if (entry->record.workload.own_netns && list_empty(&entry->places))
 			return entry_end(entry); /* its processes are elsewhere: nobody acts as that namespace */
-		save_places(entry);
+		places_changed(entry);
 	}
 	if (entry->look_again) {
 		entry->look_again = false;

@@ -153,5 +153,7 @@ int netns_follow(struct netns *netns, int *route_fd)
 		return r;
 	*route_fd = -1;
 	netns->followed = true;
+	if (netns->wanted)
+		netns->all->callbacks->changed(netns->all->callbacks->arg);
 	return 0;
 }

@@ -26,7 +26,7 @@ struct netns {
 struct namespaces {
 	struct loop *loop;
 	struct kernel *kernel;
-	const struct workloads_callbacks *callbacks; /* node_id */
+	const struct workloads_callbacks *callbacks; /* node_id, changed */
 	struct list list;
 	void (*ready)(void *arg); /* some namespace is */
 	void *arg;
@@ -40,7 +40,8 @@ int netns_hold(struct namespaces *namespaces, uint64_t cookie, const char *owner
 void netns_release(struct netns *netns); /* NULL is fine */
 struct netns *netns_find(const struct namespaces *namespaces, uint64_t cookie); /* NULL: not held */
 
-/* Takes *route_fd, leaving -1, unless the namespace is followed already. namespaces->ready() comes later. */
+/* Takes *route_fd, leaving -1, unless the namespace is followed already. namespaces->ready() comes later; for one that was adopted
+ * callbacks->changed() at once: there is a descriptor of it now. */
 int netns_follow(struct netns *netns, int *route_fd);
 /* Writes the netns entry: connections from the namespace are decided from now on. Before its addresses are known: once
  * they are. */

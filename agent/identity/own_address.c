@@ -11,9 +11,11 @@
 #include <errno.h>
 #include <linux/netlink.h>
 #include <linux/rtnetlink.h>
+#include <linux/sockios.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/epoll.h>
+#include <sys/ioctl.h>
 #include <sys/socket.h>
 
 #include "base/address.h"
@@ -351,6 +353,13 @@ int own_addresses_follow(struct own_addresses *set, int route_fd, own_addresses_
 	set->ready = ready;
 	set->arg = arg;
 	return 0;
+}
+
+int own_addresses_netns_fd(const struct own_addresses *set)
+{
+	const int fd = set->fd < 0 ? -1 : ioctl(set->fd, SIOCGSKNS); /* close-on-exec */
+
+	return fd >= 0 ? fd : set->fd < 0 ? -EAGAIN : -errno;
 }
 
 struct own_addresses *own_addresses_leave(struct own_addresses *set)

@@ -24,3 +24,5 @@ int own_addresses_adopt(struct own_addresses *addresses, const struct ip *addres
  * that the namespace has is in the map, or -E2BIG (the map is full) or another -errno; following goes on all the same. */
 typedef void own_addresses_fn(int r, void *arg);
 int own_addresses_follow(struct own_addresses *addresses, int route_fd, own_addresses_fn *ready, void *arg);
+/* A new descriptor of the namespace, the caller's to close. -EAGAIN: it is not followed yet. */
+int own_addresses_netns_fd(const struct own_addresses *addresses);

@@ -7,6 +7,8 @@
 
 #include "agent/identity/cgroup.h"
 #include "agent/identity/entry.h"
+#include "agent/identity/own_address.h"
+#include "agent/identity/place.h"
 #include "base/cleanup.h"
 #include "base/log.h"
 
@@ -221,6 +223,32 @@ const struct workload *workloads_get(const struct workloads *all, uint64_t id)
 			return &entry->record.workload;
 	}
 	return NULL;
+}
+
+int workloads_each_place(const struct workloads *all, workloads_place_fn *fn, void *arg)
+{
+	list_for_each(it, &all->running) {
+		const struct entry *entry = container_of(it, struct entry, node);
+		const struct workload *w = &entry->record.workload;
+		int r = entry_in_netns(entry, w->netns_cookie) ? fn(w, w->netns_cookie, arg) : 0;
+
+		for (const struct list *p = entry->places.next; r >= 0 && p != &entry->places; p = p->next) {
+			const uint64_t cookie = container_of(p, struct place, node)->netns->cookie;
+
+			if (cookie != w->netns_cookie)
+				r = fn(w, cookie, arg);
+		}
+		if (r < 0)
+			return r;
+	}
+	return 0;
+}
+
+int workloads_netns_fd(const struct workloads *all, uint64_t cookie)
+{
+	if (!workloads_by_netns(all, cookie))
+		return -ENOENT;
+	return own_addresses_netns_fd(netns_find(&all->namespaces, cookie)->addresses);
 }
 
 int workloads_refresh(struct workloads *all)

@@ -89,7 +89,8 @@ int workloads_each(const struct workloads *workloads, workloads_fn *fn, void *ar
 /* One that acts in the namespace: as a whole, or the oldest of the cgroups that share it. */
 const struct workload *workloads_by_netns(const struct workloads *workloads, uint64_t netns_cookie); /* NULL: none */
 const struct workload *workloads_get(const struct workloads *workloads, uint64_t id);
-/* Every (workload, namespace it acts in): the first is its own, where it has one. */
+/* Every (workload, namespace it acts in), those of a workload one after the other, the one it was enrolled in first. It may be without a
+ * process there: a pattern's acts in the agent's namespace from the start. */
 typedef int workloads_place_fn(const struct workload *workload, uint64_t netns_cookie, void *arg);
 int workloads_each_place(const struct workloads *workloads, workloads_place_fn *fn, void *arg);
 /* A new descriptor of a namespace that some workload acts in, the caller's to close (SIOCGSKNS of our netlink socket there). -ENOENT: none
