@@ -47,6 +47,7 @@ class Namespace:
     def __init__(self, *addresses):
         self.name = f"weft-t{os.getpid()}-{next(numbers)}"
         self.path = f"/run/netns/{self.name}"
+        self.etc = pathlib.Path("/etc/netns", self.name)
         subprocess.run(["ip", "netns", "add", self.name], check=True)
         self.ip("link", "set", "lo", "up")
         for address in addresses:
@@ -64,27 +65,69 @@ class Namespace:
     def prefix(self):
         return ["nsenter", f"--net={self.path}"]
 
+    def resolv_conf(self, *lines):
+        """What workloads that `weft run --netns` starts here find in /etc/resolv.conf, from now on; written in place. Nothing but
+        files and DNS is asked for names, whatever the machine's nsswitch.conf says."""
+        self.etc.mkdir(parents=True, exist_ok=True)
+        (self.etc / "nsswitch.conf").write_text("hosts: files dns\n")
+        (self.etc / "resolv.conf").write_text("".join(f"{line}\n" for line in lines))
+
     def remove(self):
         subprocess.run(["ip", "netns", "del", self.name], check=False)
+        shutil.rmtree(self.etc, ignore_errors=True)
 
 
-class Worker:
-    """A process in a workload (or outside of all) that runs Python on command, so that one process makes many calls."""
+class Told:
+    """A process that gets a line of JSON and answers with one, {"result"} or {"error"}; the first comes unasked."""
 
     def __init__(self, process):
         self.process = process
-        self.pid = self.answer()  # it runs by now, so it is enrolled
+        self.greeting = self.answer()  # it runs by now
 
     def answer(self):
         line = self.process.stdout.readline()
-        assert line, f"the worker ended: {self.process.wait()}"
+        assert line, f"the process ended: {self.process.wait()}"
         answer = json.loads(line)
         assert "error" not in answer, answer["error"]
         return answer["result"]
 
-    def start(self, code, *arguments):
-        self.process.stdin.write(json.dumps({"code": code, "arguments": arguments}) + "\n")
+    def tell(self, **task):
+        self.process.stdin.write(json.dumps(task) + "\n")
         self.process.stdin.flush()
+
+    def ask(self, **task):
+        self.tell(**task)
+        return self.answer()
+
+    def kill(self):
+        self.process.kill()
+        self.process.wait()
+
+
+class Resolver(Told):
+    """A dns_server.py, which says what can be asked of it."""
+
+    def set(self, name, **records):
+        """The records of a name: A=["10.0.0.1"], ttl=5. None of them: the name is gone."""
+        self.ask(op="set", name=name, records=records or None)
+
+    def behave(self, name="", **how):
+        self.ask(op="behave", name=name, how=how)
+
+    def seen(self, name=None):
+        """The queries since the last time: all, or those of a name."""
+        return [query for query in self.ask(op="seen") if name is None or query["name"] == name]
+
+
+class Worker(Told):
+    """A process in a workload (or outside of all) that runs Python on command, so that one process makes many calls."""
+
+    def __init__(self, process):
+        super().__init__(process)
+        self.pid = self.greeting
+
+    def start(self, code, *arguments):
+        self.tell(code=code, arguments=arguments)
 
     def run(self, code, *arguments):
         """What the code leaves in `result`. Names last from one call to the next."""
@@ -93,10 +136,6 @@ class Worker:
 
     def connect(self, address, port):
         return self.run("result = connect(*arguments)", address, port)
-
-    def kill(self):
-        self.process.kill()
-        self.process.wait()
 
 
 class Node:
@@ -254,6 +293,15 @@ class Node:
         process = self.spawn([PYTHON, HERE / "echo.py", *endpoints], namespace, stdout=subprocess.PIPE, text=True)
         assert process.stdout.readline() == "ready\n"
         return process
+
+    def resolver(self, *endpoints, zone=None, namespace=None):
+        """An unmanaged DNS server at each ADDRESS:PORT; without any, at 10.77.0.53 and fd77::53 of the node."""
+        if not endpoints:
+            for address in ("10.77.0.53/32", "fd77::53/128"):
+                self.namespace.ip("addr", "add", address, "dev", "lo")
+            endpoints = ("10.77.0.53:53", "[fd77::53]:53")
+        return Resolver(self.spawn([PYTHON, HERE / "dns_server.py", "--zone", json.dumps(zone or {}), *endpoints], namespace,
+                                   stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True))
 
     def run_argv(self, node, argv, netns=None, words=()):
         extra = ["--netns", netns.name] if netns else []
