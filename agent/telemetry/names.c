@@ -47,6 +47,7 @@ static const char *const health_names[] = {
 	[HEALTH_UNCHECKED] = "unchecked",
 	[HEALTH_UP] = "up",
 	[HEALTH_DOWN] = "down",
+	[HEALTH_PENDING] = "pending",
 };
 static const char *const state_names[] = {
 	[1] = "established", [2] = "syn-sent",	[3] = "syn-received", [4] = "fin-wait-1", [5] = "fin-wait-2", [6] = "time-wait",

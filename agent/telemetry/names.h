@@ -14,5 +14,5 @@ const char *verdict_name(enum verdict verdict); /* "route", "pass", "refuse", "d
 const char *flow_close_name(uint32_t how); /* "closed", "reset-by-peer", … */
 const char *stat_name(enum statistic stat);
 const char *stat_text(enum statistic stat);
-const char *health_name(uint32_t health); /* "unchecked", "up", "down" */
+const char *health_name(uint32_t health); /* "unchecked", "up", "down", "pending" */
 const char *tcp_state_name(uint32_t state); /* "established"; include/net/tcp_states.h */
