@@ -31,6 +31,8 @@ CLANGS := $(foreach n,22 21 20 19 18 17 16 15 14,$(call find_command,clang-$(n))
 CLANG := $(firstword $(CLANGS) $(call find_command,clang))
 BPFTOOL := /usr/sbin/bpftool
 PYTHON := /usr/bin/python3
+GO := $(or $(call find_command,go),$(wildcard /usr/local/go/bin/go))
+MUSL_GCC := $(call find_command,musl-gcc)
 MULTIARCH := $(if $(call find_command,gcc),$(shell gcc -dumpmachine))
 
 # thing=Debian 12 package: a command, or a file where the package puts it (* stands for any).
@@ -49,7 +51,8 @@ BUILD_NEEDS := gcc=gcc ar=binutils $(BPFTOOL)=bpftool $(PYTHON)=python3 \
 RUN_NEEDS := /usr/include/cmocka.h=libcmocka-dev \
 	/usr/lib/python3/dist-packages/pytest/__init__.py=python3-pytest \
 	/usr/lib/llvm-*/lib/clang/*/lib/linux/libclang_rt.fuzzer-*.a=libclang-rt-14-dev \
-	ip=iproute2 nsenter=util-linux curl=curl
+	ip=iproute2 nsenter=util-linux curl=curl dnsmasq=dnsmasq-base busybox=busybox-static musl-gcc=musl-tools \
+	$(if $(GO),,go=golang-go)
 BENCH_NEEDS := haproxy=haproxy
 
 need_thing = $(firstword $(subst =, ,$(1)))
@@ -103,6 +106,10 @@ shared_objects = $(patsubst %.c,$(BUILD)/obj/%.o,$(wildcard tests/lib/*.c) $(fil
 UNIT_SHARED := $(BUILD)/libtest-unit.a
 BPF_SHARED := $(BUILD)/libtest-bpf.a
 NET_TOOLS := $(patsubst tests/net/tools/%.c,$(BUILD)/tests/net/%,$(wildcard tests/net/tools/*.c))
+# Clients with resolvers of their own: musl's and Go's.
+MUSL_TOOLS := $(if $(MUSL_GCC),$(patsubst tests/net/tools/musl/%.c,$(BUILD)/tests/net/musl-%,$(wildcard tests/net/tools/musl/*.c)))
+GO_TOOLS := $(if $(GO),$(patsubst tests/net/tools/go/%.go,$(BUILD)/tests/net/go-%,$(wildcard tests/net/tools/go/*.go)))
+DEMO_TOOLS := $(if $(GO),$(BUILD)/demo/get)
 BENCHES := $(patsubst bench/%.c,$(BUILD)/bench/%,$(wildcard bench/*.c))
 # BPF programs of the tests alone: tests/bpf/NAME.bpf.c is build/gen/NAME.skel.h.
 TEST_SKELETONS := $(patsubst tests/bpf/%.bpf.c,$(BUILD)/gen/%.skel.h,$(wildcard tests/bpf/*.bpf.c))
@@ -161,6 +168,16 @@ $(NET_TOOLS): $(BUILD)/tests/net/%: $(BUILD)/obj/tests/net/tools/%.o $(LIB)
 	$(call link)
 $(BENCHES): $(BUILD)/bench/%: $(BUILD)/obj/bench/%.o $(LIB)
 	$(call link)
+$(MUSL_TOOLS): $(BUILD)/tests/net/musl-%: tests/net/tools/musl/%.c
+	@echo "  MUSL $<"; mkdir -p $(@D); $(MUSL_GCC) -static -O2 $(WARNINGS) -o $@ $<
+define go_build
+@echo "  GO $<"; mkdir -p $(@D); GOCACHE=$(abspath $(BUILD))/go-cache GOTOOLCHAIN=local GOPROXY=off GOFLAGS= GO111MODULE=off CGO_ENABLED=0 \
+	$(GO) build -o $@ $<
+endef
+$(GO_TOOLS): $(BUILD)/tests/net/go-%: tests/net/tools/go/%.go
+	$(go_build)
+$(DEMO_TOOLS): $(BUILD)/demo/%: deploy/demo/%.go
+	$(go_build)
 
 $(BUILD)/bpf/%.bpf.o: bpf/%.bpf.c | $(TOOLS)
 	@echo "  BPF $<"; mkdir -p $(@D); $(CLANG) $(BPF_FLAGS) -c -o $@ $<
@@ -188,7 +205,7 @@ bpf-test-build: $(BPF_TESTS)
 bpf-test: bpf-test-build ## kernel programs by BPF_PROG_TEST_RUN; root
 	@tests/lib/run bpf $(BPF_TESTS)
 
-net-build: all $(NET_TOOLS)
+net-build: all $(NET_TOOLS) $(MUSL_TOOLS) $(GO_TOOLS)
 	@:
 net: net-build ## real sockets in namespaces of their own; root
 	@$(if $(wildcard tests/net/test_*.py),WEFT_BUILD=$(abspath $(BUILD)) $(PYTHON) -m pytest -q tests/net,echo "net: no tests")
@@ -212,7 +229,7 @@ test: ## everything above, after installing what is missing; root
 
 demo: ## the e-commerce canary, measured; root; KEEP=1 leaves it running
 	@$(if $(MISSING),$(MAKE) deps)
-	@$(MAKE) all net-build bench-build
+	@$(MAKE) all bench-build $(DEMO_TOOLS)
 	@WEFT_BUILD=$(abspath $(BUILD)) deploy/demo/run
 
 bench-build: $(BENCHES)
