@@ -15,6 +15,7 @@
 #include "agent/compile/totals.h"
 #include "agent/compile/vip_entries.h"
 #include "base/cleanup.h"
+#include "base/hash.h"
 #include "base/log.h"
 
 /* When a table is full: how many generations are kept, first attempt first. After the last one the plan is refused. */
@@ -636,6 +637,12 @@ bool apply_slot_endpoint(const struct apply *a, uint32_t slot, struct ip *ret_ad
 	*ret_address = identity->address;
 	*ret_port = identity->port;
 	return true;
+}
+
+int64_t apply_endpoint_slot(const struct apply *a, const struct plan_target *target, const struct plan_endpoint *endpoint)
+{
+	return slots_find(a->slots, &(struct slot_identity){ endpoint->address, hash_string(target->node), endpoint->netns_cookie,
+							     endpoint->port });
 }
 
 int apply_totals_each(struct apply *a, apply_total_fn *fn, void *arg)

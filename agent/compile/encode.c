@@ -683,6 +683,7 @@ int encode(const struct encoder *encoder, const struct planned *before, struct p
 	return 0;
 }
 
+/* What checks found stays in the slot: all that is published is that there is a check, or none. */
 static void publish_health(const struct kernel_memory *memory, const struct plan_target *target,
 			   const struct target_record *record)
 {
@@ -692,7 +693,7 @@ static void publish_health(const struct kernel_memory *memory, const struct plan
 		const struct plan_endpoint *endpoint = &target->endpoints[i];
 		const uint32_t slot = memory->refs[at[list_of(&endpoint->address)]++].slot;
 
-		if (memory->endpoints[slot].health != endpoint->health)
+		if ((memory->endpoints[slot].health == HEALTH_UNCHECKED) != (endpoint->health == HEALTH_UNCHECKED))
 			__atomic_store_n(&memory->endpoints[slot].health, endpoint->health, __ATOMIC_RELAXED);
 	}
 }

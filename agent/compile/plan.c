@@ -19,6 +19,7 @@ static void target_done(struct plan_target *target)
 {
 	free(target->name);
 	free(target->node);
+	free(target->check.path);
 	free(target->endpoints);
 }
 

@@ -17,7 +17,9 @@ struct plan_endpoint {
 	__be16 port;
 	uint16_t zone; /* from plan_zone(): 0 none */
 	uint64_t netns_cookie; /* 0: offered everywhere */
-	uint32_t health; /* enum health of a new slot: HEALTH_UNCHECKED, or HEALTH_PENDING where there is a check; a slot that is there keeps its own */
+	/* HEALTH_PENDING where a listener of the node has a check that covers it, else HEALTH_UNCHECKED: what a new slot begins with. A slot
+	 * that is there keeps its own, but where a check came or went. */
+	uint32_t health;
 };
 
 /* How a listener's endpoints are to be checked (HealthCheckPolicy). */
@@ -25,7 +27,7 @@ struct plan_check {
 	uint8_t protocol; /* enum check_protocol */
 	uint8_t healthy_threshold, unhealthy_threshold;
 	uint64_t interval_ns, timeout_ns;
-	char *path; /* http and http2: "/ping"; NULL: none given */
+	char *path; /* of http and http2, "/ping"; NULL: none given */
 };
 enum check_protocol {
 	CHECK_NONE, /* the listener has no health check */

@@ -7,6 +7,7 @@
 
 #include "base/address.h"
 #include "base/cleanup.h"
+#include "base/time.h"
 #include "maps/abi/endpoint.h"
 
 struct target_draft {
@@ -94,7 +95,6 @@ static int gather_add(struct gather *g, const struct instance *instance, const s
 		.port = htons(instance->port ? instance->port : g->port),
 		.zone = plan_zone(zone),
 		.netns_cookie = ip_is_loopback(address) ? instance->netns_cookie : 0,
-		.health = HEALTH_UNCHECKED,
 	};
 	return 0;
 }
@@ -151,9 +151,11 @@ static int gather_endpoints(const struct compile_input *input, const struct reso
 		return r;
 	if (g.count > 1)
 		qsort(g.endpoints, g.count, sizeof(*g.endpoints), endpoint_order);
-	for (size_t i = 0; i < g.count; i++)
+	for (size_t i = 0; i < g.count; i++) {
+		g.endpoints[i].health = target->check.protocol == CHECK_NONE ? HEALTH_UNCHECKED : HEALTH_PENDING;
 		if (kept == 0 || same_place_order(&g.endpoints[kept - 1], &g.endpoints[i]) != 0)
 			g.endpoints[kept++] = g.endpoints[i];
+	}
 	target->endpoints = TAKE_PTR(g.endpoints);
 	target->endpoint_count = kept;
 	return 0;
@@ -180,12 +182,47 @@ static uint32_t target_flags(const json_t *listener, const struct port_mapping *
 	return mapping->implies_tls || (mode && strcmp(mode, "STRICT") == 0) ? TARGET_NEEDS_TLS : 0;
 }
 
+/* Bounds are the model's. */
+static int read_check(const json_t *listener, struct plan_check *ret_check)
+{
+	static const struct {
+		const char *name;
+		enum check_protocol protocol;
+		bool has_path;
+	} protocols[] = {
+		{ "tcp", CHECK_TCP, false },
+		{ "http", CHECK_HTTP, true },
+		{ "http2", CHECK_HTTP2, true },
+		{ "grpc", CHECK_GRPC, false },
+	};
+	const json_t *policy = json_object_get(listener, "healthCheck");
+	const char *protocol = json_path_string(policy, "protocol"), *path = json_path_string(policy, "path");
+
+	for (size_t i = 0; protocol && i < ARRAY_SIZE(protocols); i++) {
+		if (strcmp(protocols[i].name, protocol) != 0)
+			continue;
+		*ret_check = (struct plan_check){
+			.protocol = protocols[i].protocol,
+			.healthy_threshold = (uint8_t)json_path_int(policy, "healthyThreshold", 0),
+			.unhealthy_threshold = (uint8_t)json_path_int(policy, "unhealthyThreshold", 0),
+			.interval_ns = (uint64_t)json_path_int(policy, "intervalMillis", 0) * NSEC_PER_MSEC,
+			.timeout_ns = (uint64_t)json_path_int(policy, "timeoutMillis", 0) * NSEC_PER_MSEC,
+		};
+		if (!protocols[i].has_path || !path)
+			return 0;
+		ret_check->path = strdup(path);
+		return ret_check->path ? 0 : -ENOMEM;
+	}
+	return 0;
+}
+
 static struct target_draft *draft_free(struct target_draft *draft)
 {
 	if (!draft)
 		return NULL;
 	free(draft->target.name);
 	free(draft->target.node);
+	free(draft->target.check.path);
 	free(draft->target.endpoints);
 	free(draft);
 	return NULL;
@@ -256,7 +293,9 @@ int targets_get(struct targets *targets, const struct resource *node, uint16_t p
 	draft->port = port;
 	if (!draft->target.node)
 		return -ENOMEM;
-	r = gather_endpoints(targets->input, node, port, &draft->target);
+	r = read_check(listener, &draft->target.check);
+	if (r == 0)
+		r = gather_endpoints(targets->input, node, port, &draft->target);
 	if (r == 0)
 		r = targets_reserve(targets);
 	if (r == 0)
@@ -288,6 +327,45 @@ static int draft_order(const void *a, const void *b)
 	return strcmp((*(struct target_draft *const *)a)->target.name, (*(struct target_draft *const *)b)->target.name);
 }
 
+static bool may_be_listener_of(const struct target_draft *draft, const char *node, size_t node_bytes)
+{
+	return strncmp(draft->target.name, node, node_bytes) == 0 && draft->target.name[node_bytes] == ':';
+}
+
+static int place_order(const void *a, const void *b)
+{
+	return same_place_order(a, b);
+}
+
+static void mark_checked(struct plan_target *target, const struct plan_target *checked)
+{
+	for (size_t i = 0; checked->endpoint_count && i < target->endpoint_count; i++)
+		if (bsearch(&target->endpoints[i], checked->endpoints, checked->endpoint_count, sizeof(*checked->endpoints), place_order))
+			target->endpoints[i].health = HEALTH_PENDING;
+}
+
+/* Listeners of a node share an endpoint, and so its slot, where an instance names its port itself: what one of them checks is
+ * checked for all. Listeners of one node are neighbours in order of name. */
+static void share_checks(const struct targets *targets)
+{
+	for (size_t i = 0; i < targets->count; i++) {
+		struct plan_target *target = &targets->drafts[i]->target;
+		const size_t node_bytes = strlen(target->node);
+		size_t first = i;
+
+		if (target->check.protocol != CHECK_NONE)
+			continue;
+		while (first > 0 && may_be_listener_of(targets->drafts[first - 1], target->node, node_bytes))
+			first--;
+		for (size_t n = first; n < targets->count && may_be_listener_of(targets->drafts[n], target->node, node_bytes); n++) {
+			const struct plan_target *other = &targets->drafts[n]->target;
+
+			if (other->check.protocol != CHECK_NONE && strcmp(other->node, target->node) == 0)
+				mark_checked(target, other);
+		}
+	}
+}
+
 int targets_finish(struct targets *targets, struct plan *plan)
 {
 	_cleanup_free_ uint32_t *place = calloc(targets->count + 1, sizeof(*place));
@@ -297,6 +375,7 @@ int targets_finish(struct targets *targets, struct plan *plan)
 		return -ENOMEM;
 	if (targets->count > 1)
 		qsort(targets->drafts, targets->count, sizeof(struct target_draft *), draft_order);
+	share_checks(targets);
 	for (size_t i = 0; i < targets->count; i++) {
 		struct target_draft *draft = targets->drafts[i];
 

@@ -71,12 +71,19 @@ static const struct reference_rule references[] = {
 
 #define POLICY_ENFORCED "connections it covers are refused (needs-tls) until weft speaks TLS"
 #define POLICY_OPTIONAL "connections stay plaintext until weft speaks TLS"
+static bool check_needs_proxy(const json_t *check)
+{
+	const char *protocol = json_path_string(check, "protocol");
+
+	return strcmp(protocol, "http2") == 0 || strcmp(protocol, "grpc") == 0;
+}
+
 static const struct dormant_rule dormant[] = {
 	{ "listeners[].portMapping", "https means http with TLS: connections are refused (needs-tls) until weft speaks TLS",
 	  port_mapping_implies_tls },
 	{ "listeners[].connectionPool", "no limit is enforced yet", NULL },
 	{ "listeners[].outlierDetection", "no endpoint is ejected yet", NULL },
-	{ "listeners[].healthCheck", "endpoints are not checked yet and count as usable", NULL },
+	{ "listeners[].healthCheck", "checked as tcp (check-as-tcp) until weft speaks HTTP/2", check_needs_proxy },
 	{ "listeners[].timeout", "no timeout is enforced yet", NULL },
 	{ "listeners[].tls", "connections are refused (needs-tls) until weft speaks TLS", listener_tls_strict },
 	{ "listeners[].tls", "only plaintext is served until weft speaks TLS", listener_tls_permissive },

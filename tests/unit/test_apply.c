@@ -200,18 +200,67 @@ TEST(the_same_address_of_another_node_or_in_another_namespace_is_another_endpoin
 	EXPECT_EQ(used(&w, "endpoints"), 3);
 }
 
-TEST(health_alone_changes_a_slot_and_no_generation)
+static struct plan *checked(struct plan *plan)
+{
+	for (size_t i = 0; i < plan->targets[0].endpoint_count; i++)
+		plan->targets[0].endpoints[i].health = HEALTH_PENDING;
+	return plan;
+}
+
+static uint32_t *health_of(struct world *w, const char *endpoint)
+{
+	return &w->memory.arrays.endpoints[slot_of(w, M "virtualNode/v1:8080", endpoint)].health;
+}
+
+TEST(a_new_endpoint_that_is_checked_is_pending_and_what_checks_found_stays)
+{
+	WORLD(w);
+
+	in_force(&w, checked(ENDPOINTS("10.0.0.1:80")));
+	EXPECT_EQ(*health_of(&w, "10.0.0.1:80"), HEALTH_PENDING);
+	*health_of(&w, "10.0.0.1:80") = HEALTH_UP;
+	in_force(&w, checked(ENDPOINTS("10.0.0.1:80", "10.0.0.2:80")));
+	EXPECT_EQ(*health_of(&w, "10.0.0.1:80"), HEALTH_UP);
+	EXPECT_EQ(*health_of(&w, "10.0.0.2:80"), HEALTH_PENDING);
+	*health_of(&w, "10.0.0.2:80") = HEALTH_DOWN;
+
+	in_force(&w, checked(ENDPOINTS("10.0.0.1:80"))); /* it flaps */
+	in_force(&w, checked(ENDPOINTS("10.0.0.1:80", "10.0.0.2:80")));
+	EXPECT_EQ(*health_of(&w, "10.0.0.2:80"), HEALTH_DOWN);
+
+	agent_restart(&w);
+	in_force(&w, checked(ENDPOINTS("10.0.0.1:80", "10.0.0.2:80")));
+	EXPECT_EQ(*health_of(&w, "10.0.0.1:80"), HEALTH_UP);
+	EXPECT_EQ(*health_of(&w, "10.0.0.2:80"), HEALTH_DOWN);
+}
+
+TEST(a_check_that_comes_or_goes_changes_slots_and_no_generation)
 {
 	WORLD(w);
 	const uint64_t before = in_force(&w, ENDPOINTS("10.0.0.1:80", "10.0.0.2:80"));
-	const int slot = slot_of(&w, M "virtualNode/v1:8080", "10.0.0.2:80");
-	struct plan *plan = ENDPOINTS("10.0.0.1:80", "10.0.0.2:80");
 
-	plan->targets[0].endpoints[1].health = HEALTH_DOWN;
-	EXPECT_EQ(in_force(&w, plan), before);
-	EXPECT_EQ(w.memory.arrays.endpoints[slot].health, HEALTH_DOWN);
+	EXPECT_EQ(*health_of(&w, "10.0.0.1:80"), HEALTH_UNCHECKED);
+	EXPECT_EQ(in_force(&w, checked(ENDPOINTS("10.0.0.1:80", "10.0.0.2:80"))), before);
+	EXPECT_EQ(*health_of(&w, "10.0.0.1:80"), HEALTH_PENDING);
+	*health_of(&w, "10.0.0.1:80") = HEALTH_DOWN;
 	EXPECT_EQ(in_force(&w, ENDPOINTS("10.0.0.1:80", "10.0.0.2:80")), before);
-	EXPECT_EQ(w.memory.arrays.endpoints[slot].health, HEALTH_UNCHECKED);
+	EXPECT_EQ(*health_of(&w, "10.0.0.1:80"), HEALTH_UNCHECKED);
+	EXPECT_EQ(*health_of(&w, "10.0.0.2:80"), HEALTH_UNCHECKED);
+}
+
+TEST(an_endpoint_of_the_plan_in_force_tells_its_slot)
+{
+	WORLD(w);
+	const struct plan_target *target;
+	struct plan_endpoint other;
+
+	in_force(&w, ENDPOINTS("10.0.0.1:80", "[fd00::1]:80"));
+	target = &apply_current(w.apply)->targets[0];
+	EXPECT_EQ(apply_endpoint_slot(w.apply, target, &target->endpoints[0]), slot_of(&w, target->name, "10.0.0.1:80"));
+	EXPECT_EQ(apply_endpoint_slot(w.apply, target, &target->endpoints[1]), slot_of(&w, target->name, "[fd00::1]:80"));
+	other = target->endpoints[0];
+	other.port = htons(81);
+	EXPECT_EQ(apply_endpoint_slot(w.apply, target, &other), -ENOENT);
 }
 
 TEST(a_slot_tells_its_endpoint)
@@ -474,7 +523,9 @@ int main(void)
 		cmocka_unit_test(an_endpoint_that_flaps_takes_one_slot),
 		cmocka_unit_test(an_endpoint_that_comes_back_during_a_sweep_has_a_slot_that_survives_it),
 		cmocka_unit_test(the_same_address_of_another_node_or_in_another_namespace_is_another_endpoint),
-		cmocka_unit_test(health_alone_changes_a_slot_and_no_generation),
+		cmocka_unit_test(a_new_endpoint_that_is_checked_is_pending_and_what_checks_found_stays),
+		cmocka_unit_test(a_check_that_comes_or_goes_changes_slots_and_no_generation),
+		cmocka_unit_test(an_endpoint_of_the_plan_in_force_tells_its_slot),
 		cmocka_unit_test(a_slot_tells_its_endpoint),
 		cmocka_unit_test(a_target_that_fits_into_the_block_leaves_all_rows_where_they_are),
 		cmocka_unit_test(a_service_that_outgrows_its_blocks_gets_new_ones_and_the_old_rows_stay),

@@ -789,6 +789,61 @@ TEST(an_endpoints_zone_is_the_instances_else_its_attributes)
 	EXPECT(plan_zone("z1") != plan_zone("z2") && plan_zone("z1") != 0);
 }
 
+#define CHECK(protocol, more)                                                                                                 \
+	"'healthCheck': {'protocol': '" protocol "', 'healthyThreshold': 2, 'unhealthyThreshold': 3, 'intervalMillis': 5000, "         \
+	"'timeoutMillis': 2000" more "}"
+#define CHECKED_LISTENER(port, protocol, check) "{'portMapping': {'port': " #port ", 'protocol': '" protocol "'}, " check "}"
+
+TEST(a_listeners_health_check_is_its_targets_and_makes_its_endpoints_pending)
+{
+	static const struct {
+		const char *listener;
+		enum check_protocol protocol;
+		const char *path;
+	} rows[] = {
+		{ CHECKED_LISTENER(80, "http", CHECK("tcp", ", 'path': '/ignored'")), CHECK_TCP, NULL },
+		{ CHECKED_LISTENER(80, "http", CHECK("http", ", 'path': '/ping'")), CHECK_HTTP, "/ping" },
+		{ CHECKED_LISTENER(80, "http", CHECK("http", "")), CHECK_HTTP, NULL },
+		{ CHECKED_LISTENER(80, "http2", CHECK("http2", ", 'path': '/'")), CHECK_HTTP2, "/" },
+		{ CHECKED_LISTENER(80, "grpc", CHECK("grpc", "")), CHECK_GRPC, NULL },
+	};
+
+	for (size_t i = 0; i < ARRAY_SIZE(rows); i++) {
+		const struct plan_target *t;
+		FIXTURE(f);
+
+		given_one_target(&f, rows[i].listener);
+		given_instance(&f, "n", "a", "{'AWS_INSTANCE_IPV4': '10.0.0.1'}", 0, NULL);
+		t = target(compiled(&f), "n:80");
+		EXPECT_EQ(t->check.protocol, rows[i].protocol);
+		if (rows[i].path)
+			EXPECT_STR(t->check.path, rows[i].path);
+		else
+			EXPECT(!t->check.path);
+		EXPECT_EQ(t->check.healthy_threshold, 2);
+		EXPECT_EQ(t->check.unhealthy_threshold, 3);
+		EXPECT_EQ(t->check.interval_ns, 5000000000);
+		EXPECT_EQ(t->check.timeout_ns, 2000000000);
+		EXPECT_EQ(t->endpoints[0].health, HEALTH_PENDING);
+	}
+}
+
+TEST(an_endpoint_that_two_listeners_share_is_checked_when_one_of_them_checks_it)
+{
+	FIXTURE(f);
+
+	given_one_target(&f, LISTENER(80, "tcp") ", " CHECKED_LISTENER(90, "tcp", CHECK("tcp", "")) ", " LISTENER(70, "tcp"));
+	given_instance(&f, "n", "a", "{'AWS_INSTANCE_IPV4': '10.0.0.1', 'AWS_INSTANCE_PORT': '9000'}", 0, NULL);
+	given_instance(&f, "n", "b", "{'AWS_INSTANCE_IPV4': '10.0.0.2'}", 0, NULL);
+	const struct plan *plan = compiled(&f);
+	static const char *const names[] = { "n:70", "n:80" };
+	for (size_t i = 0; i < ARRAY_SIZE(names); i++) {
+		EXPECT_EQ(target(plan, names[i])->check.protocol, CHECK_NONE);
+		EXPECT_EQ(target(plan, names[i])->endpoints[0].health, HEALTH_PENDING);
+		EXPECT_EQ(target(plan, names[i])->endpoints[1].health, HEALTH_UNCHECKED);
+	}
+}
+
 TEST(a_node_found_by_dns_has_no_endpoints_yet)
 {
 	FIXTURE(f);
@@ -981,6 +1036,8 @@ int main(void)
 		cmocka_unit_test(ip_preference_leaves_out_a_family_only_where_it_says_only),
 		cmocka_unit_test(a_loopback_endpoint_keeps_its_namespace_and_others_have_none),
 		cmocka_unit_test(an_endpoints_zone_is_the_instances_else_its_attributes),
+		cmocka_unit_test(a_listeners_health_check_is_its_targets_and_makes_its_endpoints_pending),
+		cmocka_unit_test(an_endpoint_that_two_listeners_share_is_checked_when_one_of_them_checks_it),
 		cmocka_unit_test(a_node_found_by_dns_has_no_endpoints_yet),
 		cmocka_unit_test(a_provider_with_too_many_listeners_is_named),
 		cmocka_unit_test(a_service_with_too_many_different_targets_is_named),

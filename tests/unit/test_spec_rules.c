@@ -20,9 +20,10 @@
 #define GATEWAY_HTTP(match, rewrite) GATEWAY_ROUTE("{'httpRoute': {'match': " match ", 'action': {" TARGET rewrite "}}}")
 #define GATEWAY_GRPC(match, rewrite) GATEWAY_ROUTE("{'grpcRoute': {'match': " match ", 'action': {" TARGET rewrite "}}}")
 #define PORT(port, protocol) "'portMapping': {'port': " #port ", 'protocol': '" protocol "'}"
-#define HEALTH(port)                                                                                                          \
-	"'healthCheck': {'port': " #port ", 'protocol': 'tcp', 'intervalMillis': 5000, 'timeoutMillis': 2000,"               \
+#define HEALTH_BY(protocol, port)                                                                                             \
+	"'healthCheck': {'port': " #port ", 'protocol': '" protocol "', 'intervalMillis': 5000, 'timeoutMillis': 2000,"       \
 	" 'healthyThreshold': 2, 'unhealthyThreshold': 2}"
+#define HEALTH(port) HEALTH_BY("tcp", port)
 #define POLICY(name, enforce)                                                                                                 \
 	"{'tls': {" enforce "'validation': {'trust': {'file': {'certificateChain': '/ca'}},"                                  \
 	" 'subjectAlternativeNames': {'match': {'exact': ['a.local', '" name "']}}}}}"
@@ -640,8 +641,10 @@ TEST(what_is_not_in_force_is_listed_field_by_field)
 		{ NODE_LISTENER(PORT(1, "tcp") "}, {" PORT(80, "http") ", 'connectionPool': {'http': {'maxConnections': 1}},"
 				" 'timeout': {'http': {}}, 'outlierDetection': {'maxServerErrors': 1, 'maxEjectionPercent': 1,"
 				" 'interval': {'value': 1, 'unit': 's'}, 'baseEjectionDuration': {'value': 1, 'unit': 's'}}, " HEALTH(80)),
-		  "spec.listeners[1].connectionPool\nspec.listeners[1].outlierDetection\nspec.listeners[1].healthCheck\n"
+		  "spec.listeners[1].connectionPool\nspec.listeners[1].outlierDetection\n"
 		  "spec.listeners[1].timeout\nspec.serviceDiscovery.dns\n" },
+		{ NODE_LISTENER(PORT(80, "grpc") ", " HEALTH_BY("grpc", 80)), "spec.listeners[0].healthCheck\nspec.serviceDiscovery.dns\n" },
+		{ NODE_LISTENER(PORT(80, "http2") ", " HEALTH_BY("http2", 80)), "spec.listeners[0].healthCheck\nspec.serviceDiscovery.dns\n" },
 		{ NODE_LISTENER(PORT(80, "http") ", " TLS("STRICT")), "spec.listeners[0].tls\nspec.serviceDiscovery.dns\n" },
 		{ NODE_LISTENER(PORT(80, "http") ", " TLS("PERMISSIVE")), "spec.listeners[0].tls\nspec.serviceDiscovery.dns\n" },
 		{ NODE_LISTENER(PORT(80, "http") ", " TLS("DISABLED")), "spec.serviceDiscovery.dns\n" },
