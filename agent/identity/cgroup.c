@@ -101,6 +101,57 @@ static void cleanup_dir(DIR **dir)
 		closedir(*dir);
 }
 
+static int visit_processes(int dir_fd, const struct cgroup_visitor *visitor)
+{
+	_cleanup_close_ int fd = openat(dir_fd, "cgroup.procs", O_RDONLY | O_CLOEXEC);
+	_cleanup_fclose_ FILE *file = fd < 0 ? NULL : fdopen(fd, "r");
+	int pid, r = 0;
+
+	if (!file)
+		return errno == ENOENT || errno == ENODEV ? 0 : -errno;
+	fd = -1;
+	while (r >= 0 && fscanf(file, "%d", &pid) == 1)
+		r = visitor->process(pid, visitor->arg);
+	return r;
+}
+
+/* Takes `dir_fd`. */
+static int visit(int dir_fd, const struct cgroup_visitor *visitor)
+{
+	_cleanup_close_ int fd = dir_fd;
+	_cleanup_(cleanup_dir) DIR *dir = fdopendir(fd);
+	const struct dirent *entry;
+	struct stat st;
+	int r = 0;
+
+	if (!dir)
+		return -errno;
+	fd = -1;
+	if (fstat(dirfd(dir), &st) < 0)
+		return -errno;
+	if (visitor->cgroup)
+		r = visitor->cgroup(st.st_ino, visitor->arg);
+	if (r >= 0)
+		r = visit_processes(dirfd(dir), visitor);
+	while (r >= 0 && (entry = readdir(dir))) {
+		int child_fd;
+
+		if (entry->d_type != DT_DIR || !strcmp(entry->d_name, ".") || !strcmp(entry->d_name, ".."))
+			continue;
+		child_fd = openat(dirfd(dir), entry->d_name, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+		if (child_fd >= 0)
+			r = visit(child_fd, visitor);
+	}
+	return r < 0 ? r : 0;
+}
+
+int cgroup_visit(const char *path, const struct cgroup_visitor *visitor)
+{
+	const int fd = open(path, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+
+	return fd < 0 ? -errno : visit(fd, visitor);
+}
+
 int cgroup_remove(const char *path)
 {
 	_cleanup_(cleanup_dir) DIR *dir = opendir(path);

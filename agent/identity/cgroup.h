@@ -19,6 +19,15 @@ int cgroup_of_pid(int pid, char *buffer, size_t size);
 int cgroup_parse(const char *text, char *buffer, size_t size);
 /* Whether any process is in the cgroup or below, from its open "cgroup.events": 1, 0, or -ENODEV once it was removed. */
 int cgroup_populated(int events_fd);
+/* Visits the cgroup at `path` and those below it: `cgroup` (may be NULL) gets the id of each, then `process` its processes, 0 for one
+ * outside of our pid namespace. Cgroups that go meanwhile are no error, nor are threaded ones, whose processes are listed in the domain
+ * above. A negative return of either ends the visit and is returned; -errno when `path` itself cannot be opened. Blocks. */
+struct cgroup_visitor {
+	int (*cgroup)(uint64_t id, void *arg);
+	int (*process)(int pid, void *arg);
+	void *arg;
+};
+int cgroup_visit(const char *path, const struct cgroup_visitor *visitor);
 /* Removes the cgroup and the empty ones below it. -EBUSY while a process is in any of them; -ENOENT is no error. Blocks. */
 int cgroup_remove(const char *path);
 

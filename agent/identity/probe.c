@@ -1,7 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "agent/identity/probe.h"
 
-#include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
 #include <linux/netlink.h>
@@ -36,12 +35,6 @@ static void scan_done(struct scan *scan)
 		fd_close(scan->diag_fds[i]);
 	free(scan->diag_fds);
 	free(scan->cgroup_ids);
-}
-
-static void cleanup_dir(DIR **dir)
-{
-	if (*dir)
-		closedir(*dir);
 }
 
 static int open_route_socket(int netns_fd)
@@ -123,8 +116,9 @@ static int add_netns(struct scan *scan, int pid, bool witness)
 	return 0;
 }
 
-static int add_cgroup_id(struct scan *scan, uint64_t id)
+static int on_cgroup(uint64_t id, void *arg)
 {
+	struct scan *scan = arg;
 	uint64_t *ids;
 
 	for (size_t i = 0; i < scan->cgroup_count; i++)
@@ -138,67 +132,30 @@ static int add_cgroup_id(struct scan *scan, uint64_t id)
 	return 0;
 }
 
-static int scan_processes(struct scan *scan, int dir_fd)
+static int on_process(int pid, void *arg)
 {
-	_cleanup_close_ int fd = openat(dir_fd, "cgroup.procs", O_RDONLY | O_CLOEXEC);
-	_cleanup_fclose_ FILE *file = fd < 0 ? NULL : fdopen(fd, "r");
-	int pid, r;
-
-	if (!file)
-		return -errno;
-	fd = -1;
-	/* A threaded cgroup refuses to be read (EOPNOTSUPP): its processes are listed in the domain above it. */
-	while (fscanf(file, "%d", &pid) == 1) {
-		scan->populated = true;
-		if (pid == 0) /* a process outside of our pid namespace */
-			continue;
-		r = add_netns(scan, pid, true);
-		if (r == -ENOENT)
-			scan->vanished = true;
-		else if (r < 0)
-			return r;
-	}
-	return 0;
-}
-
-/* Takes `dir_fd`. Cgroups that go while we look are no error. */
-static int scan_cgroup(struct scan *scan, int dir_fd)
-{
-	_cleanup_close_ int fd = dir_fd;
-	_cleanup_(cleanup_dir) DIR *dir = fdopendir(fd);
-	const struct dirent *entry;
-	struct stat st;
+	struct scan *scan = arg;
 	int r;
 
-	if (!dir)
-		return -errno;
-	fd = -1;
-	if (fstat(dirfd(dir), &st) < 0)
-		return -errno;
-	r = add_cgroup_id(scan, st.st_ino);
-	if (r == 0)
-		r = scan_processes(scan, dirfd(dir));
-	while (r == 0 && (entry = readdir(dir))) {
-		int child_fd;
-
-		if (entry->d_type != DT_DIR || !strcmp(entry->d_name, ".") || !strcmp(entry->d_name, ".."))
-			continue;
-		child_fd = openat(dirfd(dir), entry->d_name, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
-		if (child_fd >= 0)
-			r = scan_cgroup(scan, child_fd);
-	}
-	return r == -ENOENT || r == -ENODEV ? 0 : r;
+	scan->populated = true;
+	if (pid == 0) /* outside of our pid namespace */
+		return 0;
+	r = add_netns(scan, pid, true);
+	if (r != -ENOENT)
+		return r;
+	scan->vanished = true;
+	return 0;
 }
 
 static int scan_all(struct scan *scan)
 {
-	for (int i = 0; i < SCAN_ATTEMPTS; i++) {
-		int fd = open(scan->probe->cgroup, O_RDONLY | O_DIRECTORY | O_CLOEXEC), r;
+	const struct cgroup_visitor visitor = { .cgroup = on_cgroup, .process = on_process, .arg = scan };
 
-		if (fd < 0)
-			return -errno;
+	for (int i = 0; i < SCAN_ATTEMPTS; i++) {
+		int r;
+
 		scan->vanished = false;
-		r = scan_cgroup(scan, fd);
+		r = cgroup_visit(scan->probe->cgroup, &visitor);
 		if (r < 0 || !scan->vanished)
 			return r;
 	}
