@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* What weftd, a successor and `weft` by way of weftd say to weft-proxy: JSON messages over a Unix socket of type SOCK_SEQPACKET at
  * /run/weft/INSTANCE/proxy.sock (mode 0600, root), a message a packet, descriptors beside it (SCM_RIGHTS). A request is
- * {"op": …}; each gets one answer, in order: {…} or {"error": "text", "field"?}. Messages over CONTROL_MESSAGE_MAX_BYTES are refused.
+ * {"op": …}; each gets one answer, in order: {…} or {"error": "text", "field"?, "code": negative errno}. Messages over
+ * CONTROL_MESSAGE_MAX_BYTES are refused; lists in answers are cut to fit, and "leftOut" says of which how many: {"places": 12}.
  *
  * | op | more | descriptors | answer |
  * |---|---|---|---|
@@ -10,11 +11,16 @@
  * | detach | "workload", "netnsCookie" | | {} |
  * | synced | | | {"detached": n}: what was not attached on this connection is detached |
  * | status | | | {"pid", "version", "startedAt", "beatAgeNs", "outcomes": {"answered": n, …}, "places": […], "workloads": [{"workload", "netnsCookie",
- *     "resolvers", "leftOut", "nscd", "nssResolve"}]} |
+ *     "node", "resolvers", "leftOut", "nscd", "nssResolve"}]} |
  * | queries | "node" or null, "limit" | | {"queries": […]} |
- * | takeover | | | {"places": n}, then n messages {place, sockets} with its namespace and sockets, then {"done": true}; the
- *     predecessor ends when its queries are answered |
- */
+ * | takeover | | | {"places": n, "synced"}; nothing changes from here on until "taken", or the end of the connection: then it was no takeover |
+ * | place | after takeover | namespace and sockets | the next place: {"netnsCookie", "node", "nodeId", "sockets": [{"resolver", "address",
+ *     "port"}], "attachments": [{"workload", "cgroup", "cgroupId"}]}; the last answer is {"done": true} with the lock |
+ * | taken | after takeover | | {}; the predecessor reads nothing any more, and ends when its queries are answered |
+ *
+ * Besides, whoever attached a workload hears {"event": "resolvers", "workload", "netnsCookie", "leftOut", "nscd", "nssResolve"} when it is
+ * known whom it asks, and when that changed: from the first one on its names are the mesh's; and {"event": "ended", "workload",
+ * "netnsCookie"} when its last process is gone and with it everything that was open for it. Who does not read is disconnected. */
 #pragma once
 
 #include <stddef.h>
@@ -33,5 +39,18 @@ int control_send(int fd, const json_t *message, const int *fds, size_t fd_count)
 int control_receive(int fd, json_t **ret_message, int *ret_fds, size_t fds_max, size_t *ret_fd_count, struct error *err);
 /* "/run/weft/INSTANCE/proxy.sock" */
 int control_path(const char *instance, char *buffer, size_t size);
-/* Connects, non-blocking from then on. -ENOENT, -ECONNREFUSED: nobody is there. */
+/* Connects, non-blocking from then on. -ENOENT, -ECONNREFUSED: nobody is there. -EAGAIN: somebody is, and accepts nobody. */
 int control_connect(const char *instance, int *ret_fd, struct error *err);
+
+/* The answer that says what went wrong: new reference. And back: 0, or what it says into `err`. */
+json_t *control_error_json(const struct error *err);
+int control_error_read(const json_t *answer, struct error *err);
+
+/* Members of a request, by a table that ends with a row without name. */
+struct control_member {
+	const char *name;
+	enum { CONTROL_ID, CONTROL_U32, CONTROL_TEXT } type; /* uint64_t from 1 on; uint32_t from 1 on; const char *, borrowed, not empty */
+	size_t offset;
+};
+/* -EINVAL names the first that is missing or of another kind. */
+int control_members(const json_t *message, const struct control_member *members, void *target, struct error *err);
