@@ -3,10 +3,9 @@
 #include "lib/count.h"
 #include "lib/identity.h"
 #include "lib/policy.h"
+#include "lib/resolve.h"
 
 char LICENSE[] SEC("license") = "Dual BSD/GPL";
-
-enum { BIND_REFUSE, BIND_PROCEED };
 
 static __always_inline int hook_bind(struct bpf_sock_addr *ctx)
 {
@@ -14,13 +13,13 @@ static __always_inline int hook_bind(struct bpf_sock_addr *ctx)
 	const struct config *config = bpf_map_lookup_elem(&w_config, &zero);
 	bool shared;
 
-	if (!config || !port_listed(config->reserved_ports, ctx->user_port))
-		return BIND_PROCEED;
+	if (!is_responder_port(ctx->user_port) && !(config && port_listed(config->reserved_ports, ctx->user_port)))
+		return HOOK_PROCEED;
 	node = identity(bpf_get_netns_cookie(ctx), &shared);
 	if (!node)
-		return BIND_PROCEED;
+		return HOOK_PROCEED;
 	count_reason(node, 0, REASON_RESERVED_PORT);
-	return BIND_REFUSE; /* EPERM */
+	return HOOK_REFUSE; /* EPERM */
 }
 
 SEC("cgroup/bind4")

@@ -4,15 +4,9 @@
 #include "lib/account.h"
 #include "lib/decide.h"
 #include "lib/identity.h"
+#include "lib/resolve.h"
 
 char LICENSE[] SEC("license") = "Dual BSD/GPL";
-
-enum { HOOK_REFUSE, HOOK_PROCEED };
-
-static __always_inline bool is_tcp(const struct bpf_sock_addr *ctx)
-{
-	return ctx->type == SOCK_STREAM && (ctx->protocol == IPPROTO_TCP || ctx->protocol == IPPROTO_MPTCP);
-}
 
 static __always_inline struct draw draw_words(void)
 {
@@ -22,14 +16,6 @@ static __always_inline struct draw draw_words(void)
 		.second = bpf_get_prandom_u32(),
 		.rest = bpf_get_prandom_u32(),
 	};
-}
-
-/* EPERM for what is not allowed, ECONNREFUSED for what does not work now. */
-static __always_inline int hook_close_door(enum reason reason)
-{
-	if (reason_verdict(reason) == VERDICT_REFUSE)
-		bpf_set_retval(-ECONNREFUSED);
-	return HOOK_REFUSE;
 }
 
 static __always_inline void record_refusal(const struct flow *flow, const struct decision *d, __u64 now_ns, __u32 protocol)
@@ -101,8 +87,23 @@ static __always_inline enum reason claim(struct account *a, const struct flow *f
 	return d->reason;
 }
 
-/* Decides, counts and claims. The caller writes `d` into the socket when the verdict is VERDICT_ROUTE. */
-static __always_inline void hook_decide(struct bpf_sock_addr *ctx, struct flow *flow, struct decision *d)
+/* A query goes to the proxy or to the resolver it asks; everything else is for decide(). */
+static __always_inline void decide_any(struct bpf_sock_addr *ctx, const struct flow *flow, const struct draw *draw, __u64 now_ns,
+				       struct decision *d)
+{
+	const struct resolver *to = is_query(flow) ? resolver_of(flow) : NULL;
+
+	if (to) {
+		steer(ctx, to, now_ns, d);
+		return;
+	}
+	decide(flow, draw, now_ns, d);
+	if (d->reason == REASON_NOT_TCP && is_query(flow))
+		d->reason = query_elsewhere(now_ns);
+}
+
+/* Decides, counts and claims. */
+static __always_inline void hook_connect(struct bpf_sock_addr *ctx, struct flow *flow, struct decision *d)
 {
 	struct bpf_sock *sk = ctx->sk;
 	struct account *a = NULL;
@@ -119,7 +120,7 @@ static __always_inline void hook_decide(struct bpf_sock_addr *ctx, struct flow *
 	if (flow->is_tcp && sk)
 		a = leftover(sk, now_ns);
 	if (flow->node)
-		decide(flow, &draw, now_ns, d);
+		decide_any(ctx, flow, &draw, now_ns, d);
 	if (reason_verdict(d->reason) == VERDICT_ROUTE) {
 		if (!a && sk)
 			a = bpf_sk_storage_get(&w_account, sk, NULL, BPF_SK_STORAGE_GET_F_CREATE);
@@ -129,8 +130,31 @@ static __always_inline void hook_decide(struct bpf_sock_addr *ctx, struct flow *
 	}
 	if (d->reason != REASON_UNMANAGED && d->reason != REASON_ROUTED) /* the rows count those */
 		count_reason(flow->node, d->service, d->reason);
-	if (reason_verdict(d->reason) >= VERDICT_REFUSE)
+	/* getaddrinfo() connects UDP sockets to what it was given, to sort it: two of them a name, and no attempt at a connection. */
+	if (reason_verdict(d->reason) >= VERDICT_REFUSE && ctx->protocol != IPPROTO_UDP)
 		record_refusal(flow, d, now_ns, ctx->protocol);
+}
+
+static __always_inline int answer4(struct bpf_sock_addr *ctx, const struct decision *d)
+{
+	if (reason_verdict(d->reason) >= VERDICT_REFUSE)
+		return hook_close_door(d->reason);
+	if (d->port) {
+		ctx->user_ip4 = d->address.words[3];
+		ctx->user_port = d->port;
+	}
+	return HOOK_PROCEED;
+}
+
+static __always_inline int answer6(struct bpf_sock_addr *ctx, const struct decision *d)
+{
+	if (reason_verdict(d->reason) >= VERDICT_REFUSE)
+		return hook_close_door(d->reason);
+	if (d->port) {
+		ip_to_ctx6(ctx, &d->address);
+		ctx->user_port = d->port;
+	}
+	return HOOK_PROCEED;
 }
 
 SEC("cgroup/connect4")
@@ -139,31 +163,8 @@ int connect4(struct bpf_sock_addr *ctx)
 	struct flow flow = { .destination = ip_from_v4(ctx->user_ip4), .port = ctx->user_port, .is_tcp = is_tcp(ctx) };
 	struct decision d = {};
 
-	hook_decide(ctx, &flow, &d);
-	switch (reason_verdict(d.reason)) {
-	case VERDICT_ROUTE:
-		ctx->user_ip4 = d.address.words[3];
-		ctx->user_port = d.port;
-		return HOOK_PROCEED;
-	case VERDICT_REFUSE:
-	case VERDICT_DENY:
-		return hook_close_door(d.reason);
-	default:
-		return HOOK_PROCEED;
-	}
-}
-
-static __always_inline struct ip ip_from_ctx6(const struct bpf_sock_addr *ctx)
-{
-	return (struct ip){ .words = { ctx->user_ip6[0], ctx->user_ip6[1], ctx->user_ip6[2], ctx->user_ip6[3] } };
-}
-
-static __always_inline void ip_to_ctx6(struct bpf_sock_addr *ctx, const struct ip *ip)
-{
-	ctx->user_ip6[0] = ip->words[0];
-	ctx->user_ip6[1] = ip->words[1];
-	ctx->user_ip6[2] = ip->words[2];
-	ctx->user_ip6[3] = ip->words[3];
+	hook_connect(ctx, &flow, &d);
+	return answer4(ctx, &d);
 }
 
 SEC("cgroup/connect6")
@@ -172,18 +173,8 @@ int connect6(struct bpf_sock_addr *ctx)
 	struct flow flow = { .destination = ip_from_ctx6(ctx), .port = ctx->user_port, .is_tcp = is_tcp(ctx) };
 	struct decision d = {};
 
-	hook_decide(ctx, &flow, &d);
-	switch (reason_verdict(d.reason)) {
-	case VERDICT_ROUTE:
-		ip_to_ctx6(ctx, &d.address);
-		ctx->user_port = d.port;
-		return HOOK_PROCEED;
-	case VERDICT_REFUSE:
-	case VERDICT_DENY:
-		return hook_close_door(d.reason);
-	default:
-		return HOOK_PROCEED;
-	}
+	hook_connect(ctx, &flow, &d);
+	return answer6(ctx, &d);
 }
 
 /* The account of a socket that is connected to where weft sent it; NULL otherwise. */
@@ -204,6 +195,8 @@ int getpeername4(struct bpf_sock_addr *ctx)
 	if (a) {
 		ctx->user_ip4 = a->vip.words[3];
 		ctx->user_port = a->vip_port;
+	} else if (is_responder4(ctx->user_ip4, ctx->user_port)) {
+		show_resolver4(ctx, &peer);
 	}
 	return HOOK_PROCEED;
 }
@@ -217,45 +210,66 @@ int getpeername6(struct bpf_sock_addr *ctx)
 	if (a) {
 		ip_to_ctx6(ctx, &a->vip);
 		ctx->user_port = a->vip_port;
+	} else if (is_responder6(ctx)) {
+		show_resolver6(ctx, &peer);
 	}
 	return HOOK_PROCEED;
 }
 
-/* A datagram to a VIP, from a socket that is not connected: refused as connect() would refuse it. */
-static __always_inline int hook_sendmsg(struct bpf_sock_addr *ctx, const struct ip *destination)
+/* A datagram from a socket that is not connected. A query goes where connect() would send it; what is for a VIP is refused as
+ * connect() would refuse it; nothing else is looked at. */
+static __always_inline void hook_sendmsg(struct bpf_sock_addr *ctx, const struct ip *destination, struct decision *d)
 {
 	__u32 zero = 0;
 	const struct config *config = bpf_map_lookup_elem(&w_config, &zero);
 	const __u32 *service = bpf_map_lookup_elem(&w_vip, destination);
-	struct decision d = { .reason = REASON_VIP_NOT_TCP };
+	const bool is_vip = service || (config && is_vip_network(destination, config));
 	struct flow flow = { .destination = *destination, .port = ctx->user_port };
+	const struct resolver *to;
+	__u64 now_ns;
 	bool shared;
 
-	if (!service && (!config || !is_vip_network(destination, config)))
-		return HOOK_PROCEED;
+	if (!is_vip && !is_query(&flow))
+		return;
 	flow.netns_cookie = bpf_get_netns_cookie(ctx);
 	flow.node = identity(flow.netns_cookie, &shared);
 	if (!flow.node)
-		return HOOK_PROCEED;
-	d.service = service ? *service : 0;
-	d.generation = generation_current();
-	count_reason(flow.node, d.service, d.reason);
-	record_refusal(&flow, &d, bpf_ktime_get_ns(), ctx->protocol);
-	return hook_close_door(d.reason);
+		return;
+	now_ns = bpf_ktime_get_ns();
+	to = is_query(&flow) ? resolver_of(&flow) : NULL;
+	if (to && ip_is_link_local(destination)) {
+		d->reason = REASON_DNS_BYPASS; /* its device was chosen before this hook: it leads to no loopback address */
+	} else if (to) {
+		steer(ctx, to, now_ns, d);
+	} else if (is_vip) {
+		d->reason = REASON_VIP_NOT_TCP;
+		d->service = service ? *service : 0;
+		d->generation = generation_current();
+	} else {
+		d->reason = query_elsewhere(now_ns);
+	}
+	if (d->reason != REASON_UNMANAGED)
+		count_reason(flow.node, d->service, d->reason);
+	if (reason_verdict(d->reason) >= VERDICT_REFUSE)
+		record_refusal(&flow, d, now_ns, ctx->protocol);
 }
 
 SEC("cgroup/sendmsg4")
 int sendmsg4(struct bpf_sock_addr *ctx)
 {
 	const struct ip destination = ip_from_v4(ctx->user_ip4);
+	struct decision d = {};
 
-	return hook_sendmsg(ctx, &destination);
+	hook_sendmsg(ctx, &destination, &d);
+	return answer4(ctx, &d);
 }
 
 SEC("cgroup/sendmsg6")
 int sendmsg6(struct bpf_sock_addr *ctx)
 {
 	const struct ip destination = ip_from_ctx6(ctx);
+	struct decision d = {};
 
-	return hook_sendmsg(ctx, &destination);
+	hook_sendmsg(ctx, &destination, &d);
+	return answer6(ctx, &d);
 }

@@ -2,10 +2,7 @@
 /* Programs that user space runs: the decision on demand, and a walk over the accounts of all open sockets. */
 #include "lib/decide.h"
 #include "lib/tcp.h"
-#include "maps/abi/name.h" /* pinned with the others; no program reads it */
 #include "maps/abi/open.h"
-#include "maps/abi/proxy.h"
-#include "maps/abi/resolver.h"
 
 char LICENSE[] SEC("license") = "Dual BSD/GPL";
 

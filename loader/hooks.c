@@ -17,12 +17,14 @@ const struct hook hooks[HOOK_COUNT] = {
 	{ "sock_ops", HOOK_CGROUP, true, NULL, "counters and flow records" },
 	{ "getpeername4", HOOK_CGROUP, true, NULL, "getpeername() shows the address that was asked for" },
 	{ "getpeername6", HOOK_CGROUP, true, NULL, "getpeername() shows the address that was asked for, IPv6" },
+	{ "recvmsg4", HOOK_CGROUP, true, NULL, "answers to queries come from the resolver that was asked" },
+	{ "recvmsg6", HOOK_CGROUP, true, NULL, "answers to queries come from the resolver that was asked, IPv6" },
 	{ "bind4", HOOK_CGROUP, true, NULL, "reserved ports" },
 	{ "bind6", HOOK_CGROUP, true, NULL, "reserved ports, IPv6" },
-	{ "sendmsg4", HOOK_CGROUP, true, NULL, "refusal of datagrams to services" },
-	{ "sendmsg6", HOOK_CGROUP, true, NULL, "refusal of datagrams to services, IPv6" },
-	{ "connect4", HOOK_CGROUP, true, NULL, "routing and policy" },
-	{ "connect6", HOOK_CGROUP, true, NULL, "routing and policy, IPv6" },
+	{ "sendmsg4", HOOK_CGROUP, true, NULL, "names, and refusal of datagrams to services" },
+	{ "sendmsg6", HOOK_CGROUP, true, NULL, "names, and refusal of datagrams to services, IPv6" },
+	{ "connect4", HOOK_CGROUP, true, NULL, "routing, policy and names" },
+	{ "connect6", HOOK_CGROUP, true, NULL, "routing, policy and names, IPv6" },
 };
 
 static const char *const pin_prefixes[] = {

@@ -5,6 +5,7 @@
 #include "bpf.h"
 #include "maps/abi/config.h"
 #include "maps/abi/identity.h"
+#include "maps/abi/proxy.h"
 
 /* The object id of the node that this process acts for by its cgroup, the deepest first; 0: none. */
 static __always_inline __u32 identity_by_cgroup(void)
@@ -25,13 +26,25 @@ static __always_inline __u32 identity_by_cgroup(void)
 	return 0;
 }
 
+/* weft-proxy, and the agent where it checks health: their sockets are in workloads' namespaces, and are no workload's. */
+static __always_inline bool is_weft_itself(void)
+{
+	__u32 zero = 0;
+	const struct proxy_state *proxy = bpf_map_lookup_elem(&w_proxy, &zero);
+	const __u64 id = bpf_get_current_cgroup_id();
+
+	return proxy && id && (READ_ONCE(proxy->cgroup_id) == id || READ_ONCE(proxy->agent_cgroup_id) == id);
+}
+
 /* The object id of the caller's node; 0: unmanaged, at the price of one lookup where nobody in the namespace is managed. */
 static __always_inline __u32 identity(__u64 netns_cookie, bool *ret_shared)
 {
 	const struct owner *owner = bpf_map_lookup_elem(&w_netns, &netns_cookie);
+	__u32 node;
 
 	*ret_shared = owner && owner->flags & OWNER_SHARED;
 	if (!owner)
 		return 0;
-	return *ret_shared ? identity_by_cgroup() : owner->node;
+	node = *ret_shared ? identity_by_cgroup() : owner->node;
+	return node && is_weft_itself() ? 0 : node;
 }

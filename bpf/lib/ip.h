@@ -23,6 +23,12 @@ static __always_inline bool ip_is_loopback(const struct ip *ip)
 	return !ip->words[0] && !ip->words[1] && !ip->words[2] && (ip->words[3] == bpf_htonl(1) || !ip->words[3]);
 }
 
+/* fe80::/10, RFC 4291 section 2.5.6. */
+static __always_inline bool ip_is_link_local(const struct ip *ip)
+{
+	return (ip->words[0] & bpf_htonl(0xffc00000)) == bpf_htonl(0xfe800000);
+}
+
 /* An all-zero mask is a network that is not configured. */
 static __always_inline bool ip_in(const struct ip *ip, const struct ip *network, const struct ip *mask)
 {
