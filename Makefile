@@ -155,7 +155,7 @@ define link
 @echo "  LD $@"; mkdir -p $(@D); $(CC) $(LINK_FLAGS) -o $@ $(filter %.o %.a,$^) $(LIBS) $(1)
 endef
 $(BUILD)/weftd: $(BUILD)/obj/agent/weftd.o $(LIB)
-	$(call link,$(SQLITE_LIBS))
+	$(call link,$(SQLITE_LIBS) $(CURL_LIBS))
 $(BUILD)/weft: $(BUILD)/obj/agent/ctl/main.o $(LIB)
 	$(call link,$(CURL_LIBS))
 $(BUILD)/weft-loader: $(BUILD)/obj/loader/main.o $(LIB)

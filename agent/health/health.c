@@ -1,0 +1,473 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* The table of checks. Each has the kernel slots that its results are written to; health_sync() makes both anew from the plan. */
+#include "agent/health/health.h"
+
+#include <curl/curl.h>
+#include <errno.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "agent/health/check.h"
+#include "agent/health/place.h"
+#include "agent/health/runner.h"
+#include "agent/telemetry/names.h"
+#include "base/address.h"
+#include "base/bytes.h"
+#include "base/cleanup.h"
+#include "base/hash.h"
+#include "base/list.h"
+#include "base/log.h"
+#include "base/time.h"
+
+/* Changes that are told one by one in a second: where a whole rack fails, a count says the rest. */
+#define LINES_PER_SECOND 50
+
+/* A slot that a check writes. */
+struct member {
+	uint32_t slot;
+	uint32_t incarnation; /* of the slot, while it stands for this endpoint */
+	uint32_t target; /* in the plan in force */
+};
+
+struct check {
+	struct health_checks *all;
+	struct table_node node; /* of all->checks */
+	char *key;
+	char *path; /* NULL: TCP */
+	struct ip address;
+	__be16 port;
+	uint64_t endpoint_netns; /* of a loopback address */
+	uint64_t netns_cookie; /* where it is checked from; 0: the agent's */
+	struct check_thresholds thresholds;
+	struct check_history history;
+	struct run *run;
+	struct member *members;
+	size_t member_count, member_capacity;
+	uint64_t round; /* of the last health_sync() that wanted it */
+};
+
+struct slot_check {
+	struct check *check; /* NULL: none */
+	uint64_t round; /* when it was given the slot */
+};
+
+struct health_checks {
+	struct kernel_memory *memory;
+	struct apply *apply;
+	struct workloads *workloads;
+	struct health_options options;
+	struct runner *runner;
+	struct table checks; /* by key */
+	struct slot_check slots[MAX_ENDPOINTS]; /* zero pages until used */
+	uint64_t round;
+	struct buffer key; /* at hand */
+	uint64_t lines_since_ns;
+	unsigned lines;
+};
+
+static const char *const protocol_names[] = {
+	[CHECK_TCP] = "tcp", [CHECK_HTTP] = "http", [CHECK_HTTP2] = "http2", [CHECK_GRPC] = "grpc",
+};
+
+/* Until the proxy speaks the protocol, or TLS: an HTTP request in the clear would fail where everything is well. */
+static bool runs_as_tcp(const struct plan_target *target)
+{
+	return target->check.protocol == CHECK_HTTP2 || target->check.protocol == CHECK_GRPC ||
+	       (target->check.protocol == CHECK_HTTP && target->flags & TARGET_NEEDS_TLS);
+}
+
+static const char *path_of(const struct plan_target *target)
+{
+	if (target->check.protocol != CHECK_HTTP || runs_as_tcp(target))
+		return NULL;
+	return target->check.path ?: "/";
+}
+
+/* --- results ------------------------------------------------------------------------------------------------------------- */
+
+static bool is_known(const struct check *check)
+{
+	return check->history.health == HEALTH_UP || check->history.health == HEALTH_DOWN;
+}
+
+/* What is known from before this run never replaces what another slot of the endpoint says. */
+static void publish(const struct check *check)
+{
+	for (size_t i = 0; is_known(check) && i < check->member_count; i++) {
+		const struct member *m = &check->members[i];
+		struct endpoint *endpoint = &check->all->memory->endpoints[m->slot];
+
+		if (endpoint->incarnation != m->incarnation || endpoint->health == check->history.health)
+			continue;
+		if (check->history.checks || endpoint->health == HEALTH_PENDING)
+			__atomic_store_n(&endpoint->health, check->history.health, __ATOMIC_RELAXED);
+	}
+}
+
+static const char *target_name(const struct check *check)
+{
+	const struct plan *plan = apply_current(check->all->apply);
+	const uint32_t target = check->member_count ? check->members[0].target : PLAN_NONE;
+
+	return plan && target < plan->target_count ? plan->targets[target].name : NULL;
+}
+
+static void log_change(const struct check *check, enum health before)
+{
+	const struct check_history *h = &check->history;
+	struct health_checks *all = check->all;
+	char address[ENDPOINT_TEXT_BYTES];
+
+	if (h->last.at_ns - all->lines_since_ns >= NSEC_PER_SEC) {
+		all->lines_since_ns = h->last.at_ns;
+		all->lines = 0;
+	}
+	if (all->lines++ < LINES_PER_SECOND)
+		log_info("the health of an endpoint changed",
+			 LOG_F("endpoint", LOG_STR(ip_port_format(&check->address, check->port, address))),
+			 LOG_F("target", LOG_STR(target_name(check))), LOG_F("from", LOG_STR(health_name(before))),
+			 LOG_F("to", LOG_STR(health_name(h->health))), LOG_F("why", LOG_STR(h->last.text)),
+			 LOG_F("inARow", LOG_U64(h->in_a_row)), LOG_F("targets", LOG_U64(check->member_count)));
+	else
+		log_limited(LOG_LEVEL_INFO, "the health of many endpoints changes: not all are told");
+}
+
+static void on_result(const struct check_result *result, void *arg)
+{
+	struct check *check = arg;
+	const enum health before = is_known(check) ? check->history.health : HEALTH_PENDING;
+	char address[ENDPOINT_TEXT_BYTES];
+
+	if (result->outcome == CHECK_NOT_RUN)
+		log_limited(LOG_LEVEL_WARN, "a health check could not be run",
+			    LOG_F("endpoint", LOG_STR(ip_port_format(&check->address, check->port, address))),
+			    LOG_F("target", LOG_STR(target_name(check))), LOG_F("why", LOG_STR(result->text)));
+	if (check_add(&check->history, &check->thresholds, result))
+		log_change(check, before);
+	publish(check);
+}
+
+/* --- checks -------------------------------------------------------------------------------------------------------------- */
+
+/* Its slots are nobody's from now on; they keep their health. */
+static void forget_members(struct check *check)
+{
+	for (size_t i = 0; i < check->member_count; i++) {
+		struct slot_check *slot = &check->all->slots[check->members[i].slot];
+
+		if (slot->check == check)
+			slot->check = NULL;
+	}
+	check->member_count = 0;
+}
+
+static struct check *check_free(struct check *check)
+{
+	if (!check)
+		return NULL;
+	forget_members(check);
+	run_free(check->run);
+	free(check->members);
+	free(check->path);
+	free(check->key);
+	free(check);
+	return NULL;
+}
+
+static void cleanup_check(struct check **check)
+{
+	check_free(*check);
+}
+
+static int key_make(struct buffer *key, const struct plan_target *target, const struct plan_endpoint *endpoint)
+{
+	const struct plan_check *c = &target->check;
+	const char *path = path_of(target);
+	char address[ENDPOINT_TEXT_BYTES];
+
+	buffer_clear(key);
+	buffer_printf(key, "%s %llx %llu %llu %u %u %s%s", ip_port_format(&endpoint->address, endpoint->port, address),
+		      (unsigned long long)endpoint->netns_cookie, (unsigned long long)c->interval_ns,
+		      (unsigned long long)c->timeout_ns, c->healthy_threshold, c->unhealthy_threshold, path ? "http " : "tcp", path ?: "");
+	return buffer_failed(key) ? -ENOMEM : 0;
+}
+
+/* What the check that the slot had until now has found, if it was of this endpoint: another interval makes no other endpoint. */
+static void take_history(struct check *check, uint32_t slot)
+{
+	const struct check *before = check->all->slots[slot].check;
+
+	if (before && ip_equal(&before->address, &check->address) && before->port == check->port &&
+	    before->endpoint_netns == check->endpoint_netns)
+		check->history = before->history;
+}
+
+static int check_new(struct health_checks *all, const struct plan_target *target, const struct plan_endpoint *endpoint,
+		     uint64_t netns_cookie, struct check **ret_check)
+{
+	_cleanup_(cleanup_check) struct check *check = calloc(1, sizeof(*check));
+	const struct plan_check *c = &target->check;
+	const uint32_t scale = all->options.time_scale;
+	const char *path = path_of(target);
+	int r;
+
+	if (!check)
+		return -ENOMEM;
+	check->all = all;
+	check->key = strdup(buffer_string(&all->key));
+	check->path = path ? strdup(path) : NULL;
+	check->address = endpoint->address;
+	check->port = endpoint->port;
+	check->endpoint_netns = endpoint->netns_cookie;
+	check->netns_cookie = netns_cookie;
+	check->thresholds = (struct check_thresholds){ c->healthy_threshold, c->unhealthy_threshold };
+	if (!check->key || (path && !check->path))
+		return -ENOMEM;
+	r = run_new(all->runner,
+		    &(struct run_settings){
+			    .request = { .address = check->address, .port = check->port, .path = check->path },
+			    .interval_ns = c->interval_ns / scale,
+			    .timeout_ns = c->timeout_ns / scale,
+			    .netns_cookie = netns_cookie,
+		    },
+		    on_result, check, &check->run);
+	if (r == 0)
+		r = table_add(&all->checks, &check->node, check->key);
+	if (r < 0)
+		return r;
+	*ret_check = TAKE_PTR(check);
+	return 0;
+}
+
+static int check_join(struct check *check, uint32_t slot, uint32_t target)
+{
+	const struct endpoint *endpoint = &check->all->memory->endpoints[slot];
+
+	if (check->member_count == check->member_capacity) {
+		const size_t capacity = check->member_capacity ? 2 * check->member_capacity : 1;
+		struct member *members = reallocarray(check->members, capacity, sizeof(*members));
+
+		if (!members)
+			return -ENOMEM;
+		check->members = members;
+		check->member_capacity = capacity;
+	}
+	check->members[check->member_count++] = (struct member){ slot, endpoint->incarnation, target };
+	check->all->slots[slot] = (struct slot_check){ check, check->all->round };
+	if (!is_known(check))
+		check_adopt(&check->history, endpoint->health);
+	return 0;
+}
+
+/* --- the plan ------------------------------------------------------------------------------------------------------------ */
+
+static int sync_endpoint(struct health_checks *all, uint32_t index, const struct plan_target *target,
+			 const struct plan_endpoint *endpoint, uint64_t netns_cookie)
+{
+	const int64_t slot = apply_endpoint_slot(all->apply, target, endpoint);
+	struct table_node *known;
+	struct check *check;
+	int r;
+
+	if (slot < 0 || all->slots[slot].round == all->round)
+		return 0; /* of two listeners that lead to one endpoint the first decides */
+	r = key_make(&all->key, target, endpoint);
+	if (r < 0)
+		return r;
+	known = table_get(&all->checks, buffer_string(&all->key));
+	if (known) {
+		check = container_of(known, struct check, node);
+	} else {
+		r = check_new(all, target, endpoint, netns_cookie, &check);
+		if (r < 0)
+			return r;
+		take_history(check, (uint32_t)slot);
+	}
+	if (check->round != all->round) {
+		forget_members(check);
+		check->round = all->round;
+		check->netns_cookie = netns_cookie;
+		run_move(check->run, netns_cookie);
+	}
+	return check_join(check, (uint32_t)slot, index);
+}
+
+/* Ends checks that the plan does not ask for any more; tells the slots of the others what is known. */
+static void finish_round(struct health_checks *all)
+{
+	struct table_node *next;
+
+	for (struct table_node *node = table_first(&all->checks); node; node = next) {
+		struct check *check = container_of(node, struct check, node);
+
+		next = table_next(&all->checks, node);
+		if (check->round == all->round) {
+			publish(check);
+			continue;
+		}
+		table_remove(&all->checks, node);
+		check_free(check);
+	}
+}
+
+int health_sync(struct health_checks *all)
+{
+	const struct plan *plan = apply_current(all->apply);
+	_cleanup_free_ uint64_t *cookies = NULL;
+	int r = 0;
+
+	if (!plan)
+		return 0;
+	all->round++;
+	if (all->options.from == HEALTH_FROM_WORKLOAD)
+		r = places_choose(plan, all->workloads, &cookies);
+	for (uint32_t t = 0; r == 0 && t < plan->target_count; t++) {
+		const struct plan_target *target = &plan->targets[t];
+
+		for (size_t e = 0; r == 0 && target->check.protocol != CHECK_NONE && e < target->endpoint_count; e++) {
+			const struct plan_endpoint *endpoint = &target->endpoints[e];
+
+			r = sync_endpoint(all, t, target, endpoint, endpoint->netns_cookie ?: (cookies ? cookies[t] : 0));
+		}
+	}
+	if (r == 0)
+		finish_round(all);
+	return r;
+}
+
+/* --- what people see ----------------------------------------------------------------------------------------------------- */
+
+static json_t *time_json(uint64_t monotonic_ns)
+{
+	char text[TIME_TEXT_BYTES];
+
+	return monotonic_ns ? json_string(time_format(time_to_wall_ns(monotonic_ns), text)) : json_null();
+}
+
+static json_t *from_json(const struct check *check)
+{
+	const struct workload *workload = check->netns_cookie ? workloads_by_netns(check->all->workloads, check->netns_cookie) : NULL;
+
+	return workload ? json_sprintf("workload %llu", (unsigned long long)workload->id) :
+			  json_string(check->netns_cookie ? "workload" : "agent");
+}
+
+static void add_settings(json_t *one, const struct plan_target *target)
+{
+	const struct plan_check *c = &target->check;
+	const char *path = path_of(target);
+	json_t *settings = json_pack("{s:s, s:I, s:I, s:i, s:i}", "protocol", protocol_names[c->protocol], "intervalNs",
+				     (json_int_t)c->interval_ns, "timeoutNs", (json_int_t)c->timeout_ns, "healthyThreshold",
+				     c->healthy_threshold, "unhealthyThreshold", c->unhealthy_threshold);
+
+	if (path)
+		json_object_set_new(settings, "path", json_string(path));
+	if (runs_as_tcp(target))
+		json_object_set_new(settings, "checkAs", json_string("tcp"));
+	json_object_update_new(one, settings);
+}
+
+static void add_history(json_t *one, const struct check *check)
+{
+	const struct check_history *h = &check->history;
+
+	json_object_update_new(one, json_pack("{s:o, s:I, s:o, s:o, s:o, s:o, s:I, s:I, s:I}", "from", from_json(check), "inARow",
+					      (json_int_t)h->in_a_row, "lastResult",
+					      h->last.at_ns ? json_string(h->last.text) : json_null(), "lastAt", time_json(h->last.at_ns),
+					      "lastNs", h->last.at_ns ? json_integer((json_int_t)h->last.took_ns) : json_null(),
+					      "changedAt", time_json(h->changed_ns), "checks", (json_int_t)h->checks, "failures",
+					      (json_int_t)h->failures, "notRun", (json_int_t)h->not_run));
+}
+
+static uint32_t health_at(const struct health_checks *all, int64_t slot, const struct plan_endpoint *endpoint)
+{
+	return slot < 0 ? endpoint->health : all->memory->endpoints[slot].health;
+}
+
+static json_t *endpoint_json(const struct health_checks *all, const struct plan_target *target,
+			     const struct plan_endpoint *endpoint)
+{
+	const int64_t slot = apply_endpoint_slot(all->apply, target, endpoint);
+	char address[ENDPOINT_TEXT_BYTES];
+	json_t *one = json_pack("{s:s, s:s, s:s, s:s}", "target", target->name, "node", target->node, "address",
+				ip_port_format(&endpoint->address, endpoint->port, address), "health",
+				health_name(health_at(all, slot, endpoint)));
+
+	if (target->check.protocol == CHECK_NONE)
+		return one;
+	add_settings(one, target);
+	if (slot >= 0 && all->slots[slot].check)
+		add_history(one, all->slots[slot].check);
+	return one;
+}
+
+json_t *health_json(const struct health_checks *all)
+{
+	const struct plan *plan = apply_current(all->apply);
+	json_t *list = json_array();
+
+	for (size_t t = 0; plan && t < plan->target_count; t++)
+		for (size_t e = 0; e < plan->targets[t].endpoint_count; e++)
+			json_array_append_new(list, endpoint_json(all, &plan->targets[t], &plan->targets[t].endpoints[e]));
+	return list;
+}
+
+void health_count(const struct health_checks *all, uint64_t ret_counts[HEALTH_STATES])
+{
+	const struct plan *plan = apply_current(all->apply);
+
+	memset(ret_counts, 0, HEALTH_STATES * sizeof(*ret_counts));
+	for (size_t t = 0; plan && t < plan->target_count; t++)
+		for (size_t e = 0; e < plan->targets[t].endpoint_count; e++) {
+			const struct plan_endpoint *endpoint = &plan->targets[t].endpoints[e];
+			const uint32_t health = health_at(all, apply_endpoint_slot(all->apply, &plan->targets[t], endpoint), endpoint);
+
+			if (health < HEALTH_STATES)
+				ret_counts[health]++;
+		}
+}
+
+/* --- life ---------------------------------------------------------------------------------------------------------------- */
+
+int health_new(struct loop *loop, struct offload *offload, struct kernel *kernel, struct apply *apply,
+	       struct workloads *workloads, const struct health_options *options, struct health_checks **ret_checks,
+	       struct error *err)
+{
+	struct health_checks *all = calloc(1, sizeof(*all));
+
+	if (!all)
+		return error_set(err, -ENOMEM, "no memory for health checks");
+	all->memory = &kernel->memory;
+	all->apply = apply;
+	all->workloads = workloads;
+	all->options = *options;
+	if (curl_global_init(CURL_GLOBAL_NOTHING) != CURLE_OK) {
+		free(all);
+		return error_set(err, -ENOMEM, "no memory for health checks");
+	}
+	if (runner_new(loop, offload, workloads, &all->runner) < 0) {
+		health_free(all);
+		return error_set(err, -ENOMEM, "no memory for health checks");
+	}
+	*ret_checks = all;
+	return 0;
+}
+
+struct health_checks *health_free(struct health_checks *all)
+{
+	struct table_node *next;
+
+	if (!all)
+		return NULL;
+	for (struct table_node *node = table_first(&all->checks); node; node = next) {
+		next = table_next(&all->checks, node);
+		table_remove(&all->checks, node);
+		check_free(container_of(node, struct check, node));
+	}
+	table_done(&all->checks);
+	buffer_done(&all->key);
+	runner_free(all->runner);
+	curl_global_cleanup();
+	free(all);
+	return NULL;
+}

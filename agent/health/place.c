@@ -1,0 +1,83 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "agent/health/place.h"
+
+#include <errno.h>
+#include <stdbool.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "base/cleanup.h"
+
+struct choice {
+	const struct plan *plan;
+	uint64_t *cookies; /* by target */
+	bool *seen; /* nodes whose backends have been gone through */
+};
+
+static int node_order(const void *name, const void *node)
+{
+	return strcmp(name, ((const struct plan_node *)node)->name);
+}
+
+static const struct plan_node *node_find(const struct plan *plan, const char *name)
+{
+	return plan->node_count ? bsearch(name, plan->nodes, plan->node_count, sizeof(*plan->nodes), node_order) : NULL;
+}
+
+static void offer_service(const struct choice *c, const struct plan_service *service, uint64_t cookie)
+{
+	for (size_t p = 0; p < service->port_count; p++)
+		for (size_t t = 0; t < service->ports[p].target_count; t++) {
+			const uint32_t target = service->ports[p].targets[t].target;
+
+			if (target != PLAN_NONE && !c->cookies[target])
+				c->cookies[target] = cookie;
+		}
+}
+
+static int offer_to_callees(const struct workload *workload, uint64_t cookie, void *arg)
+{
+	const struct choice *c = arg;
+	const struct plan_node *node = node_find(c->plan, workload->node);
+
+	if (!node || c->seen[node - c->plan->nodes])
+		return 0;
+	c->seen[node - c->plan->nodes] = true;
+	for (size_t i = 0; i < node->backend_count; i++)
+		offer_service(c, &c->plan->services[node->backends[i].service], cookie);
+	return 0;
+}
+
+/* "mesh/M/", its length. */
+static size_t mesh_length(const char *name)
+{
+	const char *slash = strchr(name, '/');
+
+	slash = slash ? strchr(slash + 1, '/') : NULL;
+	return slash ? (size_t)(slash - name) + 1 : 0;
+}
+
+static int offer_to_mesh(const struct workload *workload, uint64_t cookie, void *arg)
+{
+	const struct choice *c = arg;
+	const size_t length = mesh_length(workload->node);
+
+	for (size_t t = 0; t < c->plan->target_count; t++)
+		if (!c->cookies[t] && !strncmp(c->plan->targets[t].name, workload->node, length))
+			c->cookies[t] = cookie;
+	return 0;
+}
+
+int places_choose(const struct plan *plan, const struct workloads *workloads, uint64_t **ret_cookies)
+{
+	_cleanup_free_ uint64_t *cookies = calloc(plan->target_count + 1, sizeof(*cookies));
+	_cleanup_free_ bool *seen = calloc(plan->node_count + 1, sizeof(*seen));
+	struct choice choice = { plan, cookies, seen };
+
+	if (!cookies || !seen)
+		return -ENOMEM;
+	workloads_each_place(workloads, offer_to_callees, &choice);
+	workloads_each_place(workloads, offer_to_mesh, &choice);
+	*ret_cookies = TAKE_PTR(cookies);
+	return 0;
+}
