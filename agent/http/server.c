@@ -11,6 +11,7 @@
 #include "agent/http/codec.h"
 #include "agent/http/exchange.h"
 #include "agent/http/http.h"
+#include "agent/net/tcp.h"
 #include "agent/net/unix.h"
 #include "base/cleanup.h"
 #include "base/list.h"
@@ -40,9 +41,51 @@ static const struct {
 	[PHASE_LINGER] = { EPOLLIN, 2 * NSEC_PER_SEC },
 };
 
+#define METHODS_MAX 4
+
+/* What is different by where it listens. */
+struct transport {
+	int (*listen)(const char *address, int *ret_fd, struct error *err);
+	int (*peer_pid)(int fd);
+	size_t connections_max;
+	bool has_file; /* to be removed in the end */
+	const char *methods[METHODS_MAX + 1];
+	const char *allow, *refusal;
+};
+
+static int listen_unix(const char *path, int *ret_fd, struct error *err)
+{
+	return unix_listen(path, 0600, ret_fd, err);
+}
+
+static int no_peer_pid(int fd)
+{
+	(void)fd;
+	return 0;
+}
+
+static const struct transport over_unix = {
+	.listen = listen_unix,
+	.peer_pid = unix_peer_pid,
+	.connections_max = HTTP_CONNECTIONS_MAX,
+	.has_file = true,
+	.methods = { "GET", "PUT", "POST", "DELETE" },
+	.allow = "Allow: GET, PUT, POST, DELETE\r\n",
+	.refusal = "only GET, PUT, POST and DELETE are known here",
+};
+static const struct transport over_tcp = {
+	.listen = tcp_listen,
+	.peer_pid = no_peer_pid,
+	.connections_max = HTTP_TCP_CONNECTIONS_MAX,
+	.methods = { "GET", "HEAD" },
+	.allow = "Allow: GET, HEAD\r\n",
+	.refusal = "only GET and HEAD are known here",
+};
+
 struct http_server {
 	struct loop *loop;
-	char *path;
+	const struct transport *transport;
+	char *address; /* a path, or ADDRESS:PORT */
 	http_handler_fn *handler;
 	void *arg;
 	int fd;
@@ -155,8 +198,7 @@ static void answer(struct http_connection *c, int status, const char *content_ty
 	const char *connection = c->last ? "Connection: close\r\n" : c->minor_0 ? "Connection: keep-alive\r\n" : "";
 
 	buffer_printf(&c->output, "HTTP/1.1 %d %s\r\nContent-Type: %s\r\nContent-Length: %zu\r\n%s%s\r\n", status,
-		      reason_of(status), content_type, length, status == 405 ? "Allow: GET, PUT, POST, DELETE\r\n" : "",
-		      connection);
+		      reason_of(status), content_type, length, status == 405 ? c->server->transport->allow : "", connection);
 	if (!c->bodyless)
 		buffer_append(&c->output, body, length);
 	if (buffer_failed(&c->output)) {
@@ -218,25 +260,23 @@ static bool run_answer(struct http_connection *c)
 
 /* ---- receiving ---- */
 
-static const char *const methods[] = { "GET", "PUT", "POST", "DELETE" };
-
-static const char *allowed_method(const char *method)
+static const char *allowed_method(const struct transport *transport, const char *method)
 {
-	for (size_t i = 0; i < ARRAY_SIZE(methods); i++)
-		if (strcmp(methods[i], method) == 0)
-			return methods[i];
+	for (size_t i = 0; transport->methods[i]; i++)
+		if (strcmp(transport->methods[i], method) == 0)
+			return transport->methods[i];
 	return NULL;
 }
 
 /* 0, or the status to refuse with. */
-static int check_head(const struct http_head *head, const char **ret_text)
+static int check_head(const struct transport *transport, const struct http_head *head, const char **ret_text)
 {
 	size_t hosts, expectations;
 	const char *expect = http_head_value(head, "Expect", &expectations);
 
 	http_head_value(head, "Host", &hosts);
-	if (!allowed_method(head->method))
-		return *ret_text = "only GET, PUT, POST and DELETE are known here", 405;
+	if (!allowed_method(transport, head->method))
+		return *ret_text = transport->refusal, 405;
 	if (hosts > 1 || (hosts == 0 && head->minor > 0)) /* RFC 9112 section 3.2 */
 		return *ret_text = "not exactly one Host header", 400;
 	if (expect && head->minor > 0 && strcasecmp(expect, "100-continue") != 0)
@@ -256,7 +296,7 @@ static void on_head(struct http_connection *c)
 	c->last = !head->keep_alive;
 	c->minor_0 = head->minor == 0;
 	c->bodyless = strcmp(head->method, "HEAD") == 0;
-	status = check_head(head, &text);
+	status = check_head(c->server->transport, head, &text);
 	if (status > 0) {
 		refuse(c, status, text);
 		return;
@@ -271,7 +311,7 @@ static void on_head(struct http_connection *c)
 		return;
 	}
 	c->exchange->connection = c;
-	c->exchange->method = allowed_method(head->method);
+	c->exchange->method = allowed_method(c->server->transport, head->method);
 	c->exchange->peer_pid = c->peer_pid;
 	if (http_head_value(head, "Expect", &expectations) && head->minor > 0 && (head->content_length > 0 || head->chunked)) {
 		/* If it does not fit now it leaves with the answer: the client waits no longer than it likes. */
@@ -431,7 +471,7 @@ static int connection_new(struct http_server *server, int fd)
 	c->fd = -1; /* the caller's until all is well */
 	c->data = c->input;
 	c->events = phases[PHASE_IDLE].events;
-	c->peer_pid = r = unix_peer_pid(fd);
+	c->peer_pid = r = server->transport->peer_pid(fd);
 	if (r >= 0)
 		r = http_codec_new(HTTP_HEAD_LIMIT_BYTES, &c->codec);
 	if (r >= 0)
@@ -461,7 +501,7 @@ static void on_listener(struct loop_io *io, uint32_t events, void *arg)
 
 	(void)io;
 	(void)events;
-	while (server->connection_count < HTTP_CONNECTIONS_MAX) {
+	while (server->connection_count < server->transport->connections_max) {
 		_cleanup_close_ int fd = accept4(server->fd, NULL, NULL, SOCK_CLOEXEC | SOCK_NONBLOCK);
 		int r = fd < 0 ? -errno : connection_new(server, fd);
 
@@ -471,7 +511,7 @@ static void on_listener(struct loop_io *io, uint32_t events, void *arg)
 			fd = -1; /* the connection's */
 		} else if (r != -EINTR && r != -ECONNABORTED) {
 			/* Out of descriptors or memory: asking again at once would only spin. */
-			log_limited(LOG_LEVEL_WARN, "cannot accept a connection", LOG_F("path", LOG_STR(server->path)),
+			log_limited(LOG_LEVEL_WARN, "cannot accept a connection", LOG_F("at", LOG_STR(server->address)),
 				    LOG_F("error", LOG_STR(strerror(-r))));
 			loop_timer_arm(server->retry, loop_now_ns(server->loop) + NSEC_PER_SEC);
 			break;
@@ -486,8 +526,8 @@ static void on_retry(struct loop_timer *timer, void *arg)
 	accept_again(arg);
 }
 
-int http_server_unix(struct loop *loop, const char *path, http_handler_fn *handler, void *arg, struct http_server **ret_server,
-		     struct error *err)
+static int server_new(struct loop *loop, const struct transport *transport, const char *address, http_handler_fn *handler, void *arg,
+		      struct http_server **ret_server, struct error *err)
 {
 	struct http_server *server = calloc(1, sizeof(*server));
 	int r;
@@ -496,17 +536,18 @@ int http_server_unix(struct loop *loop, const char *path, http_handler_fn *handl
 		return error_set(err, -ENOMEM, "out of memory");
 	list_init(&server->connections);
 	server->loop = loop;
+	server->transport = transport;
 	server->handler = handler;
 	server->arg = arg;
 	server->fd = -1;
-	r = unix_listen(path, 0600, &server->fd, err);
+	r = transport->listen(address, &server->fd, err);
 	if (r >= 0) {
-		server->path = strdup(path);
-		r = server->path ? loop_timer_new(loop, on_retry, server, &server->retry) : -ENOMEM;
+		server->address = strdup(address);
+		r = server->address ? loop_timer_new(loop, on_retry, server, &server->retry) : -ENOMEM;
 		if (r >= 0)
 			r = loop_io_add(loop, server->fd, EPOLLIN, on_listener, server, &server->io);
 		if (r < 0)
-			error_set(err, r, "cannot serve '%s'", path);
+			error_set(err, r, "cannot serve '%s'", address);
 	}
 	if (r < 0) {
 		http_server_free(server);
@@ -514,6 +555,18 @@ int http_server_unix(struct loop *loop, const char *path, http_handler_fn *handl
 	}
 	*ret_server = server;
 	return 0;
+}
+
+int http_server_unix(struct loop *loop, const char *path, http_handler_fn *handler, void *arg, struct http_server **ret_server,
+		     struct error *err)
+{
+	return server_new(loop, &over_unix, path, handler, arg, ret_server, err);
+}
+
+int http_server_tcp(struct loop *loop, const char *address, http_handler_fn *handler, void *arg, struct http_server **ret_server,
+		    struct error *err)
+{
+	return server_new(loop, &over_tcp, address, handler, arg, ret_server, err);
 }
 
 struct http_server *http_server_free(struct http_server *server)
@@ -524,10 +577,10 @@ struct http_server *http_server_free(struct http_server *server)
 	list_for_each_safe(it, &server->connections)
 		connection_close(container_of(it, struct http_connection, node));
 	loop_timer_free(server->retry);
-	if (server->path)
-		unlink(server->path);
+	if (server->address && server->transport->has_file)
+		unlink(server->address);
 	fd_close(server->fd);
-	free(server->path);
+	free(server->address);
 	free(server);
 	return NULL;
 }

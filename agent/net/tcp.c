@@ -1,0 +1,57 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "agent/net/tcp.h"
+
+#include <errno.h>
+#include <netinet/in.h>
+#include <string.h>
+#include <sys/socket.h>
+
+#include "base/address.h"
+#include "base/cleanup.h"
+
+union address {
+	struct sockaddr any;
+	struct sockaddr_in v4;
+	struct sockaddr_in6 v6;
+};
+
+static socklen_t address_fill(union address *address, const struct ip *ip, __be16 port)
+{
+	memset(address, 0, sizeof(*address));
+	if (ip_is_v4(ip)) {
+		address->v4.sin_family = AF_INET;
+		address->v4.sin_port = port;
+		address->v4.sin_addr.s_addr = ip->words[3];
+		return sizeof(address->v4);
+	}
+	address->v6.sin6_family = AF_INET6;
+	address->v6.sin6_port = port;
+	memcpy(&address->v6.sin6_addr, ip->bytes, sizeof(ip->bytes));
+	return sizeof(address->v6);
+}
+
+int tcp_listen(const char *text, int *ret_fd, struct error *err)
+{
+	_cleanup_close_ int fd = -1;
+	union address address;
+	struct ip ip;
+	__be16 port;
+	socklen_t size;
+	const int on = 1, off = 0;
+
+	if (ip_port_parse(text, &ip, &port) < 0)
+		return error_set(err, -EINVAL, "'%s' is no ADDRESS:PORT (10.0.0.1:9090, [fd00::1]:9090)", text);
+	size = address_fill(&address, &ip, port);
+	fd = socket(address.any.sa_family, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
+	if (fd < 0)
+		return error_set(err, -errno, "cannot make a socket: %m");
+	if (setsockopt(fd, SOL_SOCKET, SO_REUSEADDR, &on, sizeof(on)) < 0 ||
+	    (address.any.sa_family == AF_INET6 && setsockopt(fd, IPPROTO_IPV6, IPV6_V6ONLY, &off, sizeof(off)) < 0))
+		return error_set(err, -errno, "cannot set up a socket: %m");
+	if (bind(fd, &address.any, size) < 0)
+		return error_set(err, -errno, "cannot bind '%s': %m", text);
+	if (listen(fd, SOMAXCONN) < 0)
+		return error_set(err, -errno, "cannot listen on '%s': %m", text);
+	*ret_fd = TAKE_FD(fd);
+	return 0;
+}
