@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "loader/loader.h"
 
+#include <bpf/bpf.h>
 #include <bpf/libbpf.h>
 #include <dirent.h>
 #include <errno.h>
@@ -19,6 +20,7 @@
 #include "loader/lock.h"
 #include "loader/object.h"
 #include "loader/transaction.h"
+#include "maps/abi/proxy.h"
 #include "maps/abi/version.h"
 #include "maps/kernel.h"
 
@@ -235,12 +237,55 @@ static int abi_remove(const char *directory, struct error *err)
 	return 0;
 }
 
-/* What `weft run` made above the cgroups of its programs. Those of programs that still run stay, and so does what is above. */
-static void run_cgroups_remove(const char *cgroup, const char *instance)
-{
-	char path[PATH_MAX];
+/* Where the instance is attached, and where weft-proxy says it is; 0: nowhere. Other ABIs that have such pins name them alike. */
+struct instance_cgroups {
+	uint64_t attached_id;
+	uint64_t proxy_id;
+};
 
-	if (snprintf(path, sizeof(path), "%s/" CGROUP_RUN_DIRECTORY "/%s", cgroup, instance) >= (int)sizeof(path))
+static uint64_t proxy_cgroup_id(const char *directory)
+{
+	char path[PIN_PATH_BYTES];
+	_cleanup_close_ int fd = -1;
+	struct bpf_map_info info = {};
+	struct proxy_state state;
+	__u32 size = sizeof(info), zero = 0;
+
+	if ((size_t)snprintf(path, sizeof(path), "%s/w_proxy", directory) >= sizeof(path) || (fd = bpf_obj_get(path)) < 0 ||
+	    bpf_obj_get_info_by_fd(fd, &info, &size) < 0 || info.value_size != sizeof(state) ||
+	    bpf_map_lookup_elem(fd, &zero, &state) < 0)
+		return 0;
+	return state.cgroup_id;
+}
+
+static void cgroups_note(const char *directory, struct instance_cgroups *cgroups)
+{
+	struct presence present;
+	const uint64_t proxy_id = proxy_cgroup_id(directory);
+
+	if (presence_read(directory, &present, NULL) == 0 && present.cgroup_id)
+		cgroups->attached_id = present.cgroup_id;
+	if (proxy_id)
+		cgroups->proxy_id = proxy_id;
+}
+
+/* What `weft run` made above the cgroups of its programs, and what weft-proxy made for itself. Where something still runs they stay,
+ * and so does what is above. A cgroup that the proxy only found itself in has another name. */
+static void cgroups_remove(const struct instance_cgroups *cgroups, const char *instance)
+{
+	char root[256], path[PATH_MAX], name[64];
+	size_t length;
+
+	if (cgroup_root(root, sizeof(root), NULL) < 0)
+		return;
+	snprintf(name, sizeof(name), "/weft-proxy-%s", instance);
+	if (cgroups->proxy_id && cgroup_path_of_id(root, cgroups->proxy_id, path, sizeof(path)) == 0 &&
+	    !strcmp(strrchr(path, '/'), name))
+		rmdir(path);
+	if (!cgroups->attached_id || cgroup_path_of_id(root, cgroups->attached_id, path, sizeof(path)) < 0)
+		return;
+	length = strlen(path);
+	if (snprintf(path + length, sizeof(path) - length, "/" CGROUP_RUN_DIRECTORY "/%s", instance) >= (int)(sizeof(path) - length))
 		return;
 	rmdir(path);
 	*strrchr(path, '/') = '\0';
@@ -252,12 +297,12 @@ int loader_uninstall(const struct loader_options *options, struct error *err)
 	_cleanup_close_ int lock_fd = -1;
 	_cleanup_(cleanup_dir) DIR *dir = NULL;
 	const struct dirent *entry;
-	char pin_path[PIN_PATH_BYTES], directory[PIN_PATH_BYTES], abi[PIN_PATH_BYTES], cgroup[PATH_MAX] = "";
+	char pin_path[PIN_PATH_BYTES], directory[PIN_PATH_BYTES], abi[PIN_PATH_BYTES];
+	struct instance_cgroups cgroups = {};
 	int r = kernel_pin_path(options->instance, pin_path, sizeof(pin_path), err);
 
 	if (r < 0 || (r = lock_take(options->instance, &lock_fd, err)) < 0)
 		return r;
-	loader_cgroup(options->instance, cgroup, sizeof(cgroup), NULL);
 	instance_directory(pin_path, directory);
 	dir = opendir(directory);
 	if (!dir && errno != ENOENT)
@@ -267,6 +312,7 @@ int loader_uninstall(const struct loader_options *options, struct error *err)
 			continue;
 		if ((size_t)snprintf(abi, sizeof(abi), "%s/%s", directory, entry->d_name) >= sizeof(abi))
 			return error_set(err, -ENAMETOOLONG, "'%s/%s' is not weft's", directory, entry->d_name);
+		cgroups_note(abi, &cgroups);
 		r = abi_remove(abi, err);
 		if (r < 0)
 			return r;
@@ -274,8 +320,7 @@ int loader_uninstall(const struct loader_options *options, struct error *err)
 	if (dir && rmdir(directory) < 0)
 		return error_set(err, -errno, "cannot remove '%s': %m", directory);
 	rmdir(PIN_ROOT); /* other instances may be in it */
-	if (cgroup[0])
-		run_cgroups_remove(cgroup, options->instance);
+	cgroups_remove(&cgroups, options->instance);
 	lock_remove(options->instance);
 	return 0;
 }

@@ -22,7 +22,7 @@ int loader_install(const struct loader_options *options, struct error *err);
 /* Replaces the programs behind the pinned links, maps and counters stay: no connection sees a gap. Undone on failure.
  * -ENOENT: not installed; -EPROTO: pinned maps have another layout (another ABI). */
 int loader_upgrade(const struct loader_options *options, struct error *err);
-/* Detaches, unpins, removes the directories. Nothing there is fine. */
+/* Detaches, unpins, removes the directories, and the cgroups that `weft run` and weft-proxy left empty. Nothing there is fine. */
 int loader_uninstall(const struct loader_options *options, struct error *err);
 
 /* The cgroup that the instance is attached to. -ENOENT: it is not installed. Cheap. */

@@ -275,6 +275,38 @@ TEST(uninstall_leaves_nothing)
 	EXPECT_OK(loader_uninstall(&here, &err), &err); /* nothing there is fine */
 }
 
+static void given_proxy_in(const char *directory)
+{
+	_cleanup_close_ int map = pinned("w_proxy");
+	struct proxy_state state = {};
+	struct stat st;
+	__u32 zero = 0;
+
+	EXPECT_OK(mkdir(directory, 0755));
+	EXPECT_OK(stat(directory, &st));
+	state.cgroup_id = st.st_ino;
+	EXPECT_OK(bpf_map_update_elem(map, &zero, &state, 0));
+}
+
+TEST(uninstall_takes_the_cgroup_that_weft_proxy_made_and_no_other)
+{
+	char own[400], other[400];
+
+	snprintf(own, sizeof(own), "%s/weft-proxy-%s", other_cgroup, instance);
+	snprintf(other, sizeof(other), "%s/weft-proxy-%s-other", other_cgroup, instance);
+
+	given_installed();
+	given_proxy_in(own);
+	EXPECT_OK(loader_uninstall(&here, NULL));
+	EXPECT(!exists("%s", own));
+
+	given_installed();
+	given_proxy_in(other);
+	EXPECT_OK(loader_uninstall(&here, NULL));
+	EXPECT(exists("%s", other));
+	EXPECT_OK(rmdir(other));
+}
+
 TEST(uninstall_takes_the_files_of_a_stopped_weftd_and_leaves_those_of_a_running_one)
 {
 	char path[128];
@@ -428,7 +460,7 @@ TEST(a_pinned_map_of_another_layout_is_refused_and_nothing_changes)
 TEST(another_abi_of_the_instance_is_refused_and_goes_with_uninstall)
 {
 	struct error err = {};
-	char path[PIN_PATH_BYTES + 64];
+	char path[PIN_PATH_BYTES + 64], run_root[336];
 
 	given_installed();
 	EXPECT_OK(loader_uninstall(&here, NULL));
@@ -437,17 +469,25 @@ TEST(another_abi_of_the_instance_is_refused_and_goes_with_uninstall)
 	snprintf(path, sizeof(path), "%s/abi999", instance_pins);
 	EXPECT_OK(mkdir(path, 0700));
 	{
-		_cleanup_close_ int program = passing_program();
+		_cleanup_close_ int program = passing_program(), directory = open_directory(cgroup);
+		_cleanup_close_ int link = bpf_link_create(program, directory, BPF_CGROUP_INET6_CONNECT, NULL);
 
+		EXPECT(link >= 0);
 		snprintf(path, sizeof(path), "%s/abi999/prog_old", instance_pins);
 		EXPECT_OK(bpf_obj_pin(program, path));
+		snprintf(path, sizeof(path), "%s/abi999/link_connect6", instance_pins);
+		EXPECT_OK(bpf_obj_pin(link, path));
 	}
+	snprintf(run_root, sizeof(run_root), "%s/" CGROUP_RUN_DIRECTORY, cgroup);
+	EXPECT_OK(mkdir(run_root, 0755));
 
 	EXPECT_EQ(loader_install(&here, &err), -EPROTO);
 	EXPECT_CONTAINS(err.message, "abi999");
 	EXPECT_EQ(loader_upgrade(&here, &err), -EPROTO);
 	EXPECT_OK(loader_uninstall(&here, &err), &err);
 	EXPECT(!exists("%s", instance_pins));
+	EXPECT(!exists("%s", run_root));
+	EXPECT_EQ(attached_count(BPF_CGROUP_INET6_CONNECT), 0);
 }
 
 TEST(while_another_loader_is_at_work_every_change_is_refused)
@@ -500,6 +540,7 @@ int main(void)
 		IN_A_WORLD(upgrade_replaces_programs_and_keeps_links_maps_and_counters),
 		IN_A_WORLD(upgrade_of_what_is_not_installed_names_install),
 		IN_A_WORLD(uninstall_leaves_nothing),
+		IN_A_WORLD(uninstall_takes_the_cgroup_that_weft_proxy_made_and_no_other),
 		IN_A_WORLD(uninstall_takes_the_files_of_a_stopped_weftd_and_leaves_those_of_a_running_one),
 		IN_A_WORLD(uninstall_detaches_also_while_somebody_holds_the_link),
 		IN_A_WORLD(an_install_that_fails_at_its_last_hook_leaves_nothing),
