@@ -31,6 +31,15 @@
 /* Adds to a counter that other CPUs, and softirqs on this one, add to as well. */
 #define ADD(counter, n) ((void)__sync_fetch_and_add(&(counter), (n)))
 
+/* The same number, for an index that was checked already: the verifier of Linux 6.1 forgets the bounds of what the compiler spilled to
+ * the stack, and the compiler would leave out a plain `&` that changes nothing. `size` is a power of two. */
+#define masked(index, size)                                                                                                   \
+	({                                                                                                                     \
+		__u64 _index = (index);                                                                                        \
+		asm volatile("%0 &= %1" : "+r"(_index) : "i"((size) - 1));                                                     \
+		_index;                                                                                                        \
+	})
+
 /* Scales 32 random bits to 0..n-1: off from uniform by at most n / 2^32. */
 static __always_inline __u32 scale(__u32 random, __u32 n)
 {

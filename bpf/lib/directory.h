@@ -23,7 +23,7 @@ static __always_inline __s64 directory_index(__u64 generation, __u32 id, enum ob
 
 	if (!slice || id >= MAX_OBJECTS)
 		return -1;
-	ref = READ_ONCE(slice->refs[id]);
+	ref = READ_ONCE(slice->refs[masked(id, MAX_OBJECTS)]);
 	return ref >> REF_KIND_SHIFT == kind ? ref & REF_INDEX_MASK : -1;
 }
 
