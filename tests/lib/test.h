@@ -70,11 +70,20 @@ static inline void expect_ok(long long r, const struct error *err, const char *c
 	_fail(file, line);
 }
 
+/* How many times slower than usual this machine is said to be, by WEFT_TEST_SLOWNESS: 1, or what tests/kernels/run sets for an
+ * emulated one. Deadlines are so much later. */
+static inline uint64_t test_slowness(void)
+{
+	const char *text = getenv("WEFT_TEST_SLOWNESS");
+
+	return text && atoi(text) > 1 ? (uint64_t)atoi(text) : 1;
+}
+
 /* Until a condition holds, or `deadline_ns` from now has passed: then the test fails with the condition's text. Looks every
  * millisecond. */
 #define WAIT_FOR(condition, deadline_ns)                                                                                      \
 	do {                                                                                                                   \
-		const uint64_t _end_ns = test_now_ns() + (deadline_ns);                                                        \
+		const uint64_t _end_ns = test_now_ns() + (deadline_ns) * test_slowness();                                      \
 		while (!(condition)) {                                                                                         \
 			if (test_now_ns() > _end_ns)                                                                           \
 				fail_msg("waited %llu ms in vain for: %s", (unsigned long long)(deadline_ns) / 1000000,        \
