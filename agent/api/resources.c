@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* Resources on the local socket: what is configured, what of it is not in force, and what the kernel holds for it. */
+#include <stdio.h>
 #include <string.h>
 
 #include "agent/api/api.h"
@@ -7,6 +8,7 @@
 #include "base/address.h"
 #include "base/cleanup.h"
 #include "base/time.h"
+#include "maps/proxy.h"
 
 static void append_not_in_force(const char *field, const char *meaning, void *arg)
 {
@@ -26,24 +28,43 @@ static void append_unresolved(const struct resource *from, const char *field, co
 		json_array_append_new(of->list, json_pack("{s:s, s:s}", "field", field, "missing", missing));
 }
 
-static json_t *vips_json(struct agent *agent, const struct resource *service)
+static const struct plan_service *planned_service(struct agent *agent, const struct resource *service)
 {
 	const struct plan *plan = apply_current(agent->apply);
+
+	for (size_t i = 0; plan && i < plan->service_count; i++)
+		if (strcmp(plan->services[i].name, service->full_name) == 0)
+			return &plan->services[i];
+	return NULL;
+}
+
+static json_t *vips_json(const struct plan_service *s)
+{
+	static const struct ip none;
 	json_t *list = json_array();
 	char text[IP_TEXT_BYTES];
 
-	for (size_t i = 0; plan && i < plan->service_count; i++) {
-		const struct plan_service *s = &plan->services[i];
-		static const struct ip none;
-
-		if (strcmp(s->name, service->full_name))
-			continue;
-		if (!ip_equal(&s->vip4, &none))
-			json_array_append_new(list, json_string(ip_format(&s->vip4, text)));
-		if (!ip_equal(&s->vip6, &none))
-			json_array_append_new(list, json_string(ip_format(&s->vip6, text)));
-	}
+	if (s && !ip_equal(&s->vip4, &none))
+		json_array_append_new(list, json_string(ip_format(&s->vip4, text)));
+	if (s && !ip_equal(&s->vip6, &none))
+		json_array_append_new(list, json_string(ip_format(&s->vip6, text)));
 	return list;
+}
+
+/* Why no query leads to the service, if so. */
+static void append_name_not_in_force(const struct resource *service, const struct plan_service *planned, json_t *list)
+{
+	struct name_key key;
+	char meaning[512];
+
+	if (name_key_make("", service->name, &key) < 0)
+		append_not_in_force(resource_kinds[service->kind].name_member,
+				    "cannot be asked for by DNS: a name has labels of 1 to 63 bytes, and 253 bytes in all", list);
+	else if (planned && planned->twin) {
+		snprintf(meaning, sizeof(meaning), "cannot be asked for by DNS: the name leads to %s, as to a resolver it is the same",
+			 planned->twin);
+		append_not_in_force(resource_kinds[service->kind].name_member, meaning, list);
+	}
 }
 
 /* The endpoints that the current generation holds for the node's listeners. */
@@ -86,17 +107,21 @@ static json_t *resource_json(struct agent *agent, const struct resource *r)
 {
 	json_t *not_in_force = json_array();
 	struct unresolved_of unresolved = { .resource = r, .list = json_array() };
+	const bool service = r->kind == RESOURCE_VIRTUAL_SERVICE;
+	const struct plan_service *planned = service ? planned_service(agent, r) : NULL;
 	json_t *one;
 
 	resource_not_in_force(r, append_not_in_force, not_in_force);
+	if (service)
+		append_name_not_in_force(r, planned, not_in_force);
 	resources_unresolved(&agent->configuration.resources, append_unresolved, &unresolved);
 	one = json_pack("{s:s, s:s, s:s, s:s, s:s?, s:O, s:o, s:o}", "kind", resource_kinds[r->kind].path_word, "name", r->name, "mesh",
 			r->mesh, "resource", r->full_name, "source", r->source, "spec", r->spec, "unresolved", unresolved.list,
 			"notInForce", not_in_force);
 	if (r->parent)
 		json_object_set_new(one, "parent", json_string(r->parent));
-	if (r->kind == RESOURCE_VIRTUAL_SERVICE)
-		json_object_set_new(one, "vips", vips_json(agent, r));
+	if (service)
+		json_object_set_new(one, "vips", vips_json(planned));
 	if (r->kind == RESOURCE_VIRTUAL_NODE)
 		json_object_set_new(one, "endpoints", endpoints_json(agent, r));
 	return one;

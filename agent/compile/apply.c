@@ -9,6 +9,7 @@
 #include <string.h>
 
 #include "agent/compile/encode.h"
+#include "agent/compile/name_entries.h"
 #include "agent/compile/names.h"
 #include "agent/compile/reconcile.h"
 #include "agent/compile/slots.h"
@@ -64,6 +65,7 @@ struct apply {
 	struct names *names;
 	struct slots *slots;
 	struct vip_entries *vip_entries;
+	struct name_entries *name_entries;
 	struct encoder encoder; /* of the above */
 	bool held[MAX_OBJECTS]; /* ids that apply_node_id() has given out */
 
@@ -154,6 +156,8 @@ static int publish(struct apply *a, const struct encoding *e, struct error *err)
 
 	if (r >= 0)
 		r = set_vips(a, e, err);
+	if (r >= 0)
+		r = name_entries_enter(a->name_entries, &e->now, &a->now, err);
 	if (r < 0)
 		return r;
 	encoding_publish(&a->encoder, e);
@@ -181,6 +185,20 @@ static bool vips_differ(const struct apply *a, const struct encoding *e)
 	return false;
 }
 
+/* Once for each, while it is so. */
+static void warn_of_twins(const struct apply *a, const struct encoding *e)
+{
+	const struct plan *now = e->now.plan, *before = a->now.plan;
+
+	for (size_t i = 0; i < now->service_count; i++) {
+		const uint32_t was = e->was[OBJECT_SERVICE][i];
+
+		if (now->services[i].twin && (was == PLAN_NONE || !before->services[was].twin))
+			log_warn("a service cannot be asked for by DNS: its name is another one's to a resolver",
+				 LOG_F("service", LOG_STR(now->services[i].name)), LOG_F("other", LOG_STR(now->services[i].twin)));
+	}
+}
+
 static void free_plan(void *plan)
 {
 	plan_free(plan);
@@ -206,10 +224,15 @@ static int put_in_force(struct apply *a, struct plan *plan, struct error *err)
 
 	if (r >= 0) {
 		r = publish(a, &e, err);
-		if (r < 0)
+		if (r < 0) {
+			name_entries_restore(a->name_entries, &e.now, &a->now);
 			drop_vips(a, &e.now, &a->now, last);
-		else if (vips_differ(a, &e))
-			drop_vips(a, &a->now, &e.now, last);
+		} else {
+			name_entries_leave(a->name_entries, &a->now, &e.now);
+			if (vips_differ(a, &e))
+				drop_vips(a, &a->now, &e.now, last);
+			warn_of_twins(a, &e);
+		}
 	}
 	if (r < 0) {
 		generations_abandon(a->generations);
@@ -511,6 +534,8 @@ int apply_new_with(struct loop *loop, struct offload *offload, const struct appl
 		r = names_new(a->generations, kernel->memory, store, &a->names, err);
 	if (r >= 0)
 		r = vip_entries_new(&a->kernel, a->generations, &a->vip_entries, err);
+	if (r >= 0)
+		r = name_entries_new(&a->kernel, a->generations, &a->name_entries, err);
 	if (r < 0)
 		return r;
 	if (slots_new(kernel->memory, &a->slots) < 0 || reconcile_new(kernel->memory, a->slots, &a->reconcile) < 0 ||
@@ -537,6 +562,7 @@ struct apply *apply_free(struct apply *a)
 	planned_done(&a->now);
 	reconcile_free(a->reconcile);
 	slots_free(a->slots);
+	name_entries_free(a->name_entries);
 	vip_entries_free(a->vip_entries);
 	names_free(a->names);
 	generations_free(a->generations);
@@ -559,6 +585,21 @@ static int real_vip_each(void *arg, kernel_vip_fn *fn, void *fn_arg)
 	return kernel_vip_each(arg, fn, fn_arg);
 }
 
+static int real_name_set(void *arg, const struct name_key *key, const struct name_entry *entry)
+{
+	return kernel_name_set(arg, key, entry);
+}
+
+static int real_name_remove(void *arg, const struct name_key *key)
+{
+	return kernel_name_remove(arg, key);
+}
+
+static int real_name_each(void *arg, kernel_name_fn *fn, void *fn_arg)
+{
+	return kernel_name_each(arg, fn, fn_arg);
+}
+
 static int real_account_each(void *arg, kernel_account_fn *fn, void *fn_arg)
 {
 	return kernel_account_each(arg, fn, fn_arg);
@@ -577,6 +618,9 @@ int apply_new(struct loop *loop, struct offload *offload, struct kernel *kernel,
 		.vip_set = real_vip_set,
 		.vip_remove = real_vip_remove,
 		.vip_each = real_vip_each,
+		.name_set = real_name_set,
+		.name_remove = real_name_remove,
+		.name_each = real_name_each,
 		.account_each = real_account_each,
 		.grace_wait = real_grace_wait,
 		.arg = kernel,

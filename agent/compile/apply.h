@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* Plan -> kernel. The only writer of records, directories and VIP entries. Takes the difference between the plan and what
+/* Plan -> kernel. The only writer of records, directories, VIP entries and names. Takes the difference between the plan and what
  * the current directory holds, writes new records for what changed, and commits one generation; unchanged objects keep
  * their records, endpoints their slots, triples their counter rows. A plan that does not fit is refused as a whole: the
  * old generation stays in force. Plans that arrive while another one waits (for the next turn of the loop, a grace

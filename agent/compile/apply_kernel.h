@@ -10,6 +10,9 @@ struct apply_kernel {
 	int (*vip_set)(void *arg, const struct ip *vip, uint32_t service);
 	int (*vip_remove)(void *arg, const struct ip *vip);
 	int (*vip_each)(void *arg, kernel_vip_fn *fn, void *fn_arg);
+	int (*name_set)(void *arg, const struct name_key *key, const struct name_entry *entry);
+	int (*name_remove)(void *arg, const struct name_key *key);
+	int (*name_each)(void *arg, kernel_name_fn *fn, void *fn_arg);
 	/* These block and run on the offload thread. */
 	int (*account_each)(void *arg, kernel_account_fn *fn, void *fn_arg);
 	int (*grace_wait)(void *arg);

@@ -6,6 +6,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "agent/compile/plan_names.h"
 #include "agent/compile/routes.h"
 #include "agent/compile/targets.h"
 #include "base/cleanup.h"
@@ -511,7 +512,7 @@ int compile(const struct compile_input *input, struct plan **ret_plan, struct er
 		r = compile_services(&c);
 	if (r == 0)
 		r = compile_callers(&c);
-	if (r == 0 && targets_finish(&c.targets, c.plan) < 0)
+	if (r == 0 && (targets_finish(&c.targets, c.plan) < 0 || plan_names(c.plan) < 0))
 		r = no_memory(&c);
 	if (r == 0)
 		r = vips_commit(input->vips, input->now_wall_ns, err);

@@ -2,6 +2,7 @@
 #include "plan.h"
 
 #include <stdlib.h>
+#include <string.h>
 
 #include "base/hash.h"
 
@@ -12,6 +13,7 @@ static void service_done(struct plan_service *service)
 		free(service->ports[i].note);
 	}
 	free(service->ports);
+	free(service->twin);
 	free(service->name);
 }
 
@@ -39,11 +41,20 @@ struct plan *plan_free(struct plan *plan)
 		target_done(&plan->targets[i]);
 	for (size_t i = 0; i < plan->node_count; i++)
 		node_done(&plan->nodes[i]);
+	for (size_t i = 0; i < plan->scope_count; i++)
+		free(plan->scopes[i]);
 	free(plan->services);
 	free(plan->targets);
 	free(plan->nodes);
+	free(plan->names);
+	free(plan->scopes);
 	free(plan);
 	return NULL;
+}
+
+const char *plan_service_name(const struct plan_service *service)
+{
+	return strrchr(service->name, '/') + 1; /* names of resources have none */
 }
 
 uint16_t plan_zone(const char *zone)

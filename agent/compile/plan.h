@@ -69,7 +69,9 @@ struct plan_service {
 	struct ip vip4, vip6; /* all zero: none */
 	size_t port_count;
 	struct plan_port *ports; /* in order of port; at most MAX_SERVICE_PORTS, allocated as many as there are: 100 bytes each */
-	bool v4, v6; /* families of the endpoints that its routes can reach; both where there is none: a name then leads to a refusal with a reason */
+	/* Families of the endpoints that its routes can reach; both where there is none: its name then leads to a refusal with a reason. */
+	bool v4, v6;
+	char *twin; /* full name of the service that its name leads to, as it is the same name to a resolver; NULL: to itself */
 	uint8_t no_port; /* REASON_NO_PROVIDER where the service has no ports for want of a provider: every port is refused so; else 0 */
 };
 
@@ -87,10 +89,10 @@ struct plan_node {
 	struct plan_backend *backends; /* in order of service index */
 };
 
-/* A name that the DNS responder answers: see maps/abi/name.h. Written by apply with the generation: before it what is new, after it what
- * is gone. */
+/* A name that the DNS responder answers (maps/abi/name.h), unless it is no DNS name. Written by apply with the generation: before it
+ * what is new, after it what is gone. */
 struct plan_name {
-	char *scope; /* "mesh/M" or "mesh/M/virtualNode/N" */
+	const char *scope; /* one of plan.scopes */
 	uint32_t service; /* index into plan.services, whose name and VIPs it has */
 };
 
@@ -100,9 +102,14 @@ struct plan {
 	struct plan_target *targets;
 	struct plan_node *nodes;
 	struct plan_name *names; /* in order of scope, then service */
+	size_t scope_count;
+	char **scopes; /* "mesh/M" or "mesh/M/virtualNode/N", in order */
 };
 
 struct plan *plan_free(struct plan *plan); /* NULL is fine */
+
+/* The name that a service is asked for by: the end of its full name. */
+const char *plan_service_name(const struct plan_service *service);
 
 /* A zone's name as the number that records hold, 1..65535, the same in every build. NULL and "": 0, no zone. */
 uint16_t plan_zone(const char *zone);

@@ -6,6 +6,7 @@
 
 #include "base/address.h"
 #include "base/cleanup.h"
+#include "maps/proxy.h"
 
 /* Where the entry is, or would be. */
 static size_t vip_place(const struct fake *fake, const struct ip *vip)
@@ -64,6 +65,63 @@ static int fake_vip_each(void *arg, kernel_vip_fn *fn, void *fn_arg)
 	return r;
 }
 
+/* The entry, or a free place for it. */
+static struct fake_name *name_place(struct fake *fake, const struct name_key *key)
+{
+	struct fake_name *free_place = NULL;
+
+	for (size_t i = 0; i < ARRAY_SIZE(fake->names); i++) {
+		struct fake_name *name = &fake->names[(key->hash[0] + i) % ARRAY_SIZE(fake->names)];
+
+		if (name->used && memcmp(&name->key, key, sizeof(*key)) == 0)
+			return name;
+		if (!name->used && !free_place)
+			free_place = name;
+		if (!name->used && !name->key.hash[0])
+			break; /* never used */
+	}
+	return free_place;
+}
+
+static int fake_name_set(void *arg, const struct name_key *key, const struct name_entry *entry)
+{
+	struct fake *fake = arg;
+	struct fake_name *name = name_place(fake, key);
+
+	fake->name_writes++;
+	fake->name_set_in = fake->memory->root->generation;
+	if (!name || (!name->used && fake->name_count == fake->name_room))
+		return -E2BIG;
+	fake->name_count += !name->used;
+	*name = (struct fake_name){ *key, *entry, true };
+	return 0;
+}
+
+static int fake_name_remove(void *arg, const struct name_key *key)
+{
+	struct fake *fake = arg;
+	struct fake_name *name = name_place(fake, key);
+
+	fake->name_writes++;
+	fake->name_removed_in = fake->memory->root->generation;
+	if (name && name->used) {
+		name->used = false;
+		fake->name_count--;
+	}
+	return 0;
+}
+
+static int fake_name_each(void *arg, kernel_name_fn *fn, void *fn_arg)
+{
+	struct fake *fake = arg;
+	int r = 0;
+
+	for (size_t i = 0; r >= 0 && i < ARRAY_SIZE(fake->names); i++)
+		if (fake->names[i].used)
+			r = fn(&fake->names[i].key, &fake->names[i].entry, fn_arg);
+	return r;
+}
+
 static int fake_account_each(void *arg, kernel_account_fn *fn, void *fn_arg)
 {
 	struct fake *fake = arg;
@@ -106,6 +164,9 @@ void agent_start(struct world *w)
 		.vip_set = fake_vip_set,
 		.vip_remove = fake_vip_remove,
 		.vip_each = fake_vip_each,
+		.name_set = fake_name_set,
+		.name_remove = fake_name_remove,
+		.name_each = fake_name_each,
 		.account_each = fake_account_each,
 		.grace_wait = fake_grace_wait,
 		.arg = &w->fake,
@@ -132,7 +193,7 @@ void agent_restart(struct world *w)
 
 void world_init(struct world *w)
 {
-	*w = (struct world){ .fake = { .vip_room = ARRAY_SIZE(w->fake.vips) } };
+	*w = (struct world){ .fake = { .vip_room = ARRAY_SIZE(w->fake.vips), .name_room = ARRAY_SIZE(w->fake.names) } };
 	sem_init(&w->fake.gate, 0, 0);
 	test_memory_init(&w->memory);
 	w->fake.memory = &w->memory.arrays;
@@ -222,6 +283,17 @@ void add_node(struct plan *plan, const char *name)
 		node->backends = grown(node->backends, node->backend_count, sizeof(*node->backends));
 		node->backends[node->backend_count].service = (uint32_t)node->backend_count;
 	}
+}
+
+void add_scope(struct plan *plan, const char *scope)
+{
+	plan->scopes = grown(plan->scopes, plan->scope_count, sizeof(*plan->scopes));
+	plan->scopes[plan->scope_count] = text("%s", scope);
+	for (uint32_t i = 0; i < plan->service_count; i++) {
+		plan->names = grown(plan->names, plan->name_count, sizeof(*plan->names));
+		plan->names[plan->name_count++] = (struct plan_name){ plan->scopes[plan->scope_count], i };
+	}
+	plan->scope_count++;
 }
 
 struct plan *canary(uint16_t weight1, uint16_t weight2)
@@ -370,6 +442,16 @@ uint32_t vip_service(struct world *w, const char *vip)
 
 	EXPECT_OK(ip_parse(vip, &ip));
 	return has_vip(&w->fake, &ip) ? w->fake.vips[vip_place(&w->fake, &ip)].service : 0;
+}
+
+const struct name_entry *name_of(struct world *w, const char *scope, const char *name)
+{
+	const struct fake_name *place;
+	struct name_key key;
+
+	EXPECT_OK(name_key_make(scope, name, &key));
+	place = name_place(&w->fake, &key);
+	return place && place->used ? &place->entry : NULL;
 }
 
 unsigned changed_since(struct world *w, uint64_t generation)

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* apply on plain memory, with a kernel that is a table of VIPs and a list of accounts; plans in few words; and what hooks
+/* apply on plain memory, with a kernel that is tables of VIPs and names and a list of accounts; plans in few words; and what hooks
  * would find in the maps. */
 #pragma once
 
@@ -19,11 +19,22 @@ struct fake_vip {
 	uint32_t service;
 };
 
+struct fake_name {
+	struct name_key key;
+	struct name_entry entry;
+	bool used;
+};
+
 /* The kernel. The offload thread reads it while the test waits. */
 struct fake {
 	struct fake_vip vips[20000]; /* in order of address, so that big plans take no time here */
 	size_t vip_count;
 	size_t vip_room; /* how many it takes */
+	struct fake_name names[20000];
+	size_t name_count;
+	size_t name_room; /* how many it takes */
+	unsigned name_writes;
+	uint64_t name_set_in, name_removed_in; /* the generation that was current then */
 	struct open_connection open[8];
 	size_t open_count;
 	void (*during_accounts)(struct kernel_memory *memory); /* something happens while they are read */
@@ -87,6 +98,9 @@ struct plan_service *add_service(struct plan *plan, const char *name, const char
 /* All services so far are its backends. */
 void add_node(struct plan *plan, const char *name);
 
+/* All services so far have names in the scope; call for scopes in order. */
+void add_scope(struct plan *plan, const char *scope);
+
 /* payment on v1 and v2, called by one client. */
 struct plan *canary(uint16_t weight1, uint16_t weight2);
 /* s on some of the targets a, b, c, d, called by client-0 and so on. */
@@ -114,6 +128,8 @@ int row_of(struct world *w, const char *node, const char *target);
 /* The endpoint's slot, which is in use; -1: the target has no such endpoint. */
 int slot_of(struct world *w, const char *target, const char *endpoint);
 uint32_t vip_service(struct world *w, const char *vip); /* 0: no entry */
+/* What the responder finds; NULL: no such name. */
+const struct name_entry *name_of(struct world *w, const char *scope, const char *name);
 /* How many objects have another record than in that generation. */
 unsigned changed_since(struct world *w, uint64_t generation);
 uint32_t used(struct world *w, const char *table); /* entries of a table, by its name in generations_fill() */
