@@ -237,8 +237,8 @@ static __always_inline void hook_sendmsg(struct bpf_sock_addr *ctx, const struct
 		return;
 	now_ns = bpf_ktime_get_ns();
 	to = is_query(&flow) ? resolver_of(&flow) : NULL;
-	if (to && ip_is_link_local(destination)) {
-		d->reason = REASON_DNS_BYPASS; /* its device was chosen before this hook: it leads to no loopback address */
+	if (to && !datagram_can_be_steered(ctx, destination, to)) {
+		d->reason = REASON_DNS_BYPASS;
 	} else if (to) {
 		steer(ctx, to, now_ns, d);
 	} else if (is_vip) {

@@ -86,6 +86,25 @@ static __always_inline void steer(struct bpf_sock_addr *ctx, const struct resolv
 	d->port = to->port;
 }
 
+/* Not to a link-local address: the device it names was chosen before the hook, and leads to no loopback address. Nor from a socket that
+ * is connected to somebody else, whose answers alone it takes: send() comes by here too where an AF_INET6 socket is connected to an
+ * IPv4 address, maybe since a time when the query was not steered. */
+static __always_inline bool datagram_can_be_steered(struct bpf_sock_addr *ctx, const struct ip *destination, const struct resolver *to)
+{
+	struct bpf_sock *sk = ctx->sk;
+	__be32 peer;
+
+	if (!sk || ip_is_link_local(destination))
+		return false;
+	if (sk->state != BPF_TCP_ESTABLISHED)
+		return true;
+	peer = sk->dst_ip6[3];
+	asm volatile("" : "+r"(peer)); /* as in is_bound() */
+	if (ip_is_v4(&to->address))
+		peer = sk->dst_ip4;
+	return sk->dst_port == to->port && peer == to->address.words[3];
+}
+
 /* Why a query passes that asks no resolver of its workload. The table says nothing where nobody keeps it. */
 static __always_inline enum reason query_elsewhere(__u64 now_ns)
 {
