@@ -46,6 +46,7 @@ static const struct {
 	{ CURLE_GOT_NOTHING, false, "closed without an answer" },
 	{ CURLE_PARTIAL_FILE, false, "closed before the answer's end" },
 	{ CURLE_WRITE_ERROR, false, "the answer's head is too long" },
+	{ CURLE_OUT_OF_MEMORY, false, "the answer's head is too long" }, /* curl's own limit, of a line of it */
 	{ CURLE_UNSUPPORTED_PROTOCOL, false, "the answer is not HTTP/1" },
 	{ CURLE_WEIRD_SERVER_REPLY, false, "the answer is not HTTP/1" },
 };
@@ -54,9 +55,11 @@ static const struct {
 static enum check_outcome failure(const struct get *get, CURLcode result, char text[CHECK_TEXT_BYTES])
 {
 	const char *said = curl_easy_strerror(result);
+	curl_off_t connected_us = 0;
 	long error = 0;
 
-	if (result == CURLE_OUT_OF_MEMORY)
+	curl_easy_getinfo(get->easy, CURLINFO_CONNECT_TIME_T, &connected_us);
+	if (result == CURLE_OUT_OF_MEMORY && !connected_us)
 		return probe_outcome(ENOMEM, text);
 	for (size_t i = 0; i < ARRAY_SIZE(ways_to_fail); i++) {
 		if (ways_to_fail[i].result != result)
