@@ -12,6 +12,7 @@
 #include <time.h>
 
 #include "agent/api/api.h"
+#include "agent/api/metrics.h"
 #include "agent/compile/compile.h"
 #include "agent/net/routes.h"
 #include "agent/spec/directory.h"
@@ -89,6 +90,8 @@ static void compile_now(struct loop_timer *timer, void *arg)
 	(void)timer;
 	if (!agent->configuration.ever_read)
 		return; /* the kernel keeps what it has until there is something good to replace it */
+	if (!agent->workloads)
+		return; /* the agent stops */
 	r = workloads_each(agent->workloads, node_names_add, &nodes);
 	if (r == 0)
 		r = compile(
@@ -414,6 +417,8 @@ static int start_modules(struct agent *agent, struct error *err)
 		r = apply_new(agent->loop, agent->offload, &agent->kernel, agent->store, plan_applied, agent, &agent->apply, err);
 	if (r == 0)
 		r = flows_new(agent->loop, &agent->kernel, &agent->flows, err);
+	if (r == 0 && (r = tallies_new(agent->loop, agent->offload, &agent->kernel, agent->apply, agent->store, &agent->tallies)) < 0)
+		error_set(err, r, "cannot prepare to read counters: %s", strerror(-r));
 	if (r == 0)
 		r = workloads_new(agent->loop, agent->offload, &agent->kernel, agent->store, &callbacks, &agent->workloads, err);
 	if (r == 0)
@@ -424,7 +429,10 @@ static int start_modules(struct agent *agent, struct error *err)
 		return r;
 	configuration_read(agent);
 	snprintf(path, sizeof(path), "%s/weftd.sock", run_dir);
-	return http_server_unix(agent->loop, path, api_local, agent, &agent->server, err);
+	r = http_server_unix(agent->loop, path, api_local, agent, &agent->server, err);
+	if (r == 0 && agent->options.metrics)
+		r = metrics_listener_new(agent, agent->options.metrics, &agent->metrics, err);
+	return r;
 }
 
 int agent_start(struct agent *agent, struct error *err)
@@ -443,10 +451,12 @@ int agent_start(struct agent *agent, struct error *err)
 void agent_stop(struct agent *agent)
 {
 	agent->server = http_server_free(agent->server);
+	agent->metrics = metrics_listener_free(agent->metrics);
 	agent->watch = directory_watch_free(agent->watch);
 	/* Modules give up their jobs on the offload thread before it ends; what the thread had under way is reported to the loop
 	 * and finds them gone. The kernel part is closed after that. */
 	agent->workloads = workloads_free(agent->workloads);
+	agent->tallies = tallies_free(agent->tallies);
 	agent->apply = apply_free(agent->apply);
 	agent->offload = offload_free(agent->offload);
 	loop_turn(agent->loop, 0);

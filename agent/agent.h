@@ -12,6 +12,7 @@
 #include "agent/loop/loop.h"
 #include "agent/spec/resource.h"
 #include "agent/telemetry/flows.h"
+#include "agent/telemetry/tally.h"
 #include "base/options.h"
 #include "loader/loader.h"
 #include "maps/kernel.h"
@@ -32,6 +33,7 @@ struct agent_options {
 	struct option_strings reserved_ports;
 	uint32_t panic_pct;
 	uint32_t flows_per_second;
+	const char *metrics; /* ADDR:PORT; NULL: nowhere */
 	const char *log_level;
 	const char *log_format;
 	bool help;
@@ -68,7 +70,9 @@ struct agent {
 	struct workloads *workloads;
 	struct apply *apply;
 	struct flows *flows;
+	struct tallies *tallies;
 	struct http_server *server;
+	struct metrics_listener *metrics;
 	struct directory_watch *watch;
 	struct loop_timer *compile_timer;
 	struct agent_configuration configuration;

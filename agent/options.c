@@ -42,6 +42,8 @@ static const struct option table[] = {
 	{ .name = "flows-per-second", .type = OPTION_U32, .offset = OPT(flows_per_second), .argument = "N",
 	  .help = "normal closes recorded by each CPU before sampling; 0: all (2000)",
 	  .max = 1000000 },
+	{ .name = "metrics", .type = OPTION_STRING, .offset = OPT(metrics), .argument = "ADDR:PORT",
+	  .help = "serve metrics for Prometheus there, at /metrics (nowhere)" },
 	{ .name = "log-level", .type = OPTION_STRING, .offset = OPT(log_level), .argument = "LEVEL",
 	  .help = "debug, info, warn or error (info)" },
 	{ .name = "log-format", .type = OPTION_STRING, .offset = OPT(log_format), .argument = "FORMAT",

@@ -3,6 +3,7 @@
 #pragma once
 
 #include "agent/agent.h"
+#include "agent/telemetry/counters.h"
 
 /* Answers every request. `arg` is the agent. */
 http_handler_fn api_local;
@@ -13,6 +14,7 @@ void api_configuration(struct agent *agent, struct http_exchange *exchange);
 void api_explain(struct agent *agent, struct http_exchange *exchange);
 void api_connections(struct agent *agent, struct http_exchange *exchange);
 void api_status(struct agent *agent, struct http_exchange *exchange);
+void api_top(struct agent *agent, struct http_exchange *exchange);
 void api_instances_get(struct agent *agent, struct http_exchange *exchange);
 void api_instances_put(struct agent *agent, struct http_exchange *exchange);
 void api_instances_delete(struct agent *agent, struct http_exchange *exchange);
@@ -22,5 +24,6 @@ void api_workloads_post(struct agent *agent, struct http_exchange *exchange);
 /* Pieces that several answers hold. New references. */
 json_t *api_configuration_json(struct agent *agent);
 json_t *api_workload_json(struct agent *agent, const struct workload *workload);
+json_t *api_counter_json(const struct counter *counter); /* one of them */
 json_t *api_counters_json(struct agent *agent); /* "counters" of /v1/status */
 json_t *api_time_json(uint64_t wall_ns);

@@ -40,7 +40,7 @@ static const struct {
 	{ "retransmits", offsetof(struct row, retransmits) },
 };
 
-static json_t *counter_json(const struct counter *c)
+json_t *api_counter_json(const struct counter *c)
 {
 	const struct row *s = &c->sums;
 	json_t *one = json_pack("{s:s, s:s, s:s}", "from", c->source, "to", c->service, "target", c->target);
@@ -64,7 +64,7 @@ json_t *api_counters_json(struct agent *agent)
 	if (counters_read(agent->apply, &agent->kernel.memory, &counters) < 0)
 		return list;
 	for (size_t i = 0; i < counters_count(counters); i++)
-		json_array_append_new(list, counter_json(counters_at(counters, i)));
+		json_array_append_new(list, api_counter_json(counters_at(counters, i)));
 	counters_free(counters);
 	return list;
 }

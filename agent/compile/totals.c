@@ -11,7 +11,6 @@
 #include "base/cleanup.h"
 #include "base/hash.h"
 
-#define TOTALS_PREFIX "totals/"
 #define STORED_VERSION 1
 #define NAME_COUNT 3
 

@@ -9,6 +9,8 @@
 #include "agent/store/store.h"
 #include "maps/abi/row.h"
 
+#define TOTALS_PREFIX "totals/" /* of their keys in the store */
+
 /* 1; 0 when there was nothing to write (the row counted nothing, is no triple's, or was added before); or -errno, and the
  * row has to be kept. */
 int totals_fold(struct store *store, const struct names *names, uint32_t row_index, const struct row *row);

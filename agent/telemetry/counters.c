@@ -15,7 +15,7 @@ struct counters {
 
 #define ROW_WORDS ((sizeof(struct row) - offsetof(struct row, attempts)) / sizeof(__u64))
 
-static void row_add(struct row *sums, const struct row *row)
+void counter_add(struct row *sums, const struct row *row)
 {
 	__u64 *to = &sums->attempts;
 	const __u64 *from = &row->attempts;
@@ -50,7 +50,7 @@ static int append(struct counters *c, const char *source, const char *service, c
 	c->list[c->count++] = one;
 	if (!one.source || !one.service || !one.target)
 		return -ENOMEM;
-	row_add(&c->list[c->count - 1].sums, row);
+	counter_add(&c->list[c->count - 1].sums, row);
 	return 0;
 }
 
@@ -92,7 +92,7 @@ static void merge(struct counters *c)
 	qsort(c->list, c->count, sizeof(*c->list), compare);
 	for (size_t i = 0; i < c->count; i++) {
 		if (kept && !compare(&c->list[kept - 1], &c->list[i])) {
-			row_add(&c->list[kept - 1].sums, &c->list[i].sums);
+			counter_add(&c->list[kept - 1].sums, &c->list[i].sums);
 			free((char *)c->list[i].source);
 			free((char *)c->list[i].service);
 			free((char *)c->list[i].target);

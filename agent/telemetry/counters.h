@@ -21,5 +21,8 @@ struct counters *counters_free(struct counters *counters);
 size_t counters_count(const struct counters *counters);
 const struct counter *counters_at(const struct counters *counters, size_t index);
 
+/* Adds what `row` has counted, which may be counting. */
+void counter_add(struct row *sums, const struct row *row);
+
 /* The value below which `pct` percent of a histogram lie, in ns, within the bucket by its place: at most a factor of 2 off. 0: empty. */
 uint64_t histogram_percentile_ns(const __u64 buckets[HISTOGRAM_BUCKETS], unsigned pct);

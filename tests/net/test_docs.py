@@ -35,6 +35,14 @@ def test_every_option_of_weftd_is_documented_and_no_other():
     assert documented == options_of_weftd()
 
 
+def test_every_metric_is_documented_with_its_type_and_meaning_and_no_other():
+    table = read("agent/telemetry/metrics.c").split("families[] = {")[1]
+    sources = re.findall(r'\{ "(\w+)", "(\w+)",\s*"([^"]+)"', table)
+    documented = re.findall(r"^\| `(\w+)` \| (\w+) \| [a-z, ]*\| (.*) \|$", section(read("docs/operations.md"), "Metrics"), re.M)
+    assert len(sources) > 20
+    assert documented == sources
+
+
 def test_every_limit_is_documented_with_its_value():
     sources = dict(re.findall(r"^#define (\w+) (\d+)(?: /\*.*)?$", read("maps/abi/limits.h"), re.M))
     documented = re.findall(r"^\| .*\(`(\w+)`\) \| ([\d,]+) \|$", section(read("docs/operations.md"), "Limits"), re.M)

@@ -1,0 +1,12 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* The listener of --metrics: /metrics for Prometheus, and nothing else of the agent. */
+#pragma once
+
+#include "base/error.h"
+
+struct agent;
+struct metrics_listener;
+
+int metrics_listener_new(struct agent *agent, const char *address, struct metrics_listener **ret_listener, struct error *err);
+/* Before the agent's tallies. NULL is fine. */
+struct metrics_listener *metrics_listener_free(struct metrics_listener *listener);

@@ -1,0 +1,497 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "agent/telemetry/metrics.h"
+
+#include <inttypes.h>
+#include <stdio.h>
+#include <string.h>
+#include <sys/resource.h>
+#include <unistd.h>
+
+#include "agent/telemetry/names.h"
+#include "base/address.h"
+#include "base/cleanup.h"
+#include "base/time.h"
+
+struct writer {
+	const struct metrics_input *input;
+	struct buffer *out;
+	size_t series, dropped;
+	size_t row_count; /* rows with traffic */
+	struct labelled_row *rows;
+	struct buffer row_labels; /* each with its NUL */
+};
+
+struct labelled_row {
+	const struct tally_row *row;
+	size_t labels_at;
+};
+
+struct family {
+	const char *name, *type, *help;
+	void (*emit)(struct writer *w, const struct family *family);
+	double (*value)(const struct metrics_input *input); /* emit_one() */
+	size_t member; /* of struct row, struct endpoint or struct generations_fill */
+	size_t open_member; /* of struct tally_row, added to the one of the row; 0: none */
+	size_t sum_member; /* of struct row, in ns; 0: none */
+	int first_bucket, last_bucket;
+	bool healthy; /* emit_host_count() */
+};
+
+#define COUNT_AT(base, offset) (*(const uint64_t *)((const char *)(base) + (offset)))
+
+/* --- series -------------------------------------------------------------------------------------------------------------------------------- */
+
+static bool has_room(struct writer *w, size_t series)
+{
+	if (w->series + series > METRICS_SERIES_MAX) {
+		w->dropped += series;
+		return false;
+	}
+	w->series += series;
+	return true;
+}
+
+static void add_label(struct buffer *to, const char *name, const char *value, size_t length)
+{
+	buffer_printf(to, "%s%s=\"", to->length && to->data[to->length - 1] == '"' ? "," : "", name);
+	for (size_t i = 0; i < length; i++) {
+		if (value[i] == '\n')
+			buffer_add(to, "\\n");
+		else if (value[i] == '"' || value[i] == '\\')
+			buffer_append(to, (const char[]){ '\\', value[i] }, 2);
+		else
+			buffer_append(to, &value[i], 1);
+	}
+	buffer_append(to, "\"", 1);
+}
+
+static void label(struct buffer *to, const char *name, const char *value)
+{
+	add_label(to, name, value, strlen(value));
+}
+
+/* "mesh/M/virtualNode/N:8080" -> "N:8080" and, where `mesh` is wanted, that of "M" before it. Any other text stays, of no mesh. */
+static void name_label(struct buffer *to, const char *name, const char *full_name, bool mesh)
+{
+	const char *mesh_name = full_name && !strncmp(full_name, "mesh/", 5) ? full_name + 5 : NULL;
+	const char *mesh_end = mesh_name ? strchr(mesh_name, '/') : NULL;
+	const char *own = mesh_end ? strchr(mesh_end + 1, '/') : NULL;
+
+	if (mesh)
+		add_label(to, "mesh", mesh_name ?: "", own ? (size_t)(mesh_end - mesh_name) : 0);
+	label(to, name, own ? own + 1 : full_name ?: "");
+}
+
+static void series(struct writer *w, const struct family *family, const char *suffix, const char *labels)
+{
+	buffer_add(w->out, family->name);
+	buffer_add(w->out, suffix);
+	if (*labels)
+		buffer_printf(w->out, "{%s}", labels);
+}
+
+static void count_series(struct writer *w, const struct family *family, const char *labels, uint64_t count)
+{
+	if (!has_room(w, 1))
+		return;
+	series(w, family, "", labels);
+	buffer_printf(w->out, " %" PRIu64 "\n", count);
+}
+
+static void add_seconds(struct buffer *to, uint64_t ns)
+{
+	buffer_printf(to, " %" PRIu64 ".%09" PRIu64 "\n", (uint64_t)(ns / NSEC_PER_SEC), (uint64_t)(ns % NSEC_PER_SEC));
+}
+
+/* --- counters of (source, service, target) ---------------------------------------------------------------------------------------------- */
+
+static bool had_traffic(const struct tally_row *row)
+{
+	return row->counter.sums.attempts || row->counter.sums.open;
+}
+
+/* Each row's labels once, for all of its series. */
+static void label_rows(struct writer *w)
+{
+	const struct tally *tally = w->input->tally;
+
+	w->rows = calloc(tally->row_count + 1, sizeof(*w->rows));
+	w->out->failed |= !w->rows;
+	for (size_t i = 0; i < tally->row_count && w->rows; i++) {
+		const struct counter *counter = &tally->rows[i]->counter;
+
+		if (!had_traffic(tally->rows[i]))
+			continue;
+		w->rows[w->row_count++] = (struct labelled_row){ tally->rows[i], w->row_labels.length };
+		name_label(&w->row_labels, "source", counter->source, true);
+		name_label(&w->row_labels, "service", counter->service, false);
+		name_label(&w->row_labels, "target", counter->target, false);
+		buffer_append(&w->row_labels, "", 1);
+	}
+	if (buffer_failed(&w->row_labels)) {
+		w->out->failed = true;
+		w->row_count = 0;
+	}
+}
+
+static const char *labels_of(const struct writer *w, size_t row)
+{
+	return w->row_labels.data + w->rows[row].labels_at;
+}
+
+static void emit_row(struct writer *w, const struct family *family)
+{
+	for (size_t i = 0; i < w->row_count; i++) {
+		const struct tally_row *row = w->rows[i].row;
+
+		count_series(w, family, labels_of(w, i),
+			     COUNT_AT(&row->counter.sums, family->member) +
+				     (family->open_member ? COUNT_AT(row, family->open_member) : 0));
+	}
+}
+
+static const struct {
+	const char *kind;
+	size_t member;
+} failure_kinds[] = {
+	{ "refused", offsetof(struct row, refused) },
+	{ "timed-out", offsetof(struct row, timed_out) },
+	{ "unreachable", offsetof(struct row, unreachable) },
+	{ "abandoned", offsetof(struct row, abandoned) },
+	{ "other", offsetof(struct row, failed_other) },
+};
+
+static void emit_failures(struct writer *w, const struct family *family)
+{
+	_cleanup_(buffer_done) struct buffer one = {};
+
+	for (size_t i = 0; i < w->row_count; i++)
+		for (size_t kind = 0; kind < ARRAY_SIZE(failure_kinds); kind++) {
+			buffer_clear(&one);
+			buffer_add(&one, labels_of(w, i));
+			label(&one, "kind", failure_kinds[kind].kind);
+			count_series(w, family, buffer_string(&one),
+				     COUNT_AT(&w->rows[i].row->counter.sums, failure_kinds[kind].member));
+		}
+}
+
+static void emit_rtt(struct writer *w, const struct family *family)
+{
+	for (size_t i = 0; i < w->row_count; i++) {
+		const struct row *sums = &w->rows[i].row->counter.sums;
+
+		if (!has_room(w, 2))
+			continue;
+		series(w, family, "_sum", labels_of(w, i));
+		add_seconds(w->out, sums->rtt_us_sum * NSEC_PER_USEC);
+		series(w, family, "_count", labels_of(w, i));
+		buffer_printf(w->out, " %" PRIu64 "\n", (uint64_t)sums->closed);
+	}
+}
+
+#define BUCKET_STEP 2 /* a factor of 4: every bucket of the kernel would be twice the series */
+
+static void emit_histogram_of(struct writer *w, const struct family *family, const struct row *sums, const char *labels)
+{
+	const __u64 *buckets = (const __u64 *)((const char *)sums + family->member);
+	uint64_t count = 0;
+
+	for (int i = 0; i < HISTOGRAM_BUCKETS; i++) {
+		count += buckets[i];
+		if (i < family->first_bucket || i > family->last_bucket || (i - family->first_bucket) % BUCKET_STEP)
+			continue;
+		buffer_printf(w->out, "%s_bucket{%s,le=\"%.9g\"} %" PRIu64 "\n", family->name, labels,
+			      (double)(1ull << (i + 10)) / NSEC_PER_SEC, count);
+	}
+	buffer_printf(w->out, "%s_bucket{%s,le=\"+Inf\"} %" PRIu64 "\n", family->name, labels, count);
+	if (family->sum_member) {
+		series(w, family, "_sum", labels);
+		add_seconds(w->out, COUNT_AT(sums, family->sum_member));
+	}
+	series(w, family, "_count", labels);
+	buffer_printf(w->out, " %" PRIu64 "\n", count);
+}
+
+static void emit_histogram(struct writer *w, const struct family *family)
+{
+	const size_t lines = (size_t)(family->last_bucket - family->first_bucket) / BUCKET_STEP + 1 + 2 + !!family->sum_member;
+
+	for (size_t i = 0; i < w->row_count; i++)
+		if (has_room(w, lines))
+			emit_histogram_of(w, family, &w->rows[i].row->counter.sums, labels_of(w, i));
+}
+
+static void emit_reasons(struct writer *w, const struct family *family)
+{
+	_cleanup_(buffer_done) struct buffer labels = {};
+
+	for (size_t i = 0; i < w->input->tally->reason_count; i++) {
+		const struct tally_reason *reason = &w->input->tally->reasons[i];
+
+		buffer_clear(&labels);
+		name_label(&labels, "source", reason->source, true);
+		name_label(&labels, "service", reason->service, false);
+		label(&labels, "reason", reason_name(reason->reason));
+		count_series(w, family, buffer_string(&labels), reason->count);
+	}
+}
+
+/* --- endpoints --------------------------------------------------------------------------------------------------------------------------------- */
+
+/* As HealthyHostCount of App Mesh has it: not checked counts as healthy, without a result yet does not. */
+static bool is_healthy(const struct tally_endpoint *e)
+{
+	return e->state.health == HEALTH_UP || e->state.health == HEALTH_UNCHECKED;
+}
+
+static bool same_target(const struct tally_endpoint *a, const struct tally_endpoint *b)
+{
+	return !strcmp(a->target, b->target);
+}
+
+static void emit_host_count(struct writer *w, const struct family *family)
+{
+	const struct tally *tally = w->input->tally;
+	_cleanup_(buffer_done) struct buffer labels = {};
+
+	for (size_t i = 0, next; i < tally->endpoint_count; i = next) {
+		uint64_t count = 0;
+
+		for (next = i; next < tally->endpoint_count && same_target(&tally->endpoints[i], &tally->endpoints[next]); next++)
+			count += is_healthy(&tally->endpoints[next]) == family->healthy;
+		buffer_clear(&labels);
+		name_label(&labels, "target", tally->endpoints[i].target, true);
+		count_series(w, family, buffer_string(&labels), count);
+	}
+}
+
+/* Several namespaces may have the same address, of their own: together they are one series. */
+static size_t same_address(const struct tally *tally, size_t first)
+{
+	const struct tally_endpoint *e = &tally->endpoints[first];
+	size_t next = first + 1;
+
+	while (next < tally->endpoint_count && same_target(e, &tally->endpoints[next]) && e->port == tally->endpoints[next].port &&
+	       ip_equal(&e->address, &tally->endpoints[next].address))
+		next++;
+	return next;
+}
+
+static void endpoint_series(struct writer *w, const struct family *family, const struct tally_endpoint *e, uint64_t count)
+{
+	_cleanup_(buffer_done) struct buffer labels = {};
+	char text[ENDPOINT_TEXT_BYTES];
+
+	name_label(&labels, "target", e->target, true);
+	label(&labels, "address", ip_port_format(&e->address, e->port, text));
+	count_series(w, family, buffer_string(&labels), count);
+}
+
+static void emit_endpoint_open(struct writer *w, const struct family *family)
+{
+	const struct tally *tally = w->input->tally;
+
+	for (size_t i = 0, next; i < tally->endpoint_count; i = next) {
+		uint64_t open = 0;
+
+		next = same_address(tally, i);
+		for (size_t n = i; n < next; n++)
+			open += tally->endpoints[n].state.open;
+		endpoint_series(w, family, &tally->endpoints[i], open);
+	}
+}
+
+static void emit_endpoint_healthy(struct writer *w, const struct family *family)
+{
+	const struct tally *tally = w->input->tally;
+
+	for (size_t i = 0, next; i < tally->endpoint_count; i = next) {
+		bool healthy = true;
+
+		next = same_address(tally, i);
+		for (size_t n = i; n < next; n++)
+			healthy &= is_healthy(&tally->endpoints[n]);
+		endpoint_series(w, family, &tally->endpoints[i], healthy);
+	}
+}
+
+/* --- the node ---------------------------------------------------------------------------------------------------------------------------------- */
+
+static void emit_one(struct writer *w, const struct family *family)
+{
+	const double value = family->value(w->input);
+
+	if (!has_room(w, 1))
+		return;
+	series(w, family, "", "");
+	if (value == __builtin_inf())
+		buffer_add(w->out, " +Inf\n");
+	else
+		buffer_printf(w->out, " %.15g\n", value);
+}
+
+static double one_generation(const struct metrics_input *input)
+{
+	return (double)input->tally->generation;
+}
+
+static double one_configuration_failed(const struct metrics_input *input)
+{
+	return input->configuration_failed;
+}
+
+static double one_heartbeat_age(const struct metrics_input *input)
+{
+	const uint64_t beat_ns = __atomic_load_n(&input->proxy->beat_ns, __ATOMIC_RELAXED), now_ns = time_now_ns();
+
+	if (!beat_ns)
+		return __builtin_inf();
+	return beat_ns < now_ns ? (double)(now_ns - beat_ns) / NSEC_PER_SEC : 0;
+}
+
+static double one_open_known(const struct metrics_input *input)
+{
+	return input->tally->open_known;
+}
+
+static double one_cpu(const struct metrics_input *input)
+{
+	return (double)input->process.cpu_ns / NSEC_PER_SEC;
+}
+
+static double one_resident(const struct metrics_input *input)
+{
+	return (double)input->process.resident_bytes;
+}
+
+static double one_start(const struct metrics_input *input)
+{
+	return (double)(input->process.start_wall_ns / NSEC_PER_MSEC) / 1000;
+}
+
+static void emit_build(struct writer *w, const struct family *family)
+{
+	count_series(w, family, "version=\"" WEFT_VERSION "\"", 1);
+}
+
+static void emit_dns(struct writer *w, const struct family *family)
+{
+	static const char *const outcomes[] = {
+#define X(symbol, name, text) [DNS_##symbol] = name,
+		DNS_OUTCOMES(X)
+#undef X
+	};
+	char labels[64];
+
+	for (size_t i = 0; i < ARRAY_SIZE(outcomes); i++) {
+		snprintf(labels, sizeof(labels), "outcome=\"%s\"", outcomes[i]);
+		count_series(w, family, labels, __atomic_load_n(&w->input->proxy->outcomes[i], __ATOMIC_RELAXED));
+	}
+}
+
+static void emit_stats(struct writer *w, const struct family *family)
+{
+	char labels[64];
+
+	for (int i = 0; i < STAT_COUNT; i++) {
+		snprintf(labels, sizeof(labels), "event=\"%s\"", stat_name((enum statistic)i));
+		count_series(w, family, labels, w->input->tally->stats[i]);
+	}
+}
+
+static void emit_table(struct writer *w, const struct family *family)
+{
+	char labels[64];
+
+	for (size_t i = 0; i < w->input->table_count; i++) {
+		snprintf(labels, sizeof(labels), "table=\"%s\"", w->input->tables[i].name);
+		count_series(w, family, labels, *(const uint32_t *)((const char *)&w->input->tables[i] + family->member));
+	}
+}
+
+/* The last one, which has always room. */
+static void emit_dropped(struct writer *w, const struct family *family)
+{
+	series(w, family, "", "");
+	buffer_printf(w->out, " %zu\n", w->dropped);
+}
+
+/* --- the table --------------------------------------------------------------------------------------------------------------------------------- */
+
+#define ROW(name) .emit = emit_row, .member = offsetof(struct row, name)
+
+static const struct family families[] = {
+	{ "weft_build_info", "gauge", "Always 1; the version is a label.", emit_build },
+	{ "process_start_time_seconds", "gauge", "When weftd was started, in seconds since 1970.", emit_one, one_start },
+	{ "process_cpu_seconds_total", "counter", "CPU time of weftd, user and system.", emit_one, one_cpu },
+	{ "process_resident_memory_bytes", "gauge", "Memory of weftd that is in RAM, with the maps it shares with the kernel.", emit_one,
+	  one_resident },
+	{ "weft_generation", "gauge", "Generation of the configuration that is in force.", emit_one, one_generation },
+	{ "weft_configuration_error", "gauge", "1: the files as they are now are not in force, for one of them is wrong.", emit_one,
+	  one_configuration_failed },
+	{ "weft_table_entries", "gauge", "How many places of a kernel table are taken.", emit_table,
+	  .member = offsetof(struct generations_fill, used) },
+	{ "weft_table_size", "gauge", "How many places a kernel table has.", emit_table, .member = offsetof(struct generations_fill, size) },
+	{ "weft_kernel_events_total", "counter", "Flow records written, lost and sampled out, and faults; by name.", emit_stats },
+	{ "weft_open_connections_known", "gauge", "0: this kernel cannot list open connections, whose bytes are then told when they close.",
+	  emit_one, one_open_known },
+	{ "weft_proxy_heartbeat_age_seconds", "gauge",
+	  "Time since weft-proxy last showed that it is there; above 2 names are not answered. +Inf: never.", emit_one, one_heartbeat_age },
+	{ "weft_dns_queries_total", "counter", "Queries that weft-proxy was asked, by how they ended.", emit_dns },
+	{ "weft_decisions_total", "counter", "Connections that were not just routed, by reason; no service: the destination is none of the mesh.",
+	  emit_reasons },
+	{ "weft_connection_attempts_total", "counter", "Connections routed to an endpoint of the target.", ROW(attempts) },
+	{ "weft_connections_established_total", "counter", "Connections that were established.", ROW(established) },
+	{ "weft_connection_failures_total", "counter", "Connections that were never established, by kind.", emit_failures },
+	{ "weft_connections_closed_total", "counter", "Established connections that ended, for whatever cause.", ROW(closed) },
+	{ "weft_connection_resets_total", "counter", "Established connections that the peer reset.", ROW(reset_by_peer) },
+	{ "weft_connections_aborted_total", "counter", "Established connections that ended here by a reset or a time-out.", ROW(aborted) },
+	{ "weft_connections_open", "gauge", "Connections that are open, or being opened.", ROW(open) },
+	{ "weft_sent_bytes_total", "counter", "Bytes the caller sent and the peer acknowledged, also on connections still open.",
+	  ROW(bytes_sent), .open_member = offsetof(struct tally_row, open_sent) },
+	{ "weft_received_bytes_total", "counter", "Bytes the caller received, also on connections still open.", ROW(bytes_received),
+	  .open_member = offsetof(struct tally_row, open_received) },
+	{ "weft_retransmissions_total", "counter", "Segments the caller sent again, also on connections still open.", ROW(retransmits),
+	  .open_member = offsetof(struct tally_row, open_retransmits) },
+	{ "weft_connection_rtt_seconds", "summary", "Smoothed round-trip time, as it was when connections closed.", emit_rtt },
+	{ "weft_healthy_host_count", "gauge", "Endpoints that are used: healthy, or not checked.", emit_host_count, .healthy = true },
+	{ "weft_unhealthy_host_count", "gauge", "Endpoints that failed their health check, or have no result yet.", emit_host_count },
+	{ "weft_endpoint_open", "gauge", "Connections to the endpoint that are open, or being opened.", emit_endpoint_open },
+	{ "weft_endpoint_healthy", "gauge", "1: healthy, or not checked; 0: failed its health check, or has no result yet.",
+	  emit_endpoint_healthy },
+	{ "weft_connect_seconds", "histogram", "From connect() to established.", emit_histogram,
+	  .member = offsetof(struct row, connect_ns), .sum_member = offsetof(struct row, connect_ns_sum), .first_bucket = 3,
+	  .last_bucket = 25 },
+	{ "weft_connection_duration_seconds", "histogram", "From established to closed.", emit_histogram,
+	  .member = offsetof(struct row, duration_ns), .first_bucket = 8, .last_bucket = 30 },
+	{ "weft_metrics_dropped_series", "gauge", "Series left out of this answer, which has room for 20,000: the last of this list first.",
+	  emit_dropped },
+};
+
+void metrics_write(const struct metrics_input *input, struct buffer *out)
+{
+	struct writer w = { .input = input, .out = out };
+
+	label_rows(&w);
+	for (size_t i = 0; i < ARRAY_SIZE(families); i++) {
+		const struct family *family = &families[i];
+
+		buffer_printf(out, "# HELP %s %s\n# TYPE %s %s\n", family->name, family->help, family->name, family->type);
+		family->emit(&w, family);
+	}
+	buffer_done(&w.row_labels);
+	free(w.rows);
+}
+
+void metrics_process_read(struct metrics_process *process)
+{
+	_cleanup_fclose_ FILE *statm = fopen("/proc/self/statm", "re");
+	unsigned long resident_pages = 0;
+	struct rusage usage;
+
+	if (getrusage(RUSAGE_SELF, &usage) == 0)
+		process->cpu_ns = (uint64_t)(usage.ru_utime.tv_sec + usage.ru_stime.tv_sec) * NSEC_PER_SEC +
+				  (uint64_t)(usage.ru_utime.tv_usec + usage.ru_stime.tv_usec) * NSEC_PER_USEC;
+	if (statm && fscanf(statm, "%*u %lu", &resident_pages) == 1)
+		process->resident_bytes = resident_pages * (uint64_t)sysconf(_SC_PAGESIZE);
+}
