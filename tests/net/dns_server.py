@@ -1,9 +1,10 @@
 # SPDX-License-Identifier: Apache-2.0
-"""dns_server.py [--zone JSON] ADDRESS:PORT…: a DNS server for tests, over UDP and TCP, that does as it is told. One process, no threads.
+"""dns_server.py [--zone JSON] ADDRESS:PORT…: a DNS server for tests, over UDP and TCP, that does as it is told. One process, no
+threads.
 
-The zone is {NAME: {"A": ["10.0.0.1"], "AAAA": [], "TXT": [], "CNAME": "other.name", "ttl": 60}}; a CNAME is followed within it. Names that it
-does not have are NXDOMAIN, other types of those it has NODATA, both with a SOA. A line of input is a command, each gets a line of
-output, {"result": …} or {"error": "…"}:
+The zone is {NAME: {"A": ["10.0.0.1"], "AAAA": [], "TXT": [], "CNAME": "other.name", "ttl": 60}}; a CNAME is followed within it. Names
+that it does not have are NXDOMAIN, other types of those it has NODATA, both with a SOA. A line of input is a command, each gets a line
+of output, {"result": …} or {"error": "…"}:
 
     {"op": "set", "name": N, "records": {"A": […]} or null}     null: the name is gone
     {"op": "behave", "name": N or "", "how": {…}}              for queries of this name, "" for all others; {} is back to normal
@@ -29,6 +30,8 @@ import time
 
 import dns_wire as wire
 
+SO_RCVBUFFORCE = 33
+
 
 class Server:
     def __init__(self, endpoints, zone):
@@ -44,7 +47,7 @@ class Server:
             family = socket.AF_INET6 if ":" in host else socket.AF_INET
             udp, tcp = socket.socket(family, socket.SOCK_DGRAM), socket.socket(family)
             tcp.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-            udp.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4 << 20)
+            udp.setsockopt(socket.SOL_SOCKET, SO_RCVBUFFORCE, 16 << 20)
             for s in udp, tcp:
                 s.bind((host, int(port)))
                 s.setblocking(False)
@@ -105,7 +108,8 @@ class Server:
             message = wire.unpack(packet)
             question = message["questions"][0]
         except (ValueError, IndexError, struct.error):
-            self.seen.append({"name": None, "from": peer[0], "port": peer[1], "to": local[0], "transport": transport, "bytes": len(packet)})
+            self.seen.append({"name": None, "from": peer[0], "port": peer[1], "to": local[0], "transport": transport,
+                              "bytes": len(packet)})
             return
         self.seen.append({"name": question["name"], "type": question["type"], "from": peer[0], "port": peer[1], "to": local[0],
                           "transport": transport, "bytes": len(packet), "id": message["id"], "edns": message["edns"]})
