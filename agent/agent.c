@@ -135,6 +135,8 @@ static void plan_applied(uint64_t generation, const struct error *err, void *arg
 	}
 	if (c->failed && !c->read_failed)
 		c->failed = false;
+	if (health_sync(agent->health) < 0)
+		log_error("out of memory: some health checks are as they were");
 	if (generation == c->generation)
 		return;
 	c->generation = generation;
@@ -385,6 +387,18 @@ static int add_patterns(struct agent *agent, struct error *err)
 	return 0;
 }
 
+static int start_health(struct agent *agent, struct error *err)
+{
+	static const char *const places[] = { [HEALTH_FROM_AGENT] = "agent", [HEALTH_FROM_WORKLOAD] = "workload" };
+	struct health_options options = { .time_scale = agent->options.time_scale };
+
+	while (options.from < ARRAY_SIZE(places) && strcmp(places[options.from], agent->options.health_from))
+		options.from++;
+	if (options.from == ARRAY_SIZE(places))
+		return error_set_field(err, -EINVAL, "health-from", "'%s' is neither agent nor workload", agent->options.health_from);
+	return health_new(agent->loop, agent->offload, &agent->kernel, agent->apply, agent->workloads, &options, &agent->health, err);
+}
+
 static int start_modules(struct agent *agent, struct error *err)
 {
 	const struct workloads_callbacks callbacks = {
@@ -424,6 +438,8 @@ static int start_modules(struct agent *agent, struct error *err)
 	if (r == 0)
 		r = add_patterns(agent, err);
 	if (r == 0)
+		r = start_health(agent, err);
+	if (r == 0)
 		r = directory_watch_new(agent->loop, agent->options.config_dir, configuration_read, agent, &agent->watch, err);
 	if (r < 0)
 		return r;
@@ -455,6 +471,7 @@ void agent_stop(struct agent *agent)
 	agent->watch = directory_watch_free(agent->watch);
 	/* Modules give up their jobs on the offload thread before it ends; what the thread had under way is reported to the loop
 	 * and finds them gone. The kernel part is closed after that. */
+	agent->health = health_free(agent->health);
 	agent->workloads = workloads_free(agent->workloads);
 	agent->tallies = tallies_free(agent->tallies);
 	agent->apply = apply_free(agent->apply);

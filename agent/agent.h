@@ -7,6 +7,7 @@
 
 #include "agent/compile/apply.h"
 #include "agent/discovery/registry.h"
+#include "agent/health/health.h"
 #include "agent/http/http.h"
 #include "agent/identity/workloads.h"
 #include "agent/loop/loop.h"
@@ -33,7 +34,9 @@ struct agent_options {
 	struct option_strings reserved_ports;
 	uint32_t panic_pct;
 	uint32_t flows_per_second;
+	const char *health_from; /* "agent" or "workload" */
 	const char *metrics; /* ADDR:PORT; NULL: nowhere */
+	uint32_t time_scale; /* for tests: spans of discovery and health checks are divided by it */
 	const char *log_level;
 	const char *log_format;
 	bool help;
@@ -69,6 +72,7 @@ struct agent {
 	struct registry *registry;
 	struct workloads *workloads;
 	struct apply *apply;
+	struct health_checks *health;
 	struct flows *flows;
 	struct tallies *tallies;
 	struct http_server *server;

@@ -14,6 +14,7 @@ void api_configuration(struct agent *agent, struct http_exchange *exchange);
 void api_explain(struct agent *agent, struct http_exchange *exchange);
 void api_connections(struct agent *agent, struct http_exchange *exchange);
 void api_status(struct agent *agent, struct http_exchange *exchange);
+void api_health(struct agent *agent, struct http_exchange *exchange);
 void api_top(struct agent *agent, struct http_exchange *exchange);
 void api_instances_get(struct agent *agent, struct http_exchange *exchange);
 void api_instances_put(struct agent *agent, struct http_exchange *exchange);
@@ -26,4 +27,5 @@ json_t *api_configuration_json(struct agent *agent);
 json_t *api_workload_json(struct agent *agent, const struct workload *workload);
 json_t *api_counter_json(const struct counter *counter); /* one of them */
 json_t *api_counters_json(struct agent *agent); /* "counters" of /v1/status */
+json_t *api_endpoints_json(struct agent *agent); /* "endpoints" of /v1/status: how many of each health */
 json_t *api_time_json(uint64_t wall_ns);

@@ -11,6 +11,7 @@ static const struct {
 	void (*handle)(struct agent *agent, struct http_exchange *exchange);
 } routes[] = {
 	{ "GET", "/v1/status", api_status },
+	{ "GET", "/v1/health", api_health },
 	{ "GET", "/v1/top", api_top },
 	{ "GET", "/v1/configuration", api_configuration },
 	{ "GET", "/v1/resources", api_resources },

@@ -161,6 +161,17 @@ static void configuration_print(const json_t *answer)
 	}
 }
 
+static void endpoints_print(const json_t *endpoints)
+{
+	static const char *const states[] = { "up", "down", "pending", "unchecked" };
+	char text[FORMAT_BYTES];
+
+	printf("%-14s", "endpoints");
+	for (size_t i = 0; i < ARRAY_SIZE(states); i++)
+		printf("%s %s %s", i ? "," : "", format_member_count(endpoints, states[i], text), states[i]);
+	printf("\n");
+}
+
 static int stats_print(const json_t *answer)
 {
 	static const struct grid_column columns[] = { { .title = "STATISTIC" }, { "COUNT", true }, {} };
@@ -189,6 +200,7 @@ static int answer_print(const json_t *answer)
 	       format_member_count(answer, "oldestGeneration", oldest));
 	printf("%-14s %s\n", "zone", json_path_string(answer, "zone") ?: "-");
 	printf("%-14s %s\n", "attached to", json_path_string(answer, "cgroup") ?: "-");
+	endpoints_print(json_object_get(answer, "endpoints"));
 	configuration_print(answer);
 	for (size_t i = 0; i < ARRAY_SIZE(sections); i++)
 		if (section_print(&sections[i], answer) < 0)
