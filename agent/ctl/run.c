@@ -33,7 +33,8 @@ static const struct option options[] = {
 	{ .name = "virtual-node", .type = OPTION_STRING, .offset = OPTION(struct run_arguments, virtual_node),
 	  .argument = "NODE", .required = true, .help = "mesh/M/virtualNode/N, which the program acts for" },
 	{ .name = "netns", .type = OPTION_STRING, .offset = OPTION(struct run_arguments, netns), .argument = "NS",
-	  .help = "run in this namespace, all of which acts for the node: a name under /run/netns, or a path" },
+	  .help = "run in this namespace, all of which acts for the node: a name under /run/netns, or a path; what is "
+		  "in /etc/netns/NS then lies over /etc" },
 	{ .name = "zone", .type = OPTION_STRING, .offset = OPTION(struct run_arguments, zone), .argument = "ZONE",
 	  .help = "where it runs (default: weftd's)" },
 	{ .name = "register", .type = OPTION_STRINGS, .offset = OPTION(struct run_arguments, addresses),
