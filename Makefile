@@ -46,6 +46,7 @@ BUILD_NEEDS := gcc=gcc ar=binutils $(BPFTOOL)=bpftool $(PYTHON)=python3 \
 	/usr/include/sqlite3.h=libsqlite3-dev \
 	/usr/include/openssl/evp.h=libssl-dev \
 	/usr/include/*/curl/curl.h=libcurl4-openssl-dev \
+	/usr/include/ares.h=libc-ares-dev \
 	/usr/share/llhttp/llhttp.c=node-llhttp
 # What tests and the demo run beyond that.
 RUN_NEEDS := /usr/include/cmocka.h=libcmocka-dev \
@@ -55,6 +56,11 @@ RUN_NEEDS := /usr/include/cmocka.h=libcmocka-dev \
 	$(if $(GO),,go=golang-go)
 BENCH_NEEDS := haproxy=haproxy
 
+# Other kernels, emulated.
+KERNELS ?= 6.1 6.12
+KERNEL_NEEDS := qemu-system-x86_64=qemu-system-x86 /usr/share/seabios/bios-256k.bin=seabios busybox=busybox-static cpio=cpio depmod=kmod \
+	xz=xz-utils
+
 need_thing = $(firstword $(subst =, ,$(1)))
 need_package = $(lastword $(subst =, ,$(1)))
 need_found = $(if $(filter /%,$(1)),$(wildcard $(1)),$(call find_command,$(1)))
@@ -62,6 +68,7 @@ missing = $(strip $(foreach need,$(1),$(if $(call need_found,$(call need_thing,$
 
 BUILD_MISSING := $(call missing,$(BUILD_NEEDS))
 MISSING := $(call missing,$(BUILD_NEEDS) $(RUN_NEEDS))
+KERNEL_MISSING := $(call missing,$(BUILD_NEEDS) $(RUN_NEEDS) $(KERNEL_NEEDS))
 BENCH_MISSING := $(call missing,$(BUILD_NEEDS) $(RUN_NEEDS) $(BENCH_NEEDS))
 
 # --- flags ------------------------------------------------------------------------------------------------------------------
@@ -81,12 +88,13 @@ BPF_FLAGS := -target bpf -mcpu=v3 -O2 -g -Wall -Werror -I. -idirafter /usr/inclu
 
 LIBS := -lbpf -lelf -lz -ljansson -lcrypto -lpthread
 CURL_LIBS := -lcurl
+CARES_LIBS := -lcares
 SQLITE_LIBS := -lsqlite3
 LLHTTP := /usr/share/llhttp
 
 # --- what is built ----------------------------------------------------------------------------------------------------------
 
-MAINS := agent/weftd.c agent/ctl/main.c loader/main.c
+MAINS := agent/weftd.c agent/weft_proxy.c agent/ctl/main.c loader/main.c
 MODEL_TABLES := $(if $(wildcard agent/spec/gen_model.py),$(BUILD)/gen/model_tables.c)
 LIB_SOURCES := $(filter-out $(MAINS),$(wildcard base/*.c maps/*.c loader/*.c) $(sort $(shell find agent -name '*.c' 2>/dev/null)))
 LIB_OBJECTS := $(LIB_SOURCES:%.c=$(BUILD)/obj/%.o) $(MODEL_TABLES:%.c=%.o) \
@@ -97,7 +105,8 @@ BPF_OBJECTS := $(patsubst bpf/%.bpf.c,$(BUILD)/bpf/%.bpf.o,$(wildcard bpf/*.bpf.
 SKELETON := $(if $(BPF_OBJECTS),$(BUILD)/gen/weft.skel.h)
 
 program = $(if $(wildcard $(2)),$(BUILD)/$(1))
-PROGRAMS := $(call program,weftd,agent/weftd.c) $(call program,weft,agent/ctl/main.c) $(call program,weft-loader,loader/main.c)
+PROGRAMS := $(call program,weftd,agent/weftd.c) $(call program,weft-proxy,agent/weft_proxy.c) $(call program,weft,agent/ctl/main.c) \
+	$(call program,weft-loader,loader/main.c)
 
 UNIT_TESTS := $(patsubst tests/%.c,$(BUILD)/tests/%,$(wildcard tests/unit/test_*.c))
 BPF_TESTS := $(patsubst tests/%.c,$(BUILD)/tests/%,$(wildcard tests/bpf/test_*.c))
@@ -116,8 +125,8 @@ TEST_SKELETONS := $(patsubst tests/bpf/%.bpf.c,$(BUILD)/gen/%.skel.h,$(wildcard 
 FUZZ_TARGETS := $(patsubst tests/fuzz/fuzz_%.c,%,$(wildcard tests/fuzz/fuzz_*.c))
 FUZZ_SECONDS ?= 20
 
-.PHONY: all check-tools deps install uninstall unit unit-build bpf-test bpf-test-build net net-build fuzz fuzz-build test demo bench \
-	bench-build clean help
+.PHONY: all check-tools deps install uninstall unit unit-build bpf-test bpf-test-build net net-build fuzz fuzz-build test test-kernels demo bench \
+	demo-build bench-build clean help
 
 all: $(PROGRAMS) $(LIB) ## the programs (default)
 	@:
@@ -155,15 +164,17 @@ define link
 @echo "  LD $@"; mkdir -p $(@D); $(CC) $(LINK_FLAGS) -o $@ $(filter %.o %.a,$^) $(LIBS) $(1)
 endef
 $(BUILD)/weftd: $(BUILD)/obj/agent/weftd.o $(LIB)
-	$(call link,$(SQLITE_LIBS) $(CURL_LIBS))
+	$(call link,$(SQLITE_LIBS) $(CURL_LIBS) $(CARES_LIBS))
+$(BUILD)/weft-proxy: $(BUILD)/obj/agent/weft_proxy.o $(LIB)
+	$(call link)
 $(BUILD)/weft: $(BUILD)/obj/agent/ctl/main.o $(LIB)
 	$(call link,$(CURL_LIBS))
 $(BUILD)/weft-loader: $(BUILD)/obj/loader/main.o $(LIB)
 	$(call link)
 $(UNIT_TESTS): $(BUILD)/tests/%: $(BUILD)/obj/tests/%.o $(UNIT_SHARED) $(LIB)
-	$(call link,$(SQLITE_LIBS) $(CURL_LIBS) -lcmocka)
+	$(call link,$(SQLITE_LIBS) $(CURL_LIBS) $(CARES_LIBS) -lcmocka)
 $(BPF_TESTS): $(BUILD)/tests/%: $(BUILD)/obj/tests/%.o $(BPF_SHARED) $(LIB)
-	$(call link,$(SQLITE_LIBS) $(CURL_LIBS) -lcmocka)
+	$(call link,$(SQLITE_LIBS) $(CURL_LIBS) $(CARES_LIBS) -lcmocka)
 $(NET_TOOLS): $(BUILD)/tests/net/%: $(BUILD)/obj/tests/net/tools/%.o $(LIB)
 	$(call link)
 $(BENCHES): $(BUILD)/bench/%: $(BUILD)/obj/bench/%.o $(LIB)
@@ -227,9 +238,16 @@ test: ## everything above, after installing what is missing; root
 	@$(MAKE) net
 	@$(MAKE) fuzz
 
+demo-build: bench-build $(DEMO_TOOLS)
+	@:
+test-kernels: ## tests of the kernel part on Debian's 6.1 and 6.12, emulated (KERNELS="6.1 6.12"); root; half an hour
+	@$(if $(KERNEL_MISSING),$(MAKE) deps MISSING='$(KERNEL_MISSING)')
+	@$(MAKE) all bpf-test-build net-build
+	@WEFT_BUILD=$(abspath $(BUILD)) tests/kernels/run $(KERNELS)
+
 demo: ## the e-commerce canary, measured; root; KEEP=1 leaves it running
 	@$(if $(MISSING),$(MAKE) deps)
-	@$(MAKE) all bench-build $(DEMO_TOOLS)
+	@$(MAKE) all demo-build
 	@WEFT_BUILD=$(abspath $(BUILD)) deploy/demo/run
 
 bench-build: $(BENCHES)
