@@ -288,7 +288,7 @@ clean: ## removes every build directory
 
 help: ## this
 	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/\1|\2/p' Makefile | while IFS='|' read -r target what; do \
-		printf '  make %-10s %s\n' "$$target" "$$what"; done
+		printf '  make %-12s %s\n' "$$target" "$$what"; done
 	@echo "  SAN=1 builds into build-san/ with AddressSanitizer and UndefinedBehaviorSanitizer"
 
 -include $(shell find $(BUILD) -name '*.d' 2>/dev/null)
