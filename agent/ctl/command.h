@@ -44,8 +44,8 @@ struct command {
 	bool program; /* the first word and all after it are another program and its arguments */
 	int (*run)(const void *arguments, const struct words *words); /* returns the exit code */
 };
-extern const struct command get_command, connections_command, explain_command, status_command, health_command, run_command, register_command,
-	deregister_command, instances_command;
+extern const struct command get_command, connections_command, explain_command, dns_command, status_command, health_command,
+	run_command, register_command, deregister_command, instances_command;
 
 extern const char *ctl_command; /* the one that runs, for messages; NULL: none yet */
 

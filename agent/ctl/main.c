@@ -10,7 +10,7 @@
 #include "base/cleanup.h"
 
 static const struct command *const commands[] = {
-	&get_command, &connections_command, &explain_command,	&status_command, &health_command,
+	&get_command, &connections_command, &explain_command, &dns_command, &status_command, &health_command,
 	&run_command, &register_command,    &deregister_command, &instances_command,
 };
 

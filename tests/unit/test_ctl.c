@@ -6,6 +6,7 @@
 #include <unistd.h>
 
 #include "agent/ctl/client.h"
+#include "agent/ctl/dns.h"
 #include "agent/ctl/format.h"
 #include "agent/ctl/get.h"
 #include "agent/ctl/grid.h"
@@ -289,6 +290,90 @@ TEST(where_nobody_listens_the_message_names_what_starts_weftd)
 	EXPECT_CONTAINS(err.message, "weftd --instance blue --state-dir");
 }
 
+/* ---- weft dns ---- */
+
+static const char *dns_text(int (*print)(const json_t *answer, FILE *to), json_t *answer)
+{
+	static char text[4096];
+	_cleanup_json_ json_t *owned = answer;
+	FILE *file = fmemopen(text, sizeof(text), "w");
+
+	EXPECT(answer);
+	EXPECT(file);
+	EXPECT_OK(print(answer, file));
+	fclose(file);
+	return text;
+}
+
+TEST(a_name_of_the_mesh_is_shown_with_its_addresses_and_whom_the_node_asks)
+{
+	const char *text = dns_text(dns_print_lookup,
+				    json_pack("{s:s, s:s, s:s, s:s, s:s, s:n, s:i, s:s, s:s, s:[{s:s, s:n}, {s:s, s:s}], s:n}", "from",
+					      "mesh/m/virtualNode/n", "name", "pay.example", "source", "mesh", "service",
+					      "mesh/m/virtualService/pay.example", "v4", "240.240.0.1", "v6", "ttlSeconds", 10,
+					      "reason", "answered", "text", "a name of the mesh", "resolvers", "resolver", "10.0.0.2",
+					      "reason", "resolver", "::1", "reason", "lo is down", "bypass"));
+
+	EXPECT_STR(text, "from         m/n\n"
+			 "name         pay.example\n"
+			 "source       mesh\n"
+			 "outcome      answered: a name of the mesh\n"
+			 "service      m/pay.example\n"
+			 "A            240.240.0.1\n"
+			 "AAAA         -\n"
+			 "TTL          10\n"
+			 "resolvers    10.0.0.2\n"
+			 "             ::1 (past weft: lo is down)\n");
+}
+
+TEST(a_name_that_nobody_answers_at_the_moment_says_so)
+{
+	const char *text = dns_text(dns_print_lookup, json_pack("{s:s, s:s, s:n, s:s}", "source", "resolver", "reason", "forwarded",
+								"resolvers", "bypass", "weft-proxy is not there"));
+
+	EXPECT_CONTAINS(text, "outcome      forwarded: -\n");
+	EXPECT_CONTAINS(text, "note         weft-proxy is not there\n");
+	EXPECT(!strstr(text, "resolvers")); /* they are not known */
+}
+
+TEST(the_responder_is_shown_with_its_outcomes_its_places_and_what_goes_past_it)
+{
+	const char *text = dns_text(
+		dns_print_responder,
+		json_pack("{s:{s:s, s:i, s:s, s:n, s:i}, s:{s:i, s:i, s:i}, s:[{s:s, s:s, s:i, s:s}], s:[{s:i, s:s, s:[{s:s, s:s, s:n, s:i, "
+			  "s:i}, {s:s, s:n, s:s}]}, {s:i, s:s, s:[]}], s:[{s:i, s:i, s:s, s:b}, {s:i, s:i, s:s, s:i}], s:{s:i}}",
+			  "proxy", "state", "running", "pid", 7, "version", "0.1.0", "lastEnd", "restarts", 0, "outcomes", "answered", 12,
+			  "forwarded", 3, "stray", 0, "reasons", "from", "mesh/m/virtualNode/n", "reason", "dns-bypass", "count", 2, "text",
+			  "past", "places", "netnsCookie", 40, "node", "mesh/m/virtualNode/n", "resolvers", "resolver", "10.0.0.2",
+			  "address", "127.53.0.1:15053", "reason", "queries", 15, "underWay", 1, "resolver", "10.0.0.3", "address", "reason",
+			  "lo is down", "netnsCookie", 41, "node", "mesh/m/virtualNode/n", "resolvers", "workloads", "workload", 3,
+			  "netnsCookie", 40, "node", "mesh/m/virtualNode/n", "nscd", 1, "workload", 5, "netnsCookie", 40, "node",
+			  "mesh/m/virtualNode/n", "leftOut", 2, "leftOut", "places", 9));
+
+	EXPECT_CONTAINS(text, "weft-proxy   running, version 0.1.0, process 7, since -\n             heartbeat - ago, restarts 0\n");
+	EXPECT_CONTAINS(text, "answered        12  a name of the mesh, with an address\nforwarded        3  ");
+	EXPECT(!strstr(text, "stray"));
+	EXPECT_CONTAINS(text, "queries past weft-proxy:\nFROM  REASON      COUNT  MEANING\nm/n   dns-bypass      2  past\n");
+	EXPECT_CONTAINS(text, "m/n                     40  3, 5       10.0.0.2  127.53.0.1:15053       15          1  -\n");
+	EXPECT_CONTAINS(text, "                                       10.0.0.3  -                       -          -  lo is down\n");
+	EXPECT_CONTAINS(text, "m/n                     41  -          none      -");
+	EXPECT_CONTAINS(text, "workload 3: a name service cache daemon");
+	EXPECT_CONTAINS(text, "workload 5: 2 nameserver lines");
+	EXPECT_CONTAINS(text, "left out for want of room: 9 places\n");
+}
+
+TEST(queries_are_shown_with_how_they_ended)
+{
+	const char *text = dns_text(dns_print_queries,
+				    json_pack("{s:[{s:s, s:s, s:s, s:s, s:s, s:s, s:s, s:s, s:i}]}", "queries", "time", "T", "node",
+					      "mesh/m/virtualNode/n", "resolver", "10.0.0.2", "name", "a.b", "type", "A", "transport", "udp",
+					      "outcome", "forwarded", "rcode", "NXDOMAIN", "ns", 1500));
+
+	EXPECT_STR(text, "TIME  FROM  NAME  TYPE  RESOLVER  BY   OUTCOME    RCODE      TOOK\n"
+			 "T     m/n   a.b   A     10.0.0.2  udp  forwarded  NXDOMAIN  1.5us\n");
+	EXPECT_STR(dns_text(dns_print_queries, json_pack("{s:[]}", "queries")), "no queries\n");
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -308,6 +393,10 @@ int main(void)
 		cmocka_unit_test(an_error_of_weftd_keeps_its_words_its_field_and_the_code_of_its_status),
 		cmocka_unit_test(an_answer_that_is_no_json_object_is_an_error),
 		cmocka_unit_test(where_nobody_listens_the_message_names_what_starts_weftd),
+		cmocka_unit_test(a_name_of_the_mesh_is_shown_with_its_addresses_and_whom_the_node_asks),
+		cmocka_unit_test(a_name_that_nobody_answers_at_the_moment_says_so),
+		cmocka_unit_test(the_responder_is_shown_with_its_outcomes_its_places_and_what_goes_past_it),
+		cmocka_unit_test(queries_are_shown_with_how_they_ended),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);
