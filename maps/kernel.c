@@ -167,6 +167,16 @@ int kernel_name_remove(struct kernel *kernel, const struct name_key *key)
 	return pinned_map_remove(kernel->name_fd, key);
 }
 
+int kernel_name_get(const struct kernel *kernel, const struct name_key *key, struct name_entry *ret_entry)
+{
+	struct name_entry entry;
+
+	if (bpf_map_lookup_elem(kernel->name_fd, key, &entry) < 0)
+		return -errno;
+	*ret_entry = entry;
+	return 0;
+}
+
 #define DEFINE_EACH(name, fn_type, fd, key_type, value_type, ...)                                                             \
 	struct name##_visit {                                                                                                  \
 		fn_type *fn;                                                                                                   \

@@ -71,6 +71,7 @@ int kernel_exempt_set(struct kernel *kernel, const struct ip *address, const str
 int kernel_exempt_remove(struct kernel *kernel, const struct ip *address);
 int kernel_name_set(struct kernel *kernel, const struct name_key *key, const struct name_entry *entry);
 int kernel_name_remove(struct kernel *kernel, const struct name_key *key);
+int kernel_name_get(const struct kernel *kernel, const struct name_key *key, struct name_entry *ret_entry); /* -ENOENT: no such name */
 
 /* Walks. `fn` returns negative to stop, which is then returned. The table may change meanwhile: an entry that is there all the
  * time is seen at least once. */
