@@ -7,25 +7,9 @@
 #include <unistd.h>
 
 #include "agent/agent.h"
-#include "base/cleanup.h"
 #include "base/log.h"
 
 enum { EXIT_FAILED = 1, EXIT_MISUSED = 2 };
-
-static int setup_log(const struct agent_options *options, struct error *err)
-{
-	static const char *const levels[] = { "debug", "info", "warn", "error" };
-	const bool json = !strcmp(options->log_format, "json");
-
-	if (!json && strcmp(options->log_format, "text"))
-		return error_set_field(err, -EINVAL, "log-format", "'%s' is neither text nor json", options->log_format);
-	for (size_t i = 0; i < ARRAY_SIZE(levels); i++)
-		if (!strcmp(options->log_level, levels[i])) {
-			log_setup((enum log_level)i, json);
-			return 0;
-		}
-	return error_set_field(err, -EINVAL, "log-level", "'%s' is none of debug, info, warn, error", options->log_level);
-}
 
 static int complain(const struct error *err, int status)
 {
@@ -52,7 +36,7 @@ int main(int argc, char *argv[])
 	r = agent_options_read(&agent.options, argc, argv, &err);
 	if (r > 0)
 		return 0;
-	if (r < 0 || setup_log(&agent.options, &err) < 0)
+	if (r < 0 || log_setup_named(agent.options.log_level, agent.options.log_format, &err) < 0)
 		return complain(&err, EXIT_MISUSED);
 	if (geteuid() != 0) {
 		error_set(&err, -EPERM, "must run as root: it writes BPF maps and enters network namespaces");

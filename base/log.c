@@ -29,6 +29,20 @@ void log_setup(enum log_level level, bool json)
 	setup.json = json;
 }
 
+int log_setup_named(const char *level, const char *format, struct error *err)
+{
+	const bool json = !strcmp(format, "json");
+
+	if (!json && strcmp(format, "text"))
+		return error_set_field(err, -EINVAL, "log-format", "'%s' is neither text nor json", format);
+	for (size_t i = 0; i < ARRAY_SIZE(level_names); i++)
+		if (!strcmp(level, level_names[i])) {
+			log_setup((enum log_level)i, json);
+			return 0;
+		}
+	return error_set_field(err, -EINVAL, "log-level", "'%s' is none of debug, info, warn, error", level);
+}
+
 static void append_escape(struct buffer *line, unsigned char byte, bool json)
 {
 	static const char short_escapes[] = { ['\n'] = 'n', ['\t'] = 't', ['\r'] = 'r', ['"'] = '"', ['\\'] = '\\' };

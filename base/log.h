@@ -10,6 +10,8 @@
 #include <stdbool.h>
 #include <stdint.h>
 
+#include "error.h"
+
 enum log_level { LOG_LEVEL_DEBUG, LOG_LEVEL_INFO, LOG_LEVEL_WARN, LOG_LEVEL_ERROR };
 
 struct log_value {
@@ -31,6 +33,8 @@ struct log_field {
 
 /* "text" (default) or "json"; lines below `level` are left out. Call before other threads start. */
 void log_setup(enum log_level level, bool json);
+/* The same by what options --log-level and --log-format give. -EINVAL names the option. */
+int log_setup_named(const char *level, const char *format, struct error *err);
 
 /* Fields end with a row whose key is NULL. Use the macros below: LOG_F("key", LOG_STR(x)). */
 void log_write(enum log_level level, const char *message, const struct log_field *fields);

@@ -231,6 +231,26 @@ TEST(a_limited_line_carries_its_fields_and_the_count)
 	EXPECT_STR(logged + TIME_LENGTH, " warn  refused i=0 suppressed=0\n");
 }
 
+TEST(levels_and_formats_have_names_and_others_are_refused_by_their_option)
+{
+	struct error err = {};
+	const char *logged;
+
+	EXPECT_OK(log_setup_named("warn", "json", &err), &err);
+	capture_begin();
+	log_info("left out");
+	log_warn("there");
+	logged = capture_end();
+	EXPECT_CONTAINS(logged, "{");
+	EXPECT_CONTAINS(logged, "there");
+	EXPECT(!strstr(logged, "left out"));
+
+	EXPECT_EQ(log_setup_named("loud", "text", &err), -EINVAL);
+	EXPECT_STR(err.field, "log-level");
+	EXPECT_EQ(log_setup_named("info", "xml", &err), -EINVAL);
+	EXPECT_STR(err.field, "log-format");
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -245,6 +265,7 @@ int main(void)
 		cmocka_unit_test_setup(lines_of_several_threads_never_mix, setup),
 		cmocka_unit_test_setup(within_a_second_only_the_first_passes_and_the_next_says_how_many_did_not, setup),
 		cmocka_unit_test_setup(a_limited_line_carries_its_fields_and_the_count, setup),
+		cmocka_unit_test_setup(levels_and_formats_have_names_and_others_are_refused_by_their_option, setup),
 	};
 	return cmocka_run_group_tests(tests, NULL, NULL);
 }
