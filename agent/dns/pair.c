@@ -300,7 +300,7 @@ struct pair *pair_free(struct pair *pair)
 
 /* ---- lo ---- */
 
-/* The answer comes as a message like those about changes. */
+/* The answer is a message like those about changes, there to be read when this returns. */
 static int ask_for_lo(struct namespace *namespace)
 {
 	const struct {
@@ -330,16 +330,13 @@ static void lo_changed(struct namespace *namespace, bool down)
 		}
 }
 
-static void on_link(struct loop_io *io, uint32_t events, void *arg)
+static void read_links(struct namespace *namespace)
 {
-	struct namespace *namespace = arg;
 	struct responder *responder = namespace->responder;
 	const struct nlmsghdr *header = (const struct nlmsghdr *)responder->scratch;
 	ssize_t n = recv(namespace->link_fd, responder->scratch, sizeof(responder->scratch), MSG_DONTWAIT);
 	unsigned left = n < 0 ? 0 : (unsigned)n;
 
-	(void)io;
-	(void)events;
 	if (n < 0 && errno == ENOBUFS)
 		ask_for_lo(namespace); /* changes were lost */
 	for (; NLMSG_OK(header, left); header = NLMSG_NEXT(header, left)) {
@@ -348,6 +345,13 @@ static void on_link(struct loop_io *io, uint32_t events, void *arg)
 		if (header->nlmsg_type == RTM_NEWLINK && header->nlmsg_len >= NLMSG_LENGTH(sizeof(*link)) && link->ifi_flags & IFF_LOOPBACK)
 			lo_changed(namespace, !(link->ifi_flags & IFF_UP));
 	}
+}
+
+static void on_link(struct loop_io *io, uint32_t events, void *arg)
+{
+	(void)io;
+	(void)events;
+	read_links(arg);
 }
 
 int namespace_watch(struct namespace *namespace)
@@ -361,7 +365,12 @@ int namespace_watch(struct namespace *namespace)
 	if (bind(namespace->link_fd, (const struct sockaddr *)&address, sizeof(address)) < 0)
 		return -errno;
 	r = loop_io_add(namespace->responder->loop, namespace->link_fd, EPOLLIN, on_link, namespace, &namespace->link_io);
-	return r < 0 ? r : ask_for_lo(namespace);
+	if (r == 0)
+		r = ask_for_lo(namespace);
+	/* At once: addresses of lo can still be bound to when it is down, if it was up before. */
+	if (r == 0)
+		read_links(namespace);
+	return r;
 }
 
 void namespace_unwatch(struct namespace *namespace)

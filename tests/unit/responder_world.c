@@ -6,6 +6,7 @@
 #include <fcntl.h>
 #include <net/if.h>
 #include <netinet/in.h>
+#include <netinet/tcp.h>
 #include <sched.h>
 #include <sys/ioctl.h>
 #include <unistd.h>
@@ -13,8 +14,6 @@
 #include "base/address.h"
 #include "base/cleanup.h"
 #include "maps/proxy.h"
-
-static bool entered;
 
 void lo_set(bool up)
 {
@@ -24,12 +23,13 @@ void lo_set(bool up)
 	assert_int_equal(ioctl(fd, SIOCSIFFLAGS, &request), 0);
 }
 
-bool world_enter_namespace(void)
+/* Each test has a namespace of its own, so that one that fails leaves nothing to the next. */
+static bool enter_namespace(void)
 {
-	entered = unshare(CLONE_NEWNET) == 0 || unshare(CLONE_NEWUSER | CLONE_NEWNET) == 0;
-	if (entered)
-		lo_set(true);
-	return entered;
+	if (unshare(CLONE_NEWNET) < 0 && unshare(CLONE_NEWUSER | CLONE_NEWNET) < 0)
+		return false;
+	lo_set(true);
+	return true;
 }
 
 /* ---- maps ---- */
@@ -108,7 +108,7 @@ static int bound_socket(int type, const char *address, uint16_t port)
 
 void world_init(struct responder_world *w)
 {
-	if (!entered) {
+	if (!enter_namespace()) {
 		print_message("this user may not have network namespaces\n");
 		skip();
 	}
@@ -272,6 +272,14 @@ struct ip first_address(const struct packet *p, uint32_t *ret_ttl_seconds)
 
 /* ---- programs ---- */
 
+/* Cut messages come as they are cut. */
+static void send_at_once(int fd)
+{
+	const int one = 1;
+
+	assert_int_equal(setsockopt(fd, IPPROTO_TCP, TCP_NODELAY, &one, sizeof(one)), 0);
+}
+
 static int client(const struct responder_world *w, const char *resolver, int type)
 {
 	const struct resolver *to = steered(w, resolver);
@@ -298,7 +306,10 @@ int client_udp(const struct responder_world *w, const char *resolver)
 
 int client_tcp(const struct responder_world *w, const char *resolver)
 {
-	return client(w, resolver, SOCK_STREAM);
+	int fd = client(w, resolver, SOCK_STREAM);
+
+	send_at_once(fd);
+	return fd;
 }
 
 void udp_send(int fd, const struct packet *p)
@@ -392,5 +403,6 @@ int resolver_accept(struct responder_world *w)
 	TURN_UNTIL(w, readable(w->tcp_fd));
 	fd = accept4(w->tcp_fd, NULL, NULL, SOCK_CLOEXEC);
 	EXPECT(fd >= 0);
+	send_at_once(fd);
 	return fd;
 }

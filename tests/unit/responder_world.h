@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* A responder in a network namespace of the test's own, where it may have port 53 and lo: of the test process, which has entered it
- * before. Its maps are plain memory. The test is the client and the resolver, and turns the loop while it waits. */
+/* A responder in a network namespace of the test's own, which the process enters: there it may have port 53, and lo to itself. No
+ * privilege is needed where users may have namespaces. The responder's maps are plain memory. The test is the program and the resolver,
+ * and turns the loop while it waits. */
 #pragma once
 
 #include <netinet/in.h>
@@ -44,10 +45,8 @@ struct responder_world {
 	int udp_fd, tcp_fd; /* the resolver at 127.0.0.1, port 53 */
 };
 
-/* Enters a network namespace with lo up. False: this kernel does not let us. */
-bool world_enter_namespace(void);
 void lo_set(bool up);
-/* Skips the test where there is no namespace. */
+/* In a new namespace, with lo up. Skips the test where that is not allowed. */
 void world_init(struct responder_world *w);
 void world_done(struct responder_world *w);
 void world_resolver_close(struct responder_world *w); /* nobody listens at 127.0.0.1, port 53 */

@@ -379,6 +379,5 @@ int main(void)
 		cmocka_unit_test(a_resolver_that_is_configured_again_stays),
 	};
 
-	world_enter_namespace();
 	return cmocka_run_group_tests(tests, NULL, NULL);
 }
