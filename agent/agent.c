@@ -389,13 +389,11 @@ static int add_patterns(struct agent *agent, struct error *err)
 
 static int start_health(struct agent *agent, struct error *err)
 {
-	static const char *const places[] = { [HEALTH_FROM_AGENT] = "agent", [HEALTH_FROM_WORKLOAD] = "workload" };
-	struct health_options options = { .time_scale = agent->options.time_scale };
+	const struct health_options options = {
+		.from = strcmp(agent->options.health_from, "workload") ? HEALTH_FROM_AGENT : HEALTH_FROM_WORKLOAD,
+		.time_scale = agent->options.time_scale,
+	};
 
-	while (options.from < ARRAY_SIZE(places) && strcmp(places[options.from], agent->options.health_from))
-		options.from++;
-	if (options.from == ARRAY_SIZE(places))
-		return error_set_field(err, -EINVAL, "health-from", "'%s' is neither agent nor workload", agent->options.health_from);
 	return health_new(agent->loop, agent->offload, &agent->kernel, agent->apply, agent->workloads, &options, &agent->health, err);
 }
 

@@ -128,6 +128,8 @@ int agent_options_read(struct agent_options *options, int argc, char *const argv
 		r = options_check(table, options, err);
 	if (r < 0)
 		return r;
+	if (strcmp(options->health_from, "agent") && strcmp(options->health_from, "workload"))
+		return error_set_field(err, -EINVAL, "health-from", "'%s' is neither agent nor workload", options->health_from);
 	DEFAULT_LIST(&options->ignored_ips, "169.254.169.254", "169.254.170.2", "fd00:ec2::254");
 	DEFAULT_LIST(&options->ignored_ports, "22");
 	DEFAULT_LIST(&options->reserved_ports, "15001");
