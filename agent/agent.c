@@ -141,6 +141,7 @@ static void plan_applied(uint64_t generation, const struct error *err, void *arg
 		return;
 	c->generation = generation;
 	c->applied_wall_ns = wall_now_ns();
+	supervisor_changed(agent->supervisor); /* ids of nodes may be others */
 	log_info("in force", LOG_F("generation", LOG_U64(generation)), LOG_F("resources", LOG_U64(c->resources.count)));
 }
 
@@ -193,7 +194,10 @@ static uint32_t node_id(const char *node, void *arg)
 
 static void workloads_have_changed(void *arg)
 {
-	agent_changed(arg);
+	struct agent *agent = arg;
+
+	agent_changed(agent);
+	supervisor_changed(agent->supervisor);
 }
 
 static void workload_gone(const struct workload *workload, void *arg)
@@ -397,6 +401,21 @@ static int start_health(struct agent *agent, struct error *err)
 	return health_new(agent->loop, agent->offload, &agent->kernel, agent->apply, agent->workloads, &options, &agent->health, err);
 }
 
+static int start_supervisor(struct agent *agent, struct error *err)
+{
+	struct supervisor_options options = {
+		.instance = agent->options.instance,
+		.log_level = agent->options.log_level,
+		.log_format = agent->options.log_format,
+		.node_id = node_id,
+		.arg = agent,
+	};
+
+	if (supervision_by_name(agent->options.proxy, &options.supervision) < 0)
+		return error_set_field(err, -EINVAL, "proxy", "'%s' is none of start, external, off", agent->options.proxy);
+	return supervisor_new(agent->loop, &agent->kernel, agent->workloads, &options, &agent->supervisor, err);
+}
+
 static int start_modules(struct agent *agent, struct error *err)
 {
 	const struct workloads_callbacks callbacks = {
@@ -436,6 +455,8 @@ static int start_modules(struct agent *agent, struct error *err)
 	if (r == 0)
 		r = add_patterns(agent, err);
 	if (r == 0)
+		r = start_supervisor(agent, err);
+	if (r == 0)
 		r = start_health(agent, err);
 	if (r == 0)
 		r = directory_watch_new(agent->loop, agent->options.config_dir, configuration_read, agent, &agent->watch, err);
@@ -470,6 +491,7 @@ void agent_stop(struct agent *agent)
 	/* Modules give up their jobs on the offload thread before it ends; what the thread had under way is reported to the loop
 	 * and finds them gone. The kernel part is closed after that. */
 	agent->health = health_free(agent->health);
+	agent->supervisor = supervisor_free(agent->supervisor);
 	agent->workloads = workloads_free(agent->workloads);
 	agent->tallies = tallies_free(agent->tallies);
 	agent->apply = apply_free(agent->apply);

@@ -11,6 +11,7 @@
 #include "agent/http/http.h"
 #include "agent/identity/workloads.h"
 #include "agent/loop/loop.h"
+#include "agent/proxy/supervisor.h"
 #include "agent/spec/resource.h"
 #include "agent/telemetry/flows.h"
 #include "agent/telemetry/tally.h"
@@ -37,6 +38,7 @@ struct agent_options {
 	const char *health_from; /* "agent" or "workload" */
 	const char *metrics; /* ADDR:PORT; NULL: nowhere */
 	uint32_t time_scale; /* for tests: spans of discovery and health checks are divided by it */
+	const char *proxy; /* "start", "external" or "off" */
 	const char *log_level;
 	const char *log_format;
 	bool help;
@@ -71,6 +73,7 @@ struct agent {
 	struct vips *vips;
 	struct registry *registry;
 	struct workloads *workloads;
+	struct supervisor *supervisor;
 	struct apply *apply;
 	struct health_checks *health;
 	struct flows *flows;

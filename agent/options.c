@@ -48,6 +48,8 @@ static const struct option table[] = {
 	  .help = "health checks run in the namespace of the agent, or of a workload that may call the target (agent)" },
 	{ .name = "time-scale", .type = OPTION_U32, .offset = OPT(time_scale), .argument = "N",
 	  .help = "for tests: intervals and time-outs of discovery and health checks are divided by it (1)", .min = 1, .max = 10000 },
+	{ .name = "proxy", .type = OPTION_STRING, .offset = OPT(proxy), .argument = "HOW",
+	  .help = "weft-proxy, which answers names: start, external (a unit of its own) or off (start)" },
 	{ .name = "log-level", .type = OPTION_STRING, .offset = OPT(log_level), .argument = "LEVEL",
 	  .help = "debug, info, warn or error (info)" },
 	{ .name = "log-format", .type = OPTION_STRING, .offset = OPT(log_format), .argument = "FORMAT",
@@ -101,6 +103,7 @@ int agent_options_read(struct agent_options *options, int argc, char *const argv
 		.flows_per_second = 2000,
 		.health_from = "agent",
 		.time_scale = 1,
+		.proxy = "start",
 		.log_level = "info",
 		.log_format = "text",
 	};

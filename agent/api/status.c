@@ -161,18 +161,20 @@ static void status_answer(struct status *s)
 	struct agent *agent = s->agent;
 	struct generations *g = apply_generations(agent->apply);
 	struct reasons_of workloads = { agent, json_array() };
+	json_t *warnings = json_array();
 
 	workloads_each(agent->workloads, append_workload, &workloads);
+	supervisor_warnings(agent->supervisor, warnings);
 	http_reply_json(
 		s->exchange, 200,
-		json_pack("{s:s, s:s, s:i, s:s, s:s, s:I, s:I, s:o, s:s?, s:o, s:o, s:o, s:s, s:o, s:o, s:o, s:o, s:o}", "version", WEFT_VERSION,
+		json_pack("{s:s, s:s, s:i, s:s, s:s, s:I, s:I, s:o, s:s?, s:o, s:o, s:o, s:s, s:o, s:o, s:o, s:o, s:o, s:o, s:o}", "version", WEFT_VERSION,
 			  "instance", agent->options.instance, "pid", getpid(), "account", agent->account, "region",
 			  agent->options.region, "generation", (json_int_t)generations_current(g), "oldestGeneration",
 			  (json_int_t)generations_oldest(g), "startedAt", api_time_json(agent->started_wall_ns), "zone",
 			  agent->options.zone, "configuration", api_configuration_json(agent), "workloads", workloads.list, "hooks",
 			  hooks_json(&s->loader), "cgroup", s->loader.cgroup, "tables", tables_json(agent), "stats", stats_json(agent),
 			  "counters", api_counters_json(agent), "reasons", reasons_json(agent),
-			  "endpoints", api_endpoints_json(agent)));
+			  "endpoints", api_endpoints_json(agent), "proxy", supervisor_json(agent->supervisor), "warnings", warnings));
 }
 
 static void status_done(void *arg)

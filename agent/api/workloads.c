@@ -38,6 +38,7 @@ struct enrolment {
 	struct agent *agent;
 	struct http_exchange *exchange;
 	json_t *body;
+	json_t *answer; /* once it is enrolled */
 };
 
 /* Registers `text` ("ADDR:PORT") as an instance of the workload's node, which has awsCloudMap discovery. */
@@ -77,6 +78,15 @@ static int register_address(struct agent *agent, const struct workload *w, const
 	return registry_put(agent->registry, &instance, err);
 }
 
+static void enrolment_ready(void *arg)
+{
+	struct enrolment *e = arg;
+
+	http_reply_json(e->exchange, 200, e->answer);
+	json_decref(e->body);
+	free(e);
+}
+
 static void enrolment_done(int r, const struct workload *workload, const struct error *error, void *arg)
 {
 	struct enrolment *e = arg;
@@ -93,10 +103,12 @@ static void enrolment_done(int r, const struct workload *workload, const struct 
 		if (r < 0)
 			registry_remove_workload(e->agent->registry, workload->id);
 	}
-	if (r < 0)
-		http_reply_error(e->exchange, &err);
-	else
-		http_reply_json(e->exchange, 200, api_workload_json(e->agent, workload));
+	if (r == 0) { /* the first thing that the program does may be to ask for a name */
+		e->answer = api_workload_json(e->agent, workload);
+		supervisor_await(e->agent->supervisor, workload->id, enrolment_ready, e);
+		return;
+	}
+	http_reply_error(e->exchange, &err);
 	json_decref(e->body);
 	free(e);
 }

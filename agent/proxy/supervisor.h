@@ -16,28 +16,38 @@
 enum supervision {
 	SUPERVISION_START, /* starts it, from beside weftd's own executable */
 	SUPERVISION_EXTERNAL, /* a unit or container of its own: only connects */
-	SUPERVISION_OFF, /* no names: queries go where they were meant to */
+	SUPERVISION_OFF, /* no names: queries go where they were meant to; one that an earlier weftd started is ended */
 };
+/* "start", "external", "off". -EINVAL. */
+int supervision_by_name(const char *name, enum supervision *ret_supervision);
 
 struct supervisor;
 struct supervisor_options {
 	const char *instance;
 	enum supervision supervision;
-	uint32_t (*node_id)(const char *node, void *arg);
+	const char *log_level, *log_format; /* of a weft-proxy that is started */
+	uint32_t (*node_id)(const char *node, void *arg); /* 0: none can be had */
 	void *arg;
 };
-/* Borrows `workloads` and `kernel`. Connects or starts from the loop's next turn on, not from inside this call. */
+/* Borrows `workloads`, `kernel` and the strings. Connects or starts from the loop's next turn on, not from inside this call. */
 int supervisor_new(struct loop *loop, struct kernel *kernel, struct workloads *workloads, const struct supervisor_options *options,
 		   struct supervisor **ret_supervisor, struct error *err);
-struct supervisor *supervisor_free(struct supervisor *supervisor); /* weft-proxy goes on. NULL is fine */
+/* weft-proxy goes on; who waits is told -ECANCELED. Before `workloads` is freed. NULL is fine. */
+struct supervisor *supervisor_free(struct supervisor *supervisor);
 
-/* Workloads or the namespaces they act in have changed: tells the difference, soon. Cheap. */
+/* Workloads or the namespaces they act in, or ids of nodes, have changed: tells the difference, soon. Cheap. NULL is fine. */
 void supervisor_changed(struct supervisor *supervisor);
 
-/* {"state": "running"|"starting"|"external, not there"|"off", "pid", "version", "startedAt", "adopted": true, "restarts": n,
- * "lastEnd": null or "killed by signal 9", "beatAgeNs"}. New reference. */
+/* {"state": "running"|"starting"|"external, not there"|"off", "pid", "version", "startedAt", "adopted": true, "restarts": n, "hung": n of
+ * them, "lastEnd": null or "killed by signal 9", "beatAgeNs"}. New reference. */
 json_t *supervisor_json(const struct supervisor *supervisor);
-/* Asks weft-proxy; `done` comes once, with its answer (borrowed) or an error (-ENOTCONN: it is not there; -ETIMEDOUT after 2 s). Steals
- * `request`. */
+/* Appends what a person should know about names on this node: strings. */
+void supervisor_warnings(const struct supervisor *supervisor, json_t *list);
+/* Asks weft-proxy; `done` comes once, never from inside this call unless memory is out, with its answer (borrowed) or an error (-ENOTCONN: it is not there;
+ * -ETIMEDOUT after 2 s). Steals `request`. */
 typedef void supervisor_done_fn(const json_t *answer, const struct error *err, void *arg);
 void supervisor_ask(struct supervisor *supervisor, json_t *request, supervisor_done_fn *done, void *arg);
+/* Calls `done` once, never from inside this call, when the names of the workload are the mesh's in every namespace it acts in; after a
+ * second at the latest, or where nobody answers names. For who starts a program that will ask at once. */
+typedef void supervisor_ready_fn(void *arg);
+void supervisor_await(struct supervisor *supervisor, uint64_t workload, supervisor_ready_fn *done, void *arg);

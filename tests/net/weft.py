@@ -41,6 +41,14 @@ def cgroup2_root():
     raise RuntimeError("no cgroup2 file system is mounted")
 
 
+def is_proxy(pid, instance):
+    """Whether the process is the weft-proxy of this instance, and not one that has its number by now."""
+    with contextlib.suppress(FileNotFoundError, ProcessLookupError):
+        words = pathlib.Path(f"/proc/{pid}/cmdline").read_bytes().split(b"\0")
+        return words[0].endswith(b"/weft-proxy") and instance.encode() in words
+    return False
+
+
 class Namespace:
     """A network namespace with lo up and these addresses on lo."""
 
@@ -362,10 +370,29 @@ class Node:
             self.empty(self.cgroup)
         with contextlib.suppress(FileNotFoundError):  # nothing was built
             subprocess.run([BUILD / "weft-loader", "uninstall", "--instance", self.instance], capture_output=True)
+        self.end_proxy()
         for namespace in self.namespaces:
             namespace.remove()
         shutil.rmtree(self.directory, ignore_errors=True)
         shutil.rmtree(f"/run/weft/{self.instance}", ignore_errors=True)
+
+    def proxy_pid(self):
+        """The process that has the instance's seat, or had it last; None: none ever did."""
+        with contextlib.suppress(FileNotFoundError, ValueError):
+            return int(pathlib.Path(f"/run/weft/{self.instance}/proxy.lock").read_text())
+        return None
+
+    def end_proxy(self):
+        """weft-proxy outlives the agent, and ends when the instance is uninstalled. One that does not is killed."""
+        pid = self.proxy_pid()
+        with contextlib.suppress(AssertionError):
+            wait_for(lambda: not pid or not is_proxy(pid, self.instance), "weft-proxy ended", 5)
+        if pid and is_proxy(pid, self.instance):
+            os.kill(pid, signal.SIGKILL)
+            wait_for(lambda: not is_proxy(pid, self.instance), "weft-proxy is gone")
+        own = pathlib.Path("/proc/self/cgroup").read_text().split("0::/")[1].split("\n")[0]
+        with contextlib.suppress(FileNotFoundError):  # it removes it itself, unless it was killed
+            (cgroup2_root() / own / f"weft-proxy-{self.instance}").rmdir()
 
     @staticmethod
     def empty(cgroup):

@@ -1,0 +1,173 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include <errno.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+#include "agent/proxy/proxy_internal.h"
+#include "base/cleanup.h"
+#include "base/log.h"
+#include "base/time.h"
+
+/* --- the responder's view of the kernel's maps ----------------------------------------------------------------------------- */
+
+static int name_get(void *arg, const struct name_key *key, struct name_entry *ret_entry)
+{
+	return proxy_name_get(arg, key, ret_entry);
+}
+
+static int resolver_set(void *arg, const struct resolver_key *key, const struct resolver *resolver)
+{
+	return proxy_resolver_set(arg, key, resolver);
+}
+
+static int resolver_remove(void *arg, const struct resolver_key *key)
+{
+	return proxy_resolver_remove(arg, key);
+}
+
+static int exempt_set(void *arg, uint64_t netns_cookie, const struct ip *address, uint64_t until_ns)
+{
+	return proxy_exempt_set(arg, netns_cookie, address, until_ns);
+}
+
+/* --- life ------------------------------------------------------------------------------------------------------------------------ */
+
+void proxy_beat(struct proxy *proxy)
+{
+	__atomic_store_n(&proxy->maps.state->beat_ns, time_now_ns(), __ATOMIC_RELEASE);
+}
+
+static void on_beat(struct loop_timer *timer, void *arg)
+{
+	struct proxy *proxy = arg;
+
+	if (!proxy_maps_installed(proxy->instance)) {
+		log_info("the instance was uninstalled: ending");
+		proxy->uninstalled = true;
+		loop_stop(proxy->loop, 0);
+		return;
+	}
+	proxy_beat(proxy);
+	attachments_retry(proxy->attachments);
+	loop_timer_arm(timer, loop_now_ns(proxy->loop) + PROXY_BEAT_NS);
+}
+
+static void on_idle(void *arg)
+{
+	struct proxy *proxy = arg;
+
+	loop_stop(proxy->loop, 0);
+}
+
+void proxy_hand_over(struct proxy *proxy)
+{
+	loop_timer_disarm(proxy->beat_timer);
+	proxy->attachments = attachments_free(proxy->attachments);
+	server_retire(proxy->server);
+	seat_hand_over(&proxy->seat);
+	responder_stop(proxy->responder, on_idle, proxy);
+}
+
+static int make_parts(struct proxy *proxy, struct error *err)
+{
+	int r = offload_new(proxy->loop, "weft-proxy-look", &proxy->offload);
+
+	if (r == 0)
+		r = liveness_new(proxy->loop, &proxy->liveness);
+	if (r == 0)
+		r = resolv_watches_new(proxy->loop, proxy->offload, &proxy->watches);
+	if (r == 0)
+		r = responder_new(proxy->loop, &proxy->responder_maps, DNS_PORT, &proxy->responder);
+	if (r == 0)
+		r = loop_timer_new(proxy->loop, on_beat, proxy, &proxy->beat_timer);
+	if (r < 0)
+		return error_set(err, r, "cannot start: %s", strerror(-r));
+	return attachments_new(
+		&(struct attachments_parts){
+			.loop = proxy->loop,
+			.responder = proxy->responder,
+			.watches = proxy->watches,
+			.liveness = proxy->liveness,
+			.maps = &proxy->maps,
+		},
+		&(struct attachment_events){ server_events.resolvers, server_events.ended, proxy }, &proxy->attachments, err);
+}
+
+static int start(struct proxy *proxy, struct error *err)
+{
+	int r = proxy_maps_open(proxy->instance, &proxy->maps, err);
+
+	if (r == 0)
+		r = build_of(BUILD_OWN, proxy->build, err);
+	if (r == 0)
+		r = own_cgroup_enter(proxy->instance, &proxy->cgroup, err);
+	proxy->responder_maps = (struct responder_maps){
+		.name_get = name_get,
+		.resolver_set = resolver_set,
+		.resolver_remove = resolver_remove,
+		.exempt_set = exempt_set,
+		.arg = &proxy->maps,
+		.outcomes = proxy->maps.state ? (uint64_t *)proxy->maps.state->outcomes : NULL,
+	};
+	if (r == 0)
+		r = make_parts(proxy, err);
+	if (r == 0)
+		r = proxy_take_seat(proxy, err);
+	if (r < 0)
+		return r;
+	/* First whose sockets are not to be steered, then that there is somebody to steer to. */
+	__atomic_store_n(&proxy->maps.state->cgroup_id, proxy->cgroup.id, __ATOMIC_RELEASE);
+	proxy_beat(proxy);
+	loop_timer_arm(proxy->beat_timer, loop_now_ns(proxy->loop) + PROXY_BEAT_NS);
+	return server_new(proxy, &proxy->server, err);
+}
+
+int proxy_start(struct loop *loop, const struct proxy_options *options, struct proxy **ret_proxy, struct error *err)
+{
+	struct proxy *proxy = calloc(1, sizeof(*proxy));
+	int r;
+
+	if (!proxy)
+		return error_set(err, -ENOMEM, "out of memory");
+	proxy->loop = loop;
+	proxy->instance = options->instance;
+	proxy->started_wall_ns = time_to_wall_ns(time_now_ns());
+	proxy->seat = (struct seat){ .lock_fd = -1, .listen_fd = -1 };
+	r = start(proxy, err);
+	if (r < 0) {
+		proxy_stop(proxy);
+		return r;
+	}
+	*ret_proxy = proxy;
+	return 0;
+}
+
+static void ignore(void *arg)
+{
+	(void)arg;
+}
+
+struct proxy *proxy_stop(struct proxy *proxy)
+{
+	if (!proxy)
+		return NULL;
+	/* Without the seat the hooks look for another one: its heartbeat and its entries are not ours to end. */
+	if (proxy->seat.lock_fd >= 0)
+		__atomic_store_n(&proxy->maps.state->beat_ns, 0, __ATOMIC_RELEASE);
+	else if (proxy->responder)
+		responder_stop(proxy->responder, ignore, NULL);
+	server_free(proxy->server);
+	attachments_free(proxy->attachments);
+	responder_free(proxy->responder);
+	resolv_watches_free(proxy->watches);
+	offload_free(proxy->offload);
+	loop_turn(proxy->loop, 0); /* what the thread had under way is reported, and finds them gone */
+	liveness_free(proxy->liveness);
+	loop_timer_free(proxy->beat_timer);
+	seat_leave(&proxy->seat, proxy->uninstalled);
+	own_cgroup_leave(&proxy->cgroup);
+	proxy_maps_close(&proxy->maps);
+	free(proxy);
+	return NULL;
+}

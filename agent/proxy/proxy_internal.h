@@ -1,0 +1,58 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* What the parts of weft-proxy share: proxy.c (its life), server.c (its control socket), takeover.c (its beginning, as a successor). */
+#pragma once
+
+#include <stdbool.h>
+#include <stdint.h>
+
+#include "agent/dns/resolv_watch.h"
+#include "agent/dns/responder.h"
+#include "agent/identity/liveness.h"
+#include "agent/proxy/attachments.h"
+#include "agent/proxy/build.h"
+#include "agent/proxy/own_cgroup.h"
+#include "agent/proxy/proxy.h"
+#include "agent/proxy/seat.h"
+#include "maps/proxy.h"
+
+#define PROXY_ANSWER_NS (2 * NSEC_PER_SEC) /* a weft-proxy that takes longer to answer its successor hangs */
+
+struct server;
+
+struct proxy {
+	struct loop *loop;
+	const char *instance;
+	struct proxy_maps maps;
+	struct own_cgroup cgroup;
+	struct offload *offload;
+	struct liveness *liveness;
+	struct resolv_watches *watches;
+	struct responder_maps responder_maps;
+	struct responder *responder;
+	struct attachments *attachments; /* NULL once a successor has them */
+	struct seat seat;
+	struct server *server;
+	struct loop_timer *beat_timer;
+	uint64_t started_wall_ns;
+	char build[BUILD_TEXT_BYTES];
+	bool uninstalled;
+};
+
+/* Tells the hooks that we are here. */
+void proxy_beat(struct proxy *proxy);
+/* A successor has all: answers what is under way, then ends the loop. */
+void proxy_hand_over(struct proxy *proxy);
+
+/* --- server.c: the control socket ------------------------------------------------------------------------------------------------ */
+
+/* Accepts at proxy->seat. */
+int server_new(struct proxy *proxy, struct server **ret_server, struct error *err);
+struct server *server_free(struct server *server); /* disconnects all. NULL is fine */
+void server_retire(struct server *server); /* serves nobody any more but the successor, which has taken over */
+extern const struct attachment_events server_events; /* `arg` is the proxy */
+
+/* --- takeover.c -------------------------------------------------------------------------------------------------------------------- */
+
+/* Gets the seat: from the weft-proxy that runs, with its places, or by the lock where none does. -EBUSY, -ETIMEDOUT: one runs and does
+ * not answer; both name its pid. */
+int proxy_take_seat(struct proxy *proxy, struct error *err);

@@ -1,0 +1,128 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* weft-proxy: answers names while the agent is away. */
+#include <signal.h>
+#include <stdio.h>
+#include <string.h>
+#include <sys/resource.h>
+#include <unistd.h>
+
+#include "agent/proxy/proxy.h"
+#include "base/cleanup.h"
+#include "base/log.h"
+#include "base/options.h"
+
+enum { EXIT_FAILED = 1, EXIT_MISUSED = 2 };
+
+struct arguments {
+	const char *instance;
+	const char *log_level;
+	const char *log_format;
+	bool help;
+	bool version;
+};
+
+#define OPT(member) OPTION(struct arguments, member)
+
+static const struct option table[] = {
+	{ .name = "instance", .type = OPTION_STRING, .offset = OPT(instance), .argument = "NAME",
+	  .help = "which kernel part and socket (default)" },
+	{ .name = "log-level", .type = OPTION_STRING, .offset = OPT(log_level), .argument = "LEVEL",
+	  .help = "debug, info, warn or error (info)" },
+	{ .name = "log-format", .type = OPTION_STRING, .offset = OPT(log_format), .argument = "FORMAT",
+	  .help = "text or json (text)" },
+	{ .name = "help", .type = OPTION_FLAG, .offset = OPT(help), .help = "this text" },
+	{ .name = "version", .type = OPTION_FLAG, .offset = OPT(version), .help = "the version" },
+	{},
+};
+
+static int complain(const struct error *err, int status)
+{
+	char text[ERROR_FIELD_BYTES + ERROR_MESSAGE_BYTES];
+
+	fprintf(stderr, "weft-proxy: %s\n", error_text(err, text, sizeof(text)));
+	return status;
+}
+
+/* 1: printed, nothing else to do; 0; or -EINVAL. */
+static int read_arguments(struct arguments *arguments, int argc, char *const argv[], struct error *err)
+{
+	int rest, r = options_parse(table, arguments, argc, argv, &rest, err);
+
+	if (r < 0)
+		return r;
+	if (arguments->help) {
+		printf("weft-proxy [--instance NAME] …: answers names of the mesh; takes over from the one that runs\n\n");
+		options_print(table);
+		return 1;
+	}
+	if (arguments->version) {
+		printf("weft-proxy %s\n", WEFT_VERSION);
+		return 1;
+	}
+	if (rest < argc)
+		return error_set(err, -EINVAL, "'%s' is no option", argv[rest]);
+	return log_setup_named(arguments->log_level, arguments->log_format, err);
+}
+
+static void on_signal(int signal, void *arg)
+{
+	log_info("stopping; names go to the resolvers themselves", LOG_F("signal", LOG_STR(strsignal(signal))));
+	loop_stop(arg, 0);
+}
+
+/* Two sockets for each resolver of each namespace: far more than the usual soft limit, which is for programs that use select(2). */
+static void raise_descriptor_limit(void)
+{
+	struct rlimit limit;
+
+	if (getrlimit(RLIMIT_NOFILE, &limit) < 0)
+		return;
+	limit.rlim_cur = limit.rlim_max;
+	setrlimit(RLIMIT_NOFILE, &limit);
+}
+
+static int run(const struct arguments *arguments, struct loop *loop, struct error *err)
+{
+	struct proxy *proxy;
+	int r = loop_signal_add(loop, SIGTERM, on_signal, loop);
+
+	if (r == 0)
+		r = loop_signal_add(loop, SIGINT, on_signal, loop);
+	if (r < 0)
+		return error_set(err, r, "cannot wait for signals: %s", strerror(-r));
+	r = proxy_start(loop, &(struct proxy_options){ .instance = arguments->instance }, &proxy, err);
+	if (r < 0)
+		return r;
+	log_info("weft-proxy runs", LOG_F("version", LOG_STR(WEFT_VERSION)), LOG_F("instance", LOG_STR(arguments->instance)),
+		 LOG_F("pid", LOG_INT(getpid())));
+	r = loop_run(loop);
+	proxy_stop(proxy);
+	return r < 0 ? error_set(err, r, "the event loop failed: %s", strerror(-r)) : 0;
+}
+
+int main(int argc, char *argv[])
+{
+	struct arguments arguments = { .instance = "default", .log_level = "info", .log_format = "text" };
+	struct error err = {};
+	struct loop *loop;
+	int r = read_arguments(&arguments, argc, argv, &err);
+
+	if (r > 0)
+		return 0;
+	if (r < 0)
+		return complain(&err, EXIT_MISUSED);
+	if (geteuid() != 0) {
+		error_set(&err, -EPERM, "must run as root: it writes BPF maps and enters network namespaces");
+		return complain(&err, EXIT_FAILED);
+	}
+	signal(SIGPIPE, SIG_IGN);
+	raise_descriptor_limit();
+	r = loop_new(&loop);
+	if (r < 0) {
+		error_set(&err, r, "cannot make an event loop: %s", strerror(-r));
+		return complain(&err, EXIT_FAILED);
+	}
+	r = run(&arguments, loop, &err);
+	loop_free(loop);
+	return r < 0 ? complain(&err, EXIT_FAILED) : 0;
+}
