@@ -98,6 +98,7 @@ static void compile_now(struct loop_timer *timer, void *arg)
 			&(struct compile_input){
 				.resources = &agent->configuration.resources,
 				.registry = agent->registry,
+				.dns = agent->dns,
 				.vips = agent->vips,
 				.mesh_owner = agent->account,
 				.nodes = nodes.names,
@@ -181,6 +182,11 @@ static void configuration_read(void *arg)
 /* --- callbacks of modules ----------------------------------------------------------------------------------------------------- */
 
 static void registry_has_changed(void *arg)
+{
+	agent_changed(arg);
+}
+
+static void addresses_have_changed(void *arg)
 {
 	agent_changed(arg);
 }
@@ -421,6 +427,13 @@ static int start_modules(struct agent *agent, struct error *err)
 	const struct workloads_callbacks callbacks = {
 		.node_id = node_id, .changed = workloads_have_changed, .gone = workload_gone, .arg = agent
 	};
+	const struct dns_discovery_options discovery = {
+		.servers = agent->options.resolvers.values,
+		.server_count = agent->options.resolvers.count,
+		.time_scale = agent->options.time_scale,
+		.changed = addresses_have_changed,
+		.arg = agent,
+	};
 	char run_dir[256], path[640];
 	int r;
 
@@ -444,6 +457,8 @@ static int start_modules(struct agent *agent, struct error *err)
 		error_set(err, r, "out of memory");
 	if (r == 0)
 		r = registry_new(agent->store, registry_has_changed, agent, &agent->registry, err);
+	if (r == 0)
+		r = dns_discovery_new(agent->loop, agent->store, &discovery, &agent->dns, err);
 	if (r == 0)
 		r = apply_new(agent->loop, agent->offload, &agent->kernel, agent->store, plan_applied, agent, &agent->apply, err);
 	if (r == 0)
@@ -499,6 +514,7 @@ void agent_stop(struct agent *agent)
 	loop_turn(agent->loop, 0);
 	agent->flows = flows_free(agent->flows);
 	agent->registry = registry_free(agent->registry);
+	agent->dns = dns_discovery_free(agent->dns);
 	agent->compile_timer = loop_timer_free(agent->compile_timer);
 	agent->vips = vips_free(agent->vips);
 	agent->store = store_close(agent->store);

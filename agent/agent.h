@@ -6,6 +6,7 @@
 #include <stdint.h>
 
 #include "agent/compile/apply.h"
+#include "agent/discovery/dns.h"
 #include "agent/discovery/registry.h"
 #include "agent/health/health.h"
 #include "agent/http/http.h"
@@ -30,6 +31,7 @@ struct agent_options {
 	const char *vip4_network;
 	const char *vip6_network;
 	struct option_strings audit_meshes;
+	struct option_strings resolvers;
 	struct option_strings ignored_ips;
 	struct option_strings ignored_ports;
 	struct option_strings reserved_ports;
@@ -72,6 +74,7 @@ struct agent {
 	struct store *store;
 	struct vips *vips;
 	struct registry *registry;
+	struct dns_discovery *dns;
 	struct workloads *workloads;
 	struct supervisor *supervisor;
 	struct apply *apply;

@@ -37,6 +37,8 @@ static const struct option table[] = {
 	  .help = "IPv4 VIPs (240.240.0.0/16)" },
 	{ .name = "vip-network6", .type = OPTION_STRING, .offset = OPT(vip6_network), .argument = "PREFIX",
 	  .help = "IPv6 VIPs (2001:2::/48)" },
+	{ .name = "resolver", .type = OPTION_STRINGS, .offset = OPT(resolvers), .argument = "IP[:PORT]",
+	  .help = "DNS server for dns discovery (those of /etc/resolv.conf)" },
 	{ .name = "panic-threshold", .type = OPTION_U32, .offset = OPT(panic_pct), .argument = "PCT",
 	  .help = "fewer endpoints healthy than this: all are used; 0: never (50)", .max = 100 },
 	{ .name = "flows-per-second", .type = OPTION_U32, .offset = OPT(flows_per_second), .argument = "N",

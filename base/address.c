@@ -129,6 +129,14 @@ bool ip_is_loopback(const struct ip *ip)
 	return ip_is_v4(ip) ? ip->bytes[12] == IN_LOOPBACKNET : !memcmp(ip->bytes, &in6addr_loopback, sizeof(ip->bytes));
 }
 
+bool ip_is_connectable(const struct ip *ip)
+{
+	static const struct ip unspecified4 = { .bytes = { [10] = 0xff, [11] = 0xff } }, unspecified6;
+	const bool multicast = ip_is_v4(ip) ? ip->bytes[12] >= 224 : ip->bytes[0] == 0xff;
+
+	return !multicast && !ip_equal(ip, &unspecified4) && !ip_equal(ip, &unspecified6);
+}
+
 bool ip_equal(const struct ip *a, const struct ip *b)
 {
 	return a->halves[0] == b->halves[0] && a->halves[1] == b->halves[1];

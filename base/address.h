@@ -24,5 +24,7 @@ int ip_prefix_parse(const char *text, struct ip *ret_network, struct ip *ret_mas
 
 bool ip_is_v4(const struct ip *ip); /* v4-mapped */
 bool ip_is_loopback(const struct ip *ip); /* 127.0.0.0/8, ::1 */
+/* Only what a connect() can mean: not 0.0.0.0 or ::, which would be everybody's own loopback, and no multicast. */
+bool ip_is_connectable(const struct ip *ip);
 bool ip_equal(const struct ip *a, const struct ip *b);
 bool ip_in_prefix(const struct ip *ip, const struct ip *network, const struct ip *mask);

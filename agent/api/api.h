@@ -11,6 +11,7 @@ http_handler_fn api_local;
 /* One file each. */
 void api_resources(struct agent *agent, struct http_exchange *exchange);
 void api_configuration(struct agent *agent, struct http_exchange *exchange);
+void api_discovery(struct agent *agent, struct http_exchange *exchange);
 void api_explain(struct agent *agent, struct http_exchange *exchange);
 void api_connections(struct agent *agent, struct http_exchange *exchange);
 void api_status(struct agent *agent, struct http_exchange *exchange);

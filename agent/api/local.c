@@ -15,6 +15,7 @@ static const struct {
 	{ "GET", "/v1/top", api_top },
 	{ "GET", "/v1/configuration", api_configuration },
 	{ "GET", "/v1/resources", api_resources },
+	{ "GET", "/v1/discovery", api_discovery },
 	{ "GET", "/v1/explain", api_explain },
 	{ "GET", "/v1/connections", api_connections },
 	{ "GET", "/v1/instances", api_instances_get },

@@ -516,6 +516,8 @@ int compile(const struct compile_input *input, struct plan **ret_plan, struct er
 		r = no_memory(&c);
 	if (r == 0)
 		r = vips_commit(input->vips, input->now_wall_ns, err);
+	if (r == 0 && input->dns)
+		dns_discovery_commit(input->dns);
 	if (r == 0)
 		*ret_plan = TAKE_PTR(c.plan);
 	return r;

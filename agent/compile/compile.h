@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* Resources, endpoints and workloads -> plan. Pure but for the VIPs it gives out: the same input gives the same plan, byte for
- * byte. */
+/* Resources, endpoints and workloads -> plan. Pure but for the VIPs it gives out and the host names it asks for: the same input
+ * gives the same plan, byte for byte. */
 #pragma once
 
 #include "agent/compile/plan.h"

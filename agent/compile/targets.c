@@ -17,7 +17,7 @@ struct target_draft {
 	uint16_t port;
 };
 
-/* Which of an instance's addresses are offered. App Mesh's proxies picked one for each instance by ipPreference; here the
+/* Which of an instance's or host name's addresses are offered. App Mesh's proxies picked a family by ipPreference; here the
  * program has chosen a family already when it connects, by the VIP it took, and only endpoints of that family can serve it. A
  * mere preference therefore leaves both, and the caller's own resolver decides, as it does outside of a mesh. */
 static const struct ip_preference {
@@ -31,10 +31,10 @@ static const struct ip_preference {
 };
 
 static const struct ip_preference *preference_of(const struct resources *resources, const struct resource *node,
-						 const json_t *cloud_map)
+						 const json_t *discovery)
 {
 	static const struct ip_preference any = { NULL, true, true };
-	const char *name = json_path_string(cloud_map, "ipPreference");
+	const char *name = json_path_string(discovery, "ipPreference");
 
 	if (!name) {
 		const struct resource *mesh = resources_find(resources, node->mesh, RESOURCE_MESH, NULL, node->mesh);
@@ -48,7 +48,7 @@ static const struct ip_preference *preference_of(const struct resources *resourc
 }
 
 struct gather {
-	const json_t *attributes; /* all of them must match; NULL: none asked for */
+	const json_t *discovery; /* of the node: awsCloudMap or dns */
 	const struct ip_preference *preference;
 	uint16_t port; /* the listener's */
 	struct plan_endpoint *endpoints;
@@ -75,10 +75,8 @@ static bool has_attributes(const struct instance *instance, const json_t *wanted
 	return true;
 }
 
-static int gather_add(struct gather *g, const struct instance *instance, const struct ip *address)
+static int gather_add(struct gather *g, const struct plan_endpoint *endpoint)
 {
-	const char *zone = instance->zone;
-
 	if (g->count == g->capacity) {
 		size_t capacity = g->capacity ? g->capacity * 2 : 8;
 		struct plan_endpoint *endpoints = reallocarray(g->endpoints, capacity, sizeof(*endpoints));
@@ -88,15 +86,22 @@ static int gather_add(struct gather *g, const struct instance *instance, const s
 		g->endpoints = endpoints;
 		g->capacity = capacity;
 	}
-	if (!zone)
-		zone = json_string_value(json_object_get(instance->attributes, "AVAILABILITY_ZONE"));
-	g->endpoints[g->count++] = (struct plan_endpoint){
-		.address = *address,
-		.port = htons(instance->port ? instance->port : g->port),
-		.zone = plan_zone(zone),
-		.netns_cookie = ip_is_loopback(address) ? instance->netns_cookie : 0,
-	};
+	g->endpoints[g->count++] = *endpoint;
 	return 0;
+}
+
+/* --- awsCloudMap ------------------------------------------------------------------------------------------------------- */
+
+static int add_instance(struct gather *g, const struct instance *instance, const struct ip *address)
+{
+	const char *zone = instance->zone ?: json_string_value(json_object_get(instance->attributes, "AVAILABILITY_ZONE"));
+
+	return gather_add(g, &(struct plan_endpoint){
+				     .address = *address,
+				     .port = htons(instance->port ? instance->port : g->port),
+				     .zone = plan_zone(zone),
+				     .netns_cookie = ip_is_loopback(address) ? instance->netns_cookie : 0,
+			     });
 }
 
 static int gather_instance(const struct instance *instance, void *arg)
@@ -105,14 +110,58 @@ static int gather_instance(const struct instance *instance, void *arg)
 	struct gather *g = arg;
 	int r = 0;
 
-	if (!has_attributes(instance, g->attributes))
+	if (!has_attributes(instance, json_object_get(g->discovery, "attributes")))
 		return 0;
 	if (g->preference->v4 && !ip_equal(&instance->v4, &none))
-		r = gather_add(g, instance, &instance->v4);
+		r = add_instance(g, instance, &instance->v4);
 	if (r == 0 && g->preference->v6 && !ip_equal(&instance->v6, &none))
-		r = gather_add(g, instance, &instance->v6);
+		r = add_instance(g, instance, &instance->v6);
 	return r;
 }
+
+static int gather_from_registry(const struct compile_input *input, struct gather *g)
+{
+	return registry_each(input->registry, json_path_string(g->discovery, "namespaceName"),
+			     json_path_string(g->discovery, "serviceName"), gather_instance, g);
+}
+
+/* --- dns --------------------------------------------------------------------------------------------------------------- */
+
+/* A loopback address is each caller's own: the resolver that named it was not asked from any namespace of a workload. */
+static int add_addresses(struct gather *g, const struct ip *addresses, size_t count)
+{
+	int r = 0;
+
+	for (size_t i = 0; r == 0 && i < count; i++)
+		r = gather_add(g, &(struct plan_endpoint){ .address = addresses[i], .port = htons(g->port) });
+	return r;
+}
+
+static int gather_from_dns(const struct compile_input *input, struct gather *g)
+{
+	const char *response = json_path_string(g->discovery, "responseType");
+	const bool all = response && strcmp(response, "ENDPOINTS") == 0;
+	struct dns_addresses a;
+	int r = input->dns ? dns_discovery_get(input->dns, json_path_string(g->discovery, "hostname"), &a) : -EINPROGRESS;
+
+	if (r < 0)
+		return r == -EINPROGRESS ? 0 : r;
+	if (g->preference->v4 && a.v4_count)
+		r = all ? add_addresses(g, a.v4, a.v4_count) : add_addresses(g, &a.v4[a.first_v4], 1);
+	if (r == 0 && g->preference->v6 && a.v6_count)
+		r = all ? add_addresses(g, a.v6, a.v6_count) : add_addresses(g, &a.v6[a.first_v6], 1);
+	return r;
+}
+
+static const struct {
+	const char *member;
+	int (*gather)(const struct compile_input *input, struct gather *g);
+} discoveries[] = {
+	{ "awsCloudMap", gather_from_registry },
+	{ "dns", gather_from_dns },
+};
+
+/* --- endpoints of a target --------------------------------------------------------------------------------------------- */
 
 static int same_place_order(const struct plan_endpoint *x, const struct plan_endpoint *y)
 {
@@ -136,19 +185,21 @@ static int endpoint_order(const void *a, const void *b)
 static int gather_endpoints(const struct compile_input *input, const struct resource *node, uint16_t port,
 			    struct plan_target *target)
 {
-	const json_t *cloud_map = json_path(node->spec, "serviceDiscovery.awsCloudMap");
+	const json_t *discovery = json_object_get(node->spec, "serviceDiscovery");
 	_cleanup_(gather_done) struct gather g = { .port = port };
 	size_t kept = 0;
-	int r;
 
-	if (!cloud_map)
-		return 0;
-	g.attributes = json_object_get(cloud_map, "attributes");
-	g.preference = preference_of(input->resources, node, cloud_map);
-	r = registry_each(input->registry, json_path_string(cloud_map, "namespaceName"),
-			  json_path_string(cloud_map, "serviceName"), gather_instance, &g);
-	if (r < 0)
-		return r;
+	for (size_t i = 0; i < ARRAY_SIZE(discoveries); i++) {
+		int r;
+
+		g.discovery = json_object_get(discovery, discoveries[i].member);
+		if (!g.discovery)
+			continue;
+		g.preference = preference_of(input->resources, node, g.discovery);
+		r = discoveries[i].gather(input, &g);
+		if (r < 0)
+			return r;
+	}
 	if (g.count > 1)
 		qsort(g.endpoints, g.count, sizeof(*g.endpoints), endpoint_order);
 	for (size_t i = 0; i < g.count; i++) {

@@ -85,15 +85,6 @@ static int check_text(const char *field, const char *text, size_t max, bool in_k
 	return 0;
 }
 
-/* Only what a connect() can mean: 0.0.0.0 would be everybody's own loopback. */
-static bool is_connectable(const struct ip *ip)
-{
-	static const struct ip unspecified4 = { .bytes = { [10] = 0xff, [11] = 0xff } }, unspecified6;
-	bool multicast = ip_is_v4(ip) ? ip->bytes[12] >= 224 : ip->bytes[0] == 0xff;
-
-	return !multicast && !ip_equal(ip, &unspecified4) && !ip_equal(ip, &unspecified6);
-}
-
 static const struct address_attribute {
 	const char *key, *field;
 	bool is_v4;
@@ -116,7 +107,7 @@ static int read_addresses(struct instance *i, struct error *err)
 			if (ip_parse(text, &ip) < 0 || ip_is_v4(&ip) != a->is_v4)
 				return error_set_field(err, -EINVAL, a->field, "'%s' is no IPv%c address", text,
 						       a->is_v4 ? '4' : '6');
-			if (!is_connectable(&ip))
+			if (!ip_is_connectable(&ip))
 				return error_set_field(err, -EINVAL, a->field, "'%s' is no address to connect to", text);
 			if (ip_is_loopback(&ip) && i->netns_cookie == 0)
 				return error_set_field(err, -EINVAL, a->field,

@@ -8,13 +8,7 @@ bool ip_preference_mild(const json_t *preference)
 	return strstr(json_string_value(preference), "_PREFERRED") != NULL;
 }
 
-static bool ip_preference_strict(const json_t *preference)
-{
-	return !ip_preference_mild(preference);
-}
-
 static const struct dormant_rule dormant[] = {
-	{ "serviceDiscovery.ipPreference", "in force for nodes with awsCloudMap discovery alone", ip_preference_strict },
 	{ "serviceDiscovery.ipPreference", IP_PREFERENCE_MILD, ip_preference_mild },
 	{},
 };

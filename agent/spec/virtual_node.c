@@ -91,7 +91,7 @@ static const struct dormant_rule dormant[] = {
 	{ "backendDefaults.clientPolicy.tls", POLICY_OPTIONAL, client_policy_optional },
 	{ "backends[].virtualService.clientPolicy.tls", POLICY_ENFORCED, client_policy_enforced },
 	{ "backends[].virtualService.clientPolicy.tls", POLICY_OPTIONAL, client_policy_optional },
-	{ "serviceDiscovery.dns", "names are not resolved yet: the node has no endpoints", NULL },
+	{ "serviceDiscovery.dns.ipPreference", IP_PREFERENCE_MILD, ip_preference_mild },
 	{ "serviceDiscovery.awsCloudMap.ipPreference", IP_PREFERENCE_MILD, ip_preference_mild },
 	{ "logging", "no access log is written yet", NULL },
 	{},

@@ -16,6 +16,8 @@ struct fixture {
 	struct store *store;
 	struct registry *registry;
 	struct vips *vips;
+	struct loop *loop; /* does not run: what dns discovery knows is what the store has */
+	struct dns_discovery *dns;
 	struct plan *plan;
 };
 
@@ -38,10 +40,24 @@ static void fixture_init(struct fixture *f)
 static void fixture_done(struct fixture *f)
 {
 	plan_free(f->plan);
+	dns_discovery_free(f->dns);
+	loop_free(f->loop);
 	vips_free(f->vips);
 	registry_free(f->registry);
 	store_close(f->store);
 	resources_done(&f->resources);
+}
+static void fixture_start_dns(struct fixture *f)
+{
+	static const char *const servers[] = { "127.0.0.1" };
+	struct error err = {};
+
+	EXPECT_OK(loop_new(&f->loop));
+	EXPECT_OK(dns_discovery_new(f->loop, f->store,
+				    &(struct dns_discovery_options){
+					    .servers = servers, .server_count = 1, .time_scale = 1, .changed = ignore_change },
+				    &f->dns, &err),
+		  &err);
 }
 #define FIXTURE(f)                                                                                                            \
 	_cleanup_(fixture_done) struct fixture f;                                                                              \
@@ -148,6 +164,7 @@ static int try_compile(struct fixture *f, const struct compile_input *more, stru
 	EXPECT_OK(resources_check(&f->resources, err), err);
 	input.resources = &f->resources;
 	input.registry = f->registry;
+	input.dns = f->dns;
 	input.vips = f->vips;
 	input.mesh_owner = "123456789012";
 	if (!input.nodes) {
@@ -844,16 +861,63 @@ TEST(an_endpoint_that_two_listeners_share_is_checked_when_one_of_them_checks_it)
 	}
 }
 
-TEST(a_node_found_by_dns_has_no_endpoints_yet)
+/* Two listeners, found by `members` of dns discovery; what the store knows of n.local. */
+static void given_dns_target(struct fixture *f, const char *members, const char *stored)
+{
+	given_service(f, "s", BY_NODE("n"));
+	given(f,
+	      "{'meshName': 'M', 'virtualNodeName': 'n', 'spec': {'listeners': [" LISTENER(80, "tcp") ", " LISTENER(
+		      90, "tcp") "], 'serviceDiscovery': {'dns': {%s}}}}",
+	      members);
+	EXPECT_OK(store_put(f->store, "discovery/dns/n.local", stored, strlen(stored), NULL));
+}
+
+TEST(a_node_found_by_dns_has_one_address_of_each_family_or_all_that_its_name_has)
+{
+	static const char stored[] = "{\"v4\": [\"10.0.0.2\", \"10.0.0.1\", \"10.0.0.3\"], \"v6\": [\"fd00::2\", \"fd00::1\"]}";
+	static const struct {
+		const char *mesh, *node, *response; /* "": absent */
+		const char *endpoints;
+	} rows[] = {
+		{ "", "", "", "10.0.0.2:80 [fd00::2]:80" },
+		{ "", "", "LOADBALANCER", "10.0.0.2:80 [fd00::2]:80" },
+		{ "", "", "ENDPOINTS", "10.0.0.1:80 10.0.0.2:80 10.0.0.3:80 [fd00::1]:80 [fd00::2]:80" },
+		{ "", "IPv4_ONLY", "ENDPOINTS", "10.0.0.1:80 10.0.0.2:80 10.0.0.3:80" },
+		{ "", "IPv6_ONLY", "", "[fd00::2]:80" },
+		{ "", "IPv6_PREFERRED", "", "10.0.0.2:80 [fd00::2]:80" },
+		{ "IPv6_ONLY", "", "ENDPOINTS", "[fd00::1]:80 [fd00::2]:80" },
+		{ "IPv6_ONLY", "IPv4_PREFERRED", "", "10.0.0.2:80 [fd00::2]:80" },
+	};
+
+	for (size_t i = 0; i < ARRAY_SIZE(rows); i++) {
+		_cleanup_free_ char *members = NULL;
+		FIXTURE(f);
+
+		given(&f, "{'meshName': 'M', 'spec': {'serviceDiscovery': {%s%s%s}}}", *rows[i].mesh ? "'ipPreference': '" : "",
+		      rows[i].mesh, *rows[i].mesh ? "'" : "");
+		given_caller(&f, "web", "", "");
+		EXPECT(asprintf(&members, "'hostname': 'N.local.'%s%s%s%s%s%s", *rows[i].node ? ", 'ipPreference': '" : "",
+				rows[i].node, *rows[i].node ? "'" : "", *rows[i].response ? ", 'responseType': '" : "",
+				rows[i].response, *rows[i].response ? "'" : "") > 0);
+		given_dns_target(&f, members, stored);
+		fixture_start_dns(&f);
+		expect_endpoints(target(compiled(&f), "n:80"), rows[i].endpoints);
+		EXPECT_EQ(target(f.plan, "n:90")->endpoints[0].port, htons(90));
+	}
+}
+
+TEST(a_node_whose_host_name_is_not_known_has_no_endpoints_and_the_name_is_asked_for)
 {
 	FIXTURE(f);
 
 	given_mesh(&f, "M", "DROP_ALL");
 	given_caller(&f, "web", "", "");
-	given_service(&f, "s", BY_NODE("n"));
-	given(&f, "{'meshName': 'M', 'virtualNodeName': 'n', 'spec': {'listeners': [" LISTENER(
-			  80, "tcp") "], 'serviceDiscovery': {'dns': {'hostname': 'n.local'}}}}");
+	given_dns_target(&f, "'hostname': 'other.local'", "{\"v4\": [\"10.0.0.1\"]}");
+	fixture_start_dns(&f);
 	expect_endpoints(target(compiled(&f), "n:80"), "");
+	_cleanup_json_ json_t *names = dns_discovery_json(f.dns);
+	EXPECT_EQ(json_array_size(names), 1); /* and what the store had of another name is let go */
+	EXPECT_STR(json_path_string(json_array_get(names, 0), "hostname"), "other.local");
 }
 
 /* --- names --------------------------------------------------------------------------------------------------------------- */
@@ -1150,7 +1214,8 @@ int main(void)
 		cmocka_unit_test(an_endpoints_zone_is_the_instances_else_its_attributes),
 		cmocka_unit_test(a_listeners_health_check_is_its_targets_and_makes_its_endpoints_pending),
 		cmocka_unit_test(an_endpoint_that_two_listeners_share_is_checked_when_one_of_them_checks_it),
-		cmocka_unit_test(a_node_found_by_dns_has_no_endpoints_yet),
+		cmocka_unit_test(a_node_found_by_dns_has_one_address_of_each_family_or_all_that_its_name_has),
+		cmocka_unit_test(a_node_whose_host_name_is_not_known_has_no_endpoints_and_the_name_is_asked_for),
 		cmocka_unit_test(under_drop_all_or_audit_every_service_has_a_name_in_its_mesh_else_backends_in_their_node),
 		cmocka_unit_test(of_names_that_are_one_to_a_resolver_the_first_in_order_is_in_the_plan),
 		cmocka_unit_test(a_service_has_the_families_of_the_endpoints_that_weights_lead_to_else_both),
