@@ -47,7 +47,6 @@ BUILD_NEEDS := gcc=gcc ar=binutils $(BPFTOOL)=bpftool $(PYTHON)=python3 \
 	/usr/include/openssl/evp.h=libssl-dev \
 	/usr/include/*/curl/curl.h=libcurl4-openssl-dev \
 	/usr/include/ares.h=libc-ares-dev \
-	/usr/include/ares.h=libc-ares-dev \
 	/usr/share/llhttp/llhttp.c=node-llhttp
 # What tests and the demo run beyond that.
 RUN_NEEDS := /usr/include/cmocka.h=libcmocka-dev \
@@ -89,7 +88,6 @@ BPF_FLAGS := -target bpf -mcpu=v3 -O2 -g -Wall -Werror -I. -idirafter /usr/inclu
 
 LIBS := -lbpf -lelf -lz -ljansson -lcrypto -lpthread
 CURL_LIBS := -lcurl
-CARES_LIBS := -lcares
 CARES_LIBS := -lcares
 SQLITE_LIBS := -lsqlite3
 LLHTTP := /usr/share/llhttp
