@@ -13,6 +13,8 @@ void api_resources(struct agent *agent, struct http_exchange *exchange);
 void api_configuration(struct agent *agent, struct http_exchange *exchange);
 void api_discovery(struct agent *agent, struct http_exchange *exchange);
 void api_explain(struct agent *agent, struct http_exchange *exchange);
+void api_dns(struct agent *agent, struct http_exchange *exchange);
+void api_dns_queries(struct agent *agent, struct http_exchange *exchange);
 void api_connections(struct agent *agent, struct http_exchange *exchange);
 void api_status(struct agent *agent, struct http_exchange *exchange);
 void api_health(struct agent *agent, struct http_exchange *exchange);

@@ -17,6 +17,8 @@ static const struct {
 	{ "GET", "/v1/resources", api_resources },
 	{ "GET", "/v1/discovery", api_discovery },
 	{ "GET", "/v1/explain", api_explain },
+	{ "GET", "/v1/dns", api_dns },
+	{ "GET", "/v1/dns/queries", api_dns_queries },
 	{ "GET", "/v1/connections", api_connections },
 	{ "GET", "/v1/instances", api_instances_get },
 	{ "PUT", "/v1/instances", api_instances_put },

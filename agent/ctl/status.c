@@ -161,6 +161,24 @@ static void configuration_print(const json_t *answer)
 	}
 }
 
+static void proxy_print(const json_t *proxy)
+{
+	const char *state = json_path_string(proxy, "state") ?: "-";
+	char pid[FORMAT_BYTES], restarts[FORMAT_BYTES];
+
+	printf("%-14s %s%s%s, version %s, process %s, restarts %s (`weft dns` tells more)\n", "weft-proxy",
+	       style(stdout, strcmp(state, "running") ? STYLE_WARN : STYLE_PLAIN), state, style(stdout, STYLE_PLAIN),
+	       json_path_string(proxy, "version") ?: "-", format_member_count(proxy, "pid", pid),
+	       format_member_count(proxy, "restarts", restarts));
+}
+
+static void warnings_print(const json_t *answer)
+{
+	for (size_t i = 0; i < json_path_count(answer, "warnings"); i++)
+		printf("%s%-14s %s%s\n", style(stdout, STYLE_WARN), "warning", json_string_value(json_path_at(answer, "warnings", i)),
+		       style(stdout, STYLE_PLAIN));
+}
+
 static void endpoints_print(const json_t *endpoints)
 {
 	static const char *const states[] = { "up", "down", "pending", "unchecked" };
@@ -201,7 +219,9 @@ static int answer_print(const json_t *answer)
 	printf("%-14s %s\n", "zone", json_path_string(answer, "zone") ?: "-");
 	printf("%-14s %s\n", "attached to", json_path_string(answer, "cgroup") ?: "-");
 	endpoints_print(json_object_get(answer, "endpoints"));
+	proxy_print(json_object_get(answer, "proxy"));
 	configuration_print(answer);
+	warnings_print(answer);
 	for (size_t i = 0; i < ARRAY_SIZE(sections); i++)
 		if (section_print(&sections[i], answer) < 0)
 			return -ENOMEM;
