@@ -156,6 +156,8 @@ class Node:
         self.log = self.directory / "weftd.log"
         self.cgroup = cgroup2_root() / f"weft-test-{self.instance}"
         self.options = list(options)
+        self.programs = BUILD  # of weftd, and of the weft-proxy that it starts
+        self.agent_wrapper = []  # a command that ends in running what follows it
         self.namespace = None
         self.agent = None
         self.processes = []
@@ -206,8 +208,8 @@ class Node:
     def start_agent(self):
         log = open(self.log, "a")
         self.agent = subprocess.Popen(
-            self.namespace.prefix() + [BUILD / "weftd", "--instance", self.instance, "--state-dir", self.state, "--config", self.config,
-                                       "--log-level", "debug", *self.options], stdout=log, stderr=log)
+            [*self.namespace.prefix(), *self.agent_wrapper, self.programs / "weftd", "--instance", self.instance, "--state-dir", self.state,
+             "--config", self.config, "--log-level", "debug", *self.options], stdout=log, stderr=log)
         wait_for(self.is_ready, f"weftd answers; its log: {self.log.read_text()[-2000:]}")
 
     def is_ready(self):
