@@ -397,13 +397,24 @@ static int add_patterns(struct agent *agent, struct error *err)
 	return 0;
 }
 
+/* By it the hooks tell our sockets in workloads' namespaces from the workloads' own. 0: we have none; an agent that was killed
+ * before may have left its own there. */
+static void publish_cgroup(struct agent *agent, uint64_t id)
+{
+	__atomic_store_n(&agent->kernel.memory.proxy->agent_cgroup_id, id, __ATOMIC_RELEASE);
+}
+
 static int start_health(struct agent *agent, struct error *err)
 {
 	const struct health_options options = {
 		.from = strcmp(agent->options.health_from, "workload") ? HEALTH_FROM_AGENT : HEALTH_FROM_WORKLOAD,
 		.time_scale = agent->options.time_scale,
 	};
+	int r = options.from == HEALTH_FROM_WORKLOAD ? own_cgroup_enter("weftd", agent->options.instance, &agent->cgroup, err) : 0;
 
+	if (r < 0)
+		return r;
+	publish_cgroup(agent, agent->cgroup.id);
 	return health_new(agent->loop, agent->offload, &agent->kernel, agent->apply, agent->workloads, &options, &agent->health, err);
 }
 
@@ -470,9 +481,9 @@ static int start_modules(struct agent *agent, struct error *err)
 	if (r == 0)
 		r = add_patterns(agent, err);
 	if (r == 0)
-		r = start_supervisor(agent, err);
-	if (r == 0)
 		r = start_health(agent, err);
+	if (r == 0)
+		r = start_supervisor(agent, err);
 	if (r == 0)
 		r = directory_watch_new(agent->loop, agent->options.config_dir, configuration_read, agent, &agent->watch, err);
 	if (r < 0)
@@ -505,8 +516,11 @@ void agent_stop(struct agent *agent)
 	agent->watch = directory_watch_free(agent->watch);
 	/* Modules give up their jobs on the offload thread before it ends; what the thread had under way is reported to the loop
 	 * and finds them gone. The kernel part is closed after that. */
-	agent->health = health_free(agent->health);
 	agent->supervisor = supervisor_free(agent->supervisor);
+	if (agent->cgroup.id)
+		publish_cgroup(agent, 0);
+	agent->health = health_free(agent->health);
+	own_cgroup_leave(&agent->cgroup);
 	agent->workloads = workloads_free(agent->workloads);
 	agent->tallies = tallies_free(agent->tallies);
 	agent->apply = apply_free(agent->apply);

@@ -12,6 +12,7 @@
 #include "agent/http/http.h"
 #include "agent/identity/workloads.h"
 #include "agent/loop/loop.h"
+#include "agent/proxy/own_cgroup.h"
 #include "agent/proxy/supervisor.h"
 #include "agent/spec/resource.h"
 #include "agent/telemetry/flows.h"
@@ -79,6 +80,7 @@ struct agent {
 	struct supervisor *supervisor;
 	struct apply *apply;
 	struct health_checks *health;
+	struct own_cgroup cgroup; /* all zero: none is needed */
 	struct flows *flows;
 	struct tallies *tallies;
 	struct http_server *server;

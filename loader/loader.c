@@ -237,13 +237,14 @@ static int abi_remove(const char *directory, struct error *err)
 	return 0;
 }
 
-/* Where the instance is attached, and where weft-proxy says it is; 0: nowhere. Other ABIs that have such pins name them alike. */
+/* Where the instance is attached, and where weft-proxy and weftd say they are; 0: nowhere. Other ABIs that have such pins name them
+ * alike. */
 struct instance_cgroups {
 	uint64_t attached_id;
-	uint64_t proxy_id;
+	uint64_t proxy_id, agent_id;
 };
 
-static uint64_t proxy_cgroup_id(const char *directory)
+static void own_cgroups_note(const char *directory, struct instance_cgroups *cgroups)
 {
 	char path[PIN_PATH_BYTES];
 	_cleanup_close_ int fd = -1;
@@ -254,34 +255,41 @@ static uint64_t proxy_cgroup_id(const char *directory)
 	if ((size_t)snprintf(path, sizeof(path), "%s/w_proxy", directory) >= sizeof(path) || (fd = bpf_obj_get(path)) < 0 ||
 	    bpf_obj_get_info_by_fd(fd, &info, &size) < 0 || info.value_size != sizeof(state) ||
 	    bpf_map_lookup_elem(fd, &zero, &state) < 0)
-		return 0;
-	return state.cgroup_id;
+		return;
+	cgroups->proxy_id = state.cgroup_id ?: cgroups->proxy_id;
+	cgroups->agent_id = state.agent_cgroup_id ?: cgroups->agent_id;
 }
 
 static void cgroups_note(const char *directory, struct instance_cgroups *cgroups)
 {
 	struct presence present;
-	const uint64_t proxy_id = proxy_cgroup_id(directory);
 
 	if (presence_read(directory, &present, NULL) == 0 && present.cgroup_id)
 		cgroups->attached_id = present.cgroup_id;
-	if (proxy_id)
-		cgroups->proxy_id = proxy_id;
+	own_cgroups_note(directory, cgroups);
 }
 
-/* What `weft run` made above the cgroups of its programs, and what weft-proxy made for itself. Where something still runs they stay,
- * and so does what is above. A cgroup that the proxy only found itself in has another name. */
+/* A cgroup that the program only found itself in has another name. */
+static void own_cgroup_remove(const char *root, uint64_t id, const char *program, const char *instance)
+{
+	char path[PATH_MAX], name[64];
+
+	snprintf(name, sizeof(name), "/%s-%s", program, instance);
+	if (id && cgroup_path_of_id(root, id, path, sizeof(path)) == 0 && !strcmp(strrchr(path, '/'), name))
+		rmdir(path);
+}
+
+/* What `weft run` made above the cgroups of its programs, and what weft-proxy and weftd made for themselves. Where something still
+ * runs they stay, and so does what is above. */
 static void cgroups_remove(const struct instance_cgroups *cgroups, const char *instance)
 {
-	char root[256], path[PATH_MAX], name[64];
+	char root[256], path[PATH_MAX];
 	size_t length;
 
 	if (cgroup_root(root, sizeof(root), NULL) < 0)
 		return;
-	snprintf(name, sizeof(name), "/weft-proxy-%s", instance);
-	if (cgroups->proxy_id && cgroup_path_of_id(root, cgroups->proxy_id, path, sizeof(path)) == 0 &&
-	    !strcmp(strrchr(path, '/'), name))
-		rmdir(path);
+	own_cgroup_remove(root, cgroups->proxy_id, "weft-proxy", instance);
+	own_cgroup_remove(root, cgroups->agent_id, "weftd", instance);
 	if (!cgroups->attached_id || cgroup_path_of_id(root, cgroups->attached_id, path, sizeof(path)) < 0)
 		return;
 	length = strlen(path);

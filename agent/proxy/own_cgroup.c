@@ -60,11 +60,24 @@ static int path_now(char *buffer, size_t size, struct error *err)
 	return 0;
 }
 
-static int enter_below(const char *parent, const char *instance, char *path, size_t size, struct error *err)
+/* Whether the cgroup is one that a weftd made; then the path becomes that of the one it is in. */
+static bool strip_weftd(char *cgroup, const char *instance)
+{
+	char name[64];
+	char *last = strrchr(cgroup, '/');
+
+	snprintf(name, sizeof(name), "/weftd-%s", instance);
+	if (strcmp(last, name))
+		return false;
+	*last = '\0';
+	return true;
+}
+
+static int enter_below(const char *parent, const char *program, const char *instance, char *path, size_t size, struct error *err)
 {
 	int r;
 
-	if (snprintf(path, size, "%s/weft-proxy-%s", parent, instance) >= (int)size)
+	if (snprintf(path, size, "%s/%s-%s", parent, program, instance) >= (int)size)
 		return error_set(err, -ENAMETOOLONG, "the path of a cgroup below '%s' is too long", parent);
 	if (mkdir(path, 0755) < 0 && errno != EEXIST)
 		return error_set(err, -errno, "cannot make the cgroup '%s': %m", path);
@@ -72,14 +85,14 @@ static int enter_below(const char *parent, const char *instance, char *path, siz
 	return r < 0 ? error_set(err, r, "cannot enter the cgroup '%s': %s", path, strerror(-r)) : 0;
 }
 
-int own_cgroup_enter(const char *instance, struct own_cgroup *ret_cgroup, struct error *err)
+int own_cgroup_enter(const char *program, const char *instance, struct own_cgroup *ret_cgroup, struct error *err)
 {
 	struct own_cgroup cgroup = {};
 	int r = path_now(cgroup.path, sizeof(cgroup.path), err);
 
-	if (r == 0 && !is_alone_in(cgroup.path)) {
+	if (r == 0 && (strip_weftd(cgroup.path, instance) || !is_alone_in(cgroup.path))) {
 		memcpy(cgroup.parent, cgroup.path, sizeof(cgroup.parent));
-		r = enter_below(cgroup.parent, instance, cgroup.path, sizeof(cgroup.path), err);
+		r = enter_below(cgroup.parent, program, instance, cgroup.path, sizeof(cgroup.path), err);
 	}
 	if (r < 0)
 		return r;

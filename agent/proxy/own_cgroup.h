@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* The cgroup that a weft-proxy has to itself, by which hooks tell its sockets from those of the workloads in whose namespaces they
- * are. Blocks shortly: before the loop runs and after it. */
+/* The cgroup that a weft-proxy, or a weftd, has to itself, by which hooks tell its sockets from those of the workloads in whose
+ * namespaces they are. Blocks shortly: before the loop runs and after it. */
 #pragma once
 
 #include <limits.h>
@@ -14,8 +14,9 @@ struct own_cgroup {
 	char path[PATH_MAX];
 };
 
-/* Moves this process into "weft-proxy-INSTANCE" below its cgroup (made, or left by an earlier one), unless it is alone where it is.
- * -errno of cgroup2 with what could not be done. */
-int own_cgroup_enter(const char *instance, struct own_cgroup *ret_cgroup, struct error *err);
+/* Moves this process into "PROGRAM-INSTANCE" below its cgroup (made, or left by an earlier one), unless it is alone where it
+ * is. Started in the cgroup that a weftd made for itself, it goes beside that one, so that each can be removed. -errno of cgroup2 with
+ * what could not be done. */
+int own_cgroup_enter(const char *program, const char *instance, struct own_cgroup *ret_cgroup, struct error *err);
 /* Back to where it came from, and removes the cgroup unless another one is in there, such as its successor. All zero is fine. */
 void own_cgroup_leave(const struct own_cgroup *cgroup);

@@ -101,7 +101,7 @@ static int start(struct proxy *proxy, struct error *err)
 	if (r == 0)
 		r = build_of(BUILD_OWN, proxy->build, err);
 	if (r == 0)
-		r = own_cgroup_enter(proxy->instance, &proxy->cgroup, err);
+		r = own_cgroup_enter("weft-proxy", proxy->instance, &proxy->cgroup, err);
 	proxy->responder_maps = (struct responder_maps){
 		.name_get = name_get,
 		.resolver_set = resolver_set,

@@ -1,12 +1,14 @@
 # SPDX-License-Identifier: Apache-2.0
 """Active health checks, of real servers. Spans are those of the API divided by 50: a check every 100 ms."""
+import contextlib
+import os
 import re
 import signal
 import subprocess
 
 import pytest
 
-from weft import BUILD, HERE, PYTHON, Node, Told, wait_for
+from weft import BUILD, HERE, PYTHON, Node, Told, cgroup2_root, wait_for
 
 ONE, TWO, THREE = "10.77.0.1:9001", "10.77.0.1:9002", "10.77.0.1:9003"
 SIX = "[fd77::1]:9001"
@@ -207,6 +209,63 @@ def test_the_table_shows_the_unhealthy_first_and_status_counts():
         assert re.search(r"^endpoints +1 up, 1 down, 0 pending, 1 unchecked$", text, re.M)
         missing = node.weft("health", "--node", "nobody", check=False)
         assert "there is no virtual node 'nobody'" in missing
+
+
+@contextlib.contextmanager
+def inside(cgroup):
+    """What this process starts meanwhile is in the cgroup, where the hooks of the node see it."""
+    for line in open("/proc/self/cgroup"):
+        if line.startswith("0::"):
+            home = cgroup2_root() / line[3:].strip().lstrip("/")
+    (cgroup / "cgroup.procs").write_text(str(os.getpid()))
+    try:
+        yield
+    finally:
+        (home / "cgroup.procs").write_text(str(os.getpid()))
+
+
+def test_checks_from_a_workload_reach_what_the_agent_does_not():
+    with Node(*SCALE, "--health-from", "workload") as node:
+        pod, back = node.add_pod(), node.add_namespace()
+        node.kill_agent(signal.SIGTERM)
+        with inside(node.cgroup):
+            node.start_agent()
+        pod.ip("link", "add", "back", "type", "veth", "peer", "name", "eth0", "netns", back.name)
+        for namespace, device, address in ((pod, "back", "10.79.0.1/24"), (back, "eth0", "10.79.0.2/24")):
+            namespace.ip("link", "set", device, "up")
+            namespace.ip("addr", "add", address, "dev", device)
+        endpoint = "10.79.0.2:9001"
+        servers = serve(node, endpoint, namespace=back)
+        node.mesh()
+        node.node("client", port=None, backends=["web"])
+        checked(node, "web")
+        node.service("web", node="web")
+        node.register("web", "1", endpoint)
+        node.workload(["sleep", "1000"], netns=pod)
+        wait_for(lambda: health(node).get(endpoint) == "up", "the endpoint is up")
+        assert re.fullmatch(r"workload \d+", checks(node)[endpoint]["from"])
+        assert checks(node)[endpoint]["notRun"] <= 3  # while the workload is being enrolled
+        # the agent's own connections are no workload's: neither refused nor counted
+        assert not [row for row in node.status()["reasons"] if row["reason"] == "not-in-mesh"]
+        servers.answer_with(endpoint, 500)
+        wait_for(lambda: health(node)[endpoint] == "down", "the endpoint is down")
+        # a process in the agent's namespace, and the workload itself, would not get there
+        assert node.worker().connect("10.79.0.2", 9001) == "ENETUNREACH"
+        assert node.worker("client", pod).connect("10.79.0.2", 9001) == "EPERM"
+
+
+def test_the_agents_own_cgroup_goes_with_it():
+    with Node("--health-from", "workload") as node:
+        own = node.cgroup / f"weftd-{node.instance}"
+        for how in signal.SIGTERM, signal.SIGKILL:
+            node.kill_agent(signal.SIGTERM)
+            with inside(node.cgroup):
+                node.start_agent()
+            assert (own / "cgroup.procs").read_text() == f"{node.agent.pid}\n"
+            node.kill_agent(how)
+            assert own.exists() == (how == signal.SIGKILL)
+        node.loader("uninstall")
+        assert not own.exists()
 
 
 def test_a_loopback_endpoint_is_checked_where_it_is():
