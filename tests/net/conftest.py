@@ -6,6 +6,7 @@ import pytest
 
 sys.path.insert(0, os.path.dirname(__file__))
 
+from dns_world import make_names  # noqa: E402
 from weft import Node  # noqa: E402
 
 
@@ -40,3 +41,11 @@ def shop():
         node.vip("http")
         node.wait_reason("closed:8080", "routed")
         yield node
+
+
+@pytest.fixture
+def own_names():
+    """A node with names, for one test, which may do to it what it wants."""
+    node = make_names()
+    yield node
+    node.close()

@@ -12,7 +12,7 @@ IN = 1
 
 
 def pack_name(name):
-    labels = [label.encode() for label in name.strip(".").split(".") if label]
+    labels = [label.encode("latin-1") for label in name.strip(".").split(".") if label]
     return b"".join(bytes([len(label)]) + label for label in labels) + b"\0"
 
 
