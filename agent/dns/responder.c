@@ -141,6 +141,30 @@ static bool is_configured(const struct resolv_conf *conf, const struct ip *resol
 	return false;
 }
 
+/* Resolvers that are configured no longer are on their way out. Whose file changes all the time has not many of those: the eldest go. */
+static void place_leave(struct place *place, const struct resolv_conf *conf)
+{
+	size_t leaving = 0;
+
+	list_for_each(it, &place->pairs) {
+		struct pair *pair = container_of(it, struct pair, node);
+
+		if (is_configured(conf, &pair->resolver))
+			pair->leaving_ns = 0;
+		else if (!pair->leaving_ns)
+			pair->leaving_ns = loop_now_ns(place->namespace->responder->loop);
+		leaving += pair->leaving_ns > 0;
+	}
+	list_for_each_safe(it, &place->pairs) {
+		struct pair *pair = container_of(it, struct pair, node);
+
+		if (leaving > RESOLVERS_MAX && pair->leaving_ns) {
+			pair_free(pair);
+			leaving--;
+		}
+	}
+}
+
 /* ---- the tick ---- */
 
 /* True: it was freed. */
@@ -251,14 +275,7 @@ int responder_set(struct responder *responder, const struct responder_place *wha
 
 	if (r < 0)
 		return error_set(err, r, "cannot answer names for '%s': %s", what->node, strerrordesc_np(-r));
-	list_for_each(it, &place->pairs) {
-		struct pair *pair = container_of(it, struct pair, node);
-
-		if (is_configured(conf, &pair->resolver))
-			pair->leaving_ns = 0;
-		else if (!pair->leaving_ns)
-			pair->leaving_ns = loop_now_ns(responder->loop);
-	}
+	place_leave(place, conf);
 	for (size_t i = 0; i < conf->count; i++) {
 		struct pair *pair = pair_find(place, &conf->resolvers[i]);
 
@@ -311,22 +328,18 @@ int responder_renumber(struct responder *responder, uint64_t netns_cookie, uint3
 
 /* ---- handing over ---- */
 
+/* Resolvers that are on their way out stay with us: what was asked there is answered, and nobody asks there again. */
 static int place_export(const struct place *place, responder_export_fn *fn, void *arg)
 {
 	const struct responder_place what = { .netns_cookie = place->namespace->cookie, .netns_fd = place->namespace->fd,
 					      .node_id = place->node_id, .node = place->name->text };
-	_cleanup_free_ struct responder_sockets *sockets = NULL;
-	size_t count = 0, room = 0;
+	struct responder_sockets sockets[RESOLVERS_MAX];
+	size_t count = 0;
 
-	list_for_each(it, &place->pairs)
-		room++;
-	sockets = calloc(room + 1, sizeof(*sockets));
-	if (!sockets)
-		return -ENOMEM;
 	list_for_each(it, &place->pairs) {
 		const struct pair *pair = container_of(it, struct pair, node);
 
-		if (!pair->reason)
+		if (!pair->reason && !pair->leaving_ns)
 			sockets[count++] = (struct responder_sockets){ .resolver = pair->resolver, .address = pair->address,
 								       .port = pair->port, .udp_fd = pair->udp_fd,
 								       .tcp_fd = pair->tcp_fd };
@@ -350,7 +363,7 @@ int responder_adopt(struct responder *responder, const struct responder_place *w
 		    size_t count, struct error *err)
 {
 	struct place *place = place_find(responder, what->netns_cookie, what->node_id);
-	int r = place ? -EEXIST : place_new(responder, what, &place);
+	int r = place ? -EEXIST : count > RESOLVERS_MAX ? -E2BIG : place_new(responder, what, &place);
 
 	if (r < 0)
 		return error_set(err, r, "cannot take '%s' over: %s", what->node, strerrordesc_np(-r));

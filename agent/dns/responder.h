@@ -12,7 +12,10 @@
  * for each pair (the idlest goes), 64 queries under way on each, 30 s idle. So a flood costs its own workload alone, and memory is
  * bounded by the number of namespaces. A resolver where nobody listens gives SERVFAIL at once, as does one that cannot be reached.
  *
- * Answers for *.amazonaws.com: their addresses are exempted from egress for max(TTL, 10 minutes) before the answer is handed on. */
+ * Queries of more than 4,096 bytes are malformed. A TCP resolver that closes after an answer is asked once more for the rest.
+ *
+ * Answers for *.amazonaws.com: their addresses (256 of each answer at most) are exempted from egress for max(TTL, 10 minutes) before the
+ * answer is handed on. */
 #pragma once
 
 #include <stdbool.h>
@@ -53,16 +56,18 @@ struct responder_place {
 	uint32_t node_id;
 	const char *node; /* "mesh/M/virtualNode/N"; its mesh's scope is the part before "/virtualNode/" */
 };
-/* Opens what is new, closes what is gone (queries under way get their answers first, within their 10 s, counted), and writes the maps once
- * sockets are open. Resolvers that cannot have sockets (lo is down; ::1 ports run out, at DNS_PORTS for each namespace) are
- * left to `dns-bypass` and tried again each second; responder_json() says which and why. -ENOMEM, or -errno of the maps. */
+/* Opens what is new, closes what is gone: once nothing is under way there, after 10 s at the latest. The maps are written once sockets are
+ * open. Resolvers that cannot have sockets (lo is down; ::1 ports run out, at DNS_PORTS for each namespace; another program is bound
+ * there) are in the map with port 0, where nobody can be bound, so that the hooks say `dns-bypass`; they are tried again each second;
+ * responder_json() says which and why. The first failure is reported when all was tried: -ENOMEM, or -errno of the maps. */
 int responder_set(struct responder *responder, const struct responder_place *place, const struct resolv_conf *conf, struct error *err);
 /* The node acts there no longer: its sockets close at once. */
 void responder_remove(struct responder *responder, uint64_t netns_cookie, uint32_t node_id);
-/* The kernel's ids changed meaning for a node (a new agent made it anew). */
+/* The kernel's ids changed meaning for a node (a new agent made it anew). -ENOENT: no such place, -EEXIST: the new id has one, or -errno
+ * of the maps. */
 int responder_renumber(struct responder *responder, uint64_t netns_cookie, uint32_t old_node_id, uint32_t node_id);
 
-/* Handing over: calls `fn` for every place with its namespace and open sockets, borrowed. The successor adopts each instead of opening
+/* Handing over: calls `fn` for every place with its namespace and open sockets (at most RESOLVERS_MAX), borrowed. The successor adopts each instead of opening
  * sockets of its own, so what waits in their buffers is not lost; the predecessor stops reading with responder_stop(), answers what is
  * under way, and calls `idle` when that is done, after 10 s at the latest. Maps stay as they are. */
 struct responder_sockets {
@@ -73,7 +78,7 @@ struct responder_sockets {
 };
 typedef int responder_export_fn(const struct responder_place *place, const struct responder_sockets *sockets, size_t count, void *arg);
 int responder_export(struct responder *responder, responder_export_fn *fn, void *arg);
-/* Takes the descriptors in `sockets` (dups place->netns_fd) when it succeeds. */
+/* Takes the descriptors in `sockets` (dups place->netns_fd) when it succeeds. -EEXIST: the place is there already. */
 int responder_adopt(struct responder *responder, const struct responder_place *place, const struct responder_sockets *sockets,
 		    size_t count, struct error *err);
 typedef void responder_idle_fn(void *arg);

@@ -15,7 +15,7 @@
 	X(UPSTREAM_REFUSED, "upstream-refused", "nobody listens where the resolver should be: SERVFAIL")                       \
 	X(UPSTREAM_FAILED, "upstream-failed", "the resolver could not be asked, or its answer was none: SERVFAIL")             \
 	X(MALFORMED, "malformed", "no query that could be read: FORMERR, or nothing where even that is not possible")          \
-	X(NOT_IMPLEMENTED, "not-implemented", "an operation other than a query, or several questions: NOTIMP")                 \
+	X(NOT_IMPLEMENTED, "not-implemented", "another operation, several questions, or a later EDNS: NOTIMP, BADVERS")        \
 	X(OVERLOADED, "overloaded", "too many queries of this workload under way: the eldest was given up")                    \
 	X(CLIENT_GONE, "client-gone", "the answer could not be sent: its connection or socket is gone")                        \
 	X(STRAY, "stray", "an answer that nobody waits for, or that is to another question: dropped")

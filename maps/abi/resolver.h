@@ -12,7 +12,8 @@
 #define DNS_PORT 15053
 #define DNS_PORTS 8
 
-/* resolver: what a workload's query was addressed to (port 53) -> where it goes. */
+/* resolver: what a workload's query was addressed to (port 53) -> where it goes. Port 0, where nobody can be bound: the responder could
+ * have no sockets for it. */
 struct resolver_key {
 	__u64 netns_cookie;
 	__u32 node; /* object id */

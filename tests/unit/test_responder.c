@@ -529,6 +529,33 @@ TEST(a_successor_takes_over_without_losing_a_query)
 	done(&f);
 }
 
+TEST(resolvers_on_their_way_out_are_not_handed_over_and_never_many)
+{
+	struct fixture f;
+	const struct packet query = query_packet(1, "a.example", DNS_TYPE_A);
+	struct handed handed = {};
+
+	given(&f);
+	for (int i = 0; i < 12; i++) { /* each with a query that waits */
+		char resolver[32];
+		int client;
+
+		snprintf(resolver, sizeof(resolver), "127.0.1.%d", i);
+		given_place(&f.w, resolver);
+		client = client_udp(&f.w, resolver);
+		udp_send(client, &query);
+		world_turns(&f.w, 1);
+		fd_close(client);
+	}
+	EXPECT_EQ(f.w.resolver_count, 1 + RESOLVERS_MAX);
+	EXPECT_OK(responder_export(f.w.responder, take_sockets, &handed));
+	EXPECT_EQ(handed.count, 1);
+	EXPECT(ip_equal(&handed.sockets[0].resolver, &(struct ip){ .bytes = { [10] = 0xff, 0xff, 127, 0, 1, 11 } }));
+	fd_close(handed.sockets[0].udp_fd);
+	fd_close(handed.sockets[0].tcp_fd);
+	done(&f);
+}
+
 TEST(a_predecessor_is_idle_after_ten_seconds_whatever_waits)
 {
 	struct fixture f;
@@ -590,6 +617,7 @@ int main(void)
 		cmocka_unit_test(a_place_that_is_removed_closes_at_once_and_what_it_waited_for_is_counted),
 		cmocka_unit_test(a_node_with_a_new_id_keeps_its_sockets),
 		cmocka_unit_test(a_successor_takes_over_without_losing_a_query),
+		cmocka_unit_test(resolvers_on_their_way_out_are_not_handed_over_and_never_many),
 		cmocka_unit_test(a_predecessor_is_idle_after_ten_seconds_whatever_waits),
 		cmocka_unit_test(sockets_that_cannot_be_adopted_stay_the_callers),
 	};
