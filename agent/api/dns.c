@@ -34,7 +34,9 @@ static void ask(struct agent *agent, struct http_exchange *exchange, json_t *ans
 		error_set(&err, -ENOMEM, "out of memory");
 		return http_reply_error(exchange, &err);
 	}
-	*question = (struct question){ .agent = agent, .exchange = exchange, .proxy = supervisor_json(agent->supervisor), .answer = answer };
+	*question = (struct question){
+		.agent = agent, .exchange = exchange, .proxy = supervisor_json(agent->supervisor), .answer = answer
+	};
 	supervisor_ask(agent->supervisor, request, done, question);
 }
 
@@ -228,7 +230,10 @@ static void lookup(struct agent *agent, struct http_exchange *exchange)
 	json_t *answer;
 	int r;
 
-	r = from && name ? node_parse(agent, from, node, sizeof(node), &err) : error_set_field(&err, -EINVAL, from ? "name" : "from", "missing");
+	if (!from || !name)
+		r = error_set_field(&err, -EINVAL, from ? "name" : "from", "missing");
+	else
+		r = node_parse(agent, from, node, sizeof(node), &err);
 	if (r == 0)
 		r = entry_find(agent, node, name, &entry, &err);
 	if (r < 0 && err.code)

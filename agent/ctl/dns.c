@@ -309,8 +309,8 @@ const struct command dns_command = {
 	.name = "dns",
 	.synopsis = "[NAME --from NODE | --last N [--from NODE]] [options]",
 	.summary = "shows who answers names for workloads, what a name means to one of them, and the last queries",
-	.more = "\nWithout NAME: the responder, each workload's resolvers, and how queries ended. With NAME: what a workload of the node gets,\n"
-		"from where, and why; nobody is asked.",
+	.more = "\nWithout NAME: the responder, each workload's resolvers, and how queries ended. With NAME: what a workload of the\n"
+		"node gets, from where, and why; nobody is asked.",
 	.options = options,
 	.arguments_size = sizeof(struct dns_arguments),
 	.words_max = 1,

@@ -25,8 +25,8 @@ struct resolv_conf {
 };
 
 /* Never fails: what it cannot read it counts. Without an address: 127.0.0.1 alone, as libraries do (Go asks ::1 after it, should it
- * not answer); none at all where there are only link-local ones. 0.0.0.0 and :: are taken for 127.0.0.1 and ::1, where connect() leads them. Comments (# and ;), tabs, CRLF and a last line
- * without newline are fine. */
+ * not answer); none at all where there are only link-local ones. 0.0.0.0 and :: are taken for 127.0.0.1 and ::1, where connect() leads
+ * them. Comments (# and ;), tabs, CRLF and a last line without newline are fine. */
 void resolv_conf_parse(const char *text, size_t length, struct resolv_conf *ret_conf);
 /* Adds one behind the others, unless it is there already; what does not fit is counted. */
 void resolv_conf_add(struct resolv_conf *conf, const struct ip *resolver);

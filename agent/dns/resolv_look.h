@@ -41,8 +41,8 @@ struct resolv_look {
 	size_t unwatched; /* what inotify had no watch for */
 };
 
-/* 0, or an -errno that says nothing about the files (out of descriptors, memory…): what was found before is still the best answer. A file
- * that is missing, or is no file, is an empty one. The caller calls resolv_look_done() in any case, with all but the first four members zero
- * before. */
+/* 0, or an -errno that says nothing about the files (out of descriptors, memory…): what was found before is still the best answer. A
+ * file that is missing, or is no file, is an empty one. What is "found" is zero before; the caller calls resolv_look_done() in any
+ * case. */
 int resolv_look_run(struct resolv_look *look);
 void resolv_look_done(struct resolv_look *look);
