@@ -22,7 +22,7 @@
 #include "maps/abi/record.h"
 #include "maps/abi/row.h"
 
-#define PIN_ROOT "/sys/fs/bpf/weft" /* PIN_ROOT/INSTANCE/abi2/{w_root,…,link_connect4,…,prog_explain,iter_account} */
+#define PIN_ROOT "/sys/fs/bpf/weft" /* PIN_ROOT/INSTANCE/abi3/{w_root,…,link_connect4,…,prog_explain,iter_account} */
 
 /* Arrays, shared with the kernel. Plain memory in tests. */
 struct kernel_memory {
@@ -50,7 +50,7 @@ struct kernel {
 	int cpu_count; /* possible CPUs: the width of per-CPU values */
 };
 
-/* "PIN_ROOT/INSTANCE/abi2". Instance names are [a-z0-9-]{1,32}. -EINVAL. */
+/* "PIN_ROOT/INSTANCE/abi3". Instance names are [a-z0-9-]{1,32}. -EINVAL. */
 int kernel_pin_path(const char *instance, char *buffer, size_t size, struct error *err);
 
 /* -ENOENT when the instance has no kernel part: the message names `weft-loader install`. -EPROTO: a map of another layout. */

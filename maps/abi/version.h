@@ -3,4 +3,4 @@
  * change of a key, a value, a size or a meaning, and the loader pins the new maps beside the old ones. */
 #pragma once
 
-#define MAPS_ABI 2
+#define MAPS_ABI 3

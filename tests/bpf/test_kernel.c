@@ -66,7 +66,7 @@ TEST(instance_names_that_are_no_directory_names_are_refused)
 		EXPECT_STR(err.field, "instance");
 	}
 	EXPECT_OK(kernel_pin_path("12345678901234567890-12345678901", path, sizeof(path), &err), &err);
-	EXPECT_STR(path, PIN_ROOT "/12345678901234567890-12345678901/abi2");
+	EXPECT_STR(path, PIN_ROOT "/12345678901234567890-12345678901/abi3");
 }
 
 TEST(an_instance_that_is_not_installed_names_the_command)
