@@ -106,7 +106,7 @@ static int bound_socket(int type, const char *address, uint16_t port)
 	return fd;
 }
 
-void world_init(struct responder_world *w)
+void responder_world_init(struct responder_world *w)
 {
 	if (!enter_namespace()) {
 		print_message("this user may not have network namespaces\n");
@@ -127,7 +127,7 @@ void world_resolver_close(struct responder_world *w)
 	w->tcp_fd = fd_close(w->tcp_fd);
 }
 
-void world_done(struct responder_world *w)
+void responder_world_done(struct responder_world *w)
 {
 	responder_free(w->responder);
 	loop_free(w->loop);

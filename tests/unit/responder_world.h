@@ -47,8 +47,8 @@ struct responder_world {
 
 void lo_set(bool up);
 /* In a new namespace, with lo up. Skips the test where that is not allowed. */
-void world_init(struct responder_world *w);
-void world_done(struct responder_world *w);
+void responder_world_init(struct responder_world *w);
+void responder_world_done(struct responder_world *w);
 void world_resolver_close(struct responder_world *w); /* nobody listens at 127.0.0.1, port 53 */
 
 /* A turn of the loop until a condition holds, 5 s at most. */

@@ -19,7 +19,7 @@ struct fixture {
 
 static void given(struct fixture *f)
 {
-	world_init(&f->w);
+	responder_world_init(&f->w);
 	given_name(&f->w, "mesh/shop", "both.example", "240.240.0.1", "2001:2::1");
 	given_name(&f->w, "mesh/shop", "four.example", "240.240.0.2", "");
 	given_name(&f->w, "mesh/shop", "nothing.example", "", "");
@@ -30,7 +30,7 @@ static void given(struct fixture *f)
 static void done(struct fixture *f)
 {
 	fd_close(f->client);
-	world_done(&f->w);
+	responder_world_done(&f->w);
 }
 
 /* ---- names ---- */
@@ -240,7 +240,7 @@ TEST(each_resolver_of_a_node_has_an_address_of_its_own_which_is_the_same_in_ever
 		struct responder_world w;
 		const char *const resolvers[] = { RESOLVER, "10.0.0.2", "fd00::53" };
 
-		world_init(&w);
+		responder_world_init(&w);
 		given_place(&w, "127.0.0.1 10.0.0.2 fd00::53");
 		for (size_t i = 0; i < ARRAY_SIZE(first); i++) {
 			const struct resolver *now = steered(&w, resolvers[i]);
@@ -255,7 +255,7 @@ TEST(each_resolver_of_a_node_has_an_address_of_its_own_which_is_the_same_in_ever
 		EXPECT_EQ(first[0].address.bytes[13], 53);
 		EXPECT(!ip_equal(&first[0].address, &first[1].address));
 		EXPECT(ntohs(first[2].port) >= TEST_PORT && ntohs(first[2].port) < TEST_PORT + DNS_PORTS);
-		world_done(&w);
+		responder_world_done(&w);
 		EXPECT_EQ(w.resolver_count, 0);
 	}
 }
@@ -306,7 +306,7 @@ TEST(ports_on_ipv6_loopback_run_out_and_the_reason_is_told)
 	const struct resolv_conf conf = conf_of("fd00::9");
 	char reason[64];
 
-	world_init(&w);
+	responder_world_init(&w);
 	given_place(&w, "fd00::1 fd00::2 fd00::3 fd00::4 fd00::5 fd00::6 fd00::7 fd00::8");
 	other = world_place(&w);
 	other.node_id = 8;
@@ -316,7 +316,7 @@ TEST(ports_on_ipv6_loopback_run_out_and_the_reason_is_told)
 	clock_skip(NSEC_PER_SEC);
 	TURN_UNTIL(&w, steered(&w, "fd00::9")->port);
 	EXPECT_STR(reason_of(&w, 0, reason, sizeof(reason)), "");
-	world_done(&w);
+	responder_world_done(&w);
 }
 
 static int squatter(const struct ip *address)
@@ -334,7 +334,7 @@ TEST(where_another_program_is_bound_the_next_address_is_taken)
 	struct ip first;
 	int fd;
 
-	world_init(&w);
+	responder_world_init(&w);
 	given_place(&w, RESOLVER);
 	first = steered(&w, RESOLVER)->address;
 	responder_remove(w.responder, COOKIE, NODE_ID);
@@ -343,7 +343,7 @@ TEST(where_another_program_is_bound_the_next_address_is_taken)
 	EXPECT_EQ(steered(&w, RESOLVER)->port, htons(TEST_PORT));
 	EXPECT(!ip_equal(&steered(&w, RESOLVER)->address, &first));
 	fd_close(fd);
-	world_done(&w);
+	responder_world_done(&w);
 }
 
 TEST(where_another_program_has_the_port_on_all_addresses_that_is_told_and_tried_again)
@@ -353,7 +353,7 @@ TEST(where_another_program_has_the_port_on_all_addresses_that_is_told_and_tried_
 	char reason[64];
 	int fd;
 
-	world_init(&w);
+	responder_world_init(&w);
 	fd = squatter(&any);
 	given_place(&w, RESOLVER);
 	EXPECT_EQ(steered(&w, RESOLVER)->port, 0);
@@ -361,7 +361,7 @@ TEST(where_another_program_has_the_port_on_all_addresses_that_is_told_and_tried_
 	fd_close(fd);
 	clock_skip(NSEC_PER_SEC);
 	TURN_UNTIL(&w, steered(&w, RESOLVER)->port);
-	world_done(&w);
+	responder_world_done(&w);
 }
 
 TEST(without_lo_queries_are_bypassed_until_it_is_up)
@@ -369,7 +369,7 @@ TEST(without_lo_queries_are_bypassed_until_it_is_up)
 	struct responder_world w;
 	char reason[64];
 
-	world_init(&w);
+	responder_world_init(&w);
 	lo_set(false);
 	given_place(&w, RESOLVER " fd00::53");
 	EXPECT_EQ(steered(&w, RESOLVER)->port, 0);
@@ -378,7 +378,7 @@ TEST(without_lo_queries_are_bypassed_until_it_is_up)
 	EXPECT_STR(reason_of(&w, 1, reason, sizeof(reason)), "lo is down");
 	lo_set(true);
 	TURN_UNTIL(&w, steered(&w, RESOLVER)->port && steered(&w, "fd00::53")->port);
-	world_done(&w);
+	responder_world_done(&w);
 }
 
 TEST(when_lo_goes_down_sockets_close_and_come_back_with_it)
@@ -415,7 +415,7 @@ TEST(a_full_table_refuses_the_resolver_and_is_tried_again)
 	struct error err = {};
 	char reason[64];
 
-	world_init(&w);
+	responder_world_init(&w);
 	place = world_place(&w);
 	w.resolver_set_result = -E2BIG;
 	EXPECT_EQ(responder_set(w.responder, &place, &conf, &err), -E2BIG);
@@ -424,7 +424,7 @@ TEST(a_full_table_refuses_the_resolver_and_is_tried_again)
 	w.resolver_set_result = 0;
 	clock_skip(NSEC_PER_SEC);
 	TURN_UNTIL(&w, steered(&w, RESOLVER) && steered(&w, RESOLVER)->port);
-	world_done(&w);
+	responder_world_done(&w);
 }
 
 TEST(a_place_that_is_removed_closes_at_once_and_what_it_waited_for_is_counted)

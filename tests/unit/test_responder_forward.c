@@ -18,7 +18,7 @@ struct fixture {
 
 static void given(struct fixture *f)
 {
-	world_init(&f->w);
+	responder_world_init(&f->w);
 	given_place(&f->w, RESOLVER);
 	f->client = client_udp(&f->w, RESOLVER);
 }
@@ -26,7 +26,7 @@ static void given(struct fixture *f)
 static void done(struct fixture *f)
 {
 	fd_close(f->client);
-	world_done(&f->w);
+	responder_world_done(&f->w);
 }
 
 /* Neither the client nor the resolver hears of anything in some turns, which work all of it off. */
