@@ -283,7 +283,6 @@ void pair_stop(struct pair *pair)
 {
 	pair->udp_io = loop_io_remove(pair->udp_io);
 	pair->tcp_io = loop_io_remove(pair->tcp_io);
-	connections_stop(pair);
 }
 
 struct pair *pair_free(struct pair *pair)

@@ -221,7 +221,6 @@ int resolver_socket(struct pair *pair, int type);
 
 loop_io_fn stream_accept; /* arg: the pair */
 void connections_tick(struct pair *pair, uint64_t now_ns);
-void connections_stop(struct pair *pair); /* no further queries; closed when what is under way is answered */
 void connections_close(struct pair *pair);
 void connection_query_gone(struct connection *connection); /* one of its queries ended without an answer */
 

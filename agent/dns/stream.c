@@ -19,6 +19,7 @@ enum {
 };
 #define CONNECTION_IDLE_NS (30 * NSEC_PER_SEC)
 #define CONNECT_LIMIT_NS (5 * NSEC_PER_SEC)
+#define LAST_QUERY_NS NSEC_PER_SEC /* after responder_stop(): who has just connected may be about to ask */
 
 /* One of a connection's two sides. */
 struct side {
@@ -457,6 +458,8 @@ void stream_accept(struct loop_io *io, uint32_t events, void *arg)
 
 void connections_tick(struct pair *pair, uint64_t now_ns)
 {
+	const struct responder *responder = pair->place->namespace->responder;
+
 	if (pair->accept_paused && pair->tcp_io && loop_io_events(pair->tcp_io, EPOLLIN) == 0)
 		pair->accept_paused = false;
 	list_for_each_safe(it, &pair->connections) {
@@ -465,16 +468,8 @@ void connections_tick(struct pair *pair, uint64_t now_ns)
 		if (c->resolver.fd >= 0 && c->connecting && now_ns >= c->connecting_ns + CONNECT_LIMIT_NS)
 			resolver_closed(c, -ETIMEDOUT);
 		c->broken |= now_ns >= c->active_ns + CONNECTION_IDLE_NS;
-		run(c);
-	}
-}
-
-void connections_stop(struct pair *pair)
-{
-	list_for_each_safe(it, &pair->connections) {
-		struct connection *c = container_of(it, struct connection, node);
-
-		c->no_more = true;
+		if (responder->stopped && c->under_way == 0)
+			c->no_more |= now_ns >= MAX(c->active_ns, responder->stopped_ns) + LAST_QUERY_NS;
 		run(c);
 	}
 }

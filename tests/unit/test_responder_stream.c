@@ -18,7 +18,7 @@ struct fixture {
 
 static void given(struct fixture *f)
 {
-	responder_world_init(&f->w);
+	world_init(&f->w);
 	given_name(&f->w, "mesh/shop", "both.example", "240.240.0.1", "2001:2::1");
 	given_place(&f->w, RESOLVER);
 	f->client = client_tcp(&f->w, RESOLVER);
@@ -27,7 +27,7 @@ static void given(struct fixture *f)
 static void done(struct fixture *f)
 {
 	fd_close(f->client);
-	responder_world_done(&f->w);
+	world_done(&f->w);
 }
 
 /* What goes over the connection, with the length before it. */
@@ -464,28 +464,32 @@ static void note_idle(void *arg)
 	*(bool *)arg = true;
 }
 
-TEST(a_predecessor_answers_what_its_connections_asked_and_closes_them)
+TEST(a_predecessor_answers_what_its_connections_ask_and_closes_them_when_they_are_quiet)
 {
 	struct fixture f;
-	const struct packet query = query_packet(1, "www.example", DNS_TYPE_A);
+	const struct packet query = query_packet(1, "www.example", DNS_TYPE_A), mesh = query_packet(2, "both.example", DNS_TYPE_A);
 	struct packet asked, answer;
 	bool idle = false;
-	int resolver, quiet;
+	int resolver, late;
 
 	given(&f);
-	quiet = client_tcp(&f.w, RESOLVER);
+	late = client_tcp(&f.w, RESOLVER);
+	world_turns(&f.w, 1); /* it is accepted */
 	tcp_send(f.client, &query);
 	resolver = resolver_accept(&f.w);
 	asked = tcp_receive(&f.w, resolver);
 	responder_stop(f.w.responder, note_idle, &idle);
-	EXPECT(tcp_ended(&f.w, quiet));
+	tcp_send(late, &mesh);
+	tcp_receive(&f.w, late);
 	EXPECT(!idle);
 	answer = answer_packet(&asked, DNS_NOERROR, 1, 60);
 	tcp_send(resolver, &answer);
 	tcp_receive(&f.w, f.client);
+	clock_skip(NSEC_PER_SEC);
 	EXPECT(tcp_ended(&f.w, f.client));
+	EXPECT(tcp_ended(&f.w, late));
 	TURN_UNTIL(&f.w, idle);
-	fd_close(quiet);
+	fd_close(late);
 	fd_close(resolver);
 	done(&f);
 }
@@ -510,7 +514,7 @@ int main(void)
 		cmocka_unit_test(a_client_that_goes_is_counted_for_what_it_asked),
 		cmocka_unit_test(what_cannot_be_read_is_answered_and_a_message_too_long_ends_the_connection),
 		cmocka_unit_test(addresses_of_aws_names_are_exempted),
-		cmocka_unit_test(a_predecessor_answers_what_its_connections_asked_and_closes_them),
+		cmocka_unit_test(a_predecessor_answers_what_its_connections_ask_and_closes_them_when_they_are_quiet),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);
