@@ -5,7 +5,7 @@
 #include <errno.h>
 #include <stdio.h>
 #include <string.h>
-#include <unistd.h>
+#include <sys/stat.h>
 
 #include "base/address.h"
 #include "base/cleanup.h"
@@ -31,6 +31,18 @@ static const struct pinned_map map_rows[] = {
 #undef HASH
 };
 
+/* 0: there is none. */
+static uint64_t pin_inode(const char *instance)
+{
+	char pin_path[160], path[256];
+	struct stat st;
+
+	if (kernel_pin_path(instance, pin_path, sizeof(pin_path), NULL) < 0)
+		return 0;
+	snprintf(path, sizeof(path), "%s/%s", pin_path, map_rows[0].name);
+	return stat(path, &st) == 0 ? st.st_ino : 0;
+}
+
 int proxy_maps_open(const char *instance, struct proxy_maps *ret_maps, struct error *err)
 {
 	struct proxy_maps maps = {};
@@ -41,6 +53,7 @@ int proxy_maps_open(const char *instance, struct proxy_maps *ret_maps, struct er
 		r = pinned_maps_open(pin_path, map_rows, ARRAY_SIZE(map_rows), &maps, err);
 	if (r < 0)
 		return r;
+	maps.pin = pin_inode(instance);
 	*ret_maps = maps;
 	return 0;
 }
@@ -52,14 +65,9 @@ void proxy_maps_close(struct proxy_maps *maps)
 	*maps = (struct proxy_maps){};
 }
 
-bool proxy_maps_installed(const char *instance)
+bool proxy_maps_installed(const struct proxy_maps *maps, const char *instance)
 {
-	char pin_path[160], path[256];
-
-	if (kernel_pin_path(instance, pin_path, sizeof(pin_path), NULL) < 0)
-		return false;
-	snprintf(path, sizeof(path), "%s/%s", pin_path, map_rows[0].name);
-	return access(path, F_OK) == 0;
+	return maps->pin && pin_inode(instance) == maps->pin;
 }
 
 /* --- resolvers ---------------------------------------------------------------------------------------------------------------- */

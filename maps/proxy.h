@@ -15,13 +15,14 @@
 struct proxy_maps {
 	struct proxy_state *state; /* shared with the kernel and the agent: single words, atomically */
 	int name_fd, resolver_fd, asked_fd, exempt_fd;
+	uint64_t pin; /* inode of w_proxy's */
 };
 
 /* -ENOENT when the instance has no kernel part: the message names `weft-loader install`. -EPROTO: a map of another layout. */
 int proxy_maps_open(const char *instance, struct proxy_maps *ret_maps, struct error *err);
 void proxy_maps_close(struct proxy_maps *maps); /* all zero is fine */
-/* false: the pins are gone, so the instance was uninstalled. One system call. */
-bool proxy_maps_installed(const char *instance);
+/* false: the instance was uninstalled since, also where it was installed anew: the pins are gone, or of other maps. One system call. */
+bool proxy_maps_installed(const struct proxy_maps *maps, const char *instance);
 
 /* 0 or -errno; -ENOENT on removal is no error; -E2BIG when the table is full. The way back is written before the way there, and
  * removed after it. */

@@ -42,7 +42,7 @@ static void on_beat(struct loop_timer *timer, void *arg)
 {
 	struct proxy *proxy = arg;
 
-	if (!proxy_maps_installed(proxy->instance)) {
+	if (!proxy_maps_installed(&proxy->maps, proxy->instance)) {
 		log_info("the instance was uninstalled: ending");
 		proxy->uninstalled = true;
 		loop_stop(proxy->loop, 0);

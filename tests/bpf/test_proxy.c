@@ -99,9 +99,22 @@ TEST(an_instance_that_is_not_installed_names_the_command)
 
 	EXPECT_EQ(proxy_maps_open("no-such-instance", &maps, &err), -ENOENT);
 	EXPECT_CONTAINS(err.message, "weft-loader install");
-	EXPECT_EQ(proxy_maps_installed("no-such-instance"), false);
-	EXPECT_EQ(proxy_maps_installed(instance), true);
 	EXPECT_EQ(proxy_maps_open("no/instance", &maps, &err), -EINVAL);
+}
+
+TEST(maps_of_an_earlier_installation_are_not_those_that_are_installed)
+{
+	_cleanup_(proxy_maps_close) struct proxy_maps maps = {}, fresh = {};
+	struct error err = {};
+
+	given_open(&maps);
+	EXPECT_EQ(proxy_maps_installed(&maps, instance), true);
+	EXPECT_OK(loader_uninstall(&here, &err), &err);
+	EXPECT_EQ(proxy_maps_installed(&maps, instance), false);
+	EXPECT_OK(loader_install(&here, &err), &err);
+	EXPECT_EQ(proxy_maps_installed(&maps, instance), false);
+	given_open(&fresh);
+	EXPECT_EQ(proxy_maps_installed(&fresh, instance), true);
 }
 
 TEST(what_the_proxy_tells_is_seen_by_the_agent)
@@ -254,6 +267,7 @@ int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(an_instance_that_is_not_installed_names_the_command),
+		cmocka_unit_test(maps_of_an_earlier_installation_are_not_those_that_are_installed),
 		cmocka_unit_test(what_the_proxy_tells_is_seen_by_the_agent),
 		cmocka_unit_test(a_resolver_has_a_way_there_and_a_way_back_while_it_is_set),
 		cmocka_unit_test(a_resolver_that_moves_leaves_no_way_back_behind),
