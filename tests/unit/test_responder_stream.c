@@ -18,7 +18,7 @@ struct fixture {
 
 static void given(struct fixture *f)
 {
-	world_init(&f->w);
+	responder_world_init(&f->w);
 	given_name(&f->w, "mesh/shop", "both.example", "240.240.0.1", "2001:2::1");
 	given_place(&f->w, RESOLVER);
 	f->client = client_tcp(&f->w, RESOLVER);
@@ -27,7 +27,7 @@ static void given(struct fixture *f)
 static void done(struct fixture *f)
 {
 	fd_close(f->client);
-	world_done(&f->w);
+	responder_world_done(&f->w);
 }
 
 /* What goes over the connection, with the length before it. */
