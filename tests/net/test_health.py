@@ -147,10 +147,9 @@ def test_a_check_that_is_shared_runs_once():
 def test_a_new_agent_changes_nothing_before_its_own_results(gone):
     with Node(*SCALE) as node:
         servers = serve(node, ONE, TWO, THREE)
-        populate(node, ONE, TWO, THREE, unhealthy=10)
-        wait_health(node, _1="up", _2="up", _3="up")
         servers.answer_with(THREE, 503)
-        wait_health(node, _3="down")
+        populate(node, ONE, TWO, THREE, unhealthy=10, intervalMillis=20000)  # so ten failures take 4 s at least
+        wait_health(node, _1="up", _2="up", _3="down")
         node.kill_agent(signal.SIGKILL)
         if gone == "silent":  # every check takes 1.2 s to fail
             servers.process.send_signal(signal.SIGSTOP)
