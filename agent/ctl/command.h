@@ -19,12 +19,13 @@ struct ctl {
 	bool json;
 	bool help;
 };
-#define CTL_OPTIONS                                                                                                           \
+#define CTL_OPTIONS CTL_OPTIONS_JSON("weftd's answer as it is")
+#define CTL_OPTIONS_JSON(json_help)                                                                                           \
 	{ .name = "instance", .type = OPTION_STRING, .offset = OPTION(struct ctl, instance), .argument = "NAME",               \
 	  .help = "which instance of weft (default: default)" },                                                               \
 	{ .name = "socket", .type = OPTION_STRING, .offset = OPTION(struct ctl, socket), .argument = "PATH",                   \
 	  .help = "socket of weftd (default: /run/weft/INSTANCE/weftd.sock)" },                                                \
-	{ .name = "json", .type = OPTION_FLAG, .offset = OPTION(struct ctl, json), .help = "weftd's answer as it is" },        \
+	{ .name = "json", .type = OPTION_FLAG, .offset = OPTION(struct ctl, json), .help = json_help },                        \
 	{ .name = "help", .type = OPTION_FLAG, .offset = OPTION(struct ctl, help), .help = "this" },                           \
 	{}
 
@@ -45,7 +46,7 @@ struct command {
 	int (*run)(const void *arguments, const struct words *words); /* returns the exit code */
 };
 extern const struct command get_command, connections_command, explain_command, dns_command, status_command, health_command,
-	run_command, register_command, deregister_command, instances_command;
+	run_command, register_command, deregister_command, instances_command, top_command;
 
 extern const char *ctl_command; /* the one that runs, for messages; NULL: none yet */
 

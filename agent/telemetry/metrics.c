@@ -200,7 +200,7 @@ static void emit_histogram_of(struct writer *w, const struct family *family, con
 		count += buckets[i];
 		if (i < family->first_bucket || i > family->last_bucket || (i - family->first_bucket) % BUCKET_STEP)
 			continue;
-		buffer_printf(w->out, "%s_bucket{%s,le=\"%.9g\"} %" PRIu64 "\n", family->name, labels,
+		buffer_printf(w->out, "%s_bucket{%s,le=\"%.12g\"} %" PRIu64 "\n", family->name, labels,
 			      (double)(1ull << (i + 10)) / NSEC_PER_SEC, count);
 	}
 	buffer_printf(w->out, "%s_bucket{%s,le=\"+Inf\"} %" PRIu64 "\n", family->name, labels, count);

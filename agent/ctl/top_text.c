@@ -1,0 +1,472 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include <errno.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <strings.h>
+
+#include "agent/ctl/format.h"
+#include "agent/ctl/top.h"
+#include "base/cleanup.h"
+#include "base/time.h"
+
+#define GAP 1 /* between columns, where the width is short; 2 where it is not limited */
+#define COLUMNS_MAX TOP_COLUMN_COUNT
+#define NAME_MIN 10 /* below this columns are left out instead */
+#define ENDPOINT_SHARE 3 /* endpoints take at most one of so many parts of the height */
+
+/* --- what is shown, in order ------------------------------------------------------------------------------------------------------------ */
+
+enum value_type { VALUE_NAME, VALUE_TEXT, VALUE_RATE, VALUE_COUNT, VALUE_BYTES, VALUE_SPAN };
+
+/* A column of rows or of endpoints. Those with the highest `leave` are left out first where the width is short; 0: never. */
+struct column {
+	const char *title, *name, *member; /* `member` of the JSON */
+	enum value_type type;
+	size_t offset;
+	unsigned int leave;
+	size_t width; /* at least, so that the table does not jump from one interval to the next */
+};
+
+#define ROW(member) offsetof(struct top_row, member)
+static const struct column row_columns[TOP_COLUMN_COUNT] = {
+	[TOP_FROM] = { "FROM", "from", "from", VALUE_NAME, ROW(from), 0, 4 },
+	[TOP_SERVICE] = { "SERVICE", "service", "to", VALUE_NAME, ROW(service), 0, 7 },
+	[TOP_TARGET] = { "TARGET", "target", "target", VALUE_NAME, ROW(target), 4, 6 },
+	[TOP_CONNECTIONS] = { "CONN/S", "conn/s", "connectionsPerSecond", VALUE_RATE, ROW(connections), 0, 6 },
+	[TOP_OPEN] = { "OPEN", "open", "open", VALUE_COUNT, ROW(open), 2, 5 },
+	[TOP_FAILURES] = { "FAIL/S", "fail/s", "failuresPerSecond", VALUE_RATE, ROW(failures), 1, 6 },
+	[TOP_REASON] = { "REASON", "reason", "reason", VALUE_TEXT, ROW(reason), 7, 8 },
+	[TOP_RESETS] = { "RESET/S", "reset/s", "resetsPerSecond", VALUE_RATE, ROW(resets), 10, 7 },
+	[TOP_RTT] = { "RTT", "rtt", "rttNs", VALUE_SPAN, ROW(rtt_ns), 8, 6 },
+	[TOP_P50] = { "P50", "p50", "connectP50Ns", VALUE_SPAN, ROW(connect_p50_ns), 9, 6 },
+	[TOP_P99] = { "P99", "p99", "connectP99Ns", VALUE_SPAN, ROW(connect_p99_ns), 3, 6 },
+	[TOP_OUT] = { "OUT/S", "out/s", "sentBytesPerSecond", VALUE_BYTES, ROW(sent), 6, 8 },
+	[TOP_IN] = { "IN/S", "in/s", "receivedBytesPerSecond", VALUE_BYTES, ROW(received), 5, 8 },
+};
+#undef ROW
+#define ENDPOINT(member) offsetof(struct top_endpoint, member)
+static const struct column endpoint_columns[] = {
+	{ "ENDPOINT OF", "target", "target", VALUE_NAME, ENDPOINT(target), 0, 11 },
+	{ "ADDRESS", "address", "address", VALUE_TEXT, ENDPOINT(address), 0, 7 },
+	{ "HEALTH", "health", "health", VALUE_TEXT, ENDPOINT(health), 0, 9 },
+	{ "OPEN", "open", "open", VALUE_COUNT, ENDPOINT(open), 2, 5 },
+	{ "CONN/S", "conn/s", "connectionsPerSecond", VALUE_RATE, ENDPOINT(connections), 1, 6 },
+	{ "FAIL/S", "fail/s", "failuresPerSecond", VALUE_RATE, ENDPOINT(failures), 3, 6 },
+	{ "RESET/S", "reset/s", "resetsPerSecond", VALUE_RATE, ENDPOINT(resets), 4, 7 },
+};
+#undef ENDPOINT
+
+const char *top_column_name(enum top_column column)
+{
+	return (size_t)column < TOP_COLUMN_COUNT ? row_columns[column].name : NULL;
+}
+
+int top_column_by_name(const char *name)
+{
+	for (int i = 0; i < TOP_COLUMN_COUNT; i++)
+		if (!strcasecmp(row_columns[i].name, name))
+			return i;
+	return -EINVAL;
+}
+
+static const void *value_at(const struct column *column, const void *object)
+{
+	return (const char *)object + column->offset;
+}
+
+static const char *text_at(const struct column *column, const void *object)
+{
+	return *(const char *const *)value_at(column, object);
+}
+
+static bool is_text(const struct column *column)
+{
+	return column->type == VALUE_NAME || column->type == VALUE_TEXT;
+}
+
+static double number_at(const struct column *column, const void *object)
+{
+	const bool real = column->type == VALUE_RATE || column->type == VALUE_BYTES;
+
+	return real ? *(const double *)value_at(column, object) : (double)*(const uint64_t *)value_at(column, object);
+}
+
+static int compare_texts(const char *a, const char *b)
+{
+	return strcmp(a ?: "", b ?: "");
+}
+
+static int compare_by(const struct column *column, const void *a, const void *b)
+{
+	if (is_text(column))
+		return compare_texts(text_at(column, a), text_at(column, b));
+	return (number_at(column, a) < number_at(column, b)) - (number_at(column, a) > number_at(column, b));
+}
+
+static int compare_rows(const void *a, const void *b, void *arg)
+{
+	const struct top_view *view = arg;
+	const struct top_row *x = *(const struct top_row *const *)a, *y = *(const struct top_row *const *)b;
+	const int order = compare_by(&row_columns[view->sort], x, y);
+
+	if (order)
+		return view->reverse ? -order : order;
+	return compare_texts(x->from, y->from) ?: compare_texts(x->service, y->service) ?: compare_texts(x->target, y->target);
+}
+
+static int compare_endpoints(const void *a, const void *b)
+{
+	const struct top_endpoint *x = *(const struct top_endpoint *const *)a, *y = *(const struct top_endpoint *const *)b;
+
+	return compare_texts(x->target, y->target) ?: compare_texts(x->address, y->address);
+}
+
+static bool contains(const char *text, const char *filter)
+{
+	return text && strcasestr(text, filter);
+}
+
+/* The kinds in full names ("virtualNode") are none of what people type for. */
+static bool name_contains(const char *full_name, const char *filter)
+{
+	char name[NAME_TEXT_BYTES];
+
+	return full_name && contains(format_name(full_name, name), filter);
+}
+
+static bool row_passes(const struct top_row *row, const char *filter)
+{
+	return !filter || name_contains(row->from, filter) || name_contains(row->service, filter) || name_contains(row->target, filter);
+}
+
+static bool endpoint_passes(const struct top_endpoint *e, const char *filter)
+{
+	return !filter || name_contains(e->target, filter) || contains(e->address, filter);
+}
+
+struct shown {
+	const struct top_row **rows;
+	const struct top_endpoint **endpoints;
+	size_t row_count, endpoint_count;
+};
+
+static void shown_done(struct shown *shown)
+{
+	free(shown->rows);
+	free(shown->endpoints);
+}
+
+static int shown_make(const struct top *top, const struct top_view *view, struct shown *shown)
+{
+	const char *filter = view->filter && *view->filter ? view->filter : NULL;
+
+	shown->rows = calloc(top->row_count + 1, sizeof(*shown->rows));
+	shown->endpoints = calloc(top->endpoint_count + 1, sizeof(*shown->endpoints));
+	if (!shown->rows || !shown->endpoints)
+		return -ENOMEM;
+	for (size_t i = 0; i < top->row_count; i++)
+		if (row_passes(&top->rows[i], filter))
+			shown->rows[shown->row_count++] = &top->rows[i];
+	for (size_t i = 0; i < top->endpoint_count && view->endpoints; i++)
+		if (endpoint_passes(&top->endpoints[i], filter))
+			shown->endpoints[shown->endpoint_count++] = &top->endpoints[i];
+	qsort_r(shown->rows, shown->row_count, sizeof(*shown->rows), compare_rows, (void *)view);
+	qsort(shown->endpoints, shown->endpoint_count, sizeof(*shown->endpoints), compare_endpoints);
+	return 0;
+}
+
+/* --- cells ---------------------------------------------------------------------------------------------------------------------------------- */
+
+static size_t text_width(const char *text)
+{
+	size_t width = 0;
+
+	for (; *text; text++)
+		width += ((unsigned char)*text & 0xc0) != 0x80; /* one for each character, as grid.c counts */
+	return width;
+}
+
+/* At most `width` characters; '~' says that more were there. */
+static void add_cut(struct buffer *out, const char *text, size_t width)
+{
+	size_t bytes = 0;
+
+	if (text_width(text) <= width) {
+		buffer_add(out, text);
+		return;
+	}
+	for (size_t left = width - 1; left; left--)
+		bytes += utf8_sequence(text + bytes, strlen(text + bytes)) ?: 1;
+	buffer_append(out, text, bytes);
+	buffer_append(out, "~", 1);
+}
+
+/* "mesh/M/virtualNode/N" -> "N", or "M/N" where there are several meshes. */
+static const char *short_name(const char *full_name, bool one_mesh, char buffer[NAME_TEXT_BYTES])
+{
+	char *slash;
+
+	format_name(full_name, buffer);
+	slash = one_mesh && full_name && !strncmp(full_name, "mesh/", 5) ? strchr(buffer, '/') : NULL;
+	if (slash)
+		memmove(buffer, slash + 1, strlen(slash + 1) + 1);
+	return buffer;
+}
+
+static const char *rate_text(double rate, char buffer[FORMAT_BYTES])
+{
+	if (rate > 0 && rate < 9.95)
+		snprintf(buffer, FORMAT_BYTES, rate < 0.05 ? "<0.1" : "%.1f", rate);
+	else
+		snprintf(buffer, FORMAT_BYTES, "%.0f", rate);
+	return buffer;
+}
+
+static const char *cell_text(const struct column *column, const void *object, bool one_mesh, char buffer[NAME_TEXT_BYTES])
+{
+	switch (column->type) {
+	case VALUE_NAME:
+		return short_name(text_at(column, object), one_mesh, buffer);
+	case VALUE_TEXT:
+		return text_at(column, object) ?: "-";
+	case VALUE_RATE:
+		return rate_text(number_at(column, object), buffer);
+	case VALUE_BYTES:
+		return format_bytes((uint64_t)number_at(column, object), buffer);
+	case VALUE_SPAN:
+		return number_at(column, object) > 0 ? time_format_span((uint64_t)number_at(column, object), buffer) : "-";
+	case VALUE_COUNT:
+		snprintf(buffer, NAME_TEXT_BYTES, "%.0f", number_at(column, object));
+	}
+	return buffer;
+}
+
+/* --- tables --------------------------------------------------------------------------------------------------------------------------------- */
+
+struct table_view {
+	const struct column *columns;
+	size_t column_count;
+	const void *const *objects;
+	size_t count;
+	const struct top_view *view;
+	bool one_mesh;
+	size_t widths[COLUMNS_MAX];
+	bool left_out[COLUMNS_MAX];
+	size_t gap;
+};
+
+static size_t table_width(const struct table_view *t)
+{
+	size_t width = 0;
+
+	for (size_t i = 0; i < t->column_count; i++)
+		if (!t->left_out[i])
+			width += (width ? t->gap : 0) + t->widths[i];
+	return width;
+}
+
+/* A width to shrink texts to: the widest one gives first. False: all are at their least. */
+static bool shrink_widest(struct table_view *t)
+{
+	size_t widest = t->column_count;
+
+	for (size_t i = 0; i < t->column_count; i++)
+		if (is_text(&t->columns[i]) && !t->left_out[i] && t->widths[i] > NAME_MIN &&
+		    (widest == t->column_count || t->widths[i] > t->widths[widest]))
+			widest = i;
+	if (widest == t->column_count)
+		return false;
+	t->widths[widest]--;
+	return true;
+}
+
+static bool leave_one_out(struct table_view *t)
+{
+	size_t first = t->column_count;
+
+	for (size_t i = 0; i < t->column_count; i++)
+		if (t->columns[i].leave && !t->left_out[i] && (first == t->column_count || t->columns[i].leave > t->columns[first].leave))
+			first = i;
+	if (first == t->column_count)
+		return false;
+	t->left_out[first] = true;
+	return true;
+}
+
+/* For the first `count` objects. Names are cut, to their least, before a column goes: a figure is worth more than the end of a long
+ * name. */
+static void table_fit(struct table_view *t, size_t count)
+{
+	const size_t width = t->view->width;
+	size_t natural[COLUMNS_MAX];
+
+	t->gap = width ? GAP : 2;
+	for (size_t i = 0; i < t->column_count; i++) {
+		char buffer[NAME_TEXT_BYTES];
+
+		natural[i] = MAX(text_width(t->columns[i].title), t->columns[i].width);
+		for (size_t n = 0; n < count; n++)
+			natural[i] = MAX(natural[i], text_width(cell_text(&t->columns[i], t->objects[n], t->one_mesh, buffer)));
+	}
+	do {
+		memcpy(t->widths, natural, sizeof(natural));
+		while (width && table_width(t) > width && shrink_widest(t))
+			;
+	} while (width && table_width(t) > width && leave_one_out(t));
+}
+
+static void add_spaces(struct buffer *out, size_t count)
+{
+	buffer_printf(out, "%*s", (int)count, "");
+}
+
+static void add_cell(struct buffer *out, const struct table_view *t, size_t column, const char *text, bool last)
+{
+	const size_t width = t->widths[column], used = MIN(text_width(text), width);
+	const bool left = is_text(&t->columns[column]);
+
+	if (!left)
+		add_spaces(out, width - used);
+	add_cut(out, text, width);
+	if (left && !last)
+		add_spaces(out, width - used);
+	if (!last)
+		add_spaces(out, t->gap);
+}
+
+static void add_line(struct buffer *out, const struct table_view *t, const void *object)
+{
+	char buffer[NAME_TEXT_BYTES];
+	size_t last = 0;
+
+	for (size_t i = 0; i < t->column_count; i++)
+		if (!t->left_out[i])
+			last = i;
+	for (size_t i = 0; i <= last; i++)
+		if (!t->left_out[i])
+			add_cell(out, t, i, object ? cell_text(&t->columns[i], object, t->one_mesh, buffer) : t->columns[i].title, i == last);
+}
+
+/* Titles, then as many as there is room for in `height` lines, the last of which says how many more there are. 0: no limit. */
+static void table_print(struct table_view *t, size_t height, struct buffer *out)
+{
+	const size_t room = height ? height - 1 : SIZE_MAX;
+	const size_t count = t->count <= room ? t->count : room ? room - 1 : 0;
+	size_t width;
+	char more[48];
+
+	table_fit(t, count);
+	width = t->view->width ?: SIZE_MAX;
+	buffer_add(out, t->view->bold);
+	add_line(out, t, NULL);
+	buffer_printf(out, "%s\n", t->view->plain);
+	for (size_t i = 0; i < count; i++) {
+		add_line(out, t, t->objects[i]);
+		buffer_add(out, "\n");
+	}
+	if (count == t->count || !room)
+		return;
+	snprintf(more, sizeof(more), "... and %zu more", t->count - count);
+	add_cut(out, more, width);
+	buffer_add(out, "\n");
+}
+
+/* True where all names are of the same mesh, which need not be said in each. */
+static bool is_one_mesh(const struct top *top)
+{
+	const char *first = top->row_count ? top->rows[0].from : top->endpoint_count ? top->endpoints[0].target : NULL;
+	const char *end = first && !strncmp(first, "mesh/", 5) ? strchr(first + 5, '/') : NULL;
+	const size_t length = end ? (size_t)(end + 1 - first) : 0;
+
+	for (size_t i = 0; i < top->row_count && length; i++)
+		if (top->rows[i].from && strncmp(top->rows[i].from, first, length))
+			return false;
+	for (size_t i = 0; i < top->endpoint_count && length; i++)
+		if (strncmp(top->endpoints[i].target, first, length))
+			return false;
+	return length > 0;
+}
+
+int top_print(const struct top *top, const struct top_view *view, struct buffer *out)
+{
+	_cleanup_(shown_done) struct shown shown = {};
+	const int r = shown_make(top, view, &shown);
+	struct table_view rows = {
+		.columns = row_columns,
+		.column_count = ARRAY_SIZE(row_columns),
+		.objects = (const void *const *)shown.rows,
+		.count = shown.row_count,
+		.view = view,
+		.one_mesh = is_one_mesh(top),
+	};
+	struct table_view endpoints = {
+		.columns = endpoint_columns,
+		.column_count = ARRAY_SIZE(endpoint_columns),
+		.objects = (const void *const *)shown.endpoints,
+		.count = shown.endpoint_count,
+		.view = view,
+		.one_mesh = rows.one_mesh,
+	};
+	size_t below = 0; /* lines of the second table, with the empty one before it */
+
+	if (r < 0)
+		return r;
+	if (view->endpoints && view->height > 6) {
+		below = MIN(endpoints.count + 2, MAX(view->height / ENDPOINT_SHARE, (size_t)4));
+		if (rows.count + 1 + below < view->height) /* what the first one leaves */
+			below = MIN(endpoints.count + 2, view->height - rows.count - 1);
+	}
+	table_print(&rows, view->height ? view->height - below : 0, out);
+	if (view->endpoints && (!view->height || below)) {
+		buffer_add(out, "\n");
+		table_print(&endpoints, below ? below - 1 : 0, out);
+	}
+	return buffer_failed(out) ? -ENOMEM : 0;
+}
+
+/* --- JSON ----------------------------------------------------------------------------------------------------------------------------------- */
+
+static json_t *value_json(const struct column *column, const void *object)
+{
+	switch (column->type) {
+	case VALUE_NAME:
+	case VALUE_TEXT:
+		return text_at(column, object) ? json_string(text_at(column, object)) : json_null();
+	case VALUE_RATE:
+	case VALUE_BYTES:
+		return json_real(number_at(column, object));
+	case VALUE_SPAN:
+		return number_at(column, object) > 0 ? json_integer((json_int_t)number_at(column, object)) : json_null();
+	case VALUE_COUNT:
+		break;
+	}
+	return json_integer((json_int_t)number_at(column, object));
+}
+
+static json_t *objects_json(const struct column *columns, size_t column_count, const void *const *objects, size_t count)
+{
+	json_t *list = json_array();
+
+	for (size_t i = 0; i < count; i++) {
+		json_t *one = json_object();
+
+		for (size_t c = 0; c < column_count; c++)
+			json_object_set_new(one, columns[c].member, value_json(&columns[c], objects[i]));
+		json_array_append_new(list, one);
+	}
+	return list;
+}
+
+json_t *top_json(const struct top *top, const struct top_view *view)
+{
+	_cleanup_(shown_done) struct shown shown = {};
+
+	if (shown_make(top, view, &shown) < 0)
+		return NULL;
+	return json_pack("{s:o, s:I, s:b, s:o, s:o}", "intervalNs", top->interval_ns ? json_integer((json_int_t)top->interval_ns) : json_null(),
+			 "generation", (json_int_t)top->generation, "openKnown", top->open_known, "rows",
+			 objects_json(row_columns, ARRAY_SIZE(row_columns), (const void *const *)shown.rows, shown.row_count), "endpoints",
+			 objects_json(endpoint_columns, ARRAY_SIZE(endpoint_columns), (const void *const *)shown.endpoints,
+				      shown.endpoint_count));
+}

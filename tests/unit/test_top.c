@@ -1,0 +1,613 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* `weft top` without a terminal: two answers become rates, rates become text, keys change the view. */
+#include <errno.h>
+
+#include "agent/ctl/top_screen.h"
+#include "base/cleanup.h"
+#include "base/time.h"
+#include "tests/lib/test.h"
+
+#define FULL_NODE(name) "mesh/shop/virtualNode/" name
+#define FULL_SERVICE(name) "mesh/shop/virtualService/" name
+
+/* An answer of /v1/top at that second, to which rows are added. */
+static json_t *answer_at(int second)
+{
+	return json_pack("{s:I, s:i, s:b, s:[], s:[], s:[]}", "timeNs", (json_int_t)(1000 + second) * (json_int_t)NSEC_PER_SEC, "generation",
+			 7, "openKnown", 1, "rows", "endpoints", "reasons");
+}
+
+/* `members` are those that are not 0, as JSON. */
+static void add(json_t *answer, const char *list, json_t *object, const char *members)
+{
+	_cleanup_json_ json_t *more = json_loads(members, 0, NULL);
+
+	EXPECT(object && more);
+	EXPECT_OK(json_object_update(object, more));
+	EXPECT_OK(json_array_append_new(json_object_get(answer, list), object));
+}
+
+static void add_row_of(json_t *answer, const char *from, const char *to, const char *target, const char *members)
+{
+	add(answer, "rows", json_pack("{s:s, s:s, s:s}", "from", from, "to", to, "target", target), members);
+}
+
+static void add_row(json_t *answer, const char *members)
+{
+	add_row_of(answer, FULL_NODE("web"), FULL_SERVICE("pay"), FULL_NODE("pay-v1:8080"), members);
+}
+
+static void add_reason(json_t *answer, const char *to, const char *reason, int count)
+{
+	add(answer, "reasons", json_pack("{s:s, s:s?, s:s, s:i}", "from", FULL_NODE("web"), "to", to, "reason", reason, "count", count), "{}");
+}
+
+static void add_endpoint(json_t *answer, const char *target, const char *address, const char *members)
+{
+	add(answer, "endpoints", json_pack("{s:s, s:s, s:s}", "target", target, "address", address, "health", "up"), members);
+}
+
+static struct top made(const json_t *before, const json_t *now)
+{
+	struct error err = {};
+	struct top top;
+
+	EXPECT_OK(top_make(before, now, &top, &err), &err);
+	return top;
+}
+
+#define EXPECT_RATE(actual, expected) EXPECT_EQ((actual) * 1000 + 0.5, (expected) * 1000)
+
+/* --- rates ----------------------------------------------------------------------------------------------------------------------------------- */
+
+TEST(what_grew_between_two_answers_is_a_rate_per_second)
+{
+	_cleanup_json_ json_t *before = answer_at(0), *now = answer_at(2);
+	_cleanup_(top_done) struct top top = {};
+
+	add_row(before, "{\"attempts\": 100, \"resetByPeer\": 1, \"refused\": 5, \"timedOut\": 2, \"abandoned\": 3}");
+	add_row(now, "{\"attempts\": 150, \"resetByPeer\": 4, \"refused\": 6, \"timedOut\": 8, \"abandoned\": 9, \"open\": 3}");
+	top = made(before, now);
+
+	EXPECT_EQ(top.interval_ns, 2 * NSEC_PER_SEC);
+	EXPECT_EQ(top.row_count, 1);
+	EXPECT_RATE(top.rows[0].connections, 25);
+	EXPECT_RATE(top.rows[0].resets, 1.5);
+	EXPECT_RATE(top.rows[0].failures, 3.5); /* their own caller's giving up is none */
+	EXPECT_STR(top.rows[0].reason, "timed-out"); /* of most in the interval, not of most ever */
+	EXPECT_EQ(top.rows[0].open, 3);
+}
+
+TEST(bytes_of_open_connections_count_as_they_flow_and_not_again_at_the_end)
+{
+	_cleanup_json_ json_t *first = answer_at(0), *second = answer_at(1), *third = answer_at(2);
+	_cleanup_(top_done) struct top top = {};
+
+	add_row(first, "{\"sent\": 1000, \"openSent\": 0, \"received\": 0, \"openReceived\": 50}");
+	add_row(second, "{\"sent\": 1000, \"openSent\": 4000, \"received\": 0, \"openReceived\": 150}");
+	add_row(third, "{\"sent\": 5100, \"openSent\": 0, \"received\": 200, \"openReceived\": 0}");
+	top = made(first, second);
+	EXPECT_RATE(top.rows[0].sent, 4000);
+	EXPECT_RATE(top.rows[0].received, 100);
+
+	top_done(&top);
+	top = made(second, third);
+	EXPECT_RATE(top.rows[0].sent, 100);
+	EXPECT_RATE(top.rows[0].received, 50);
+}
+
+TEST(percentiles_and_rtt_are_those_of_the_interval)
+{
+	_cleanup_json_ json_t *before = answer_at(0), *now = answer_at(1);
+	_cleanup_(top_done) struct top top = {};
+
+	/* 1,000 slow connects before, then 99 of up to 2 us and one of up to 1 s; 10 closed with 300 us, 30 open with 100 us */
+	add_row(before, "{\"connectBuckets\": [0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 1000],"
+			" \"closed\": 1000, \"rttUsSum\": 9000000}");
+	add_row(now, "{\"connectBuckets\": [0, 99, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 1, 1000],"
+		     " \"closed\": 1010, \"rttUsSum\": 9003000, \"openCounted\": 30, \"meanOpenRttUs\": 100}");
+	top = made(before, now);
+
+	EXPECT(top.rows[0].connect_p50_ns > 1024 && top.rows[0].connect_p50_ns < 2048);
+	EXPECT(top.rows[0].connect_p99_ns <= 2048);
+	EXPECT_EQ(top.rows[0].rtt_ns, 150000);
+}
+
+TEST(an_interval_without_connections_has_no_percentiles)
+{
+	_cleanup_json_ json_t *before = answer_at(0), *now = answer_at(1);
+	_cleanup_(top_done) struct top top = {};
+
+	add_row(before, "{\"connectBuckets\": [5], \"closed\": 5, \"rttUsSum\": 500}");
+	add_row(now, "{\"connectBuckets\": [5], \"closed\": 5, \"rttUsSum\": 500}");
+	top = made(before, now);
+	EXPECT_EQ(top.rows[0].connect_p50_ns, 0);
+	EXPECT_EQ(top.rows[0].rtt_ns, 0);
+}
+
+TEST(counters_that_went_back_have_no_rates_for_this_interval)
+{
+	static const char *const backwards[] = {
+		"{\"attempts\": 40, \"sent\": 2000, \"open\": 2, \"connectBuckets\": [9]}",
+		"{\"attempts\": 160, \"sent\": 10, \"openSent\": 20, \"open\": 2, \"connectBuckets\": [9]}",
+		"{\"attempts\": 160, \"sent\": 2000, \"open\": 2, \"connectBuckets\": [3, 9]}",
+	};
+
+	for (size_t i = 0; i < ARRAY_SIZE(backwards); i++) {
+		_cleanup_json_ json_t *before = answer_at(0), *now = answer_at(1);
+		_cleanup_(top_done) struct top top = {};
+
+		add_row(before, "{\"attempts\": 100, \"sent\": 1000, \"openSent\": 500, \"connectBuckets\": [5]}");
+		add_row(now, backwards[i]);
+		top = made(before, now);
+		EXPECT_RATE(top.rows[0].connections, 0);
+		EXPECT_RATE(top.rows[0].sent, 0);
+		EXPECT_EQ(top.rows[0].connect_p50_ns, 0);
+		EXPECT_EQ(top.rows[0].open, 2);
+	}
+}
+
+TEST(the_first_answer_has_rows_and_open_connections_but_no_rates)
+{
+	_cleanup_json_ json_t *now = answer_at(1);
+	_cleanup_(top_done) struct top top = {};
+
+	add_row(now, "{\"attempts\": 100, \"open\": 4}");
+	add_reason(now, FULL_SERVICE("secret"), "not-a-backend", 9);
+	top = made(NULL, now);
+	EXPECT_EQ(top.interval_ns, 0);
+	EXPECT_EQ(top.row_count, 1);
+	EXPECT_RATE(top.rows[0].connections, 0);
+	EXPECT_EQ(top.rows[0].open, 4);
+}
+
+TEST(a_row_that_appears_began_at_zero_and_one_that_vanishes_is_gone)
+{
+	_cleanup_json_ json_t *before = answer_at(0), *now = answer_at(1);
+	_cleanup_(top_done) struct top top = {};
+
+	add_row_of(before, FULL_NODE("web"), FULL_SERVICE("old"), FULL_NODE("old:80"), "{\"attempts\": 70}");
+	add_row_of(now, FULL_NODE("web"), FULL_SERVICE("new"), FULL_NODE("new:80"), "{\"attempts\": 7}");
+	top = made(before, now);
+	EXPECT_EQ(top.row_count, 1);
+	EXPECT_STR(top.rows[0].service, FULL_SERVICE("new"));
+	EXPECT_RATE(top.rows[0].connections, 7);
+}
+
+TEST(refusals_are_a_row_without_target_while_they_happen)
+{
+	_cleanup_json_ json_t *before = answer_at(0), *now = answer_at(1), *later = answer_at(2);
+	_cleanup_(top_done) struct top top = {};
+
+	add_reason(before, FULL_SERVICE("secret"), "not-a-backend", 10);
+	for (json_t *answer = now; answer; answer = answer == now ? later : NULL) {
+		add_reason(answer, NULL, "allow-all", 1000); /* passes */
+		add_reason(answer, NULL, "dns-bypass", 1000);
+		add_reason(answer, NULL, "not-in-mesh", 4);
+		add_reason(answer, FULL_SERVICE("secret"), "no-endpoint", 5);
+		add_reason(answer, FULL_SERVICE("secret"), "not-a-backend", 12);
+	}
+	top = made(before, now);
+	EXPECT_EQ(top.row_count, 2);
+	EXPECT_STR(top.rows[0].service, NULL);
+	EXPECT_STR(top.rows[0].reason, "not-in-mesh");
+	EXPECT_RATE(top.rows[0].failures, 4);
+	EXPECT_STR(top.rows[1].service, FULL_SERVICE("secret"));
+	EXPECT_STR(top.rows[1].target, NULL);
+	EXPECT_STR(top.rows[1].reason, "no-endpoint");
+	EXPECT_RATE(top.rows[1].failures, 7);
+
+	top_done(&top);
+	top = made(now, later);
+	EXPECT_EQ(top.row_count, 0);
+}
+
+TEST(endpoints_have_rates_of_their_own)
+{
+	_cleanup_json_ json_t *before = answer_at(0), *now = answer_at(2);
+	_cleanup_(top_done) struct top top = {};
+
+	add_endpoint(before, FULL_NODE("pay-v1:8080"), "10.0.0.1:80", "{\"connects\": 10, \"failures\": 1}");
+	add_endpoint(before, FULL_NODE("pay-v1:8080"), "10.0.0.2:80", "{\"connects\": 100}");
+	add_endpoint(now, FULL_NODE("pay-v1:8080"), "10.0.0.1:80", "{\"connects\": 30, \"failures\": 2, \"open\": 5}");
+	add_endpoint(now, FULL_NODE("pay-v1:8080"), "10.0.0.2:80", "{\"connects\": 3}"); /* its slot is another's by now */
+	top = made(before, now);
+	EXPECT_EQ(top.endpoint_count, 2);
+	EXPECT_RATE(top.endpoints[0].connections, 10);
+	EXPECT_RATE(top.endpoints[0].failures, 0.5);
+	EXPECT_EQ(top.endpoints[0].open, 5);
+	EXPECT_RATE(top.endpoints[1].connections, 0);
+}
+
+TEST(what_is_no_answer_of_top_is_refused)
+{
+	static const char *const texts[] = { "{}", "{\"timeNs\": 5}", "{\"timeNs\": 5, \"rows\": 3}", "{\"rows\": []}" };
+
+	for (size_t i = 0; i < ARRAY_SIZE(texts); i++) {
+		_cleanup_json_ json_t *answer = json_loads(texts[i], 0, NULL);
+		struct error err = {};
+		struct top top;
+
+		EXPECT_EQ(top_make(NULL, answer, &top, &err), -EPROTO);
+	}
+}
+
+TEST(members_of_another_type_count_as_nothing)
+{
+	_cleanup_json_ json_t *before = answer_at(0), *now = answer_at(1);
+	_cleanup_(top_done) struct top top = {};
+
+	add_row(before, "{\"attempts\": \"many\", \"connectBuckets\": {}}");
+	add_row(now, "{\"attempts\": -5, \"connectBuckets\": [\"x\", null], \"open\": null, \"openCounted\": 1.5}");
+	top = made(before, now);
+	EXPECT_RATE(top.rows[0].connections, 0);
+	EXPECT_EQ(top.rows[0].open, 0);
+}
+
+/* --- text ------------------------------------------------------------------------------------------------------------------------------------ */
+
+static const struct top_view everything = { .sort = TOP_CONNECTIONS, .bold = "", .plain = "" };
+
+static char *text_of(const struct top *top, const struct top_view *view)
+{
+	struct buffer out = {};
+
+	EXPECT_OK(top_print(top, view, &out));
+	return buffer_take(&out) ?: calloc(1, 1);
+}
+
+static struct top_row row_of(const char *service, double connections)
+{
+	return (struct top_row){ .from = FULL_NODE("web"), .service = service, .target = FULL_NODE("pay-v1:8080"), .connections = connections };
+}
+
+TEST(a_table_without_a_limit_shows_every_column_with_short_names)
+{
+	struct top_row row = {
+		.from = FULL_NODE("web"), .service = FULL_SERVICE("pay.shop"), .target = FULL_NODE("pay-v1:8080"), .connections = 1234.4,
+		.open = 17, .failures = 0.25, .reason = "refused", .resets = 12, .rtt_ns = 85000, .connect_p50_ns = 1500000,
+		.connect_p99_ns = 2000000000, .sent = 1536, .received = 0.4,
+	};
+	const struct top top = { .rows = &row, .row_count = 1 };
+	_cleanup_free_ char *text = text_of(&top, &everything);
+
+	EXPECT_STR(text, "FROM  SERVICE   TARGET       CONN/S   OPEN  FAIL/S  REASON    RESET/S     RTT     P50     P99     OUT/S      IN/S\n"
+			 "web   pay.shop  pay-v1:8080    1234     17     0.2  refused        12    85us   1.5ms      2s   1.5 KiB       0 B\n");
+}
+
+TEST(names_say_their_mesh_where_there_are_several)
+{
+	struct top_row rows[] = { row_of("mesh/a/virtualService/pay", 2), row_of("mesh/b/virtualService/pay", 1) };
+	const struct top top = { .rows = rows, .row_count = 2 };
+	_cleanup_free_ char *text = NULL;
+
+	rows[0].from = "mesh/a/virtualNode/x";
+	rows[1].from = "mesh/b/virtualNode/x";
+	text = text_of(&top, &everything);
+	EXPECT_CONTAINS(text, "a/x ");
+	EXPECT_CONTAINS(text, "b/pay ");
+}
+
+static void expect_sizes(const char *text, size_t width, size_t lines)
+{
+	size_t count = 0;
+
+	for (const char *at = text, *end; *at; at = end + 1, count++) {
+		size_t characters = 0;
+
+		end = strchr(at, '\n');
+		EXPECT(end);
+		for (const char *c = at; c < end; c++)
+			characters += ((unsigned char)*c & 0xc0) != 0x80;
+		if (characters > width)
+			fail_msg("%zu characters where %zu have room: %.*s", characters, width, (int)(end - at), at);
+		EXPECT(utf8_sequence(at, (size_t)(end - at)) || at == end);
+	}
+	if (count > lines)
+		fail_msg("%zu lines where %zu have room: %s", count, lines, text);
+}
+
+TEST(a_narrow_terminal_leaves_columns_out_and_cuts_names_between_characters)
+{
+	/* given: names of two-byte characters, longer than any column */
+	char service[400] = "mesh/shop/virtualService/";
+	struct top_row row = row_of(service, 5);
+	const struct top top = { .rows = &row, .row_count = 1 };
+
+	for (size_t i = strlen(service); i < 200; i += 2)
+		memcpy(service + i, "\xc3\xbc", 3);
+	for (size_t width = 40; width < 220; width++) {
+		struct top_view view = everything;
+		_cleanup_free_ char *text = NULL;
+
+		view.width = width;
+		text = text_of(&top, &view);
+		expect_sizes(text, width, 2);
+		EXPECT_CONTAINS(text, "CONN/S");
+		if (width < 160)
+			EXPECT_CONTAINS(text, "\xc3\xbc~");
+		EXPECT(utf8_sequence(strstr(text, "\xc3"), 2) == 2);
+		if (width >= 80) { /* what a plain terminal has shows what counts */
+			EXPECT_CONTAINS(text, "TARGET");
+			EXPECT_CONTAINS(text, "OUT/S");
+			EXPECT_CONTAINS(text, "P99");
+			EXPECT_CONTAINS(text, "FAIL/S");
+		}
+		if (width >= 130)
+			EXPECT_CONTAINS(text, "RESET/S");
+	}
+}
+
+TEST(a_low_terminal_says_how_many_rows_it_has_no_room_for)
+{
+	struct top_row rows[30];
+	struct top_endpoint endpoints[30];
+	const struct top top = { .rows = rows, .row_count = 30, .endpoints = endpoints, .endpoint_count = 30 };
+
+	for (size_t i = 0; i < 30; i++) {
+		rows[i] = row_of(FULL_SERVICE("pay"), (double)i);
+		endpoints[i] = (struct top_endpoint){ .target = FULL_NODE("pay-v1:8080"), .address = "10.0.0.1:80", .health = "up" };
+	}
+	for (size_t height = 1; height < 70; height++) {
+		struct top_view view = everything;
+		_cleanup_free_ char *text = NULL;
+
+		view.width = 100;
+		view.height = height;
+		view.endpoints = true;
+		text = text_of(&top, &view);
+		expect_sizes(text, 100, height);
+		EXPECT_EQ(height >= 2 && height < 63, strstr(text, "more\n") != NULL);
+		EXPECT_EQ(height > 6, strstr(text, "ENDPOINT OF") != NULL);
+		if (height == 11) /* of 11 lines 4 are for endpoints: 7 - 1 - 1 */
+			EXPECT_CONTAINS(text, "... and 25 more\n");
+	}
+}
+
+TEST(rows_are_sorted_by_any_column_numbers_down_and_names_up)
+{
+	struct top_row rows[] = { row_of(FULL_SERVICE("b"), 1), row_of(FULL_SERVICE("c"), 3), row_of(FULL_SERVICE("a"), 3) };
+	const struct top top = { .rows = rows, .row_count = 3 };
+	static const struct {
+		enum top_column sort;
+		bool reverse;
+		const char *order;
+	} cases[] = {
+		{ TOP_CONNECTIONS, false, "acb" }, { TOP_CONNECTIONS, true, "bac" }, { TOP_SERVICE, false, "abc" },
+		{ TOP_SERVICE, true, "cba" },	   { TOP_OPEN, false, "bac" },	     { TOP_RTT, false, "cba" },
+	};
+
+	rows[0].open = 1; /* b */
+	rows[1].rtt_ns = 9; /* c */
+	rows[0].rtt_ns = 8;
+	for (size_t i = 0; i < ARRAY_SIZE(cases); i++) {
+		struct top_view view = everything;
+		_cleanup_free_ char *text = NULL;
+		char order[4] = "";
+		char *line;
+
+		view.sort = cases[i].sort;
+		view.reverse = cases[i].reverse;
+		text = text_of(&top, &view);
+		line = strchr(text, '\n');
+		for (int n = 0; n < 3; n++, line = strchr(line + 1, '\n'))
+			order[n] = line[1 + strlen("web   ")];
+		EXPECT_STR(order, cases[i].order);
+	}
+}
+
+TEST(a_filter_lets_pass_what_has_it_in_a_name_or_address)
+{
+	struct top_row rows[] = { row_of(FULL_SERVICE("Payment"), 1), row_of(FULL_SERVICE("cart"), 2), row_of(NULL, 3) };
+	struct top_endpoint endpoints[] = { { .target = FULL_NODE("pay-v1:8080"), .address = "10.0.0.1:80", .health = "up" },
+					    { .target = FULL_NODE("other:8080"), .address = "10.0.0.2:80", .health = "up" } };
+	const struct top top = { .rows = rows, .row_count = 3, .endpoints = endpoints, .endpoint_count = 2 };
+	struct top_view view = everything;
+	_cleanup_free_ char *text = NULL;
+
+	rows[0].target = rows[2].target = NULL;
+	view.endpoints = true;
+	view.filter = "pay";
+	text = text_of(&top, &view);
+	EXPECT_CONTAINS(text, "Payment"); /* in any case */
+	EXPECT_CONTAINS(text, "cart"); /* by its target */
+	EXPECT_CONTAINS(text, "10.0.0.1:80");
+	EXPECT(!strstr(text, "10.0.0.2:80"));
+	EXPECT(!strstr(text, "\nweb   -"));
+
+	free(TAKE_PTR(text));
+	view.filter = "0.0.2:";
+	text = text_of(&top, &view);
+	EXPECT(!strstr(text, "cart"));
+	EXPECT_CONTAINS(text, "10.0.0.2:80");
+
+	free(TAKE_PTR(text));
+	view.filter = "virtual"; /* the words of kinds are no names */
+	text = text_of(&top, &view);
+	EXPECT(!strstr(text, "web"));
+}
+
+TEST(columns_have_names_to_sort_by)
+{
+	for (int i = 0; i < TOP_COLUMN_COUNT; i++)
+		EXPECT_EQ(top_column_by_name(top_column_name((enum top_column)i)), i);
+	EXPECT_EQ(top_column_by_name("CONN/S"), TOP_CONNECTIONS);
+	EXPECT_EQ(top_column_by_name("speed"), -EINVAL);
+}
+
+TEST(json_has_full_names_and_what_is_not_known_is_null)
+{
+	struct top_row row = row_of(FULL_SERVICE("pay"), 2.5);
+	const struct top top = { .rows = &row, .row_count = 1, .interval_ns = 1000, .generation = 7, .open_known = true };
+	_cleanup_json_ json_t *object = NULL;
+	const json_t *first;
+
+	row.target = NULL;
+	row.connect_p99_ns = 55;
+	object = top_json(&top, &everything);
+	EXPECT_EQ(json_path_int(object, "generation", 0), 7);
+	EXPECT_EQ(json_path_int(object, "intervalNs", 0), 1000);
+	EXPECT_EQ(json_path_count(object, "rows"), 1);
+	first = json_path_at(object, "rows", 0);
+	EXPECT_STR(json_path_string(first, "to"), FULL_SERVICE("pay"));
+	EXPECT_RATE(json_real_value(json_object_get(first, "connectionsPerSecond")), 2.5);
+	EXPECT(json_is_null(json_object_get(first, "target")));
+	EXPECT(json_is_null(json_object_get(first, "connectP50Ns")));
+	EXPECT_EQ(json_path_int(first, "connectP99Ns", 0), 55);
+}
+
+/* --- keys ------------------------------------------------------------------------------------------------------------------------------------ */
+
+static void type(struct top_screen *screen, const char *text)
+{
+	for (; *text; text++)
+		top_screen_key(screen, (unsigned char)*text);
+}
+
+static char *drawn(const struct top_screen *screen, const char *trouble)
+{
+	struct top_row row = row_of(FULL_SERVICE("pay"), 1);
+	const struct top top = { .rows = &row, .row_count = 1, .interval_ns = NSEC_PER_SEC, .generation = 7, .open_known = true };
+	struct buffer out = {};
+
+	EXPECT_OK(top_screen_draw(screen, &top, trouble, &out));
+	return buffer_take(&out);
+}
+
+static struct top_screen screen_of(size_t height)
+{
+	return (struct top_screen){ .view = { .sort = TOP_CONNECTIONS, .bold = "", .plain = "", .width = 120, .height = height }, .instance = "default" };
+}
+
+TEST(a_filter_is_typed_taken_and_cleared)
+{
+	struct top_screen screen = screen_of(20);
+	_cleanup_free_ char *text = NULL;
+
+	type(&screen, "fq\xc3\xbcx"); /* q is text here */
+	EXPECT(screen.typing && !screen.quit);
+	top_screen_key(&screen, TOP_KEY_BACKSPACE);
+	EXPECT_STR(screen.filter, "q\xc3\xbc");
+	top_screen_key(&screen, TOP_KEY_BACKSPACE); /* a whole character */
+	EXPECT_STR(screen.filter, "q");
+	text = drawn(&screen, NULL);
+	EXPECT_CONTAINS(text, "filter: q_");
+	EXPECT(!strstr(text, "web")); /* works while it is typed */
+	top_screen_key(&screen, TOP_KEY_ENTER);
+	EXPECT(!screen.typing);
+	EXPECT_STR(screen.filter, "q");
+
+	type(&screen, "f");
+	top_screen_key(&screen, TOP_KEY_ESCAPE);
+	EXPECT_STR(screen.filter, "");
+	EXPECT(!screen.typing);
+	for (int i = 0; i < 3; i++)
+		top_screen_key(&screen, TOP_KEY_BACKSPACE);
+}
+
+TEST(a_filter_longer_than_its_room_is_not_taken_further)
+{
+	struct top_screen screen = screen_of(20);
+
+	type(&screen, "f");
+	for (int i = 0; i < 200; i++)
+		type(&screen, "x");
+	EXPECT_EQ(strlen(screen.filter), TOP_FILTER_BYTES - 1);
+}
+
+TEST(keys_sort_reverse_pause_show_endpoints_and_quit)
+{
+	struct top_screen screen = screen_of(20);
+	_cleanup_free_ char *text = NULL;
+
+	type(&screen, "s");
+	EXPECT_EQ(screen.view.sort, TOP_OPEN);
+	for (int i = 0; i < TOP_COLUMN_COUNT; i++)
+		type(&screen, "s");
+	EXPECT_EQ(screen.view.sort, TOP_OPEN);
+	type(&screen, "rpe");
+	EXPECT(screen.view.reverse && screen.paused && screen.view.endpoints);
+	text = drawn(&screen, NULL);
+	EXPECT_CONTAINS(text, "by open reversed");
+	EXPECT_CONTAINS(text, "PAUSED");
+	EXPECT_CONTAINS(text, "ENDPOINT OF");
+	type(&screen, "rpe!\t");
+	EXPECT(!screen.view.reverse && !screen.paused && !screen.view.endpoints && !screen.quit);
+	type(&screen, "q");
+	EXPECT(screen.quit);
+}
+
+TEST(help_lists_every_key_and_any_key_leaves_it)
+{
+	struct top_screen screen = screen_of(20);
+	_cleanup_free_ char *text = NULL;
+
+	type(&screen, "?");
+	text = drawn(&screen, NULL);
+	for (const char *key = "srfepq?"; *key; key++) {
+		char line[8];
+
+		snprintf(line, sizeof(line), "\n  %c  ", *key);
+		EXPECT_CONTAINS(text, line);
+	}
+	type(&screen, "q"); /* leaves the help, not the program */
+	EXPECT(!screen.help && !screen.quit);
+}
+
+TEST(trouble_is_shown_beside_the_last_figures)
+{
+	struct top_screen screen = screen_of(20);
+	_cleanup_free_ char *text = drawn(&screen, "weftd is not running");
+
+	EXPECT_CONTAINS(text, "weftd is not running");
+	EXPECT_CONTAINS(text, "pay-v1:8080");
+}
+
+TEST(what_is_drawn_fits_any_height)
+{
+	for (size_t height = 1; height < 12; height++) {
+		struct top_screen screen = screen_of(height);
+		_cleanup_free_ char *text = NULL;
+
+		screen.view.endpoints = true;
+		text = drawn(&screen, NULL);
+		expect_sizes(text, 120, height);
+		free(TAKE_PTR(text));
+		screen.help = true;
+		text = drawn(&screen, NULL);
+		expect_sizes(text, 120, height);
+	}
+}
+
+int main(void)
+{
+	const struct CMUnitTest tests[] = {
+		cmocka_unit_test(what_grew_between_two_answers_is_a_rate_per_second),
+		cmocka_unit_test(bytes_of_open_connections_count_as_they_flow_and_not_again_at_the_end),
+		cmocka_unit_test(percentiles_and_rtt_are_those_of_the_interval),
+		cmocka_unit_test(an_interval_without_connections_has_no_percentiles),
+		cmocka_unit_test(counters_that_went_back_have_no_rates_for_this_interval),
+		cmocka_unit_test(the_first_answer_has_rows_and_open_connections_but_no_rates),
+		cmocka_unit_test(a_row_that_appears_began_at_zero_and_one_that_vanishes_is_gone),
+		cmocka_unit_test(refusals_are_a_row_without_target_while_they_happen),
+		cmocka_unit_test(endpoints_have_rates_of_their_own),
+		cmocka_unit_test(what_is_no_answer_of_top_is_refused),
+		cmocka_unit_test(members_of_another_type_count_as_nothing),
+		cmocka_unit_test(a_table_without_a_limit_shows_every_column_with_short_names),
+		cmocka_unit_test(names_say_their_mesh_where_there_are_several),
+		cmocka_unit_test(a_narrow_terminal_leaves_columns_out_and_cuts_names_between_characters),
+		cmocka_unit_test(a_low_terminal_says_how_many_rows_it_has_no_room_for),
+		cmocka_unit_test(rows_are_sorted_by_any_column_numbers_down_and_names_up),
+		cmocka_unit_test(a_filter_lets_pass_what_has_it_in_a_name_or_address),
+		cmocka_unit_test(columns_have_names_to_sort_by),
+		cmocka_unit_test(json_has_full_names_and_what_is_not_known_is_null),
+		cmocka_unit_test(a_filter_is_typed_taken_and_cleared),
+		cmocka_unit_test(a_filter_longer_than_its_room_is_not_taken_further),
+		cmocka_unit_test(keys_sort_reverse_pause_show_endpoints_and_quit),
+		cmocka_unit_test(help_lists_every_key_and_any_key_leaves_it),
+		cmocka_unit_test(trouble_is_shown_beside_the_last_figures),
+		cmocka_unit_test(what_is_drawn_fits_any_height),
+	};
+
+	return cmocka_run_group_tests(tests, NULL, NULL);
+}
