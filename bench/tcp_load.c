@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* tcp_load ADDRESS:PORT: measures connections to a bench/tcp_server, a sample for each line of its input, and answers each with
+/* tcp_load ADDRESS:PORT|NAME:PORT: measures connections to a bench/tcp_server, a sample for each line of its input, and answers each with
  * a line of JSON. One process takes all samples of a contestant, so none of them pays for starting it. A sample ends after
  * COUNT or SECONDS, whichever is first; whatever fails ends the program: a figure with failures in it is no figure.
  *
@@ -10,6 +10,7 @@
 #include <err.h>
 #include <errno.h>
 #include <inttypes.h>
+#include <netdb.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <sys/epoll.h>
@@ -172,6 +173,28 @@ static void sample_switch(const char *from, const char *to, char tag, uint64_t l
 	printf("{\"ms\": %.4f, \"connections\": %" PRIu64 "}\n", (double)(time_now_ns() - start_ns) / (double)NSEC_PER_MSEC, asked);
 }
 
+/* "10.0.0.1:80", or "NAME:80" by its first IPv4 address. The address's length, or -EINVAL. */
+static int server_find(const char *text, struct sockaddr_storage *ret_address)
+{
+	const struct addrinfo hints = { .ai_family = AF_INET, .ai_socktype = SOCK_STREAM };
+	const char *colon = strrchr(text, ':');
+	struct addrinfo *found;
+	char name[256];
+	int r;
+
+	r = tcp_address_parse(text, ret_address);
+	if (r > 0 || !colon)
+		return r;
+	snprintf(name, sizeof(name), "%.*s", (int)(colon - text), text);
+	r = getaddrinfo(name, colon + 1, &hints, &found);
+	if (r)
+		return -EINVAL;
+	r = (int)found->ai_addrlen;
+	memcpy(ret_address, found->ai_addr, found->ai_addrlen);
+	freeaddrinfo(found);
+	return r;
+}
+
 int main(int argc, char *argv[])
 {
 	char line[8192], from[4096], to[4096], tag;
@@ -180,10 +203,10 @@ int main(int argc, char *argv[])
 	int r;
 
 	if (argc != 2)
-		errx(2, "usage: tcp_load ADDRESS:PORT");
-	r = tcp_address_parse(argv[1], &server);
+		errx(2, "usage: tcp_load ADDRESS:PORT|NAME:PORT");
+	r = server_find(argv[1], &server);
 	if (r < 0)
-		errx(2, "'%s' is not ADDRESS:PORT", argv[1]);
+		errx(2, "'%s' is not ADDRESS:PORT, and no name with an address", argv[1]);
 	server_length = (socklen_t)r;
 	while (fgets(line, sizeof(line), stdin)) {
 		if (sscanf(line, "connect %" SCNu64 " %lf", &count, &seconds) == 2)

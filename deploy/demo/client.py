@@ -1,6 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
-"""client.py ADDRESS PORT COUNT: so many connections, one after another, each with one GET; with COUNT 0 until its input ends. Prints
-how many there are after each hundred, and at the end, as JSON, who answered and what failed."""
+"""client.py NAME PORT COUNT [4|6]: so many connections, one after another, each with a look-up of the name and one GET; with COUNT
+0 until its input ends. Prints how many there are after each hundred, and at the end, as JSON, who answered and what failed."""
 
 import errno
 import json
@@ -9,13 +9,17 @@ import socket
 import sys
 from collections import Counter
 
-address, port, count = sys.argv[1], int(sys.argv[2]), int(sys.argv[3])
+name, port, count = sys.argv[1], int(sys.argv[2]), int(sys.argv[3])
+family = {"4": socket.AF_INET, "6": socket.AF_INET6}[sys.argv[4]] if sys.argv[4:] else 0
 answers, failures, peers = Counter(), Counter(), Counter()
 made = 0
 while made < count or (not count and not select.select([sys.stdin], [], [], 0)[0]):
     made += 1
     try:
-        with socket.create_connection((address, port), timeout=5) as connection:
+        kind, _, _, _, address = socket.getaddrinfo(name, port, family, socket.SOCK_STREAM)[0]
+        with socket.socket(kind, socket.SOCK_STREAM) as connection:
+            connection.settimeout(5)
+            connection.connect(address)
             peers[connection.getpeername()[0]] += 1
             connection.sendall(b"GET / HTTP/1.0\r\n\r\n")
             answer = b""
@@ -25,6 +29,8 @@ while made < count or (not count and not select.select([sys.stdin], [], [], 0)[0
             answers[answer.decode().split("\r\n\r\n")[1].strip()] += 1
         else:
             failures["no answer"] += 1
+    except socket.gaierror as failure:
+        failures[failure.strerror] += 1
     except OSError as failure:
         failures[errno.errorcode.get(failure.errno, str(failure))] += 1
     if made % 100 == 0:

@@ -1,15 +1,25 @@
 # SPDX-License-Identifier: Apache-2.0
-"""server.py PORT TEXT: answers every GET with TEXT, over IPv4 and IPv6."""
+"""server.py PORT TEXT: answers every GET with TEXT, over IPv4 and IPv6. /health says 200; after SIGUSR1 it says 503, after the next
+one 200 again: a server that is up, and not well."""
 
+import signal
 import socket
 import sys
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
+well = True
+
+
+def turn(_signal, _frame):
+    global well
+    well = not well
+
 
 class Handler(BaseHTTPRequestHandler):
     def do_GET(self):
-        body = sys.argv[2].encode()
-        self.send_response(200)
+        ill = self.path == "/health" and not well
+        body = b"not well\n" if ill else f"{sys.argv[2]}\n".encode()
+        self.send_response(503 if ill else 200)
         self.send_header("Content-Length", str(len(body)))
         self.end_headers()
         self.wfile.write(body)
@@ -23,6 +33,7 @@ class Server(ThreadingHTTPServer):
     request_queue_size = 1024
 
 
+signal.signal(signal.SIGUSR1, turn)
 server = Server(("::", int(sys.argv[1])), Handler)
 print("ready", flush=True)
 server.serve_forever()
