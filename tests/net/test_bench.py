@@ -47,11 +47,21 @@ def test_every_row_has_a_figure_of_every_contestant(quick, row):
     assert found["what"] in quick["table"]
 
 
+@pytest.mark.parametrize("row", ["rate", "latency"])
+def test_names_have_a_figure_of_every_contestant_and_its_ratio_to_the_resolver_alone(quick, row):
+    found = next(r for r in quick["result"]["names"] if r["name"] == row)
+    for what, figures in found["figures"].items():
+        assert sorted(figures) == ["again", "forwarded", "mesh", "resolver"]
+        assert all(positive(figure["median"]) for figure in figures.values())
+        assert all(positive(ratio["median"]) for ratio in found["ratios"][what].values())
+    assert found["what"] in quick["table"]
+
+
 def test_the_agents_cpu_memory_and_reaction_are_told(quick):
     result = quick["result"]
     for load in ("agent", "agent_all_flows"):
         assert positive(result[load]["per_second"]) and positive(result[load]["cpu_pct_at_20000"])
-    assert positive(result["memory"]["VmRSS"])
+    assert positive(result["memory"]["VmRSS"]) and positive(result["memory_proxy"]["VmRSS"])
     assert all(positive(switch["ms"]["median"]) for switch in result["switch"])
 
 
