@@ -273,14 +273,15 @@ endif
 PREFIX ?= /usr/local
 DESTDIR ?=
 UNIT_DIR := $(PREFIX)/lib/systemd/system
+UNITS := $(notdir $(wildcard deploy/*.service))
 install: all ## DESTDIR= PREFIX=/usr/local
 	@install -d $(DESTDIR)$(PREFIX)/bin $(DESTDIR)$(PREFIX)/share/doc/weft
 	@install -m 755 $(PROGRAMS) $(DESTDIR)$(PREFIX)/bin
 	@install -m 644 $(wildcard README.md LICENSE LICENSE-BPF docs/*.md) $(DESTDIR)$(PREFIX)/share/doc/weft
-	@$(if $(wildcard deploy/weftd.service),install -d $(DESTDIR)$(UNIT_DIR); sed 's|@BINDIR@|$(PREFIX)/bin|' deploy/weftd.service \
-		> $(DESTDIR)$(UNIT_DIR)/weftd.service)
+	@install -d $(DESTDIR)$(UNIT_DIR)
+	@for unit in $(UNITS); do sed 's|@BINDIR@|$(PREFIX)/bin|' deploy/$$unit > $(DESTDIR)$(UNIT_DIR)/$$unit; done
 uninstall: ## removes what `make install` put there
-	@rm -f $(addprefix $(DESTDIR)$(PREFIX)/bin/,weft weftd weft-loader) $(DESTDIR)$(UNIT_DIR)/weftd.service
+	@rm -f $(addprefix $(DESTDIR)$(PREFIX)/bin/,$(notdir $(PROGRAMS))) $(addprefix $(DESTDIR)$(UNIT_DIR)/,$(UNITS))
 	@rm -rf $(DESTDIR)$(PREFIX)/share/doc/weft
 
 clean: ## removes every build directory

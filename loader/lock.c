@@ -62,19 +62,19 @@ int lock_take(const char *instance, int *ret_fd, struct error *err)
 	return error_set(err, -EBUSY, "'%s' is removed again and again", p.file);
 }
 
-/* What a weftd that runs no more left: nobody holds its lock. */
-static void agent_files_remove(const char *directory)
+/* What a program that runs no more left: nobody holds its lock. */
+static void program_files_remove(const char *directory, const char *program)
 {
-	static const char *const names[] = { "weftd.sock", "weftd.lock" };
+	static const char *const suffixes[] = { "sock", "lock" };
 	char path[160];
 	_cleanup_close_ int fd = -1;
 
-	snprintf(path, sizeof(path), "%s/weftd.lock", directory);
+	snprintf(path, sizeof(path), "%s/%s.lock", directory, program);
 	fd = open(path, O_RDWR | O_CLOEXEC);
 	if (fd < 0 || flock(fd, LOCK_EX | LOCK_NB) < 0)
 		return;
-	for (size_t i = 0; i < ARRAY_SIZE(names); i++) {
-		snprintf(path, sizeof(path), "%s/%s", directory, names[i]);
+	for (size_t i = 0; i < ARRAY_SIZE(suffixes); i++) {
+		snprintf(path, sizeof(path), "%s/%s.%s", directory, program, suffixes[i]);
 		unlink(path);
 	}
 }
@@ -83,7 +83,8 @@ void lock_remove(const char *instance)
 {
 	const struct lock_paths p = lock_paths(instance);
 
-	agent_files_remove(p.directory);
+	program_files_remove(p.directory, "weftd");
+	program_files_remove(p.directory, "proxy"); /* one that runs looks each half second, ends, and takes its own away */
 	unlink(p.file);
 	rmdir(p.directory);
 	rmdir(RUN_ROOT);
