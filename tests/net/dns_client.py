@@ -10,7 +10,7 @@ import time
 
 import dns_wire as wire
 
-SO_BINDTODEVICE, IP_PKTINFO = 25, 8
+SO_BINDTODEVICE, SO_RCVBUFFORCE, IP_PKTINFO = 25, 33, 8
 
 
 def resolve(name, family=0):
@@ -93,8 +93,8 @@ def addresses(server, name, kind="A", **options):
     return answer and answer["addresses"]
 
 
-def ask_tcp(server, *names, kind="A", mapped=False, own=None, device=None, timeout_s=5):
-    """The answers to queries that are sent at once over one connection, in the order they come."""
+def ask_tcp(server, *names, kind="A", mapped=False, own=None, device=None, timeout_s=5, half_close=False):
+    """The answers to queries that are sent at once over one connection, in the order they come. half_close: nothing more is sent."""
     begun = time.monotonic()
     to = "::ffff:" + server if mapped else server
     with socket.socket(socket.AF_INET6 if ":" in to else socket.AF_INET) as s:
@@ -104,15 +104,18 @@ def ask_tcp(server, *names, kind="A", mapped=False, own=None, device=None, timeo
         if own:
             s.bind((own, 0))
         s.connect((to, 53))
+        peer = s.getpeername()
         packets = [wire.pack_query(name, kind, ident=i + 1) for i, name in enumerate(names)]
         s.sendall(b"".join(struct.pack("!H", len(packet)) + packet for packet in packets))
+        if half_close:
+            s.shutdown(socket.SHUT_WR)
         answers = []
         with s.makefile("rb") as stream:
             for _ in names:
                 header = stream.read(2)
                 if len(header) < 2:
                     break
-                answers.append(told(stream.read(struct.unpack("!H", header)[0]), s, s.getpeername(), begun))
+                answers.append(told(stream.read(struct.unpack("!H", header)[0]), s, peer, begun))
         return answers
 
 
@@ -126,6 +129,23 @@ def send_raw(server, *packets, timeout_s=0.2):
             ready = select.select([s], [], [], timeout_s)[0]
             codes.append(wire.unpack(s.recv(65535))["rcode"] if ready else None)
     return codes
+
+
+def ask_at_once(server, *names, timeout_s=5):
+    """The names of which an answer came, all of them asked for before the first answer is read."""
+    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as s:
+        s.setsockopt(socket.SOL_SOCKET, SO_RCVBUFFORCE, 4 << 20)
+        s.connect((server, 53))
+        s.settimeout(timeout_s)
+        for i, name in enumerate(names):
+            s.send(wire.pack_query(name, ident=i))
+        answered = set()
+        try:
+            while len(answered) < len(names):
+                answered.add(wire.unpack(s.recv(65535))["questions"][0]["name"])
+        except TimeoutError:
+            pass
+        return sorted(answered)
 
 
 def flood(server, name, count):

@@ -6,6 +6,7 @@ ZONE = {
     "outside.example.net": {"A": ["198.51.100.7"], "AAAA": ["2001:db8::7"], "TXT": ["hello"]},
     "alias.example.net": {"CNAME": "outside.example.net"},
     "big.example.net": {"A": [f"198.51.100.{i}" for i in range(1, 101)]},
+    "huge.example.net": {"TXT": ["x" * 200] * 280},
     "sqs.eu-west-1.amazonaws.com": {"A": ["10.77.0.2"], "ttl": 1},
     "amazonaws.com.example.net": {"A": ["10.77.0.3"]},
     "web.example.com": {"A": ["198.51.100.99"], "AAAA": ["2001:db8::99"]},  # what nobody in the mesh may ever hear

@@ -134,6 +134,18 @@ def test_a_search_list_goes_upstream_and_the_exact_name_is_answered(names, libra
     client.worker.kill()
 
 
+@pytest.mark.parametrize("library", LIBRARIES)
+def test_resolvers_of_both_families_in_one_resolv_conf(names, library):
+    """musl asks all of them at once, by one IPv6 socket."""
+    tool(library)
+    client = make_client(names, f"nameserver {RESOLVER6}", f"nameserver {RESOLVER}")
+    wait_for_names(names, client)
+    wait_for_names(names, client, resolver=RESOLVER6)
+    assert library_addresses(client, library, "web.example.com") == sorted(names.vips)
+    assert library_addresses(client, library, "outside.example.net") == ["198.51.100.7", "2001:db8::7"]
+    client.worker.kill()
+
+
 # --- sockets ----------------------------------------------------------------------------------------------------------------------------
 
 
@@ -191,6 +203,21 @@ def test_tcp_queries_to_an_ipv6_resolver(names, client6):
     answers = client6.ask_tcp(RESOLVER6, "web.example.com", "outside.example.net", kind="AAAA")
     assert {answer["addresses"][0] for answer in answers} == {names.vips[1], "2001:db8::7"}
     assert {answer["peer"] for answer in answers} == {RESOLVER6}
+
+
+def test_a_client_that_has_sent_all_it_wants_to_still_gets_its_answers(names, client):
+    answers = client.ask_tcp(RESOLVER, "web.example.com", "outside.example.net", half_close=True)
+    assert sorted(answer["addresses"][0] for answer in answers) == ["198.51.100.7", names.vips[0]]
+
+
+def test_an_answer_of_almost_64_kib(client):
+    answer = client.ask_tcp(RESOLVER, "huge.example.net", kind="TXT")[0]
+    assert len(answer["answers"]) == 280 and answer["bytes"] > 60000
+
+
+def test_many_queries_at_once_are_all_answered(client):
+    asked = sorted(f"{i}.unknown.example.net" for i in range(1000))
+    assert client.ask_at_once(RESOLVER, *asked) == asked
 
 
 def test_a_steered_query_is_no_connection_of_the_mesh(names, client):

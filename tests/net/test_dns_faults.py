@@ -231,6 +231,38 @@ def test_a_weft_proxy_that_hangs_is_bypassed_within_seconds(own_names):
     wait_for(lambda: is_mesh(client, vips), "it goes on where it was")
 
 
+def test_a_socket_that_stays_connected_works_again_when_weft_proxy_is_back(own_names):
+    client = make_client(own_names)
+    vips = wait_for_names(own_names, client)
+    client.worker.run("""
+import dns_wire
+kept = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
+kept.connect((arguments[0], 53))
+kept.settimeout(0.2)
+def again():
+    try:
+        kept.send(dns_wire.pack_query("web.example.com"))
+        return dns_wire.unpack(kept.recv(4096))["addresses"]
+    except (TimeoutError, ConnectionRefusedError):
+        return None
+""", RESOLVER)
+    assert client.worker.run("result = again()") == [vips[0]]
+    os.kill(proxy_pid(own_names), signal.SIGKILL)
+    wait_for(lambda: client.worker.run("result = again()") == [vips[0]], "it is answered again")
+
+
+def test_a_pods_namespace_ends_with_it_though_names_were_answered_there_and_weftd_is_away(own_names):
+    pod = own_names.add_pod()
+    client = make_client(own_names, pod=pod)
+    wait_for_names(own_names, client)
+    device = f"pod{len(own_names.namespaces)}"
+    assert device in own_names.namespace.command("ip", "link", "show")
+    own_names.kill_agent()
+    client.worker.kill()
+    pod.remove()
+    wait_for(lambda: device not in own_names.namespace.command("ip", "link", "show"), "its end of the veth is gone", 5)
+
+
 def test_a_workloads_sockets_are_closed_when_it_ends_and_opened_for_the_next_one(names):
     pod = names.add_pod()
     first = make_client(names, pod=pod)
