@@ -12,6 +12,8 @@
 #include "base/cleanup.h"
 #include "base/log.h"
 
+#define ENTER_TRIES 10
+
 static int procs_open(const char *cgroup, int flags)
 {
 	_cleanup_free_ char *path = NULL;
@@ -75,13 +77,15 @@ static bool strip_weftd(char *cgroup, const char *instance)
 
 static int enter_below(const char *parent, const char *program, const char *instance, char *path, size_t size, struct error *err)
 {
-	int r;
+	int r = -ENOENT;
 
 	if (snprintf(path, size, "%s/%s-%s", parent, program, instance) >= (int)size)
 		return error_set(err, -ENAMETOOLONG, "the path of a cgroup below '%s' is too long", parent);
-	if (mkdir(path, 0755) < 0 && errno != EEXIST)
-		return error_set(err, -errno, "cannot make the cgroup '%s': %m", path);
-	r = move_to(path);
+	for (int i = 0; i < ENTER_TRIES && (r == -ENOENT || r == -ENODEV); i++) { /* one that ends just now removes it */
+		if (mkdir(path, 0755) < 0 && errno != EEXIST)
+			return error_set(err, -errno, "cannot make the cgroup '%s': %m", path);
+		r = move_to(path);
+	}
 	return r < 0 ? error_set(err, r, "cannot enter the cgroup '%s': %s", path, strerror(-r)) : 0;
 }
 

@@ -165,8 +165,8 @@ struct proxy *proxy_stop(struct proxy *proxy)
 	loop_turn(proxy->loop, 0); /* what the thread had under way is reported, and finds them gone */
 	liveness_free(proxy->liveness);
 	loop_timer_free(proxy->beat_timer);
-	seat_leave(&proxy->seat, proxy->uninstalled);
 	own_cgroup_leave(&proxy->cgroup);
+	seat_leave(&proxy->seat, proxy->uninstalled); /* last: whoever sees it free finds nothing of ours any more */
 	proxy_maps_close(&proxy->maps);
 	free(proxy);
 	return NULL;

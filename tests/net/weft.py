@@ -370,9 +370,10 @@ class Node:
             self.empty(cgroup)
         if self.cgroup.exists():
             self.empty(self.cgroup)
+        proxy_pid = self.proxy_pid()
         with contextlib.suppress(FileNotFoundError):  # nothing was built
             subprocess.run([BUILD / "weft-loader", "uninstall", "--instance", self.instance], capture_output=True)
-        self.end_proxy()
+        self.end_proxy(proxy_pid)
         for namespace in self.namespaces:
             namespace.remove()
         shutil.rmtree(self.directory, ignore_errors=True)
@@ -384,17 +385,17 @@ class Node:
             return int(pathlib.Path(f"/run/weft/{self.instance}/proxy.lock").read_text())
         return None
 
-    def end_proxy(self):
+    def end_proxy(self, pid):
         """weft-proxy outlives the agent, and ends when the instance is uninstalled. One that does not is killed."""
-        pid = self.proxy_pid()
         with contextlib.suppress(AssertionError):
             wait_for(lambda: not pid or not is_proxy(pid, self.instance), "weft-proxy ended", 5)
         if pid and is_proxy(pid, self.instance):
             os.kill(pid, signal.SIGKILL)
             wait_for(lambda: not is_proxy(pid, self.instance), "weft-proxy is gone")
         own = pathlib.Path("/proc/self/cgroup").read_text().split("0::/")[1].split("\n")[0]
-        with contextlib.suppress(FileNotFoundError):  # it removes it itself, unless it was killed
-            (cgroup2_root() / own / f"weft-proxy-{self.instance}").rmdir()
+        cgroup = cgroup2_root() / own / f"weft-proxy-{self.instance}"
+        if cgroup.exists():  # it was killed, or a predecessor of it still answers
+            self.empty(cgroup)
 
     @staticmethod
     def empty(cgroup):
