@@ -7,7 +7,7 @@
 
 char LICENSE[] SEC("license") = "Dual BSD/GPL";
 
-static __always_inline int hook_bind(struct bpf_sock_addr *ctx)
+static __always_inline int hook_bind(struct bpf_sock_addr *ctx, const struct ip *address)
 {
 	__u32 zero = 0, node;
 	const struct config *config = bpf_map_lookup_elem(&w_config, &zero);
@@ -18,18 +18,22 @@ static __always_inline int hook_bind(struct bpf_sock_addr *ctx)
 	node = identity(bpf_get_netns_cookie(ctx), &shared);
 	if (!node)
 		return HOOK_PROCEED;
-	count_reason(node, 0, REASON_RESERVED_PORT);
+	count_reason(node, 0, config && is_vip_network(address, config) && is_probe(address, config) ? REASON_PROBE : REASON_RESERVED_PORT);
 	return HOOK_REFUSE; /* EPERM */
 }
 
 SEC("cgroup/bind4")
 int bind4(struct bpf_sock_addr *ctx)
 {
-	return hook_bind(ctx);
+	const struct ip address = ip_from_v4(ctx->user_ip4);
+
+	return hook_bind(ctx, &address);
 }
 
 SEC("cgroup/bind6")
 int bind6(struct bpf_sock_addr *ctx)
 {
-	return hook_bind(ctx);
+	const struct ip address = ip_from_ctx6(ctx);
+
+	return hook_bind(ctx, &address);
 }

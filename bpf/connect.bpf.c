@@ -131,7 +131,7 @@ static __always_inline void hook_connect(struct bpf_sock_addr *ctx, struct flow 
 	if (d->reason != REASON_UNMANAGED && d->reason != REASON_ROUTED) /* the rows count those */
 		count_reason(flow->node, d->service, d->reason);
 	/* getaddrinfo() connects UDP sockets to what it was given, to sort it: two of them a name, and no attempt at a connection. */
-	if (reason_verdict(d->reason) >= VERDICT_REFUSE && ctx->protocol != IPPROTO_UDP)
+	if (reason_verdict(d->reason) >= VERDICT_REFUSE && d->reason != REASON_PROBE && ctx->protocol != IPPROTO_UDP)
 		record_refusal(flow, d, now_ns, ctx->protocol);
 }
 
@@ -186,6 +186,18 @@ static __always_inline const struct account *account_of_peer(struct bpf_sock_add
 	return a && a->port == ctx->user_port && ip_equal(&a->address, peer) ? a : NULL;
 }
 
+/* A workload's probe, connected to what no responder is bound to, is shown the address that its other probes ask for. */
+static __always_inline const struct ip *probe_shown(struct bpf_sock_addr *ctx, const struct ip *peer)
+{
+	__u32 zero = 0;
+	const struct config *config = bpf_map_lookup_elem(&w_config, &zero);
+	bool shared;
+
+	if (peer->words[3] != bpf_htonl(DNS_PROBE_ADDRESS) || !config || !identity(bpf_get_netns_cookie(ctx), &shared))
+		return NULL;
+	return &config->vip4;
+}
+
 SEC("cgroup/getpeername4")
 int getpeername4(struct bpf_sock_addr *ctx)
 {
@@ -196,7 +208,12 @@ int getpeername4(struct bpf_sock_addr *ctx)
 		ctx->user_ip4 = a->vip.words[3];
 		ctx->user_port = a->vip_port;
 	} else if (is_responder4(ctx->user_ip4, ctx->user_port)) {
-		show_resolver4(ctx, &peer);
+		const struct ip *probe = probe_shown(ctx, &peer);
+
+		if (probe)
+			ctx->user_ip4 = probe->words[3];
+		else
+			show_resolver4(ctx, &peer);
 	}
 	return HOOK_PROCEED;
 }
@@ -211,7 +228,12 @@ int getpeername6(struct bpf_sock_addr *ctx)
 		ip_to_ctx6(ctx, &a->vip);
 		ctx->user_port = a->vip_port;
 	} else if (is_responder6(ctx)) {
-		show_resolver6(ctx, &peer);
+		const struct ip *probe = probe_shown(ctx, &peer);
+
+		if (probe)
+			ip_to_ctx6(ctx, probe);
+		else
+			show_resolver6(ctx, &peer);
 	}
 	return HOOK_PROCEED;
 }
@@ -242,7 +264,7 @@ static __always_inline void hook_sendmsg(struct bpf_sock_addr *ctx, const struct
 	} else if (to) {
 		steer(ctx, to, now_ns, d);
 	} else if (is_vip) {
-		d->reason = REASON_VIP_NOT_TCP;
+		d->reason = !service && config ? policy_no_vip(destination, false, config) : REASON_VIP_NOT_TCP;
 		d->service = service ? *service : 0;
 		d->generation = generation_current();
 	} else {
@@ -250,7 +272,7 @@ static __always_inline void hook_sendmsg(struct bpf_sock_addr *ctx, const struct
 	}
 	if (d->reason != REASON_UNMANAGED)
 		count_reason(flow.node, d->service, d->reason);
-	if (reason_verdict(d->reason) >= VERDICT_REFUSE)
+	if (reason_verdict(d->reason) >= VERDICT_REFUSE && d->reason != REASON_PROBE)
 		record_refusal(&flow, d, now_ns, ctx->protocol);
 }
 

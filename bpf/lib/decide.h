@@ -138,11 +138,6 @@ static __always_inline enum reason decide_egress(const struct flow *flow, const 
 	return node->flags & NODE_AUDIT ? REASON_AUDIT_NOT_IN_MESH : REASON_NOT_IN_MESH;
 }
 
-static __always_inline bool is_vip_network(const struct ip *ip, const struct config *config)
-{
-	return ip_in(ip, &config->vip4, &config->vip4_mask) || ip_in(ip, &config->vip6, &config->vip6_mask);
-}
-
 /* Fills `d`, which must be zero. */
 static __always_inline void decide(const struct flow *flow, const struct draw *draw, __u64 now_ns, struct decision *d)
 {
@@ -157,7 +152,7 @@ static __always_inline void decide(const struct flow *flow, const struct draw *d
 		d->service = *service;
 		d->reason = decide_service(flow, draw, d);
 	} else if (is_vip_network(&flow->destination, config)) {
-		d->reason = flow->is_tcp ? REASON_NO_SERVICE : REASON_VIP_NOT_TCP;
+		d->reason = policy_no_vip(&flow->destination, flow->is_tcp, config);
 	} else {
 		d->reason = decide_egress(flow, config, now_ns, d);
 	}

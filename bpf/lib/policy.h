@@ -16,6 +16,25 @@ static __always_inline bool port_listed(const __be16 ports[MAX_CONFIG_PORTS], __
 	return false;
 }
 
+static __always_inline bool is_vip_network(const struct ip *ip, const struct config *config)
+{
+	return ip_in(ip, &config->vip4, &config->vip4_mask) || ip_in(ip, &config->vip6, &config->vip6_mask);
+}
+
+/* An address inside the VIP networks is the probe's: that of a network itself, which no service gets. */
+static __always_inline bool is_probe(const struct ip *ip, const struct config *config)
+{
+	return ip_equal(ip, &config->vip4) || ip_equal(ip, &config->vip6);
+}
+
+/* Why the door is closed at an address inside the VIP networks that stands for no service. */
+static __always_inline enum reason policy_no_vip(const struct ip *ip, bool is_tcp, const struct config *config)
+{
+	if (is_probe(ip, config))
+		return REASON_PROBE;
+	return is_tcp ? REASON_NO_SERVICE : REASON_VIP_NOT_TCP;
+}
+
 /* REASON_UNMANAGED: no exemption, or one that has run out. */
 static __always_inline enum reason exemption_reason(const struct netns_address *key, __u64 now_ns)
 {

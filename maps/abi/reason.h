@@ -36,6 +36,7 @@ enum verdict {
 	X(NO_SERVICE, "no-service", VERDICT_REFUSE, "the VIP stands for no service of this generation")                        \
 	X(NO_LISTENER, "no-listener", VERDICT_REFUSE, "the service has no listener on this port")                              \
 	X(VIP_NOT_TCP, "vip-not-tcp", VERDICT_REFUSE, "a VIP answers TCP only")                                                \
+	X(PROBE, "probe", VERDICT_REFUSE, "`weft doctor` looks whether the hooks are there")                                    \
 	X(NO_PROVIDER, "no-provider", VERDICT_REFUSE, "the virtual service has no provider, or one that does not exist")       \
 	X(NO_ROUTE, "no-route", VERDICT_REFUSE, "the virtual router has no route for this port")                               \
 	X(NO_TARGET, "no-target", VERDICT_REFUSE, "the weights of the route add up to 0")                                      \

@@ -11,6 +11,7 @@
 
 #define DNS_PORT 15053
 #define DNS_PORTS 8
+#define DNS_PROBE_ADDRESS 0x7f35ffffu /* 127.53.255.255, host order: nobody's; `weft doctor` connects there to see what getpeername() shows */
 
 /* resolver: what a workload's query was addressed to (port 53) -> where it goes. Port 0, where nobody can be bound: the responder could
  * have no sockets for it. */

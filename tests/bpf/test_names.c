@@ -734,6 +734,44 @@ TEST(a_datagram_to_a_vip_is_refused_and_a_flow_but_connecting_to_sort_addresses_
 	EXPECT_EQ(counts_now().flows, before.flows + 3);
 }
 
+/* --- probes -------------------------------------------------------------------------------------------------------------------- */
+
+static const struct probe_family {
+	int family;
+	const char *address, *responder;
+} probe_families[] = { { AF_INET, "240.240.0.0", "127.53.255.255" }, { AF_INET6, "2001:2::", "::ffff:127.53.255.255" } };
+
+TEST(each_hook_tells_a_workloads_probe_that_it_is_there_and_writes_no_record)
+{
+	for (size_t i = 0; i < ARRAY_SIZE(probe_families); i++) {
+		const struct probe_family *p = &probe_families[i];
+		_cleanup_close_ int tcp = new_socket(p->family, SOCK_STREAM), udp = new_socket(p->family, SOCK_DGRAM);
+		_cleanup_close_ int bound = new_socket(p->family, SOCK_DGRAM), named = new_socket(p->family, SOCK_DGRAM);
+		const struct counts before = counts_now();
+
+		EXPECT_EQ(connect_to(tcp, p->family, p->address, 1), -ECONNREFUSED);
+		EXPECT_EQ(send_to(udp, p->family, p->address, 1), -ECONNREFUSED);
+		EXPECT_EQ(bind_to(bound, p->family, p->address, DNS_PORT), -EPERM);
+		EXPECT_COUNTED(before, REASON_PROBE, 3);
+		EXPECT_EQ(counts_now().flows, before.flows);
+
+		EXPECT_OK(connect_to(named, p->family, p->responder, DNS_PORT));
+		EXPECT_STR(peer_of(named), p->family == AF_INET ? "240.240.0.0:15053" : "[::ffff:240.240.0.0]:15053");
+	}
+}
+
+TEST(a_probe_of_nobody_is_left_alone)
+{
+	_cleanup_close_ int named = new_socket(AF_INET, SOCK_DGRAM), bound = new_socket(AF_INET, SOCK_DGRAM);
+	const struct counts before = counts_now();
+
+	EXPECT_OK(kernel_netns_remove(&kernel, cookie));
+	EXPECT_OK(connect_to(named, AF_INET, "127.53.255.255", DNS_PORT));
+	EXPECT_STR(peer_of(named), "127.53.255.255:15053");
+	EXPECT_EQ(bind_to(bound, AF_INET, "240.240.0.0", DNS_PORT), -EADDRNOTAVAIL);
+	EXPECT_COUNTED(before, REASON_PROBE, 0);
+}
+
 #define IN_A_WORKLOAD(test) cmocka_unit_test_setup_teardown(test, set_up, tear_down)
 
 int main(void)
@@ -762,6 +800,8 @@ int main(void)
 		IN_A_WORKLOAD(the_agents_own_sockets_are_no_workloads),
 		IN_A_WORKLOAD(a_workload_cannot_have_the_responders_ports_and_weft_can),
 		IN_A_WORKLOAD(a_datagram_to_a_vip_is_refused_and_a_flow_but_connecting_to_sort_addresses_is_none),
+		IN_A_WORKLOAD(each_hook_tells_a_workloads_probe_that_it_is_there_and_writes_no_record),
+		IN_A_WORKLOAD(a_probe_of_nobody_is_left_alone),
 	};
 
 	return cmocka_run_group_tests(tests, set_up_world, tear_down_world);
