@@ -180,16 +180,16 @@ static void on_ended(struct process *process, const char *how, void *arg)
 {
 	struct supervisor *s = arg;
 	const uint64_t lived_ns = time_now_ns() - process->since_ns;
-	const bool ours = process == s->process;
+	const bool ours = process == s->process, successor = process == s->successor;
 	uint64_t delay_ns = 0;
 
-	if (ours || process->child)
-		log_write(ours ? LOG_LEVEL_WARN : LOG_LEVEL_INFO, ours ? "weft-proxy ended" : "a former weft-proxy ended",
-			  LOG_FIELDS(LOG_F("pid", LOG_INT(process->pid)), LOG_F("how", LOG_STR(how))));
+	log_write(ours || successor ? LOG_LEVEL_WARN : LOG_LEVEL_INFO,
+		  ours ? "weft-proxy ended" : successor ? "weft-proxy stays: its successor ended" : "the predecessor of weft-proxy ended",
+		  LOG_FIELDS(LOG_F("pid", LOG_INT(process->pid)), LOG_F("how", LOG_STR(how))));
 	for (size_t i = 0; i < ARRAY_SIZE(s->former); i++)
 		if (s->former[i] == process)
 			s->former[i] = NULL;
-	if (process == s->successor)
+	if (successor)
 		s->successor = NULL;
 	if (!ours) {
 		process_free(process);
@@ -285,6 +285,8 @@ static void on_hello(struct supervisor *s, const struct ask_request *request, co
 
 	(void)request;
 	if (err) {
+		if (s->fd < 0)
+			return; /* it hung up, or we do */
 		log_warn("weft-proxy does not say who it is", LOG_F("error", LOG_STR(error_text(err, text, sizeof(text)))));
 		return;
 	}
