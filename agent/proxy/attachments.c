@@ -194,14 +194,15 @@ static void place_apply(struct place *place)
 		return;
 	if (responder_set(all->parts.responder, &at, &conf, &err) < 0) {
 		log_limited(LOG_LEVEL_WARN, "the names of a workload have to wait", LOG_F("node", LOG_STR(place->name)),
-			    LOG_F("netns_cookie", LOG_U64(place->netns_cookie)), LOG_F("error", LOG_STR(error_text(&err, text, sizeof(text)))));
+			    LOG_F("netns_cookie", LOG_U64(place->netns_cookie)),
+			    LOG_F("error", LOG_STR(error_text(&err, text, sizeof(text)))));
 		return;
 	}
 	place->dirty = false;
 	place->conf = conf;
 	place->open = true;
 	if (!place->known)
-		loop_timer_arm(all->sweep_timer, 0); /* an earlier process may have left entries for resolvers that are not asked any more */
+		loop_timer_arm(all->sweep_timer, 0); /* of an earlier process, for resolvers that are not asked any more */
 	place->known = true;
 	place_tell(place);
 }

@@ -49,8 +49,8 @@ struct attachment_request {
 	uint64_t cgroup_id;
 	bool waits; /* in this process's own namespace it ends with its cgroup, not with its last process */
 };
-/* The same (workload, namespace) again replaces what it was. -EINVAL: the descriptor is of no network namespace, or of another one; -ENOENT:
- * no such cgroup, or no process in it. Dups `netns_fd`. */
+/* The same (workload, namespace) again replaces what it was. -EINVAL: the descriptor is of no network namespace, or of another
+ * one; -ENOENT: no such cgroup, or no process in it. Dups `netns_fd`. */
 int attachments_add(struct attachments *all, const struct attachment_request *request, int netns_fd, uint64_t owner, struct error *err);
 void attachments_remove(struct attachments *all, uint64_t workload, uint64_t netns_cookie); /* fine where there is none */
 /* `owner` has told all: what is another's goes, and so do entries of the kernel that nobody claims. Returns how many went. */

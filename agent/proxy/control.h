@@ -7,20 +7,24 @@
  * | op | more | descriptors | answer |
  * |---|---|---|---|
  * | hello | | | {"pid", "version", "startedAt", "build"} |
- * | attach | "workload": id, "netnsCookie", "node", "nodeId", "cgroup": path below the cgroup2 mount, "cgroupId", "waits"? | the namespace | {} |
+ * | attach | "workload": id, "netnsCookie", "node", "nodeId", "cgroup": path below the cgroup2 mount, "cgroupId",
+ *     "waits"? | the namespace | {} |
  * | detach | "workload", "netnsCookie" | | {} |
  * | synced | | | {"detached": n}: what was not attached on this connection is detached |
- * | status | | | {"pid", "version", "startedAt", "beatAgeNs", "outcomes": {"answered": n, …}, "places": […], "workloads": [{"workload", "netnsCookie",
- *     "node", "resolvers", "leftOut", "unseen", "nscd", "nssResolve"}]} |
+ * | status | | | {"pid", "version", "startedAt", "beatAgeNs", "outcomes": {"answered": n, …}, "places": […], "workloads": [{"workload",
+ *     "netnsCookie", "node", "resolvers", "leftOut", "unseen", "nscd", "nssResolve"}]} |
  * | queries | "node" or null, "limit" | | {"queries": […]} |
- * | takeover | | | {"places": n, "synced"}; nothing changes from here on until "taken", or the end of the connection: then it was no takeover |
- * | place | after takeover | namespace and sockets | the next place: {"netnsCookie", "node", "nodeId", "sockets": [{"resolver", "address",
- *     "port"}], "attachments": [{"workload", "cgroup", "cgroupId", "waits"}]}; the last answer is {"done": true} with the lock |
+ * | takeover | | | {"places": n, "synced"}; nothing changes from here on until "taken", or the end of the connection: then it was
+ *     no takeover |
+ * | place | after takeover | namespace and sockets | the next place: {"netnsCookie", "node", "nodeId", "sockets": [{"resolver",
+ *     "address", "port"}], "attachments": [{"workload", "cgroup", "cgroupId", "waits"}]}; the last answer is {"done": true} with the lock |
  * | taken | after takeover | | {}; the predecessor reads nothing any more, and ends when its queries are answered |
  *
- * Besides, whoever attached a workload hears {"event": "resolvers", "workload", "netnsCookie", "leftOut", "unseen", "nscd", "nssResolve"} when it is
- * known whom it asks, and when that changed: from the first one on its names are the mesh's; and {"event": "ended", "workload",
- * "netnsCookie"} when its last process is gone and with it everything that was open for it. Who does not read is disconnected. */
+ * Besides, whoever attached a workload hears {"event": "resolvers", "workload", "netnsCookie", "leftOut", "unseen", "nscd",
+ * "nssResolve"} when it is known whom it asks, and when that changed: from the first one on its names are the mesh's; and {"event":
+ * "ended", "workload", "netnsCookie"} when its last process is gone and with it everything that was open for it. Who does not read is
+ * disconnected. "waits": in weft-proxy's own namespace it ends with its cgroup, not with its last process.
+ */
 #pragma once
 
 #include <stddef.h>

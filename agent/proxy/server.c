@@ -469,7 +469,8 @@ static void on_connection(struct loop_io *io, uint32_t events, void *arg)
 	(void)events;
 	if (fd < 0) {
 		if (errno != EAGAIN && errno != ECONNABORTED)
-			log_limited(LOG_LEVEL_WARN, "cannot accept a connection to the control socket", LOG_F("error", LOG_STR(strerror(errno))));
+			log_limited(LOG_LEVEL_WARN, "cannot accept a connection to the control socket",
+				    LOG_F("error", LOG_STR(strerror(errno))));
 		return;
 	}
 	r = getsockopt(fd, SOL_SOCKET, SO_PEERCRED, &who, &size) < 0 ? -errno : 0;

@@ -43,8 +43,8 @@ void supervisor_changed(struct supervisor *supervisor);
 json_t *supervisor_json(const struct supervisor *supervisor);
 /* Appends what a person should know about names on this node: strings. */
 void supervisor_warnings(const struct supervisor *supervisor, json_t *list);
-/* Asks weft-proxy; `done` comes once, never from inside this call unless memory is out, with its answer (borrowed) or an error (-ENOTCONN: it is not there;
- * -ETIMEDOUT after 2 s). Steals `request`. */
+/* Asks weft-proxy; `done` comes once, never from inside this call unless memory is out, with its answer (borrowed) or an error
+ * (-ENOTCONN: it is not there; -ETIMEDOUT after 2 s). Steals `request`. */
 typedef void supervisor_done_fn(const json_t *answer, const struct error *err, void *arg);
 void supervisor_ask(struct supervisor *supervisor, json_t *request, supervisor_done_fn *done, void *arg);
 /* Calls `done` once, never from inside this call, when the names of the workload are the mesh's in every namespace it acts in; after a

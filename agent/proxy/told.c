@@ -312,16 +312,17 @@ static void warn(json_t *list, const char *format, ...)
 static void warn_of(const struct told *t, json_t *list)
 {
 	if (t->nscd)
-		warn(list, "%s: nscd answers the names of its processes: they do not get the mesh's (workload %" PRIu64 ")", t->node, t->workload);
+		warn(list, "%s: nscd answers the names of its processes: they do not get the mesh's (workload %" PRIu64 ")", t->node,
+		     t->workload);
 	if (t->nss_resolve)
-		warn(list, "%s: nsswitch.conf asks systemd-resolved by its socket (resolve): names are not the mesh's (workload %" PRIu64 ")",
+		warn(list, "%s: nsswitch.conf asks systemd-resolved by its socket: names are not the mesh's (workload %" PRIu64 ")",
 		     t->node, t->workload);
 	if (t->left_out)
 		warn(list, "%s: %" PRIu64 " resolvers of resolv.conf cannot be stood in for (workload %" PRIu64 ")", t->node, t->left_out,
 		     t->workload);
 	if (t->unseen)
-		warn(list, "%s: the resolv.conf of %" PRIu64 " processes was not looked at: too many (workload %" PRIu64 ")", t->node, t->unseen,
-		     t->workload);
+		warn(list, "%s: the resolv.conf of %" PRIu64 " processes was not looked at: too many (workload %" PRIu64 ")", t->node,
+		     t->unseen, t->workload);
 }
 
 void supervisor_warnings(const struct supervisor *s, json_t *list)
