@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0 OR BSD-2-Clause
 /* Programs that user space runs: the decision on demand, and a walk over the accounts of all open sockets. */
 #include "lib/decide.h"
-#include "lib/tcp.h"
+#include "lib/iter.h"
 #include "maps/abi/open.h"
 
 char LICENSE[] SEC("license") = "Dual BSD/GPL";
@@ -50,17 +50,6 @@ int explain(struct explain *ctx)
 	ctx->decision = d;
 	return 0;
 }
-
-struct seq_file;
-struct bpf_iter_meta {
-	struct seq_file *seq;
-} __attribute__((preserve_access_index));
-
-struct bpf_iter__bpf_sk_storage_map {
-	struct bpf_iter_meta *meta;
-	struct sock *sk;
-	void *value;
-} __attribute__((preserve_access_index));
 
 SEC("iter/bpf_sk_storage_map")
 int iter_account(struct bpf_iter__bpf_sk_storage_map *ctx)

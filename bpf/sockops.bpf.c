@@ -79,6 +79,10 @@ static __always_inline void on_close(struct bpf_sock_ops *ctx, struct bpf_sock *
 	} else {
 		e.how = how_connect_failed(error);
 	}
+	if (a->ending && (e.how == FLOW_ABORTED || e.how == FLOW_CONNECT_FAILED)) {
+		e.how = a->ending;
+		count_stat(a->ending == FLOW_DRAINED ? STAT_DRAINED : STAT_POLICY_CHANGED);
+	}
 	account_close(a, &e);
 }
 

@@ -13,6 +13,8 @@
 const struct hook hooks[HOOK_COUNT] = {
 	{ "explain", HOOK_PROGRAM, true, NULL, "`weft explain`" },
 	{ "iter_account", HOOK_ITERATOR, false, "w_account", "the list of open connections, and open counts after a restart" },
+	{ "iter_standing", HOOK_ITERATOR, false, "w_account", "open connections that a change leaves without an endpoint, or denies, are found" },
+	{ "iter_end", HOOK_ITERATOR, false, NULL, "and are closed" },
 	{ "sock_release", HOOK_CGROUP, true, NULL, "open counts of connections that never got as far as a SYN" },
 	{ "sock_ops", HOOK_CGROUP, true, NULL, "counters and flow records" },
 	{ "getpeername4", HOOK_CGROUP, true, NULL, "getpeername() shows the address that was asked for" },
@@ -104,9 +106,9 @@ static int cgroup_attach(const struct hook *hook, const struct object *object, i
 
 static int iterator_attach(const struct hook *hook, const struct object *object, int program_fd)
 {
-	union bpf_iter_link_info info = { .map.map_fd = bpf_object__find_map_fd_by_name(object->bpf, hook->map) };
+	union bpf_iter_link_info info = { .map.map_fd = hook->map ? bpf_object__find_map_fd_by_name(object->bpf, hook->map) : 0 };
 	LIBBPF_OPTS(bpf_link_create_opts, options, .iter_info = &info, .iter_info_len = sizeof(info));
-	int fd = bpf_link_create(program_fd, 0, BPF_TRACE_ITER, &options);
+	int fd = bpf_link_create(program_fd, 0, BPF_TRACE_ITER, hook->map ? &options : NULL);
 
 	return fd < 0 ? -errno : fd;
 }

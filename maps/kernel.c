@@ -43,6 +43,15 @@ static const struct pinned_map map_rows[] = {
 #undef FD
 };
 
+static const struct {
+	const char *pin;
+	size_t member;
+} iterators[] = {
+	{ "iter_account", offsetof(struct kernel, account_iter_fd) },
+	{ "iter_standing", offsetof(struct kernel, standing_iter_fd) },
+	{ "iter_end", offsetof(struct kernel, end_iter_fd) },
+};
+
 int kernel_pin_path(const char *instance, char *buffer, size_t size, struct error *err)
 {
 	const size_t length = strlen(instance);
@@ -56,7 +65,7 @@ int kernel_pin_path(const char *instance, char *buffer, size_t size, struct erro
 
 int kernel_open(const char *instance, struct kernel *ret_kernel, struct error *err)
 {
-	struct kernel kernel = { .explain_prog_fd = -1, .account_iter_fd = -1 };
+	struct kernel kernel = { .explain_prog_fd = -1, .account_iter_fd = -1, .standing_iter_fd = -1, .end_iter_fd = -1 };
 	char pin_path[160], path[256];
 	int r = kernel_pin_path(instance, pin_path, sizeof(pin_path), err);
 
@@ -75,8 +84,10 @@ int kernel_open(const char *instance, struct kernel *ret_kernel, struct error *e
 		kernel_close(&kernel);
 		return r;
 	}
-	snprintf(path, sizeof(path), "%s/iter_account", pin_path);
-	kernel.account_iter_fd = bpf_obj_get(path); /* optional */
+	for (size_t i = 0; i < ARRAY_SIZE(iterators); i++) { /* optional */
+		snprintf(path, sizeof(path), "%s/%s", pin_path, iterators[i].pin);
+		*(int *)((char *)&kernel + iterators[i].member) = bpf_obj_get(path);
+	}
 	*ret_kernel = kernel;
 	return 0;
 }
@@ -92,7 +103,8 @@ void kernel_close(struct kernel *kernel)
 		return;
 	pinned_maps_close(map_rows, ARRAY_SIZE(map_rows), kernel);
 	fd_close(kernel->explain_prog_fd);
-	fd_close(kernel->account_iter_fd);
+	for (size_t i = 0; i < ARRAY_SIZE(iterators); i++)
+		fd_close(*(int *)((char *)kernel + iterators[i].member));
 	memset(kernel, 0, sizeof(*kernel));
 }
 
@@ -249,21 +261,24 @@ int kernel_stats(struct kernel *kernel, uint64_t ret_stats[STAT_COUNT])
 	return 0;
 }
 
-int kernel_account_each(struct kernel *kernel, kernel_account_fn *fn, void *arg)
+#define ITERATOR_BATCH_BYTES 12288
+
+/* Calls `fn` for each record of `bytes` that the iterator writes. */
+static int iterator_each(int link_fd, size_t bytes, int (*fn)(const void *record, void *arg), void *arg)
 {
 	_cleanup_close_ int fd = -1;
-	struct open_connection batch[64];
+	char batch[ITERATOR_BATCH_BYTES] __attribute__((aligned(8)));
 	size_t held_bytes = 0;
 	int r = 0;
 
-	if (kernel->account_iter_fd < 0)
+	if (link_fd < 0)
 		return -EOPNOTSUPP;
-	fd = bpf_iter_create(kernel->account_iter_fd);
+	fd = bpf_iter_create(link_fd);
 	if (fd < 0)
 		return -errno;
 	while (r >= 0) {
-		const ssize_t n = read(fd, (char *)batch + held_bytes, sizeof(batch) - held_bytes);
-		size_t whole;
+		const ssize_t n = read(fd, batch + held_bytes, sizeof(batch) - held_bytes);
+		size_t used_bytes = 0;
 
 		if (n < 0 && (errno == EAGAIN || errno == EINTR))
 			continue;
@@ -272,14 +287,33 @@ int kernel_account_each(struct kernel *kernel, kernel_account_fn *fn, void *arg)
 		if (n == 0)
 			break;
 		held_bytes += n;
-		whole = held_bytes / sizeof(batch[0]);
-		for (size_t i = 0; i < whole && r >= 0; i++)
-			r = fn(&batch[i], arg);
-		held_bytes -= whole * sizeof(batch[0]);
-		memmove(batch, &batch[whole], held_bytes);
+		for (; held_bytes - used_bytes >= bytes && r >= 0; used_bytes += bytes)
+			r = fn(batch + used_bytes, arg);
+		held_bytes -= used_bytes;
+		memmove(batch, batch + used_bytes, held_bytes);
 	}
 	return r < 0 ? r : 0;
 }
+
+#define DEFINE_ITERATOR_EACH(name, fn_type, member, type)                                                                      \
+	struct name##_visit {                                                                                                  \
+		fn_type *fn;                                                                                                   \
+		void *arg;                                                                                                     \
+	};                                                                                                                     \
+	static int name##_visit(const void *record, void *arg)                                                                 \
+	{                                                                                                                      \
+		const struct name##_visit *visit = arg;                                                                        \
+                                                                                                                               \
+		return visit->fn((const type *)record, visit->arg);                                                            \
+	}                                                                                                                      \
+	int name(struct kernel *kernel, fn_type *fn, void *arg)                                                                \
+	{                                                                                                                      \
+		return iterator_each(kernel->member, sizeof(type), name##_visit, &(struct name##_visit){ fn, arg });           \
+	}
+
+DEFINE_ITERATOR_EACH(kernel_account_each, kernel_account_fn, account_iter_fd, struct open_connection)
+DEFINE_ITERATOR_EACH(kernel_leaving_each, kernel_leaving_fn, standing_iter_fd, struct leaving_connection)
+DEFINE_ITERATOR_EACH(kernel_ended_each, kernel_ended_fn, end_iter_fd, struct ended_connection)
 
 static int explain_clear(const void *key, const void *value, void *arg)
 {

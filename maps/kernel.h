@@ -11,6 +11,7 @@
 #include "maps/abi/config.h"
 #include "maps/abi/decision.h"
 #include "maps/abi/directory.h"
+#include "maps/abi/ending.h"
 #include "maps/abi/endpoint.h"
 #include "maps/abi/event.h"
 #include "maps/abi/identity.h"
@@ -46,7 +47,7 @@ struct kernel {
 	int vip_fd, netns_fd, cgroup_fd, own_address_fd, exempt_fd, name_fd;
 	int reason_fd, stat_fd, flow_fd, explain_fd, account_fd;
 	int explain_prog_fd; /* SEC("syscall") */
-	int account_iter_fd; /* pinned iterator link, -1 where the kernel has none */
+	int account_iter_fd, standing_iter_fd, end_iter_fd; /* pinned iterator links, -1 where the kernel has none */
 	int cpu_count; /* possible CPUs: the width of per-CPU values */
 };
 
@@ -94,6 +95,15 @@ int kernel_stats(struct kernel *kernel, uint64_t ret_stats[STAT_COUNT]); /* summ
 /* Every socket that has an account. Blocks: for the offload thread. -EOPNOTSUPP without the iterator. */
 typedef int kernel_account_fn(const struct open_connection *open, void *arg);
 int kernel_account_each(struct kernel *kernel, kernel_account_fn *fn, void *arg);
+
+/* Asks about every connection that has an account whether a connect() of now would still lead there, and calls `fn` for those where
+ * it would not. Begins, keeps or ends the time that each has for draining. Blocks; -EOPNOTSUPP. */
+typedef int kernel_leaving_fn(const struct leaving_connection *leaving, void *arg);
+int kernel_leaving_each(struct kernel *kernel, kernel_leaving_fn *fn, void *arg);
+/* Asks again, about those of the namespace that this thread is in, and ends what is due: the kernel destroys it, or it is left to `fn`
+ * where the kernel cannot. Blocks; -EOPNOTSUPP. */
+typedef int kernel_ended_fn(const struct ended_connection *ended, void *arg);
+int kernel_ended_each(struct kernel *kernel, kernel_ended_fn *fn, void *arg);
 
 /* Runs the kernel's own decision, the same code as the hooks'. Sleepable, so only on the thread that frees memory: the
  * offload thread. With request->count the distribution comes by `fn`. */

@@ -64,6 +64,14 @@ static __always_inline void row_add_ending(struct row *row, const struct account
 	case FLOW_RESET_BY_PEER:
 		ADD(row->reset_by_peer, 1);
 		break;
+	case FLOW_DRAINED:
+	case FLOW_POLICY_CHANGED:
+		if (!a->established_ns) {
+			ADD(row->failed_other, 1);
+			return;
+		}
+		ADD(row->aborted, 1);
+		break;
 	case FLOW_ABORTED:
 		ADD(row->aborted, 1);
 		break;

@@ -3,11 +3,15 @@
 #pragma once
 
 #include "bpf.h"
+#include "maps/abi/types.h"
 
 struct sock_common {
 	unsigned char skc_state;
 	__u16 skc_num;
 	unsigned long skc_flags;
+	__be32 skc_rcv_saddr;
+	struct ip skc_v6_rcv_saddr; /* struct in6_addr */
+	int skc_bound_dev_if;
 } __attribute__((preserve_access_index));
 
 struct sock {

@@ -26,9 +26,12 @@ struct account {
 	__be16 vip_port;
 	__be16 port;
 	__u8 reason; /* enum reason */
-	__u8 pad[3];
+	__u8 ending; /* enum flow_close: why weft is about to destroy the socket; 0: it is not */
+	__u8 audited; /* a change of policy would have closed the connection, but for audit mode: counted once */
+	__u8 probe; /* DECISION_PROBE: its outcome decides on the endpoint's ejection */
+	__u64 leave_ns; /* CLOCK_MONOTONIC: no connect() would lead here any more, and this one may go on until then; 0: one would */
 };
-WEFT_SIZE(struct account, 120);
+WEFT_SIZE(struct account, 128);
 
 #ifdef __bpf__
 struct {

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 OR GPL-2.0 OR BSD-2-Clause */
 /* What the kernel keeps with one endpoint {virtual node, address, port, protocol}. The slot outlives generations, so a
- * flapping endpoint consumes none. The agent alone writes `incarnation` and `health`; the kernel alone writes the rest,
- * but for the agent's correction of `open` after a restart. */
+ * flapping endpoint consumes none. The agent alone writes `incarnation`, `health` and `gone`; the kernel alone writes the rest,
+ * but for the agent's correction of `open` after a restart, and its end of an ejection. */
 #pragma once
 
 #include "types.h"
@@ -22,7 +22,17 @@ struct endpoint {
 	__u64 resets; /* established, then reset by the peer */
 	__u64 bytes_sent;
 	__u64 bytes_received;
-	__u64 reserved[9]; /* limits and ejection come here; two cache lines, so that neighbours do not share one */
+	/* Ejection by outlier detection. CLOCK_MONOTONIC; 0: none. In the past: the next connection is the probe, and moves it on. */
+	__u64 ejected_until_ns;
+	__u64 ejected_for_ns; /* how long the last ejection is, and the wait for a probe's outcome */
+	__u64 readmitted_ns; /* when the last one ended */
+	__u32 ejections; /* that there were */
+	__u32 ejection_factor; /* of the last one: as many times the base */
+	__u32 connect_errors; /* failures to connect since the last that did */
+	__u32 reset_errors; /* resets before the first byte of an answer, since the last connection that ended otherwise */
+	__u32 gone; /* in no list of the current directory, as the agent saw it last: who is connected drains */
+	__u32 pad;
+	__u64 reserved[3]; /* two cache lines, so that neighbours do not share one; what each decision reads is in the first */
 };
 WEFT_SIZE(struct endpoint, 128);
 

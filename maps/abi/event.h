@@ -10,7 +10,9 @@ enum flow_close {
 	FLOW_REFUSED_HERE, /* by a decision; `reason` says why */
 	FLOW_CLOSED, /* established, and closed in an orderly way */
 	FLOW_RESET_BY_PEER,
-	FLOW_ABORTED, /* established, then ended here by a reset, a time-out or a destroyed socket */
+	FLOW_ABORTED, /* established, then ended here by a reset, a time-out or a socket that others destroyed */
+	FLOW_DRAINED, /* destroyed by weft, established or not: the endpoint had left, and the time for draining was over */
+	FLOW_POLICY_CHANGED, /* destroyed by weft, established or not: connect() would be denied now */
 	FLOW_CONNECT_REFUSED, /* never established: RST, see `error` for the errno in each of these */
 	FLOW_CONNECT_TIMED_OUT,
 	FLOW_CONNECT_UNREACHABLE,
@@ -54,6 +56,14 @@ WEFT_SIZE(struct flow_record, 128);
 	X(ROW_MISMATCH, "row-mismatch", "closes of connections whose counter row was given to another")                        \
 	X(SLOT_MISMATCH, "slot-mismatch", "closes of connections whose endpoint slot was given to another")                    \
 	X(REASON_TABLE_FULL, "reason-table-full", "reasons counted without source and service for want of a row")              \
+	X(DRAINED, "drained", "connections closed because their endpoint had left, after the time for draining")               \
+	X(POLICY_CHANGED, "policy-changed", "connections closed because a change of policy denies them")                       \
+	X(AUDIT_KEPT, "audit-kept", "connections that a change of policy would have closed, but for audit mode")               \
+	X(NOT_DESTROYED, "not-destroyed", "connections that the kernel refused to close for one of these causes")               \
+	X(EJECTIONS, "ejections", "endpoints taken out of rotation for errors in a row, or for a failed probe")                \
+	X(EJECTIONS_CAPPED, "ejections-capped", "endpoints that were not ejected, for maxEjectionPercent of their target are") \
+	X(PROBES, "ejection-probes", "connections that were to find out whether an ejected endpoint works again")              \
+	X(CLAIM_RETRIES, "claim-retries", "connections that chose again: others had taken the last room, or the probe")        \
 	X(RECONNECTS, "reconnects", "connects on a socket whose last connect() never got as far as a SYN")
 
 enum statistic {

@@ -16,4 +16,4 @@ struct open_connection {
 	__be16 local_port;
 	__u16 pad2;
 };
-WEFT_SIZE(struct open_connection, 160);
+WEFT_SIZE(struct open_connection, 168);
