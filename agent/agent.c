@@ -143,6 +143,7 @@ static void plan_applied(uint64_t generation, const struct error *err, void *arg
 	c->generation = generation;
 	c->applied_wall_ns = wall_now_ns();
 	supervisor_changed(agent->supervisor); /* ids of nodes may be others */
+	drain_changed(agent->drain);
 	log_info("in force", LOG_F("generation", LOG_U64(generation)), LOG_F("resources", LOG_U64(c->resources.count)));
 }
 
@@ -373,6 +374,7 @@ static int write_config(struct agent *agent, struct error *err)
 	live->vip6_mask = c.vip6_mask;
 	memcpy(live->ignored_ports, c.ignored_ports, sizeof(c.ignored_ports));
 	memcpy(live->reserved_ports, c.reserved_ports, sizeof(c.reserved_ports));
+	__atomic_store_n(&live->drain_ns, agent->options.drain_ns, __ATOMIC_RELAXED);
 	__atomic_store_n(&live->flows_per_second, agent->options.flows_per_second, __ATOMIC_RELEASE);
 	return write_exemptions(agent, err);
 }
@@ -482,6 +484,8 @@ static int start_modules(struct agent *agent, struct error *err)
 		r = add_patterns(agent, err);
 	if (r == 0)
 		r = start_health(agent, err);
+	if (r == 0 && (r = drain_new(agent->loop, agent->offload, &agent->kernel, agent->workloads, &agent->drain)) < 0)
+		error_set(err, r, "out of memory");
 	if (r == 0)
 		r = start_supervisor(agent, err);
 	if (r == 0)
@@ -519,6 +523,7 @@ void agent_stop(struct agent *agent)
 	agent->supervisor = supervisor_free(agent->supervisor);
 	if (agent->cgroup.id)
 		publish_cgroup(agent, 0);
+	agent->drain = drain_free(agent->drain);
 	agent->health = health_free(agent->health);
 	own_cgroup_leave(&agent->cgroup);
 	agent->workloads = workloads_free(agent->workloads);

@@ -8,6 +8,7 @@
 #include "agent/compile/apply.h"
 #include "agent/discovery/dns.h"
 #include "agent/discovery/registry.h"
+#include "agent/drain/drain.h"
 #include "agent/health/health.h"
 #include "agent/http/http.h"
 #include "agent/identity/workloads.h"
@@ -38,6 +39,7 @@ struct agent_options {
 	struct option_strings reserved_ports;
 	uint32_t panic_pct;
 	uint32_t flows_per_second;
+	uint64_t drain_ns;
 	const char *health_from; /* "agent" or "workload" */
 	const char *metrics; /* ADDR:PORT; NULL: nowhere */
 	uint32_t time_scale; /* for tests: spans of discovery and health checks are divided by it */
@@ -80,6 +82,7 @@ struct agent {
 	struct supervisor *supervisor;
 	struct apply *apply;
 	struct health_checks *health;
+	struct drain *drain;
 	struct own_cgroup cgroup; /* all zero: none is needed */
 	struct flows *flows;
 	struct tallies *tallies;

@@ -6,8 +6,10 @@
 
 #include "agent/agent.h"
 #include "base/cleanup.h"
+#include "base/time.h"
 
 #define OPT(member) OPTION(struct agent_options, member)
+#define DRAIN_MAX_NS (24 * 3600 * NSEC_PER_SEC)
 
 static const struct option table[] = {
 	{ .name = "config", .type = OPTION_STRING, .offset = OPT(config_dir), .argument = "DIR",
@@ -44,6 +46,8 @@ static const struct option table[] = {
 	{ .name = "flows-per-second", .type = OPTION_U32, .offset = OPT(flows_per_second), .argument = "N",
 	  .help = "normal closes recorded by each CPU before sampling; 0: all (2000)",
 	  .max = 1000000 },
+	{ .name = "drain", .type = OPTION_SPAN, .offset = OPT(drain_ns), .argument = "SPAN",
+	  .help = "how long open connections to an endpoint that left may go on (30s)" },
 	{ .name = "metrics", .type = OPTION_STRING, .offset = OPT(metrics), .argument = "ADDR:PORT",
 	  .help = "serve metrics for Prometheus there, at /metrics (nowhere)" },
 	{ .name = "health-from", .type = OPTION_STRING, .offset = OPT(health_from), .argument = "WHERE",
@@ -103,6 +107,7 @@ int agent_options_read(struct agent_options *options, int argc, char *const argv
 		.vip6_network = "2001:2::/48",
 		.panic_pct = 50,
 		.flows_per_second = 2000,
+		.drain_ns = 30 * NSEC_PER_SEC,
 		.health_from = "agent",
 		.time_scale = 1,
 		.proxy = "start",
@@ -135,6 +140,8 @@ int agent_options_read(struct agent_options *options, int argc, char *const argv
 		return r;
 	if (strcmp(options->health_from, "agent") && strcmp(options->health_from, "workload"))
 		return error_set_field(err, -EINVAL, "health-from", "'%s' is neither agent nor workload", options->health_from);
+	if (options->drain_ns > DRAIN_MAX_NS)
+		return error_set_field(err, -EINVAL, "drain", "is more than a day");
 	DEFAULT_LIST(&options->ignored_ips, "169.254.169.254", "169.254.170.2", "fd00:ec2::254");
 	DEFAULT_LIST(&options->ignored_ports, "22");
 	DEFAULT_LIST(&options->reserved_ports, "15001");

@@ -114,6 +114,7 @@ static json_t *open_json(struct agent *agent, const struct open_connection *o)
 	set_name(agent, one, "target", a->target);
 	set_address(one, "asked", &a->vip, a->vip_port);
 	set_address(one, "address", &a->address, a->port);
+	json_object_set_new(one, "leavesAt", a->leave_ns ? api_time_json(time_to_wall_ns(a->leave_ns)) : json_null());
 	return one;
 }
 

@@ -75,7 +75,7 @@ static int open_print(const json_t *answer)
 		const json_t *c = json_path_at(answer, "open", i);
 
 		common_cells(&grid, c);
-		grid_add(&grid, json_path_string(c, "state"));
+		grid_add(&grid, json_path_string(c, "leavesAt") ? "draining" : json_path_string(c, "state"));
 		figure_cells(&grid, c);
 	}
 	printf("open: %zu\n", grid_rows(&grid));

@@ -1,0 +1,137 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "agent/drain/change.h"
+
+#include <errno.h>
+#include <stdlib.h>
+#include <string.h>
+
+#define WORD_BITS 64
+#define LOAD(word) __atomic_load_n(&(word), __ATOMIC_ACQUIRE)
+
+struct change_watch {
+	bool looked;
+	uint32_t refs[MAX_OBJECTS]; /* the directory, as it was */
+	bool changed[MAX_OBJECTS]; /* in the look at hand: what may matter to connections of the object */
+	uint64_t listed[MAX_ENDPOINTS / WORD_BITS]; /* slots in some list */
+	uint64_t listed_now[MAX_ENDPOINTS / WORD_BITS];
+};
+
+int change_watch_new(struct change_watch **ret_watch)
+{
+	struct change_watch *watch = calloc(1, sizeof(*watch));
+
+	if (!watch)
+		return -ENOMEM;
+	*ret_watch = watch;
+	return 0;
+}
+
+struct change_watch *change_watch_free(struct change_watch *watch)
+{
+	free(watch);
+	return NULL;
+}
+
+static bool is_target(uint32_t ref)
+{
+	return ref >> REF_KIND_SHIFT == OBJECT_TARGET && (ref & REF_INDEX_MASK) < MAX_TARGETS;
+}
+
+/* Of a target its lists do not matter by themselves, for each endpoint has its slot. */
+static bool may_matter(const struct kernel_memory *memory, uint32_t ref)
+{
+	return !is_target(ref) || memory->targets[ref & REF_INDEX_MASK].flags & TARGET_NEEDS_TLS;
+}
+
+/* Returns whether the lists of some target may be others. */
+static bool note_objects(struct change_watch *watch, const struct kernel_memory *memory, const struct directory *directory)
+{
+	bool lists = !watch->looked;
+
+	for (uint32_t id = 0; id < MAX_OBJECTS; id++) {
+		const uint32_t ref = LOAD(directory->refs[id]);
+		const bool differs = !watch->looked || ref != watch->refs[id];
+
+		watch->changed[id] = differs && (!watch->looked || may_matter(memory, ref));
+		lists |= differs && (is_target(ref) || is_target(watch->refs[id]));
+		watch->refs[id] = ref;
+	}
+	return lists;
+}
+
+static void list_slots(struct change_watch *watch, const struct kernel_memory *memory, const struct target_record *target)
+{
+	for (int list = 0; list < LIST_COUNT; list++) {
+		const uint32_t first = target->first[list], count = target->count[list];
+
+		if (first > MAX_ENDPOINT_REFS || count > MAX_ENDPOINT_REFS - first)
+			continue;
+		for (uint32_t i = first; i < first + count; i++) {
+			const struct endpoint_ref *ref = &memory->refs[i];
+
+			if (ref->slot < MAX_ENDPOINTS && LOAD(memory->endpoints[ref->slot].incarnation) == ref->incarnation)
+				watch->listed_now[ref->slot / WORD_BITS] |= 1ull << ref->slot % WORD_BITS;
+		}
+	}
+}
+
+/* A slot that is free says nothing. */
+static bool note_slot(const struct kernel_memory *memory, uint32_t slot, bool listed)
+{
+	struct endpoint *endpoint = &memory->endpoints[slot];
+	const uint32_t gone = !listed;
+
+	if (!(LOAD(endpoint->incarnation) & 1) || LOAD(endpoint->gone) == gone)
+		return false;
+	__atomic_store_n(&endpoint->gone, gone, __ATOMIC_RELEASE);
+	return LOAD(endpoint->open) > 0;
+}
+
+/* Returns whether an endpoint that somebody is connected to went or came back. */
+static bool note_slots(struct change_watch *watch, const struct kernel_memory *memory)
+{
+	bool concerns = false;
+
+	memset(watch->listed_now, 0, sizeof(watch->listed_now));
+	for (uint32_t id = 0; id < MAX_OBJECTS; id++)
+		if (is_target(watch->refs[id]))
+			list_slots(watch, memory, &memory->targets[watch->refs[id] & REF_INDEX_MASK]);
+	for (uint32_t word = 0; word < MAX_ENDPOINTS / WORD_BITS; word++) {
+		uint64_t differs = watch->looked ? watch->listed[word] ^ watch->listed_now[word] : UINT64_MAX;
+
+		for (; differs; differs &= differs - 1) {
+			const uint32_t bit = (uint32_t)__builtin_ctzll(differs);
+
+			concerns |= note_slot(memory, word * WORD_BITS + bit, watch->listed_now[word] >> bit & 1);
+		}
+		watch->listed[word] = watch->listed_now[word];
+	}
+	return concerns;
+}
+
+static bool has_changed(const struct change_watch *watch, uint32_t id)
+{
+	return id < MAX_OBJECTS && watch->changed[id];
+}
+
+static bool rows_concerned(const struct change_watch *watch, const struct kernel_memory *memory)
+{
+	for (uint32_t i = 0; i < MAX_ROWS; i++) {
+		const struct row *row = &memory->rows[i];
+
+		if (LOAD(row->open) && (has_changed(watch, LOAD(row->source)) || has_changed(watch, LOAD(row->service)) ||
+					has_changed(watch, LOAD(row->target))))
+			return true;
+	}
+	return false;
+}
+
+bool change_watch_look(struct change_watch *watch, const struct kernel_memory *memory)
+{
+	const uint64_t generation = LOAD(memory->root->generation);
+	const bool lists = note_objects(watch, memory, &memory->directories[generation % RING_DIRECTORIES]);
+	const bool slots = lists && note_slots(watch, memory);
+
+	watch->looked = true;
+	return rows_concerned(watch, memory) || slots;
+}
