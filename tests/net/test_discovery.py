@@ -129,7 +129,7 @@ def test_servers_are_those_of_resolv_conf_and_follow_it():
         node.agent_wrapper = ["unshare", "--mount", "sh", "-c", f'mount --bind {conf} /etc/resolv.conf && exec "$@"', "sh"]
         node.dns.set("web.test", A=["10.77.0.2"], ttl=5)
         node.start_agent()
-        wait_for(lambda: known(node) and known(node)["failures"] >= 2, "questions have failed")
+        wait_for(lambda: known(node) and known(node)["failures"] >= 2, "questions have failed", deadline_s=40)
         assert found(node) == sorted([ONE, TWO, SIX])
         conf.write_text("nameserver 10.77.0.53\n")
         wait_found(node, TWO)

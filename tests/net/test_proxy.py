@@ -461,7 +461,8 @@ def test_what_is_malformed_is_refused_by_name_and_changes_nothing(names):
     os.close(file)
     assert control.ask({"op": "detach", "workload": 99, "netnsCookie": 7}) == {}
     assert control.ask({"op": "hello"})["pid"] == names.proxy_pid()
-    assert len(os.listdir(f"/proc/{names.proxy_pid()}/fd")) == descriptors
+    # it opens and closes files of its own meanwhile
+    wait_for(lambda: len(os.listdir(f"/proc/{names.proxy_pid()}/fd")) == descriptors, "no descriptor stays open")
     assert has_names(names)
 
 
