@@ -248,13 +248,6 @@ static const struct attachment *attachment_of(const char *hook)
 	return NULL;
 }
 
-bool place_hook_rewrites(const char *hook)
-{
-	const struct attachment *attachment = attachment_of(hook);
-
-	return attachment && attachment->rewrites;
-}
-
 static void foreign_add(struct hook_effect *effect, uint32_t id, bool after)
 {
 	_cleanup_close_ int fd = bpf_prog_get_fd_by_id(id);
@@ -276,6 +269,10 @@ static void effect_ask(struct hook_effect *effect, int cgroup_fd, const struct a
 	uint32_t ids[PROGRAMS_MAX], count = PROGRAMS_MAX;
 
 	effect->asked = true;
+	if (!attachment) {
+		effect->error = -ENOSYS;
+		return;
+	}
 	if (bpf_prog_query(cgroup_fd, attachment->type, BPF_F_QUERY_EFFECTIVE, NULL, ids, &count) < 0) {
 		effect->error = -errno;
 		return;
@@ -295,10 +292,7 @@ void place_ask_effects(struct place *place, const char *cgroup_root, const struc
 
 	if ((size_t)snprintf(path, sizeof(path), "%s%s", cgroup_root, place->cgroup) < sizeof(path))
 		fd = open(path, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
-	for (size_t i = 0; i < HOOK_COUNT && fd >= 0; i++) {
-		const struct attachment *attachment = attachment_of(hooks[i].name);
-
-		if (attachment && loader->hooks[i].attached)
-			effect_ask(&place->effects[i], fd, attachment, loader->hooks[i].program_id);
-	}
+	for (size_t i = 0; i < HOOK_COUNT && fd >= 0; i++)
+		if (hooks[i].type == HOOK_CGROUP && loader->hooks[i].attached)
+			effect_ask(&place->effects[i], fd, attachment_of(hooks[i].name), loader->hooks[i].program_id);
 }

@@ -25,7 +25,7 @@ struct foreign_program {
 /* One hook at one cgroup. */
 struct hook_effect {
 	bool asked; /* it is one of a cgroup, and attached */
-	int error; /* -errno of the question */
+	int error; /* -errno of the question; -ENOSYS: nobody told this file how to ask */
 	bool in_force; /* our program is among those that run for this cgroup */
 	size_t foreign_count; /* of programs that may change an address; at most FOREIGN_MAX are kept */
 	struct foreign_program foreign[FOREIGN_MAX];
@@ -62,6 +62,3 @@ int places_find(struct kernel *kernel, const char *cgroup_root, struct places *r
 /* Which programs run there, by the kernel's own account (BPF_F_QUERY_EFFECTIVE). */
 void place_ask_effects(struct place *place, const char *cgroup_root, const struct loader_status *loader);
 void places_done(struct places *places);
-
-/* Whether programs at this hook can change an address; only for hooks of cgroups. */
-bool place_hook_rewrites(const char *hook);
