@@ -5,6 +5,7 @@
 #include <string.h>
 
 #include "agent/doctor/doctor.h"
+#include "base/bytes.h"
 #include "base/cleanup.h"
 
 #define FILL_MAX_PCT 80
@@ -72,8 +73,8 @@ static const char *place_text(const struct sighting *s, const struct place *plac
 
 static void effect_judge(const struct sighting *s, const struct place *place, struct findings *findings)
 {
-	char text[PLACE_TEXT_BYTES], missing[REMEDY_BYTES] = "";
-	size_t length = 0;
+	_cleanup_(buffer_done) struct buffer missing = {};
+	char text[PLACE_TEXT_BYTES];
 
 	for (size_t i = 0; i < HOOK_COUNT; i++) {
 		const struct hook_effect *effect = &place->effects[i];
@@ -82,15 +83,15 @@ static void effect_judge(const struct sighting *s, const struct place *place, st
 			finding_add(findings, WEIGHT_WRONG, "look into the cgroup: it may have gone just now, then ask again",
 				    "the kernel does not say what runs at %s for %s: %s", hooks[i].name,
 				    place_text(s, place, text, sizeof(text)), strerror(-effect->error));
-		else if (effect->asked && !effect->in_force && length < sizeof(missing))
-			length += (size_t)snprintf(missing + length, sizeof(missing) - length, "%s%s", length ? ", " : "", hooks[i].name);
+		else if (effect->asked && !effect->in_force)
+			buffer_printf(&missing, "%s%s", missing.length ? ", " : "", hooks[i].name);
 	}
-	if (length)
+	if (missing.length)
 		finding_add(findings, WEIGHT_WRONG,
 			    "start it in a cgroup below the one that the instance is attached to, or attach the instance higher up "
 			    "(`weft-loader uninstall`, `weft-loader install --cgroup`)",
-			    "%s: not in force there: %s; attached is '%s'", place_text(s, place, text, sizeof(text)), missing,
-			    s->loader.cgroup);
+			    "%s: not in force there: %s; attached is '%s'", place_text(s, place, text, sizeof(text)),
+			    buffer_string(&missing), s->loader.cgroup);
 }
 
 void check_effect(const struct sighting *s, struct findings *findings)
@@ -155,9 +156,9 @@ static bool is_own_affair(int code)
 
 static void probe_judge(const struct sighting *s, const struct place *place, struct findings *findings)
 {
-	char text[PLACE_TEXT_BYTES], silent[REMEDY_BYTES] = "", unasked[REMEDY_BYTES] = "";
+	_cleanup_(buffer_done) struct buffer silent = {}, unasked = {};
 	const struct hook_probe *probe = &place->probe;
-	size_t silent_length = 0, unasked_length = 0;
+	char text[PLACE_TEXT_BYTES];
 
 	place_text(s, place, text, sizeof(text));
 	if (place->probe_error.code) {
@@ -168,26 +169,22 @@ static void probe_judge(const struct sighting *s, const struct place *place, str
 		return;
 	}
 	for (int i = 0; i < HOOK_PROBE_COUNT; i++) {
-		char one[80];
+		struct buffer *list = probe->hooks[i].state == HOOK_SILENT ? &silent : &unasked;
 
-		snprintf(one, sizeof(one), "%s%s (%s)", probe->hooks[i].state == HOOK_SILENT ? silent_length ? ", " : "" :
-			 unasked_length ? ", " : "", hook_probe_names[i],
-			 probe->hooks[i].error ? strerror(probe->hooks[i].error) : "no error");
-		if (probe->hooks[i].state == HOOK_SILENT && silent_length < sizeof(silent))
-			silent_length += (size_t)snprintf(silent + silent_length, sizeof(silent) - silent_length, "%s", one);
-		if (probe->hooks[i].state == HOOK_UNASKED && unasked_length < sizeof(unasked))
-			unasked_length += (size_t)snprintf(unasked + unasked_length, sizeof(unasked) - unasked_length, "%s", one);
+		if (probe->hooks[i].state != HOOK_ANSWERED)
+			buffer_printf(list, "%s%s (%s)", list->length ? ", " : "", hook_probe_names[i],
+				      probe->hooks[i].error ? strerror(probe->hooks[i].error) : "no error");
 	}
-	if (silent_length)
+	if (silent.length)
 		finding_add(findings, WEIGHT_WRONG,
 			    "see the checks `hooks`, `effect` and `foreign`; where these are well, `weft status` tells whether this is a workload",
-			    "%s: no answer from %s", text, silent);
+			    "%s: no answer from %s", text, buffer_string(&silent));
 	if (probe->counted < hook_probe_answers(probe))
 		finding_add(findings, WEIGHT_WRONG, "see the check `foreign`: some other program refuses connections there",
 			    "%s: %" PRIu64 " probes were refused, but weft counts %" PRIu64, text, hook_probe_answers(probe), probe->counted);
-	if (unasked_length)
+	if (unasked.length)
 		finding_add(findings, WEIGHT_NOTE, "nothing, if it is meant to have no such network", "%s: cannot be asked: %s", text,
-			    unasked);
+			    buffer_string(&unasked));
 }
 
 void check_probes(const struct sighting *s, struct findings *findings)

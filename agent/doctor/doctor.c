@@ -9,7 +9,7 @@ const struct doctor_check doctor_checks[] = {
 	{ "mounts", "bpffs and cgroup2 are mounted, and the kernel has BTF", 0, check_mounts },
 	{ "hooks", "every hook is attached, with the programs of this build", NEED_KERNEL, check_hooks },
 	{ "features", "the kernel has all that weft can use", NEED_KERNEL, check_features },
-	{ "effect", "the hooks are in force where processes of workloads are", NEED_KERNEL | NEED_PLACES, check_effect },
+	{ "effect", "the hooks that are attached are in force where processes of workloads are", NEED_KERNEL | NEED_PLACES, check_effect },
 	{ "foreign", "no other program has a say at these hooks", NEED_KERNEL | NEED_PLACES, check_foreign },
 	{ "probes", "the hooks answer in every workload's cgroup and namespace", NEED_PLACES, check_probes },
 	{ "tables", "no table is more than 80 % full", NEED_MAPS, check_tables },
