@@ -279,23 +279,25 @@ def test_a_workloads_sockets_are_closed_when_it_ends_and_opened_for_the_next_one
 # --- floods and garbage -------------------------------------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("name", [MESH, "unanswered.example.net"])
-def test_a_flood_of_one_workload_leaves_the_others_their_names(names, client, name):
-    names.namespace.ip("addr", "replace", "10.77.0.58/32", "dev", "lo")
-    silent = names.resolver("10.77.0.58:53")
+@pytest.mark.parametrize("name, own", [(MESH, "10.77.0.58"), ("unanswered.example.net", "10.77.0.59")])
+def test_a_flood_of_one_workload_leaves_the_others_their_names(names, client, name, own):
+    """`own`: the resolver of who floods, so that what is measured is weft, and not how a resolver fares."""
+    names.namespace.ip("addr", "add", f"{own}/32", "dev", "lo")
+    silent = names.resolver(f"{own}:53")
     silent.behave(silent=True)
-    attacker = make_client(names, "nameserver 10.77.0.58")
-    wait_for_names(names, attacker, resolver="10.77.0.58")
+    attacker = make_client(names, f"nameserver {own}")
+    wait_for_names(names, attacker, resolver=own)
     before = names.weft("dns")["outcomes"]
-    attacker.start("flood", "10.77.0.58", name, 20000)
-    seen = [client.ask(RESOLVER, asked) for _ in range(100) for asked in (MESH, OUTSIDE)]
+    attacker.start("flood", own, name, 20000)
+    seen = [(asked, client.ask(RESOLVER, asked)) for _ in range(100) for asked in (MESH, OUTSIDE)]
     sent = attacker.worker.answer()
     assert sent["sent"] == 20000
-    assert [answer and answer["addresses"] for answer in seen] == [[names.vips[0]], ["198.51.100.7"]] * 100
-    slowest = max(answer["seconds"] for answer in seen)
+    right = {MESH: [names.vips[0]], OUTSIDE: ["198.51.100.7"]}
+    assert [answer for answer in seen if not answer[1] or answer[1]["addresses"] != right[answer[0]]] == []
+    slowest = max(answer["seconds"] for _, answer in seen)
     print(f"20,000 queries in {sent['seconds']:.2f} s, {sent['answers']} answers; slowest of the others' {slowest * 1e3:.0f} ms")
     assert slowest < 2
-    assert attacker.addresses("10.77.0.58", MESH) == [names.vips[0]], "and it has its own afterwards"
+    assert attacker.addresses(own, MESH) == [names.vips[0]], "and it has its own afterwards"
     if name != MESH:
         after = names.weft("dns")["outcomes"]
         assert after["overloaded"] > before["overloaded"], "no more than 4,096 of it wait at a time"
