@@ -137,10 +137,17 @@ static int add_addresses(struct gather *g, const struct ip *addresses, size_t co
 	return r;
 }
 
+/* LOADBALANCER, the default, uses one address at a time, for new connections. */
+static bool is_load_balancer(const json_t *dns)
+{
+	const char *response = json_path_string(dns, "responseType");
+
+	return dns && !(response && strcmp(response, "ENDPOINTS") == 0);
+}
+
 static int gather_from_dns(const struct compile_input *input, struct gather *g)
 {
-	const char *response = json_path_string(g->discovery, "responseType");
-	const bool all = response && strcmp(response, "ENDPOINTS") == 0;
+	const bool all = !is_load_balancer(g->discovery);
 	struct dns_addresses a;
 	int r = input->dns ? dns_discovery_get(input->dns, json_path_string(g->discovery, "hostname"), &a) : -EINPROGRESS;
 
@@ -226,11 +233,12 @@ static const json_t *find_listener(const struct resource *node, uint16_t port, s
 	return NULL;
 }
 
-static uint32_t target_flags(const json_t *listener, const struct port_mapping *mapping)
+static uint32_t target_flags(const struct resource *node, const json_t *listener, const struct port_mapping *mapping)
 {
 	const char *mode = json_path_string(listener, "tls.mode");
+	const bool needs_tls = mapping->implies_tls || (mode && strcmp(mode, "STRICT") == 0);
 
-	return mapping->implies_tls || (mode && strcmp(mode, "STRICT") == 0) ? TARGET_NEEDS_TLS : 0;
+	return (needs_tls ? TARGET_NEEDS_TLS : 0) | (is_load_balancer(json_path(node->spec, "serviceDiscovery.dns")) ? TARGET_ROTATES : 0);
 }
 
 /* Bounds are the model's. */
@@ -338,7 +346,7 @@ int targets_get(struct targets *targets, const struct resource *node, uint16_t p
 		return -ENOMEM;
 	draft->target.name = TAKE_PTR(name);
 	draft->target.node = strdup(node->full_name);
-	draft->target.flags = target_flags(listener, &mapping);
+	draft->target.flags = target_flags(node, listener, &mapping);
 	draft->target.panic_pct = targets->input->panic_pct;
 	draft->index = (uint32_t)targets->count;
 	draft->port = port;

@@ -9,8 +9,10 @@
 #define LOAD(word) __atomic_load_n(&(word), __ATOMIC_ACQUIRE)
 
 struct change_watch {
-	bool looked;
+	bool looked; /* and the records of then cannot have been reused since */
+	uint64_t generation; /* of the last look */
 	uint32_t refs[MAX_OBJECTS]; /* the directory, as it was */
+	uint32_t flags[MAX_OBJECTS]; /* of targets */
 	bool changed[MAX_OBJECTS]; /* in the look at hand: what may matter to connections of the object */
 	uint64_t listed[MAX_ENDPOINTS / WORD_BITS]; /* slots in some list */
 	uint64_t listed_now[MAX_ENDPOINTS / WORD_BITS];
@@ -37,10 +39,15 @@ static bool is_target(uint32_t ref)
 	return ref >> REF_KIND_SHIFT == OBJECT_TARGET && (ref & REF_INDEX_MASK) < MAX_TARGETS;
 }
 
-/* Of a target its lists do not matter by themselves, for each endpoint has its slot. */
-static bool may_matter(const struct kernel_memory *memory, uint32_t ref)
+/* Takes up what the id names. Of a target its lists do not matter by themselves, for each endpoint has its slot. */
+static bool note_object(struct change_watch *watch, const struct kernel_memory *memory, uint32_t id, uint32_t ref)
 {
-	return !is_target(ref) || memory->targets[ref & REF_INDEX_MASK].flags & TARGET_NEEDS_TLS;
+	const uint32_t flags = is_target(ref) ? memory->targets[ref & REF_INDEX_MASK].flags : 0;
+	const bool matters = !is_target(ref) || !is_target(watch->refs[id]) || flags != watch->flags[id];
+
+	watch->refs[id] = ref;
+	watch->flags[id] = flags;
+	return matters;
 }
 
 /* Returns whether the lists of some target may be others. */
@@ -52,9 +59,8 @@ static bool note_objects(struct change_watch *watch, const struct kernel_memory 
 		const uint32_t ref = LOAD(directory->refs[id]);
 		const bool differs = !watch->looked || ref != watch->refs[id];
 
-		watch->changed[id] = differs && (!watch->looked || may_matter(memory, ref));
 		lists |= differs && (is_target(ref) || is_target(watch->refs[id]));
-		watch->refs[id] = ref;
+		watch->changed[id] = differs && note_object(watch, memory, id, ref);
 	}
 	return lists;
 }
@@ -129,9 +135,12 @@ static bool rows_concerned(const struct change_watch *watch, const struct kernel
 bool change_watch_look(struct change_watch *watch, const struct kernel_memory *memory)
 {
 	const uint64_t generation = LOAD(memory->root->generation);
-	const bool lists = note_objects(watch, memory, &memory->directories[generation % RING_DIRECTORIES]);
-	const bool slots = lists && note_slots(watch, memory);
+	bool lists, slots;
 
+	watch->looked = watch->looked && watch->generation >= LOAD(memory->root->oldest);
+	lists = note_objects(watch, memory, &memory->directories[generation % RING_DIRECTORIES]);
+	slots = lists && note_slots(watch, memory);
 	watch->looked = true;
+	watch->generation = generation;
 	return rows_concerned(watch, memory) || slots;
 }

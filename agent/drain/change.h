@@ -14,7 +14,7 @@ int change_watch_new(struct change_watch **ret_watch); /* 0 or -ENOMEM */
 struct change_watch *change_watch_free(struct change_watch *watch); /* NULL is fine */
 
 /* Notes in each endpoint's slot whether it is gone, and returns whether some connection that is open may stand otherwise than at the
- * last look: one of a (source, service, target) of which something changed, or to an endpoint that went or came back. The first look
- * takes everything for changed. A grace period must have passed since the current generation was published: then each connection
+ * last look: one of a (source, service, target) of which something changed, or to an endpoint that went or came back. The first look,
+ * and one after the ring of directories has come round, takes everything for changed. A grace period must have passed since the current generation was published: then each connection
  * that was decided before is counted as open. */
 bool change_watch_look(struct change_watch *watch, const struct kernel_memory *memory);

@@ -52,8 +52,9 @@ static __always_inline enum standing account_standing(const struct account *a, b
 		return STANDING_DENIED;
 	*ret_audited = *ret_audited && (needs_tls || backend->flags & BACKEND_AUDIT_ONLY);
 	endpoint = bpf_map_lookup_elem(&w_endpoint, &slot);
-	if (!route || !route_leads_to(route, a->target) || !target || !endpoint || endpoint->incarnation != a->slot_incarnation ||
-	    READ_ONCE(endpoint->gone))
+	if (!route || !route_leads_to(route, a->target) || !target)
 		return STANDING_LEFT;
-	return STANDING_GOOD;
+	if (target->flags & TARGET_ROTATES)
+		return STANDING_GOOD;
+	return endpoint && endpoint->incarnation == a->slot_incarnation && !READ_ONCE(endpoint->gone) ? STANDING_GOOD : STANDING_LEFT;
 }

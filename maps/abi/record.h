@@ -36,6 +36,7 @@ WEFT_SIZE(struct route_record, 80);
 enum { LIST_V4, LIST_V6, LIST_COUNT };
 
 #define TARGET_NEEDS_TLS 1u
+#define TARGET_ROTATES 2u /* its address is for new connections: who is connected to an earlier one stays */
 
 /* A listener of a virtual node, as somebody to connect to. */
 struct target_record {

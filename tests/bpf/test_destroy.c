@@ -342,6 +342,12 @@ static void endpoint_gone_in_audit_mode(void)
 	endpoint_gone();
 }
 
+static void address_rotated(void)
+{
+	target_of(&f, TARGET)->flags = TARGET_ROTATES;
+	endpoint_gone();
+}
+
 static void slot_of_another(void)
 {
 	endpoint_of(&f, TARGET, 0)->incarnation = 3;
@@ -377,6 +383,7 @@ TEST(each_change_lets_a_connection_go_on_drain_or_end)
 		{ route_closed, .leaving = 1 },
 		{ endpoint_gone, .leaving = 1 },
 		{ endpoint_gone_in_audit_mode, .leaving = 1, .audited = 1 },
+		{ address_rotated },
 		{ slot_of_another, .leaving = 1 },
 		{ endpoint_unhealthy },
 	};

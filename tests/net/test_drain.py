@@ -1,11 +1,15 @@
 # SPDX-License-Identifier: Apache-2.0
 """Open connections after a change: drained, closed by policy, or left alone."""
 import contextlib
+import os
 import re
+import resource
 import time
 
 import pytest
 from weft import Node, wait_for
+
+SLOWNESS = int(os.environ.get("WEFT_TEST_SLOWNESS", 1))  # an emulated machine needs more time for what comes before a deadline
 
 # A worker's connections, by name. What is said of one that failed is its first error.
 HELD = """
@@ -149,7 +153,7 @@ def test_a_connection_drains_for_its_time_and_no_longer():
         assert client.states("web") == {"open": 1}
         assert node.explain("web:8080")["reason"] == "no-endpoint"
         client.wait_closed("web")
-        assert 1 <= time.monotonic() - began < 8
+        assert 1 <= time.monotonic() - began < 8 * SLOWNESS
         assert client.states("lone") == {"open": 1}
 
 
@@ -186,7 +190,7 @@ def test_a_transfer_that_ends_in_time_is_not_disturbed():
 
 
 def test_an_endpoint_that_comes_back_keeps_its_connections():
-    with world("--drain", "2s") as node:
+    with world("--drain", f"{2 * SLOWNESS}s") as node:
         client = Client(node)
         client.hold("web", node.vip("web"))
         client.hold("lone", node.vip("lone"))
@@ -195,8 +199,57 @@ def test_an_endpoint_that_comes_back_keeps_its_connections():
         node.register("web-v1", "again", "10.77.0.1:9001")
         wait_leaving(node, 0)
         deregister(node, "lone", "3")  # which is due later than the other was
-        client.wait_closed("lone")
+        client.wait_closed("lone", deadline_s=2 * SLOWNESS + 10)
         assert client.states("web") == {"open": 1}
+
+
+def test_addresses_that_dns_names_no_more_drain_but_not_those_of_a_load_balancer():
+    with world("--drain", "0s", "--resolver", "10.77.0.53:53", "--time-scale", "10") as node:
+        dns = node.resolver(zone={f"{name}.test": {"A": ["10.77.0.1"], "ttl": 5} for name in ("all", "one")})
+        for name, response_type in (("all", "ENDPOINTS"), ("one", "LOADBALANCER")):
+            node.node(name, port=9001, serviceDiscovery={"dns": {"hostname": f"{name}.test", "responseType": response_type}})
+            node.service(name, node=name)
+        node.node("client", port=None, backends=["all", "one"])
+        client = Client(node)
+        for name in ("all", "one"):
+            node.wait_reason(f"{name}:9001", "routed")
+            client.hold(name, node.vip(name), 9001)
+        for name in ("one", "all"):
+            dns.set(f"{name}.test", A=["10.77.0.2"], ttl=5)
+            wait_for(lambda: node.explain(f"{name}:9001")["endpoint"] == "10.77.0.2:9001", f"{name} has the other address")
+        client.wait_closed("all")
+        assert client.states("one") == {"open": 1}
+        node.node("one", port=9001, serviceDiscovery={"dns": {"hostname": "one.test", "responseType": "ENDPOINTS"}})
+        client.wait_closed("one")
+
+
+DIAL = """
+s = socket.socket()
+s.setblocking(False)
+result = s.connect_ex(tuple(arguments)) == errno.EINPROGRESS
+"""
+CONNECT_ERROR = "result = errno.errorcode.get(s.getsockopt(socket.SOL_SOCKET, socket.SO_ERROR))"
+
+
+def test_a_connection_that_was_never_answered_is_ended_as_well():
+    with world("--drain", "0s") as node:
+        server, client = node.worker(), node.worker("client")
+        server.run("""
+l = socket.socket()
+l.bind(('10.77.0.2', 9009))
+l.listen(0)
+full = socket.create_connection(('10.77.0.2', 9009))  # nobody accepts it, and more do not fit
+""")
+        node.register("web-v1", "full", "10.77.0.2:9009")
+        deregister(node, "web-v1", "1")
+        wait_for(lambda: node.explain("web:8080")["endpoint"] == "10.77.0.2:9009", "it is the only endpoint")
+        assert client.run(DIAL, node.vip("web"), 8080)
+        wait_for(lambda: [c["state"] for c in node.weft("connections", "--open")["open"]] == ["syn-sent"], "it waits for an answer")
+        deregister(node, "web-v1", "full")
+        wait_for(lambda: client.run(CONNECT_ERROR) == "ECONNABORTED", "it is ended")
+        wait_for(lambda: closes(node, "web")[-1:] == ["drained"], "its record tells")
+        assert node.status()["counters"][0]["closed"] == 0
+        node.wait_open(0)
 
 
 def test_routes_and_services_that_go_drain_like_endpoints():
@@ -218,7 +271,8 @@ def test_routes_and_services_that_go_drain_like_endpoints():
 
 @pytest.mark.parametrize("while_dead", (False, True), ids=("agent is back in time", "agent is back too late"))
 def test_a_drain_goes_on_over_the_death_of_the_agent(while_dead):
-    with world("--drain", "3s") as node:
+    drain_s = 3 * SLOWNESS
+    with world("--drain", f"{drain_s}s") as node:
         client = Client(node)
         client.hold("web", node.vip("web"))
         client.hold("lone", node.vip("lone"))
@@ -228,21 +282,28 @@ def test_a_drain_goes_on_over_the_death_of_the_agent(while_dead):
         leaves_at = leaving(node)[0]["leavesAt"]
         node.kill_agent()
         if while_dead:
-            wait_for(lambda: time.monotonic() > began + 4, "the time is over")
+            wait_for(lambda: time.monotonic() > began + drain_s + 1, "the time is over", drain_s + 10)
             assert client.states("web") == {"open": 1}  # nobody there to close it
         node.start_agent()
         if not while_dead:
             assert [c["leavesAt"][:-2] for c in leaving(node)] == [leaves_at[:-2]]
-        client.wait_closed("web")
-        assert 3 <= time.monotonic() - began
+        client.wait_closed("web", deadline_s=drain_s + 10)
+        assert drain_s <= time.monotonic() - began
         assert client.states("lone") == {"open": 1}
         wait_for(lambda: closes(node, "web")[-1:] == ["drained"], "its record tells")
 
 
-def test_a_thousand_at_once():
+@pytest.fixture
+def many_files():
+    before = resource.getrlimit(resource.RLIMIT_NOFILE)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (4096, before[1]))
+    yield
+    resource.setrlimit(resource.RLIMIT_NOFILE, before)
+
+
+def test_a_thousand_at_once(many_files):
     with world("--drain", "0s") as node:
         client = Client(node)
-        client.worker.run("import resource; resource.setrlimit(resource.RLIMIT_NOFILE, (4096, 4096))")
         client.hold("web", node.vip("web"), count=1000)
         client.hold("lone", node.vip("lone"), count=100)
         deregister(node, "web-v1", "1")

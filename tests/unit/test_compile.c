@@ -902,6 +902,7 @@ TEST(a_node_found_by_dns_has_one_address_of_each_family_or_all_that_its_name_has
 		given_dns_target(&f, members, stored);
 		fixture_start_dns(&f);
 		expect_endpoints(target(compiled(&f), "n:80"), rows[i].endpoints);
+		EXPECT_EQ(target(f.plan, "n:80")->flags, strcmp(rows[i].response, "ENDPOINTS") ? TARGET_ROTATES : 0);
 		EXPECT_EQ(target(f.plan, "n:90")->endpoints[0].port, htons(90));
 	}
 }

@@ -117,7 +117,9 @@ TEST(a_target_matters_by_its_endpoints_and_by_what_it_demands)
 	publish(&s, TARGET, list(&s, 12, SLOT, 1));
 	s.m->targets[12].flags = TARGET_NEEDS_TLS;
 	EXPECT(look(&s));
-	publish(&s, TARGET, list(&s, 13, SLOT, 0));
+	publish(&s, TARGET, list(&s, 13, SLOT, 1)); /* and as it was */
+	EXPECT(look(&s));
+	publish(&s, TARGET, list(&s, 15, SLOT, 0));
 	EXPECT(look(&s));
 	EXPECT_EQ(s.m->endpoints[SLOT].gone, 1);
 	publish(&s, TARGET, list(&s, 14, SLOT, 1));
@@ -136,6 +138,19 @@ TEST(what_came_and_went_between_two_looks_is_seen_as_it_is)
 		publish(&s, TARGET, i % 2 ? list(&s, 1, SLOT, 1) : 0);
 	EXPECT(!look(&s));
 	EXPECT_EQ(s.m->endpoints[SLOT].gone, 0);
+}
+
+TEST(a_record_that_was_reused_since_is_not_taken_for_the_same)
+{
+	_cleanup_(scene_done) struct scene s = {};
+
+	given_scene(&s);
+	look(&s);
+	publish(&s, TARGET, list(&s, 1, SLOT, 0)); /* in the place of the old one, which was let go */
+	s.m->root->oldest = s.m->root->generation;
+	EXPECT(look(&s));
+	EXPECT_EQ(s.m->endpoints[SLOT].gone, 1);
+	EXPECT(!look(&s));
 }
 
 TEST(the_next_agent_finds_slots_as_the_last_one_left_them)
@@ -194,6 +209,7 @@ int main(void)
 		cmocka_unit_test(a_change_concerns_the_connections_of_its_objects_alone),
 		cmocka_unit_test(a_target_matters_by_its_endpoints_and_by_what_it_demands),
 		cmocka_unit_test(what_came_and_went_between_two_looks_is_seen_as_it_is),
+		cmocka_unit_test(a_record_that_was_reused_since_is_not_taken_for_the_same),
 		cmocka_unit_test(the_next_agent_finds_slots_as_the_last_one_left_them),
 		cmocka_unit_test(a_slot_that_was_given_to_another_is_not_listed_by_its_old_name),
 		cmocka_unit_test(records_that_make_no_sense_name_nothing),
