@@ -207,6 +207,21 @@ static void line(FILE *to, const char *label, const char *text)
 	fprintf(to, "%-12s %s\n", label, text ?: "-");
 }
 
+/* Whether an earlier namespace has the same resolver with the same problem, or none: a person needs it once. */
+static bool told_before(const json_t *answer, size_t index)
+{
+	const json_t *resolver = json_path_at(answer, "resolvers", index);
+
+	for (size_t i = 0; i < index; i++) {
+		const json_t *earlier = json_path_at(answer, "resolvers", i);
+
+		if (json_equal(json_object_get(earlier, "resolver"), json_object_get(resolver, "resolver")) &&
+		    !strcmp(json_path_string(earlier, "reason") ?: "", json_path_string(resolver, "reason") ?: ""))
+			return true;
+	}
+	return false;
+}
+
 int dns_print_lookup(const json_t *answer, FILE *to)
 {
 	const char *reason = json_path_string(answer, "reason") ?: "?", *bypass = json_path_string(answer, "bypass");
@@ -226,6 +241,8 @@ int dns_print_lookup(const json_t *answer, FILE *to)
 		const json_t *resolver = json_path_at(answer, "resolvers", i);
 		const char *problem = json_path_string(resolver, "reason");
 
+		if (told_before(answer, i))
+			continue;
 		fprintf(to, "%-12s %s%s%s%s\n", i ? "" : "resolvers", json_path_string(resolver, "resolver") ?: "-",
 			problem ? " (past weft: " : "", problem ?: "", problem ? ")" : "");
 	}
