@@ -52,7 +52,7 @@ BUILD_NEEDS := gcc=gcc ar=binutils $(BPFTOOL)=bpftool $(PYTHON)=python3 \
 RUN_NEEDS := /usr/include/cmocka.h=libcmocka-dev \
 	/usr/lib/python3/dist-packages/pytest/__init__.py=python3-pytest \
 	/usr/lib/llvm-*/lib/clang/*/lib/linux/libclang_rt.fuzzer-*.a=libclang-rt-14-dev \
-	ip=iproute2 nsenter=util-linux curl=curl dnsmasq=dnsmasq-base busybox=busybox-static musl-gcc=musl-tools \
+	ip=iproute2 nsenter=util-linux curl=curl groff=groff-base dnsmasq=dnsmasq-base busybox=busybox-static musl-gcc=musl-tools \
 	$(if $(GO),,go=golang-go)
 BENCH_NEEDS := haproxy=haproxy
 
@@ -125,7 +125,7 @@ TEST_SKELETONS := $(patsubst tests/bpf/%.bpf.c,$(BUILD)/gen/%.skel.h,$(wildcard 
 FUZZ_TARGETS := $(patsubst tests/fuzz/fuzz_%.c,%,$(wildcard tests/fuzz/fuzz_*.c))
 FUZZ_SECONDS ?= 20
 
-.PHONY: all check-tools deps install uninstall unit unit-build bpf-test bpf-test-build net net-build fuzz fuzz-build test test-kernels demo bench \
+.PHONY: all check-tools deps manual install uninstall unit unit-build bpf-test bpf-test-build net net-build fuzz fuzz-build test test-kernels demo bench \
 	demo-build bench-build clean help
 
 all: $(PROGRAMS) $(LIB) ## the programs (default)
@@ -204,6 +204,14 @@ $(TEST_SKELETONS): $(BUILD)/gen/%.skel.h: $(BUILD)/bpf/tests/%.bpf.o
 $(BUILD)/gen/model_tables.c: agent/spec/gen_model.py agent/spec/model.json | $(TOOLS)
 	@echo "  GEN $@"; mkdir -p $(@D); $(PYTHON) agent/spec/gen_model.py agent/spec/model.json > $@
 
+# Manual pages and completion, from what the programs print for --help.
+MANUAL_PAGES := weft.1 weftd.8 weft-proxy.8 weft-loader.8
+MANUAL := $(addprefix $(BUILD)/man/,$(MANUAL_PAGES) weft.bash)
+$(MANUAL) &: $(PROGRAMS) docs/man/generate $(wildcard docs/man/*.in) deploy/completion/weft.bash.in
+	@echo "  MAN $(BUILD)/man"; $(PYTHON) docs/man/generate $(BUILD) $(VERSION) $(BUILD)/man
+manual: $(MANUAL) ## manual pages and completion for bash, in $(BUILD)/man
+	@:
+
 # --- tests ------------------------------------------------------------------------------------------------------------------
 
 unit-build: $(UNIT_TESTS)
@@ -274,14 +282,22 @@ PREFIX ?= /usr/local
 DESTDIR ?=
 UNIT_DIR := $(PREFIX)/lib/systemd/system
 UNITS := $(notdir $(wildcard deploy/*.service))
-install: all ## DESTDIR= PREFIX=/usr/local
+MAN_DIR := $(PREFIX)/share/man
+COMPLETION_DIR := $(PREFIX)/share/bash-completion/completions
+install: all manual ## DESTDIR= PREFIX=/usr/local
 	@install -d $(DESTDIR)$(PREFIX)/bin $(DESTDIR)$(PREFIX)/share/doc/weft
 	@install -m 755 $(PROGRAMS) $(DESTDIR)$(PREFIX)/bin
 	@install -m 644 $(wildcard README.md LICENSE LICENSE-BPF docs/*.md) $(DESTDIR)$(PREFIX)/share/doc/weft
 	@install -d $(DESTDIR)$(UNIT_DIR)
 	@for unit in $(UNITS); do sed 's|@BINDIR@|$(PREFIX)/bin|' deploy/$$unit > $(DESTDIR)$(UNIT_DIR)/$$unit; done
+	@install -d $(DESTDIR)$(MAN_DIR)/man1 $(DESTDIR)$(MAN_DIR)/man8 $(DESTDIR)$(COMPLETION_DIR)
+	@for page in $(MANUAL_PAGES); do install -m 644 $(BUILD)/man/$$page $(DESTDIR)$(MAN_DIR)/man$${page##*.}/$$page; done
+	@install -m 644 $(BUILD)/man/weft.bash $(DESTDIR)$(COMPLETION_DIR)/weft
+	@for program in weftd weft-proxy weft-loader; do ln -sf weft $(DESTDIR)$(COMPLETION_DIR)/$$program; done
 uninstall: ## removes what `make install` put there
 	@rm -f $(addprefix $(DESTDIR)$(PREFIX)/bin/,$(notdir $(PROGRAMS))) $(addprefix $(DESTDIR)$(UNIT_DIR)/,$(UNITS))
+	@rm -f $(addprefix $(DESTDIR)$(COMPLETION_DIR)/,weft weftd weft-proxy weft-loader)
+	@for page in $(MANUAL_PAGES); do rm -f $(DESTDIR)$(MAN_DIR)/man$${page##*.}/$$page; done
 	@rm -rf $(DESTDIR)$(PREFIX)/share/doc/weft
 
 clean: ## removes every build directory

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* The kernel part: attached, in force, answering; its tables and its losses. */
 #include <inttypes.h>
+#include <limits.h>
 #include <stdio.h>
 #include <string.h>
 
@@ -69,7 +70,7 @@ static const char *place_text(const struct sighting *s, const struct place *plac
 	snprintf(text, size, "%s in the cgroup '%s' (process %d)", name ?: "a workload", place->cgroup, place->pid);
 	return text;
 }
-#define PLACE_TEXT_BYTES 512
+#define PLACE_TEXT_BYTES (PATH_MAX + 1024) /* a cgroup, and a full name */
 
 static void effect_judge(const struct sighting *s, const struct place *place, struct findings *findings)
 {

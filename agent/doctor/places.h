@@ -15,7 +15,7 @@
 
 #define PLACES_MAX 1024 /* more are counted and left alone */
 #define FOREIGN_MAX 4
-#define ROUTE_TEXT_BYTES 320
+#define ROUTE_TEXT_BYTES ERROR_MESSAGE_BYTES
 
 struct foreign_program {
 	uint32_t id;

@@ -73,7 +73,7 @@ static void process_see(struct process_sighting *process, const char *root)
 	process->descriptors = descriptors_count(process->pid);
 	process->descriptors_max = limit.rlim_cur;
 	if (cgroup_of_pid(process->pid, cgroup, sizeof(cgroup)) == 0 && cgroup_headroom(root, cgroup, AGENT_MEMORY_BYTES, 1, &err) < 0)
-		snprintf(process->short_of, sizeof(process->short_of), "%.255s", err.message);
+		strcpy(process->short_of, err.message);
 }
 
 /* --- the kernel part --------------------------------------------------------------------------------------------------------------- */
@@ -148,7 +148,7 @@ static void routes_see(const struct sighting *s, char ret_text[ROUTE_TEXT_BYTES]
 	for (size_t i = 0; i < ARRAY_SIZE(networks) && !err.code; i++)
 		if (networks[i].mask->halves[0] | networks[i].mask->halves[1])
 			routes_check(networks[i].network, networks[i].mask, "", &err);
-	snprintf(ret_text, ROUTE_TEXT_BYTES, "%.319s", err.message);
+	strcpy(ret_text, err.message);
 }
 
 /* As routes_see() does, in the namespace; there is nothing to do where this process could not come back. */

@@ -23,7 +23,7 @@ struct process_sighting {
 	const char *name;
 	int pid; /* 0: it does not run, or is not known */
 	uint64_t descriptors, descriptors_max; /* 0: unknown */
-	char short_of[256]; /* what its cgroup has too little of; "": nothing */
+	char short_of[ERROR_MESSAGE_BYTES]; /* what its cgroup has too little of; "": nothing */
 };
 
 /* A weft on this host: another one, or what another version left of ours. */
