@@ -3,10 +3,14 @@
 #include <errno.h>
 #include <signal.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
+#include <sys/socket.h>
+#include <sys/un.h>
 #include <unistd.h>
 
 #include "agent/agent.h"
+#include "base/cleanup.h"
 #include "base/log.h"
 
 enum { EXIT_FAILED = 1, EXIT_MISUSED = 2 };
@@ -25,6 +29,26 @@ static void on_signal(int signal, void *arg)
 
 	log_info("stopping; the kernel goes on deciding", LOG_F("signal", LOG_STR(strsignal(signal))));
 	loop_stop(agent->loop, 0);
+}
+
+/* Tells systemd, where it started us, that units which are ordered after this one may start: sd_notify(3). Whoever we start is not asked. */
+static void tell_ready(void)
+{
+	static const char ready[] = "READY=1";
+	const char *path = getenv("NOTIFY_SOCKET");
+	struct sockaddr_un address = { .sun_family = AF_UNIX };
+	const size_t length = path ? strlen(path) : 0;
+	_cleanup_close_ int fd = length && length < sizeof(address.sun_path) ? socket(AF_UNIX, SOCK_DGRAM | SOCK_CLOEXEC, 0) : -1;
+
+	if (fd >= 0) {
+		memcpy(address.sun_path, path, length);
+		if (path[0] == '@')
+			address.sun_path[0] = '\0'; /* the abstract name space */
+		if (sendto(fd, ready, strlen(ready), MSG_NOSIGNAL, (const struct sockaddr *)&address,
+			   (socklen_t)(offsetof(struct sockaddr_un, sun_path) + length)) < 0)
+			log_warn("cannot tell systemd that weftd runs", LOG_F("socket", LOG_STR(path)), LOG_F("errno", LOG_INT(errno)));
+	}
+	unsetenv("NOTIFY_SOCKET");
 }
 
 int main(int argc, char *argv[])
@@ -56,6 +80,7 @@ int main(int argc, char *argv[])
 		return complain(&err, EXIT_FAILED);
 	log_info("weftd runs", LOG_F("version", LOG_STR(WEFT_VERSION)), LOG_F("instance", LOG_STR(agent.options.instance)),
 		 LOG_F("pid", LOG_INT(getpid())));
+	tell_ready();
 	r = loop_run(agent.loop);
 	agent_stop(&agent);
 	agent.loop = loop_free(agent.loop);
