@@ -14,7 +14,8 @@ struct name_key {
 };
 WEFT_SIZE(struct name_key, 16);
 
-/* All zero: no address of this family (no endpoint that could serve it); the answer is NODATA. */
+/* All zero: no address of this family, since other endpoints of the service are of the other one; the answer is NODATA. A service
+ * without any endpoint has both, so that the refusal has a reason. */
 struct name_entry {
 	struct ip vip4, vip6;
 	__u32 service; /* object id */
