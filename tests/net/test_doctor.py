@@ -3,11 +3,14 @@
 import json
 import os
 import pathlib
+import re
 import signal
 import subprocess
 
 import pytest
 from weft import BUILD, Node, wait_for
+
+ROOT = pathlib.Path(__file__).resolve().parent.parent.parent
 
 # connect, sendmsg and bind of both families; a UDP socket of each that connects to see how its peer is shown
 PROBED_IN_TWO_PLACES = {("client", None, "probe"): 12, ("client", None, "not-tcp"): 4}
@@ -202,6 +205,12 @@ def test_an_instance_that_is_not_there_is_told_how_to_be_installed():
     assert code == 1
     assert "has no kernel part" in causes(checks["hooks"])[0] and "weft-loader install" in checks["hooks"]["findings"][0]["remedy"]
     assert checks["probes"]["state"] == "skipped"
+
+
+def test_every_check_is_documented_with_what_it_is_about_and_no_other(node):
+    documented = re.findall(r"^\| `([a-z]+)` \| (.*) \|$", (ROOT / "docs/operations.md").read_text().split("weft doctor\n")[1].split("## Metrics")[0], re.M)
+    _, checks = doctor(node)
+    assert documented == [(name, check["what"]) for name, check in checks.items()]
 
 
 def test_only_root_can_look():
