@@ -142,18 +142,38 @@ static int maps_pin(const struct object *object, const char *directory, struct t
 	return 0;
 }
 
+/* The sizes of arrays that are made now. An installation that was begun goes on as it began. */
+static int limits_choose(const struct loader_options *options, const char *directory, struct kernel_limits *ret_limits,
+			 struct error *err)
+{
+	char path[PIN_PATH_BYTES];
+	_cleanup_close_ int fd = -1;
+	struct bpf_map_info info = {};
+	__u32 size = sizeof(info), services = options->services ?: DEFAULT_SERVICES;
+
+	if (services > MAX_SERVICES)
+		return error_set_field(err, -EINVAL, "services", "%u is more than %d", services, MAX_SERVICES);
+	snprintf(path, sizeof(path), "%s/w_object", directory);
+	fd = bpf_obj_get(path);
+	if (fd >= 0 && bpf_obj_get_info_by_fd(fd, &info, &size) == 0)
+		services = info.max_entries / (DEFAULT_OBJECTS / DEFAULT_SERVICES);
+	kernel_limits_for(services, ret_limits);
+	return 0;
+}
+
 /* Loads, and puts everything in force. Hooks come last: from the first of them on, connections are decided. */
 static int apply(const struct loader_options *options, const char *directory, uint64_t present_id, struct error *err)
 {
 	_cleanup_(transaction_done) struct transaction t = {};
 	_cleanup_(object_done) struct object object = {};
 	_cleanup_close_ int cgroup_fd = -1;
+	struct kernel_limits limits;
 	char instance[PIN_PATH_BYTES];
-	int r = cgroup_choose(options, present_id, &cgroup_fd, err);
+	int r = limits_choose(options, directory, &limits, err);
 
-	if (r < 0)
+	if (r < 0 || (r = cgroup_choose(options, present_id, &cgroup_fd, err)) < 0)
 		return r;
-	r = object_load(directory, &object, err);
+	r = object_load(directory, &limits, &object, err);
 	if (r < 0)
 		return r;
 	instance_directory(directory, instance);

@@ -13,11 +13,12 @@
 struct loader_options {
 	const char *instance;
 	const char *cgroup; /* subtree to attach to; NULL: the root of the cgroup2 hierarchy that is found */
+	uint32_t services; /* how many the tables are made for, where there are none yet; 0: DEFAULT_SERVICES */
 };
 
 /* Loads and attaches where nothing is, completes what is half there. -EEXIST: already whole (says `upgrade`); -EBUSY: locked;
- * -EOPNOTSUPP names the missing kernel feature and what it is for; -EPROTO: the instance has maps of another ABI. Mounts bpffs
- * on /sys/fs/bpf where there is none. */
+ * -EOPNOTSUPP names the missing kernel feature and what it is for; -EPROTO: the instance has maps of another ABI; -EINVAL:
+ * more than MAX_SERVICES. Mounts bpffs on /sys/fs/bpf where there is none. */
 int loader_install(const struct loader_options *options, struct error *err);
 /* Replaces the programs behind the pinned links, maps and counters stay: no connection sees a gap. Undone on failure.
  * -ENOENT: not installed; -EPROTO: pinned maps have another layout (another ABI). */

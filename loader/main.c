@@ -9,12 +9,14 @@
 #include "base/json.h"
 #include "base/options.h"
 #include "loader/loader.h"
+#include "maps/limits.h"
 
 enum { EXIT_MISUSED = 2 };
 
 struct arguments {
 	const char *instance;
 	const char *cgroup;
+	uint32_t services;
 	bool json;
 	bool help;
 };
@@ -23,6 +25,8 @@ static const struct option option_table[] = {
 	  .help = "which instance (default: default)" },
 	{ .name = "cgroup", .type = OPTION_STRING, .offset = OPTION(struct arguments, cgroup), .argument = "DIR",
 	  .help = "subtree to attach to (default: the root of the cgroup2 hierarchy)" },
+	{ .name = "services", .type = OPTION_U32, .offset = OPTION(struct arguments, services), .argument = "N", .max = MAX_SERVICES,
+	  .help = "install: how many services the tables are made for (default: 256)" },
 	{ .name = "json", .type = OPTION_FLAG, .offset = OPTION(struct arguments, json), .help = "status as JSON" },
 	{ .name = "help", .type = OPTION_FLAG, .offset = OPTION(struct arguments, help), .help = "this" },
 	{}
@@ -197,6 +201,6 @@ int main(int argc, char *argv[])
 		usage(stderr);
 		return EXIT_MISUSED;
 	}
-	return command->run(&(struct loader_options){ .instance = arguments.instance, .cgroup = arguments.cgroup },
+	return command->run(&(struct loader_options){ .instance = arguments.instance, .cgroup = arguments.cgroup, .services = arguments.services },
 			    arguments.json);
 }

@@ -50,8 +50,9 @@ static void cleanup_object(struct bpf_object **object)
 	bpf_object__close(*object);
 }
 
-/* Gives the map the pinned one, when there is one and it is the same kind of map. */
-static int map_reuse(struct bpf_map *map, const char *directory, struct error *err)
+/* Gives the map the pinned one, when there is one and it is the same kind of map. `least` is for maps whose size is chosen, 0 for the
+ * others: one that has fewer entries is left alone, and a new one gets so many. */
+static int map_reuse(struct bpf_map *map, const char *directory, uint32_t least, struct error *err)
 {
 	char path[PIN_PATH_BYTES];
 	_cleanup_close_ int fd = -1;
@@ -60,22 +61,25 @@ static int map_reuse(struct bpf_map *map, const char *directory, struct error *e
 
 	snprintf(path, sizeof(path), "%s/%s", directory, bpf_map__name(map));
 	fd = bpf_obj_get(path);
-	if (fd < 0)
-		return errno == ENOENT ? 0 : error_set(err, -errno, "cannot open pinned map '%s': %m", path);
-	if (bpf_obj_get_info_by_fd(fd, &info, &size) < 0)
+	if (fd < 0 && errno != ENOENT)
+		return error_set(err, -errno, "cannot open pinned map '%s': %m", path);
+	if (fd >= 0 && bpf_obj_get_info_by_fd(fd, &info, &size) < 0)
 		return error_set(err, -errno, "cannot inspect pinned map '%s': %m", path);
-	if (info.type != bpf_map__type(map) || info.key_size != bpf_map__key_size(map) ||
-	    info.value_size != bpf_map__value_size(map) || info.max_entries != bpf_map__max_entries(map) ||
-	    info.map_flags != bpf_map__map_flags(map))
+	if (fd >= 0 &&
+	    (info.type != bpf_map__type(map) || info.key_size != bpf_map__key_size(map) ||
+	     info.value_size != bpf_map__value_size(map) || (!least && info.max_entries != bpf_map__max_entries(map)) ||
+	     info.map_flags != bpf_map__map_flags(map)))
 		return error_set(err, -EPROTO, "pinned map '%s' has the layout of another version: uninstall, then install",
 				 path);
+	if (fd < 0 || info.max_entries < least)
+		return least && bpf_map__set_max_entries(map, least) < 0 ? error_set(err, -errno, "cannot size map '%s': %m", path) : 0;
 	if (bpf_map__reuse_fd(map, fd) < 0)
 		return error_set(err, -errno, "cannot use pinned map '%s' again: %m", path);
 	return 0;
 }
 
 /* Ready to load: all maps, and of the programs those of the hooks in the bit set `wanted`. */
-static int object_open(const char *directory, unsigned wanted, struct bpf_object **ret_object, struct error *err)
+static int object_open(const char *directory, const struct kernel_limits *limits, unsigned wanted, struct bpf_object **ret_object, struct error *err)
 {
 	_cleanup_(cleanup_object) struct bpf_object *object = NULL;
 	LIBBPF_OPTS(bpf_object_open_opts, options, .object_name = "weft_bpf");
@@ -99,7 +103,8 @@ static int object_open(const char *directory, unsigned wanted, struct bpf_object
 		if (!(found & HOOK_BIT(hook)))
 			return error_set(err, -EINVAL, "the BPF object of this build has no program '%s'", hook->name);
 	bpf_object__for_each_map(map, object) {
-		int r = bpf_map__is_internal(map) ? 0 : map_reuse(map, directory, err);
+		int r = bpf_map__is_internal(map) ? 0 :
+			map_reuse(map, directory, kernel_limits_entries(limits, bpf_map__name(map)), err);
 
 		if (r < 0)
 			return r;
@@ -123,11 +128,11 @@ static int object_start(struct bpf_object *object)
 }
 
 /* Something was refused: asks one by one what it is, and gives the hooks that the kernel takes. */
-static int object_probe(const char *directory, unsigned *ret_usable, struct error *err)
+static int object_probe(const char *directory, const struct kernel_limits *limits, unsigned *ret_usable, struct error *err)
 {
 	unsigned usable = 0;
 	_cleanup_(cleanup_object) struct bpf_object *maps = NULL;
-	int r = object_open(directory, 0, &maps, err);
+	int r = object_open(directory, limits, 0, &maps, err);
 
 	if (r < 0)
 		return r;
@@ -137,7 +142,7 @@ static int object_probe(const char *directory, unsigned *ret_usable, struct erro
 	for (const struct hook *hook = hooks; hook < hooks + HOOK_COUNT; hook++) {
 		_cleanup_(cleanup_object) struct bpf_object *object = NULL;
 
-		r = object_open(directory, HOOK_BIT(hook), &object, err);
+		r = object_open(directory, limits, HOOK_BIT(hook), &object, err);
 		if (r < 0)
 			return r;
 		r = object_start(object);
@@ -181,11 +186,11 @@ static int tags_note(const struct object *object)
 }
 
 /* All programs, or without the optional ones that the kernel does not take. */
-static int object_load_usable(const char *directory, struct bpf_object **ret_object, struct error *err)
+static int object_load_usable(const char *directory, const struct kernel_limits *limits, struct bpf_object **ret_object, struct error *err)
 {
 	_cleanup_(cleanup_object) struct bpf_object *all = NULL, *usable = NULL;
 	unsigned hooks_usable = 0;
-	int r = object_open(directory, ALL_HOOKS, &all, err);
+	int r = object_open(directory, limits, ALL_HOOKS, &all, err);
 
 	if (r < 0)
 		return r;
@@ -193,8 +198,8 @@ static int object_load_usable(const char *directory, struct bpf_object **ret_obj
 		*ret_object = TAKE_PTR(all);
 		return 0;
 	}
-	if ((r = object_probe(directory, &hooks_usable, err)) < 0 ||
-	    (r = object_open(directory, hooks_usable, &usable, err)) < 0)
+	if ((r = object_probe(directory, limits, &hooks_usable, err)) < 0 ||
+	    (r = object_open(directory, limits, hooks_usable, &usable, err)) < 0)
 		return r;
 	r = object_start(usable);
 	if (r < 0)
@@ -203,10 +208,10 @@ static int object_load_usable(const char *directory, struct bpf_object **ret_obj
 	return 0;
 }
 
-int object_load(const char *directory, struct object *ret_object, struct error *err)
+int object_load(const char *directory, const struct kernel_limits *limits, struct object *ret_object, struct error *err)
 {
 	_cleanup_(object_done) struct object object = {};
-	int r = object_load_usable(directory, &object.bpf, err);
+	int r = object_load_usable(directory, limits, &object.bpf, err);
 
 	if (r < 0)
 		return r;

@@ -6,15 +6,16 @@
 #include <stddef.h>
 
 #include "base/error.h"
+#include "maps/limits.h"
 
 struct object {
 	struct bpf_object *bpf;
 };
 
-/* Loads every program of the hook table. Maps pinned in `directory` are used again (-EPROTO when one has another layout), the
- * others are made; nothing is pinned. Optional programs that the kernel does not take are left out; -EOPNOTSUPP names the first
+/* Loads every program of the hook table. Maps pinned in `directory` are used again (-EPROTO when one has another
+ * layout), but for arrays that are smaller than `limits` says: those are made, and the maps that are missing. Nothing is pinned. Optional programs that the kernel does not take are left out; -EOPNOTSUPP names the first
  * required one, and loader_log() has what the verifier said. */
-int object_load(const char *directory, struct object *ret_object, struct error *err);
+int object_load(const char *directory, const struct kernel_limits *limits, struct object *ret_object, struct error *err);
 void object_done(struct object *object); /* all zero is fine */
 /* Borrowed; -ENOENT: left out. */
 int object_program_fd(const struct object *object, const char *name);

@@ -23,8 +23,10 @@ _Static_assert(HOOK_COUNT <= LOADER_STATUS_MAX, "room for every hook");
 static bool build_known(const char *directory)
 {
 	_cleanup_(object_done) struct object object = {};
+	struct kernel_limits smallest;
 
-	return object_build_tag(0) || object_load(directory, &object, NULL) == 0;
+	kernel_limits_for(1, &smallest);
+	return object_build_tag(0) || object_load(directory, &smallest, &object, NULL) == 0;
 }
 
 static int hooks_read(const char *directory, struct loader_status *status, uint64_t *ret_cgroup_id, struct error *err)

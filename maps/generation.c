@@ -26,7 +26,7 @@ static void free_nameless_ids(struct generations *g)
 
 	area_sweep_begin(objects);
 	area_mark(objects, 0);
-	for (uint32_t id = 1; id < MAX_OBJECTS; id++)
+	for (uint32_t id = 1; id < object_count(g); id++)
 		if (!generation_name_empty(&g->memory->objects[id]))
 			area_mark(objects, id);
 	area_sweep_end(objects);
@@ -36,9 +36,9 @@ int generations_new(struct kernel_memory *memory, struct generations **ret_gener
 {
 	static const struct {
 		const char *name;
-		uint32_t size;
+		size_t member;
 	} areas[] = {
-#define X(symbol, name, size) { name, size },
+#define X(symbol, name, member) { name, offsetof(struct kernel_limits, member) },
 		AREAS(X)
 #undef X
 	};
@@ -53,8 +53,13 @@ int generations_new(struct kernel_memory *memory, struct generations **ret_gener
 		return error_set(err, -ENOMEM, "no memory for the state of the pinned maps");
 	g->memory = memory;
 	g->current = current;
+	g->name_buckets = 2 * object_count(g);
+	g->holds = calloc(object_count(g), sizeof(*g->holds));
+	g->names = calloc(g->name_buckets, sizeof(*g->names));
+	if (!g->holds || !g->names)
+		return error_set(err, -ENOMEM, "no memory for the state of the pinned maps");
 	for (size_t i = 0; i < AREA_COUNT; i++)
-		if (area_init(&g->areas[i], areas[i].name, areas[i].size) < 0)
+		if (area_init(&g->areas[i], areas[i].name, *(const uint32_t *)((const char *)&memory->limits + areas[i].member)) < 0)
 			return error_set(err, -ENOMEM, "no memory for the state of the pinned maps");
 	generation_index_names(g);
 	free_nameless_ids(g);
@@ -68,6 +73,8 @@ struct generations *generations_free(struct generations *g)
 		return NULL;
 	for (size_t i = 0; i < AREA_COUNT; i++)
 		area_done(&g->areas[i]);
+	free(g->holds);
+	free(g->names);
 	free(g);
 	return NULL;
 }
@@ -84,9 +91,9 @@ uint64_t generations_oldest(const struct generations *g)
 
 uint32_t generations_ref(const struct generations *g, uint64_t generation, uint32_t id)
 {
-	if (generation < generations_oldest(g) || generation > g->current || id >= MAX_OBJECTS)
+	if (generation < generations_oldest(g) || generation > g->current || id >= object_count(g))
 		return 0;
-	return generation_slice(g, generation)->refs[id];
+	return *kernel_memory_ref(g->memory, generation, id);
 }
 
 /* --- ids ------------------------------------------------------------------------------------------------------------------ */
@@ -99,18 +106,18 @@ bool generation_name_empty(const struct object_name *name)
 /* The bucket that holds `name`, or the empty one where it would go. */
 static size_t name_bucket(const struct generations *g, const struct object_name *name)
 {
-	size_t bucket = name->hash[0] % NAME_BUCKETS;
+	size_t bucket = name->hash[0] % g->name_buckets;
 
 	while (g->names[bucket] && memcmp(&g->memory->objects[g->names[bucket]], name, sizeof(*name)) != 0)
-		bucket = (bucket + 1) % NAME_BUCKETS;
+		bucket = (bucket + 1) % g->name_buckets;
 	return bucket;
 }
 
 /* Should a name stand twice, which no build of ours writes, the first id has it. */
 void generation_index_names(struct generations *g)
 {
-	memset(g->names, 0, sizeof(g->names));
-	for (uint16_t id = 1; id < MAX_OBJECTS; id++) {
+	memset(g->names, 0, g->name_buckets * sizeof(*g->names));
+	for (uint32_t id = 1; id < object_count(g); id++) {
 		const struct object_name *name = &g->memory->objects[id];
 		size_t bucket;
 
@@ -161,19 +168,19 @@ uint32_t generations_id_make(struct generations *g, enum object_kind kind, const
 	if (id < 0)
 		return 0;
 	g->memory->objects[id] = hash;
-	g->names[bucket] = (uint16_t)id;
+	g->names[bucket] = (uint32_t)id;
 	return (uint32_t)id;
 }
 
 void generations_id_hold(struct generations *g, uint32_t id)
 {
-	assert(id < MAX_OBJECTS);
+	assert(id < object_count(g));
 	g->holds[id]++;
 }
 
 void generations_id_release(struct generations *g, uint32_t id)
 {
-	assert(id < MAX_OBJECTS && g->holds[id]);
+	assert(id < object_count(g) && g->holds[id]);
 	g->holds[id]--;
 }
 
@@ -281,18 +288,18 @@ int generations_commit(struct generations *g, const struct change *changes, size
 {
 	const uint64_t next = g->current + 1, floor = generation_floor(next);
 	struct root *root = g->memory->root;
-	struct directory *directory = generation_slice(g, next);
 
 	if (floor > g->passed) /* somebody may still read generation floor - 1, whose slice this is */
 		return -EAGAIN;
 	if (generations_oldest(g) < floor)
 		STORE(root->oldest, floor);
 	__atomic_thread_fence(__ATOMIC_RELEASE); /* whoever sees the slice change also sees that it is no longer kept */
-	memcpy(directory, generation_slice(g, g->current), sizeof(*directory));
+	for (uint32_t id = 0; id < object_count(g); id += DIRECTORY_PAGE_IDS)
+		memcpy(kernel_memory_ref(g->memory, next, id), kernel_memory_ref(g->memory, g->current, id), sizeof(struct directory_page));
 	for (size_t i = 0; i < count; i++) {
-		assert(changes[i].id && changes[i].id < MAX_OBJECTS);
+		assert(changes[i].id && changes[i].id < object_count(g));
 		assert(!changes[i].ref || generation_ref_area(g, changes[i].ref));
-		directory->refs[changes[i].id] = changes[i].ref;
+		*kernel_memory_ref(g->memory, next, changes[i].id) = changes[i].ref;
 	}
 	STORE(root->generation, next);
 	g->current = next;

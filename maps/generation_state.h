@@ -5,25 +5,23 @@
 #include "maps/area.h"
 #include "maps/generation.h"
 
-/* X(symbol, name for people, size) */
+/* X(symbol, name for people, member of struct kernel_limits) */
 #define AREAS(X)                                                                                                              \
-	X(SERVICE, "services", MAX_SERVICES)                                                                                   \
-	X(ROUTE, "routes", MAX_ROUTES)                                                                                         \
-	X(TARGET, "targets", MAX_TARGETS)                                                                                      \
-	X(REF, "endpoint-refs", MAX_ENDPOINT_REFS)                                                                             \
-	X(NODE, "nodes", MAX_NODES)                                                                                            \
-	X(BACKEND, "backends", MAX_BACKENDS)                                                                                   \
-	X(ENDPOINT, "endpoints", MAX_ENDPOINTS)                                                                                \
-	X(ROW, "rows", MAX_ROWS)                                                                                               \
-	X(OBJECT, "objects", MAX_OBJECTS)
+	X(SERVICE, "services", services)                                                                                   \
+	X(ROUTE, "routes", routes)                                                                                         \
+	X(TARGET, "targets", targets)                                                                                      \
+	X(REF, "endpoint-refs", refs)                                                                             \
+	X(NODE, "nodes", nodes)                                                                                            \
+	X(BACKEND, "backends", backends)                                                                                   \
+	X(ENDPOINT, "endpoints", endpoints)                                                                                \
+	X(ROW, "rows", rows)                                                                                               \
+	X(OBJECT, "objects", objects)
 enum area_id {
-#define X(symbol, name, size) AREA_##symbol,
+#define X(symbol, name, member) AREA_##symbol,
 	AREAS(X)
 #undef X
 	AREA_COUNT,
 };
-
-#define NAME_BUCKETS (2 * MAX_OBJECTS) /* a power of two, half empty at least */
 
 struct generations {
 	struct kernel_memory *memory;
@@ -31,15 +29,16 @@ struct generations {
 	uint64_t passed; /* nobody reads a generation below this one: it was the root's when the last grace period began */
 	uint64_t begun; /* the same for the grace period under way */
 	struct area areas[AREA_COUNT];
-	uint32_t holds[MAX_OBJECTS];
-	uint16_t names[NAME_BUCKETS]; /* open addressing: ids by the name in w_object; 0: empty */
+	uint32_t *holds; /* by id */
+	uint32_t *names; /* open addressing: ids by the name in w_object; 0: empty */
+	uint32_t name_buckets; /* half of them empty at least */
 	bool sweeping;
 	uint64_t ignored;
 };
 
-static inline struct directory *generation_slice(const struct generations *g, uint64_t generation)
+static inline uint32_t object_count(const struct generations *g)
 {
-	return &g->memory->directories[generation % RING_DIRECTORIES];
+	return g->memory->limits.objects;
 }
 
 /* The oldest generation whose slice is not overwritten once `generation` is written. */

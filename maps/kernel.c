@@ -16,16 +16,16 @@
 /* Every pinned map that the agent uses. */
 static const struct pinned_map map_rows[] = {
 	PINNED_ARRAY("w_root", struct root, 1, struct kernel, memory.root),
-	PINNED_ARRAY("w_directory", struct directory, RING_DIRECTORIES, struct kernel, memory.directories),
-	PINNED_ARRAY("w_object", struct object_name, MAX_OBJECTS, struct kernel, memory.objects),
-	PINNED_ARRAY("w_service", struct service_record, MAX_SERVICES, struct kernel, memory.services),
-	PINNED_ARRAY("w_route", struct route_record, MAX_ROUTES, struct kernel, memory.routes),
-	PINNED_ARRAY("w_target", struct target_record, MAX_TARGETS, struct kernel, memory.targets),
-	PINNED_ARRAY("w_ref", struct endpoint_ref, MAX_ENDPOINT_REFS, struct kernel, memory.refs),
-	PINNED_ARRAY("w_node", struct node_record, MAX_NODES, struct kernel, memory.nodes),
-	PINNED_ARRAY("w_backend", struct backend, MAX_BACKENDS, struct kernel, memory.backends),
-	PINNED_ARRAY("w_endpoint", struct endpoint, MAX_ENDPOINTS, struct kernel, memory.endpoints),
-	PINNED_ARRAY("w_row", struct row, MAX_ROWS, struct kernel, memory.rows),
+	PINNED_SIZED_ARRAY("w_directory", struct directory_page, directory_pages, struct kernel, memory.directories),
+	PINNED_SIZED_ARRAY("w_object", struct object_name, memory.limits.objects, struct kernel, memory.objects),
+	PINNED_SIZED_ARRAY("w_service", struct service_record, memory.limits.services, struct kernel, memory.services),
+	PINNED_SIZED_ARRAY("w_route", struct route_record, memory.limits.routes, struct kernel, memory.routes),
+	PINNED_SIZED_ARRAY("w_target", struct target_record, memory.limits.targets, struct kernel, memory.targets),
+	PINNED_SIZED_ARRAY("w_ref", struct endpoint_ref, memory.limits.refs, struct kernel, memory.refs),
+	PINNED_SIZED_ARRAY("w_node", struct node_record, memory.limits.nodes, struct kernel, memory.nodes),
+	PINNED_SIZED_ARRAY("w_backend", struct backend, memory.limits.backends, struct kernel, memory.backends),
+	PINNED_SIZED_ARRAY("w_endpoint", struct endpoint, memory.limits.endpoints, struct kernel, memory.endpoints),
+	PINNED_SIZED_ARRAY("w_row", struct row, memory.limits.rows, struct kernel, memory.rows),
 	PINNED_ARRAY("w_config", struct config, 1, struct kernel, memory.config),
 	PINNED_ARRAY("w_proxy", struct proxy_state, 1, struct kernel, memory.proxy),
 #define FD(pin, type, key, value, count, member) PINNED_FD(pin, type, key, value, count, struct kernel, member)
@@ -63,6 +63,27 @@ int kernel_pin_path(const char *instance, char *buffer, size_t size, struct erro
 	return 0;
 }
 
+/* Whatever made the maps, the bitmaps over them go by words, and ids are all in the directory or none of theirs is. */
+static int sizes_check(const struct kernel *kernel, struct error *err)
+{
+	const struct kernel_limits *limits = &kernel->memory.limits;
+	const struct {
+		const char *map;
+		uint32_t entries;
+	} arrays[] = {
+		{ "w_object", limits->objects }, { "w_service", limits->services }, { "w_route", limits->routes },
+		{ "w_target", limits->targets }, { "w_ref", limits->refs }, { "w_node", limits->nodes },
+		{ "w_backend", limits->backends }, { "w_endpoint", limits->endpoints }, { "w_row", limits->rows },
+	};
+
+	for (size_t i = 0; i < ARRAY_SIZE(arrays); i++)
+		if (arrays[i].entries % 64 || arrays[i].entries > REF_INDEX_MASK)
+			return error_set(err, -EPROTO, "pinned map '%s' has %u entries, which cannot be", arrays[i].map, arrays[i].entries);
+	if (limits->objects % DIRECTORY_PAGE_IDS || kernel->directory_pages != kernel_limits_entries(limits, "w_directory"))
+		return error_set(err, -EPROTO, "pinned maps 'w_object' and 'w_directory' do not go together");
+	return 0;
+}
+
 int kernel_open(const char *instance, struct kernel *ret_kernel, struct error *err)
 {
 	struct kernel kernel = { .explain_prog_fd = -1, .account_iter_fd = -1, .standing_iter_fd = -1, .end_iter_fd = -1 };
@@ -77,6 +98,11 @@ int kernel_open(const char *instance, struct kernel *ret_kernel, struct error *e
 	r = pinned_maps_open(pin_path, map_rows, ARRAY_SIZE(map_rows), &kernel, err);
 	if (r < 0)
 		return r;
+	r = sizes_check(&kernel, err);
+	if (r < 0) {
+		pinned_maps_close(map_rows, ARRAY_SIZE(map_rows), &kernel);
+		return r;
+	}
 	snprintf(path, sizeof(path), "%s/prog_explain", pin_path);
 	kernel.explain_prog_fd = bpf_obj_get(path);
 	if (kernel.explain_prog_fd < 0) {

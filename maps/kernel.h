@@ -15,20 +15,20 @@
 #include "maps/abi/endpoint.h"
 #include "maps/abi/event.h"
 #include "maps/abi/identity.h"
-#include "maps/abi/limits.h"
 #include "maps/abi/name.h"
 #include "maps/abi/open.h"
 #include "maps/abi/proxy.h"
 #include "maps/abi/reason.h"
 #include "maps/abi/record.h"
 #include "maps/abi/row.h"
+#include "maps/limits.h"
 
 #define PIN_ROOT "/sys/fs/bpf/weft" /* PIN_ROOT/INSTANCE/abi3/{w_root,…,link_connect4,…,prog_explain,iter_account} */
 
 /* Arrays, shared with the kernel. Plain memory in tests. */
 struct kernel_memory {
 	struct root *root;
-	struct directory *directories; /* RING_DIRECTORIES of them */
+	struct directory_page *directories; /* by directory_page() */
 	struct object_name *objects;
 	struct service_record *services;
 	struct route_record *routes;
@@ -40,10 +40,18 @@ struct kernel_memory {
 	struct row *rows;
 	struct config *config;
 	struct proxy_state *proxy;
+	struct kernel_limits limits; /* how many of each there are */
 };
+
+/* Where the directory of a generation says what object `id` is, which is below limits.objects. */
+static inline uint32_t *kernel_memory_ref(const struct kernel_memory *memory, uint64_t generation, uint32_t id)
+{
+	return &memory->directories[directory_page(generation, id)].refs[id % DIRECTORY_PAGE_IDS];
+}
 
 struct kernel {
 	struct kernel_memory memory;
+	uint32_t directory_pages;
 	int vip_fd, netns_fd, cgroup_fd, own_address_fd, exempt_fd, name_fd;
 	int reason_fd, stat_fd, flow_fd, explain_fd, account_fd;
 	int explain_prog_fd; /* SEC("syscall") */
@@ -54,7 +62,8 @@ struct kernel {
 /* "PIN_ROOT/INSTANCE/abi3". Instance names are [a-z0-9-]{1,32}. -EINVAL. */
 int kernel_pin_path(const char *instance, char *buffer, size_t size, struct error *err);
 
-/* -ENOENT when the instance has no kernel part: the message names `weft-loader install`. -EPROTO: a map of another layout. */
+/* -ENOENT when the instance has no kernel part: the message names `weft-loader install`. -EPROTO: a map of another layout, or
+ * maps whose sizes do not go together. */
 int kernel_open(const char *instance, struct kernel *ret_kernel, struct error *err);
 void kernel_close(struct kernel *kernel); /* all zero, or half open, is fine */
 

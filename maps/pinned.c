@@ -11,9 +11,14 @@
 
 enum { KEYS_MAX = 1 << 18 }; /* more than any table holds: it keeps changing under the walk */
 
-static size_t bytes_of(const struct pinned_map *map)
+static uint32_t *entries_of(const struct pinned_map *map, void *into)
 {
-	return (size_t)map->value_bytes * map->entries;
+	return (uint32_t *)((char *)into + map->entries_offset);
+}
+
+static size_t bytes_of(const struct pinned_map *map, void *into)
+{
+	return (size_t)map->value_bytes * (map->entries ?: *entries_of(map, into));
 }
 
 static void **memory_of(const struct pinned_map *map, void *into)
@@ -26,7 +31,7 @@ static int *fd_of(const struct pinned_map *map, void *into)
 	return (int *)((char *)into + map->offset);
 }
 
-static int map_check(int fd, const char *path, const struct pinned_map *map, struct error *err)
+static int map_check(int fd, const char *path, const struct pinned_map *map, uint32_t *ret_entries, struct error *err)
 {
 	struct bpf_map_info info = {};
 	__u32 length = sizeof(info);
@@ -34,8 +39,9 @@ static int map_check(int fd, const char *path, const struct pinned_map *map, str
 	if (bpf_obj_get_info_by_fd(fd, &info, &length) < 0)
 		return error_set(err, -errno, "cannot inspect pinned map '%s': %s", path, strerror(errno));
 	if (info.type != map->type || info.key_size != map->key_bytes || info.value_size != map->value_bytes ||
-	    info.max_entries != map->entries)
+	    (map->entries && info.max_entries != map->entries))
 		return error_set(err, -EPROTO, "pinned map '%s' has the layout of another version: `weft-loader upgrade`", path);
+	*ret_entries = info.max_entries;
 	return 0;
 }
 
@@ -43,6 +49,7 @@ static int map_open(const char *pin_path, const struct pinned_map *map, void *in
 {
 	_cleanup_close_ int fd = -1;
 	char path[256];
+	uint32_t entries = 0;
 	void *memory;
 	int r;
 
@@ -52,14 +59,16 @@ static int map_open(const char *pin_path, const struct pinned_map *map, void *in
 		return error_set(err, -ENOENT, "there is no kernel part ('%s' is missing): run `weft-loader install` first", path);
 	if (fd < 0)
 		return error_set(err, -errno, "cannot open pinned map '%s': %s", path, strerror(errno));
-	r = map_check(fd, path, map, err);
+	r = map_check(fd, path, map, &entries, err);
 	if (r < 0)
 		return r;
+	if (map->entries_offset)
+		*entries_of(map, into) = entries;
 	if (!map->mapped) {
 		*fd_of(map, into) = TAKE_FD(fd);
 		return 0;
 	}
-	memory = mmap(NULL, bytes_of(map), PROT_READ | PROT_WRITE, MAP_SHARED, fd, 0);
+	memory = mmap(NULL, bytes_of(map, into), PROT_READ | PROT_WRITE, MAP_SHARED, fd, 0);
 	if (memory == MAP_FAILED)
 		return error_set(err, -errno, "cannot map '%s' into memory: %s", path, strerror(errno));
 	*memory_of(map, into) = memory;
@@ -83,7 +92,7 @@ void pinned_maps_close(const struct pinned_map *maps, size_t count, void *into)
 {
 	for (size_t i = 0; i < count; i++) {
 		if (maps[i].mapped)
-			munmap(*memory_of(&maps[i], into), bytes_of(&maps[i]));
+			munmap(*memory_of(&maps[i], into), bytes_of(&maps[i], into));
 		else
 			fd_close(*fd_of(&maps[i], into));
 	}

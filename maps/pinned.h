@@ -13,16 +13,21 @@
 struct pinned_map {
 	const char *name;
 	enum bpf_map_type type;
-	uint32_t key_bytes, value_bytes, entries;
+	uint32_t key_bytes, value_bytes;
+	uint32_t entries; /* 0: as many as it was made with */
 	bool mapped;
 	size_t offset; /* into what is filled: of a pointer to the memory when mapped, of a descriptor otherwise */
+	size_t entries_offset; /* into the same: of a uint32_t that gets the number of entries where that is not fixed; 0: none does */
 };
 /* Rows. Array maps step by multiples of 8 bytes: what user space indexes must do so as well. */
-#define PINNED_ARRAY(pin, value, count, into, member)                                                                         \
+#define PINNED_ARRAY_OF(pin, value, count, into, member, count_offset)                                                        \
 	{ pin, BPF_MAP_TYPE_ARRAY, 4, sizeof(value) + 0 * sizeof(struct { _Static_assert(sizeof(value) % 8 == 0,               \
-	  #value " does not lie in a mapped array as C lays it out"); int one; }), count, true, offsetof(into, member) }
+	  #value " does not lie in a mapped array as C lays it out"); int one; }), count, true, offsetof(into, member), count_offset }
+#define PINNED_ARRAY(pin, value, count, into, member) PINNED_ARRAY_OF(pin, value, count, into, member, 0)
+#define PINNED_SIZED_ARRAY(pin, value, count_member, into, member)                                                            \
+	PINNED_ARRAY_OF(pin, value, 0, into, member, offsetof(into, count_member))
 #define PINNED_FD(pin, map_type, key, value, count, into, member)                                                             \
-	{ pin, map_type, key, value, count, false, offsetof(into, member) }
+	{ pin, map_type, key, value, count, false, offsetof(into, member), 0 }
 
 /* All or none. -ENOENT names `weft-loader install`; -EPROTO: a map of another layout. */
 int pinned_maps_open(const char *pin_path, const struct pinned_map *maps, size_t count, void *into, struct error *err);

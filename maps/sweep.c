@@ -11,7 +11,7 @@
 
 static void mark_id(struct generations *g, uint32_t id)
 {
-	if (id < MAX_OBJECTS)
+	if (id < object_count(g))
 		area_mark(&g->areas[AREA_OBJECT], id);
 	else
 		g->ignored++;
@@ -76,8 +76,8 @@ static void mark_node(struct generations *g, uint32_t index)
 	}
 }
 
-/* What stands in `marked` as well needs no second look; NULL: nothing does. */
-static void mark_directory(struct generations *g, const struct directory *directory, const struct directory *marked)
+/* What stands in the generation before as well needs no second look, unless this is the first one. */
+static void mark_directory(struct generations *g, uint64_t generation, bool first)
 {
 	static void (*const mark[])(struct generations *, uint32_t) = {
 		[OBJECT_SERVICE] = mark_service,
@@ -85,11 +85,11 @@ static void mark_directory(struct generations *g, const struct directory *direct
 		[OBJECT_NODE] = mark_node,
 	};
 
-	for (uint32_t id = 0; id < MAX_OBJECTS; id++) {
-		const uint32_t ref = directory->refs[id];
+	for (uint32_t id = 0; id < object_count(g); id++) {
+		const uint32_t ref = *kernel_memory_ref(g->memory, generation, id);
 		struct area *area;
 
-		if (!ref || (marked && ref == marked->refs[id]))
+		if (!ref || (!first && ref == *kernel_memory_ref(g->memory, generation - 1, id)))
 			continue;
 		area = generation_ref_area(g, ref);
 		if (!area || !id) {
@@ -105,17 +105,14 @@ static void mark_directory(struct generations *g, const struct directory *direct
 int generations_sweep_begin(struct generations *g)
 {
 	const uint64_t oldest = generations_oldest(g);
-	const struct directory *marked = NULL;
 
 	if (g->passed < oldest) /* somebody may still read what is no longer kept */
 		return -EAGAIN;
 	g->ignored = 0;
 	for (size_t i = 0; i < AREA_COUNT; i++)
 		area_sweep_begin(&g->areas[i]);
-	for (uint64_t generation = oldest; generation <= g->current; generation++) {
-		mark_directory(g, generation_slice(g, generation), marked);
-		marked = generation_slice(g, generation);
-	}
+	for (uint64_t generation = oldest; generation <= g->current; generation++)
+		mark_directory(g, generation, generation == oldest);
 	g->sweeping = true;
 	return 0;
 }

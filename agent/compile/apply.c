@@ -67,7 +67,7 @@ struct apply {
 	struct vip_entries *vip_entries;
 	struct name_entries *name_entries;
 	struct encoder encoder; /* of the above */
-	bool held[MAX_OBJECTS]; /* ids that apply_node_id() has given out */
+	bool *held; /* ids that apply_node_id() has given out */
 
 	struct planned now; /* in force */
 	struct plan *next;
@@ -529,6 +529,9 @@ int apply_new_with(struct loop *loop, struct offload *offload, const struct appl
 	a->done = done;
 	a->arg = arg;
 	a->sweep_wanted = true;
+	a->held = calloc(kernel->memory->limits.objects, sizeof(*a->held));
+	if (!a->held)
+		return error_set(err, -ENOMEM, "no memory to apply plans");
 	r = generations_new(kernel->memory, &a->generations, err);
 	if (r >= 0)
 		r = names_new(a->generations, kernel->memory, store, &a->names, err);
@@ -566,6 +569,7 @@ struct apply *apply_free(struct apply *a)
 	vip_entries_free(a->vip_entries);
 	names_free(a->names);
 	generations_free(a->generations);
+	free(a->held);
 	free(a);
 	return NULL;
 }

@@ -16,12 +16,12 @@ static bool is_range(uint32_t first, uint32_t count, uint32_t size)
 	return first <= size && count <= size - first;
 }
 
-static bool is_route(const struct route_record *route)
+static bool is_route(const struct encoder *encoder, const struct route_record *route)
 {
 	if (route->target_count > MAX_ROUTE_TARGETS)
 		return false;
 	for (size_t t = 0; t < route->target_count; t++)
-		if (route->row_offset[t] >= MAX_SERVICE_ROWS || route->target[t] >= MAX_OBJECTS)
+		if (route->row_offset[t] >= MAX_SERVICE_ROWS || route->target[t] >= encoder->memory->limits.objects)
 			return false;
 	return true;
 }
@@ -30,12 +30,13 @@ const struct service_record *current_service(const struct encoder *encoder, uint
 {
 	const uint32_t ref = current_ref(encoder, id);
 	const struct service_record *service = &encoder->memory->services[ref & REF_INDEX_MASK];
+	const struct kernel_limits *limits = &encoder->memory->limits;
 
-	if (!is_record(ref, OBJECT_SERVICE, MAX_SERVICES) || service->port_count > MAX_SERVICE_PORTS ||
-	    !is_range(service->first_route, service->port_count, MAX_ROUTES))
+	if (!is_record(ref, OBJECT_SERVICE, limits->services) || service->port_count > MAX_SERVICE_PORTS ||
+	    !is_range(service->first_route, service->port_count, limits->routes))
 		return NULL;
 	for (size_t p = 0; p < service->port_count; p++)
-		if (!is_route(&encoder->memory->routes[service->first_route + p]))
+		if (!is_route(encoder, &encoder->memory->routes[service->first_route + p]))
 			return NULL;
 	return service;
 }
@@ -44,10 +45,10 @@ const struct target_record *target_at(const struct encoder *encoder, uint32_t re
 {
 	const struct target_record *target = &encoder->memory->targets[ref & REF_INDEX_MASK];
 
-	if (!is_record(ref, OBJECT_TARGET, MAX_TARGETS))
+	if (!is_record(ref, OBJECT_TARGET, encoder->memory->limits.targets))
 		return NULL;
 	for (int list = 0; list < LIST_COUNT; list++)
-		if (!is_range(target->first[list], target->count[list], MAX_ENDPOINT_REFS))
+		if (!is_range(target->first[list], target->count[list], encoder->memory->limits.refs))
 			return NULL;
 	return target;
 }
@@ -61,14 +62,15 @@ const struct node_record *current_node(const struct encoder *encoder, uint32_t i
 {
 	const uint32_t ref = current_ref(encoder, id);
 	const struct node_record *node = &encoder->memory->nodes[ref & REF_INDEX_MASK];
+	const struct kernel_limits *limits = &encoder->memory->limits;
 
-	if (!is_record(ref, OBJECT_NODE, MAX_NODES) || !is_range(node->first_backend, node->backend_count, MAX_BACKENDS))
+	if (!is_record(ref, OBJECT_NODE, limits->nodes) || !is_range(node->first_backend, node->backend_count, limits->backends))
 		return NULL;
 	for (uint32_t i = 0; i < node->backend_count; i++) {
 		const struct backend *backend = &encoder->memory->backends[node->first_backend + i];
 
-		if (!is_range(backend->row, backend->row_count, MAX_ROWS) || backend->row_count > MAX_SERVICE_ROWS ||
-		    backend->service >= MAX_OBJECTS)
+		if (!is_range(backend->row, backend->row_count, limits->rows) || backend->row_count > MAX_SERVICE_ROWS ||
+		    backend->service >= limits->objects)
 			return NULL;
 	}
 	return node;

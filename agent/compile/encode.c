@@ -148,14 +148,15 @@ static int match(struct run *run, enum object_kind kind)
 /* Without a plan before, all that the directory has and the plan has not goes. */
 static int remove_unplanned(struct run *run)
 {
-	_cleanup_free_ bool *planned = calloc(MAX_OBJECTS, sizeof(*planned));
+	const uint32_t objects = run->encoder->memory->limits.objects;
+	_cleanup_free_ bool *planned = calloc(objects, sizeof(*planned));
 
 	if (!planned)
 		return no_memory(run);
 	for (enum object_kind kind = OBJECT_SERVICE; kind < OBJECT_KINDS; kind++)
 		for (size_t i = 0; i < side_of(run->plan, kind).count; i++)
 			planned[run->encoding->now.ids[kind][i]] = true;
-	for (uint32_t id = 1; id < MAX_OBJECTS; id++)
+	for (uint32_t id = 1; id < objects; id++)
 		if (!planned[id] && current_ref(run->encoder, id))
 			change(run, id, 0);
 	return 0;
@@ -197,7 +198,7 @@ static bool same_lists(const struct run *run, const struct target_record *record
 
 		if (filled[list]++ == record->count[list] || !ip_equal(&ref->address, &endpoint->address) ||
 		    ref->port != endpoint->port || ref->netns_cookie != endpoint->netns_cookie || ref->zone != endpoint->zone ||
-		    ref->slot >= MAX_ENDPOINTS || memory->endpoints[ref->slot].incarnation != ref->incarnation)
+		    ref->slot >= memory->limits.endpoints || memory->endpoints[ref->slot].incarnation != ref->incarnation)
 			return false;
 	}
 	return filled[LIST_V4] == record->count[LIST_V4] && filled[LIST_V6] == record->count[LIST_V6];
@@ -216,7 +217,7 @@ static void adopt_list(const struct encoder *encoder, const struct target_record
 			const struct endpoint_ref *ref = &encoder->memory->refs[record->first[list] + i];
 			const struct slot_identity identity = ref_identity(ref, node);
 
-			if (ref->slot < MAX_ENDPOINTS && encoder->memory->endpoints[ref->slot].incarnation == ref->incarnation)
+			if (ref->slot < encoder->memory->limits.endpoints && encoder->memory->endpoints[ref->slot].incarnation == ref->incarnation)
 				slots_set(encoder->slots, ref->slot, &identity, target);
 		}
 }
@@ -634,7 +635,7 @@ static int prepare(struct run *run)
 
 	for (size_t i = 0; i < run->plan->node_count; i++)
 		most_backends = MAX(most_backends, run->plan->nodes[i].backend_count);
-	e->changes = calloc(MAX_OBJECTS, sizeof(*e->changes)); /* each id changes once at most */
+	e->changes = calloc(run->encoder->memory->limits.objects, sizeof(*e->changes)); /* each id changes once at most */
 	e->touched = calloc(run->plan->target_count + 1, sizeof(*e->touched));
 	run->block_rows = calloc(run->plan->service_count + 1, sizeof(*run->block_rows));
 	run->renewed = calloc(run->plan->service_count + 1, sizeof(*run->renewed));
@@ -736,17 +737,17 @@ void encoding_done(struct encoding *e)
 
 void encoder_adopt_rows(const struct encoder *encoder)
 {
-	for (uint32_t i = 0; i < MAX_ROWS; i++) {
+	for (uint32_t i = 0; i < encoder->memory->limits.rows; i++) {
 		const struct row *row = &encoder->memory->rows[i];
 
-		if (row->incarnation & 1 && row->target && row->target < MAX_OBJECTS)
+		if (row->incarnation & 1 && row->target && row->target < encoder->memory->limits.objects)
 			generations_id_hold(encoder->generations, row->target);
 	}
 }
 
 void encoder_row_retired(const struct encoder *encoder, const struct row *row)
 {
-	if (row->target && row->target < MAX_OBJECTS)
+	if (row->target && row->target < encoder->memory->limits.objects)
 		generations_id_release(encoder->generations, row->target);
 }
 
@@ -755,7 +756,7 @@ void encoder_adopt_slots(const struct encoder *encoder)
 	const uint64_t current = generations_current(encoder->generations);
 
 	for (uint64_t generation = generations_oldest(encoder->generations); generation <= current; generation++)
-		for (uint32_t id = 1; id < MAX_OBJECTS; id++) {
+		for (uint32_t id = 1; id < encoder->memory->limits.objects; id++) {
 			const uint32_t ref = generations_ref(encoder->generations, generation, id);
 			const struct target_record *target;
 

@@ -79,7 +79,7 @@ typedef void block_fn(struct blocks *index, uint32_t service, struct block block
 
 static void each_block(const struct encoder *encoder, block_fn *fn, struct blocks *index)
 {
-	for (uint32_t id = 1; id < MAX_OBJECTS; id++) {
+	for (uint32_t id = 1; id < encoder->memory->limits.objects; id++) {
 		const struct node_record *node = current_node(encoder, id);
 
 		for (uint32_t i = 0; node && i < node->backend_count; i++) {
@@ -102,13 +102,14 @@ static void place_block(struct blocks *index, uint32_t service, struct block blo
 
 int blocks_index(struct blocks *ret_blocks, const struct encoder *encoder)
 {
-	_cleanup_(blocks_done) struct blocks index = { .end = calloc(MAX_OBJECTS, sizeof(*index.end)) };
+	const uint32_t objects = encoder->memory->limits.objects;
+	_cleanup_(blocks_done) struct blocks index = { .end = calloc(objects, sizeof(*index.end)) };
 	uint32_t count = 0;
 
 	if (!index.end)
 		return -ENOMEM;
 	each_block(encoder, count_block, &index);
-	for (uint32_t id = 0; id < MAX_OBJECTS; id++) {
+	for (uint32_t id = 0; id < objects; id++) {
 		const uint32_t blocks = index.end[id];
 
 		index.end[id] = count; /* where its blocks begin: placing them moves it to their end */

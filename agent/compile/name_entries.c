@@ -81,7 +81,7 @@ static int take_up(const struct name_key *key, const struct name_entry *value, v
 {
 	struct name_entries *entries = arg;
 
-	if (!value->service || value->service >= MAX_OBJECTS || entries->count == MAX_NAMES)
+	if (!value->service || value->service >= entries->kernel->memory->limits.objects || entries->count == MAX_NAMES)
 		return -EPROTO;
 	if (!find(entries, key)) /* a walk may show an entry twice */
 		add(entries, key, value, false);

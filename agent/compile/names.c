@@ -36,10 +36,11 @@ struct names {
 	const struct kernel_memory *memory;
 	struct store *store;
 	struct table by_name[OBJECT_NODE + 1]; /* by kind */
-	struct named *by_id[MAX_OBJECTS];
+	uint32_t count; /* of ids that there are */
+	struct named **by_id;
 	size_t unsaved_count;
-	uint32_t unsaved[MAX_OBJECTS]; /* ids; each once */
-	bool queued[MAX_OBJECTS]; /* the id is among them */
+	uint32_t *unsaved; /* ids; each once */
+	bool *queued; /* the id is among them */
 };
 
 static struct named *named_of(struct table_node *node)
@@ -91,7 +92,7 @@ static int load_name(const struct store_entry *entry, void *arg)
 	char *end;
 	const unsigned long id = strtoul(entry->key + strlen(KEY_PREFIX), &end, 10);
 
-	if (*end || !id || id >= MAX_OBJECTS || entry->value_bytes <= sizeof(stored))
+	if (*end || !id || id >= names->count || entry->value_bytes <= sizeof(stored))
 		return 0;
 	memcpy(&stored, entry->value, sizeof(stored));
 	if (stored.version != STORED_VERSION || stored.kind == OBJECT_NONE || stored.kind > OBJECT_NODE ||
@@ -117,6 +118,12 @@ int names_new(struct generations *generations, const struct kernel_memory *memor
 	names->generations = generations;
 	names->memory = memory;
 	names->store = store;
+	names->count = memory->limits.objects;
+	names->by_id = calloc(names->count, sizeof(*names->by_id));
+	names->unsaved = calloc(names->count, sizeof(*names->unsaved));
+	names->queued = calloc(names->count, sizeof(*names->queued));
+	if (!names->by_id || !names->unsaved || !names->queued)
+		return error_set(err, -ENOMEM, "no memory for the names of objects");
 	r = store_list(store, KEY_PREFIX, NULL, 0, load_name, names, NULL);
 	if (r < 0)
 		return error_set(err, r, "cannot read the names of objects from the store");
@@ -128,10 +135,13 @@ struct names *names_free(struct names *names)
 {
 	if (!names)
 		return NULL;
-	for (uint32_t id = 0; id < MAX_OBJECTS; id++)
+	for (uint32_t id = 0; names->by_id && id < names->count; id++)
 		free(names->by_id[id]);
 	for (size_t kind = 0; kind < ARRAY_SIZE(names->by_name); kind++)
 		table_done(&names->by_name[kind]);
+	free(names->by_id);
+	free(names->unsaved);
+	free(names->queued);
 	free(names);
 	return NULL;
 }
@@ -171,7 +181,7 @@ int names_make(struct names *names, enum object_kind kind, const char *name, uin
 
 const char *names_get(const struct names *names, uint32_t id)
 {
-	return id < MAX_OBJECTS && names->by_id[id] ? names->by_id[id]->name : NULL;
+	return id < names->count && names->by_id[id] ? names->by_id[id]->name : NULL;
 }
 
 /* Keys and values of the operations, which point into them. */

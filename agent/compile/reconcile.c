@@ -17,16 +17,17 @@ struct count {
 };
 
 struct snapshot {
-	struct count rows[MAX_ROWS];
-	struct count slots[MAX_ENDPOINTS];
-	uint64_t row_attempts[MAX_ROWS];
-	uint64_t target_attempts[MAX_OBJECTS]; /* by object id; 0: all */
+	struct count *rows;
+	struct count *slots;
+	uint64_t *row_attempts;
+	uint64_t *target_attempts; /* by object id; 0: all */
 };
 
 struct reading {
 	struct snapshot before, after;
-	int64_t row_held[MAX_ROWS];
-	int64_t slot_held[MAX_ENDPOINTS];
+	struct kernel_limits limits;
+	int64_t *row_held;
+	int64_t *slot_held;
 };
 
 struct suspicion { /* a difference that was read, and how many times in a row */
@@ -39,23 +40,40 @@ struct reconcile {
 	const struct kernel_memory *memory;
 	const struct slots *slots;
 	size_t corrected;
-	struct suspicion row_suspicions[MAX_ROWS];
-	struct suspicion slot_suspicions[MAX_ENDPOINTS];
+	struct suspicion *row_suspicions;
+	struct suspicion *slot_suspicions;
 };
+
+static bool snapshot_init(struct snapshot *snapshot, const struct kernel_limits *limits)
+{
+	snapshot->rows = calloc(limits->rows, sizeof(*snapshot->rows));
+	snapshot->slots = calloc(limits->endpoints, sizeof(*snapshot->slots));
+	snapshot->row_attempts = calloc(limits->rows, sizeof(*snapshot->row_attempts));
+	snapshot->target_attempts = calloc(limits->objects, sizeof(*snapshot->target_attempts));
+	return snapshot->rows && snapshot->slots && snapshot->row_attempts && snapshot->target_attempts;
+}
+
+static void snapshot_done(struct snapshot *snapshot)
+{
+	free(snapshot->rows);
+	free(snapshot->slots);
+	free(snapshot->row_attempts);
+	free(snapshot->target_attempts);
+}
 
 static void snapshot_take(struct snapshot *snapshot, const struct kernel_memory *memory)
 {
-	for (uint32_t i = 0; i < MAX_ROWS; i++) {
+	for (uint32_t i = 0; i < memory->limits.rows; i++) {
 		const struct row *row = &memory->rows[i];
 		const uint32_t target = LOAD(row->target);
 
 		snapshot->rows[i] = (struct count){ LOAD(row->incarnation), LOAD(row->open) };
 		snapshot->row_attempts[i] = LOAD(row->attempts);
 		snapshot->target_attempts[0] += snapshot->row_attempts[i];
-		if (target && target < MAX_OBJECTS)
+		if (target && target < memory->limits.objects)
 			snapshot->target_attempts[target] += snapshot->row_attempts[i];
 	}
-	for (uint32_t i = 0; i < MAX_ENDPOINTS; i++)
+	for (uint32_t i = 0; i < memory->limits.endpoints; i++)
 		snapshot->slots[i] = (struct count){ LOAD(memory->endpoints[i].incarnation), LOAD(memory->endpoints[i].open) };
 }
 
@@ -66,19 +84,30 @@ static int add_account(const struct open_connection *open, void *arg)
 
 	if (!account->held)
 		return 0;
-	if (account->row < MAX_ROWS && reading->before.rows[account->row].incarnation == account->row_incarnation)
+	if (account->row < reading->limits.rows && reading->before.rows[account->row].incarnation == account->row_incarnation)
 		reading->row_held[account->row]++;
-	if (account->slot < MAX_ENDPOINTS && reading->before.slots[account->slot].incarnation == account->slot_incarnation)
+	if (account->slot < reading->limits.endpoints && reading->before.slots[account->slot].incarnation == account->slot_incarnation)
 		reading->slot_held[account->slot]++;
 	return 0;
 }
 
+static void cleanup_reading(struct reading **reading)
+{
+	reading_free(*reading);
+}
+
 int reading_take(const struct apply_kernel *kernel, struct reading **ret_reading)
 {
-	_cleanup_free_ struct reading *reading = calloc(1, sizeof(*reading));
+	const struct kernel_limits *limits = &kernel->memory->limits;
+	_cleanup_(cleanup_reading) struct reading *reading = calloc(1, sizeof(*reading));
 	int r;
 
-	if (!reading)
+	if (!reading || !snapshot_init(&reading->before, limits) || !snapshot_init(&reading->after, limits))
+		return -ENOMEM;
+	reading->limits = *limits;
+	reading->row_held = calloc(limits->rows, sizeof(*reading->row_held));
+	reading->slot_held = calloc(limits->endpoints, sizeof(*reading->slot_held));
+	if (!reading->row_held || !reading->slot_held)
 		return -ENOMEM;
 	snapshot_take(&reading->before, kernel->memory);
 	r = kernel->grace_wait(kernel->arg);
@@ -95,6 +124,12 @@ int reading_take(const struct apply_kernel *kernel, struct reading **ret_reading
 
 struct reading *reading_free(struct reading *reading)
 {
+	if (!reading)
+		return NULL;
+	snapshot_done(&reading->before);
+	snapshot_done(&reading->after);
+	free(reading->row_held);
+	free(reading->slot_held);
 	free(reading);
 	return NULL;
 }
@@ -107,12 +142,22 @@ int reconcile_new(const struct kernel_memory *memory, const struct slots *slots,
 		return -ENOMEM;
 	reconcile->memory = memory;
 	reconcile->slots = slots;
+	reconcile->row_suspicions = calloc(memory->limits.rows, sizeof(*reconcile->row_suspicions));
+	reconcile->slot_suspicions = calloc(memory->limits.endpoints, sizeof(*reconcile->slot_suspicions));
+	if (!reconcile->row_suspicions || !reconcile->slot_suspicions) {
+		reconcile_free(reconcile);
+		return -ENOMEM;
+	}
 	*ret_reconcile = reconcile;
 	return 0;
 }
 
 struct reconcile *reconcile_free(struct reconcile *reconcile)
 {
+	if (!reconcile)
+		return NULL;
+	free(reconcile->row_suspicions);
+	free(reconcile->slot_suspicions);
 	free(reconcile);
 	return NULL;
 }
@@ -153,7 +198,7 @@ size_t reconcile_add(struct reconcile *reconcile, const struct reading *reading)
 	const struct kernel_memory *memory = reconcile->memory;
 	size_t open = 0;
 
-	for (uint32_t i = 0; i < MAX_ROWS; i++) {
+	for (uint32_t i = 0; i < memory->limits.rows; i++) {
 		struct suspicion *suspicion = &reconcile->row_suspicions[i];
 		const bool attempted = before->row_attempts[i] != after->row_attempts[i];
 
@@ -161,7 +206,7 @@ size_t reconcile_add(struct reconcile *reconcile, const struct reading *reading)
 			reconcile->corrected += correct(suspicion, &memory->rows[i].incarnation, &memory->rows[i].open);
 		open += suspicion->difference != 0;
 	}
-	for (uint32_t i = 0; i < MAX_ENDPOINTS; i++) {
+	for (uint32_t i = 0; i < memory->limits.endpoints; i++) {
 		struct suspicion *suspicion = &reconcile->slot_suspicions[i];
 		const uint32_t target = slots_target(reconcile->slots, i);
 		const bool attempted = before->target_attempts[target] != after->target_attempts[target];

@@ -17,8 +17,9 @@ struct slot {
 
 struct slots {
 	const struct kernel_memory *memory;
-	struct slot slots[MAX_ENDPOINTS];
-	uint32_t buckets[MAX_ENDPOINTS];
+	uint32_t count; /* of slots, and of buckets */
+	struct slot *slots;
+	uint32_t *buckets;
 };
 
 int slots_new(const struct kernel_memory *memory, struct slots **ret_slots)
@@ -28,12 +29,23 @@ int slots_new(const struct kernel_memory *memory, struct slots **ret_slots)
 	if (!slots)
 		return -ENOMEM;
 	slots->memory = memory;
+	slots->count = memory->limits.endpoints;
+	slots->slots = calloc(slots->count, sizeof(*slots->slots));
+	slots->buckets = calloc(slots->count, sizeof(*slots->buckets));
+	if (!slots->slots || !slots->buckets) {
+		slots_free(slots);
+		return -ENOMEM;
+	}
 	*ret_slots = slots;
 	return 0;
 }
 
 struct slots *slots_free(struct slots *slots)
 {
+	if (!slots)
+		return NULL;
+	free(slots->slots);
+	free(slots->buckets);
 	free(slots);
 	return NULL;
 }
@@ -52,17 +64,17 @@ static bool same(const struct slot_identity *a, const struct slot_identity *b)
 	       a->node == b->node && a->netns_cookie == b->netns_cookie && a->port == b->port;
 }
 
-static uint32_t bucket_of(const struct slot_identity *identity)
+static uint32_t bucket_of(const struct slots *slots, const struct slot_identity *identity)
 {
 	const uint64_t words[] = { identity->address.halves[0], identity->address.halves[1], identity->node,
 				   identity->netns_cookie, identity->port };
 
-	return (uint32_t)(hash_bytes(words, sizeof(words)) % MAX_ENDPOINTS);
+	return (uint32_t)(hash_bytes(words, sizeof(words)) % slots->count);
 }
 
 int64_t slots_find(const struct slots *slots, const struct slot_identity *identity)
 {
-	for (uint32_t at = slots->buckets[bucket_of(identity)]; at; at = slots->slots[at - 1].next)
+	for (uint32_t at = slots->buckets[bucket_of(slots, identity)]; at; at = slots->slots[at - 1].next)
 		if (same(&slots->slots[at - 1].identity, identity) && is_current(slots, at - 1))
 			return at - 1;
 	return -ENOENT;
@@ -70,7 +82,7 @@ int64_t slots_find(const struct slots *slots, const struct slot_identity *identi
 
 static void unlink_slot(struct slots *slots, uint32_t slot)
 {
-	uint32_t *link = &slots->buckets[bucket_of(&slots->slots[slot].identity)];
+	uint32_t *link = &slots->buckets[bucket_of(slots, &slots->slots[slot].identity)];
 
 	while (*link && *link != slot + 1)
 		link = &slots->slots[*link - 1].next;
@@ -81,7 +93,7 @@ static void unlink_slot(struct slots *slots, uint32_t slot)
 void slots_set(struct slots *slots, uint32_t slot, const struct slot_identity *identity, uint32_t target)
 {
 	struct slot *s = &slots->slots[slot];
-	uint32_t *bucket = &slots->buckets[bucket_of(identity)];
+	uint32_t *bucket = &slots->buckets[bucket_of(slots, identity)];
 
 	if (is_current(slots, slot) && same(&s->identity, identity)) {
 		if (s->target != target)
@@ -99,7 +111,7 @@ void slots_set(struct slots *slots, uint32_t slot, const struct slot_identity *i
 
 const struct slot_identity *slots_get(const struct slots *slots, uint32_t slot)
 {
-	return slot < MAX_ENDPOINTS && is_current(slots, slot) ? &slots->slots[slot].identity : NULL;
+	return slot < slots->count && is_current(slots, slot) ? &slots->slots[slot].identity : NULL;
 }
 
 uint32_t slots_target(const struct slots *slots, uint32_t slot)

@@ -82,7 +82,7 @@ static int take_up(const struct ip *vip, uint32_t service, void *arg)
 {
 	struct vip_entries *entries = arg;
 
-	if (!service || service >= MAX_OBJECTS || entries->count == MAX_VIPS)
+	if (!service || service >= entries->kernel->memory->limits.objects || entries->count == MAX_VIPS)
 		return -EPROTO;
 	if (!find(entries, vip)) /* a walk may show an entry twice */
 		add(entries, vip, service, last_with(entries->generations, service));

@@ -11,39 +11,58 @@
 struct change_watch {
 	bool looked; /* and the records of then cannot have been reused since */
 	uint64_t generation; /* of the last look */
-	uint32_t refs[MAX_OBJECTS]; /* the directory, as it was */
-	uint32_t flags[MAX_OBJECTS]; /* of targets */
-	bool changed[MAX_OBJECTS]; /* in the look at hand: what may matter to connections of the object */
-	uint64_t listed[MAX_ENDPOINTS / WORD_BITS]; /* slots in some list */
-	uint64_t listed_now[MAX_ENDPOINTS / WORD_BITS];
+	uint32_t objects, slot_words;
+	uint32_t *refs; /* the directory, as it was */
+	uint32_t *flags; /* of targets */
+	bool *changed; /* in the look at hand: what may matter to connections of the object */
+	uint64_t *listed; /* slots in some list */
+	uint64_t *listed_now;
 };
 
-int change_watch_new(struct change_watch **ret_watch)
+int change_watch_new(const struct kernel_limits *limits, struct change_watch **ret_watch)
 {
 	struct change_watch *watch = calloc(1, sizeof(*watch));
 
 	if (!watch)
 		return -ENOMEM;
+	watch->objects = limits->objects;
+	watch->slot_words = limits->endpoints / WORD_BITS;
+	watch->refs = calloc(watch->objects, sizeof(*watch->refs));
+	watch->flags = calloc(watch->objects, sizeof(*watch->flags));
+	watch->changed = calloc(watch->objects, sizeof(*watch->changed));
+	watch->listed = calloc(watch->slot_words, sizeof(*watch->listed));
+	watch->listed_now = calloc(watch->slot_words, sizeof(*watch->listed_now));
+	if (!watch->refs || !watch->flags || !watch->changed || !watch->listed || !watch->listed_now) {
+		change_watch_free(watch);
+		return -ENOMEM;
+	}
 	*ret_watch = watch;
 	return 0;
 }
 
 struct change_watch *change_watch_free(struct change_watch *watch)
 {
+	if (!watch)
+		return NULL;
+	free(watch->refs);
+	free(watch->flags);
+	free(watch->changed);
+	free(watch->listed);
+	free(watch->listed_now);
 	free(watch);
 	return NULL;
 }
 
-static bool is_target(uint32_t ref)
+static bool is_target(const struct kernel_memory *memory, uint32_t ref)
 {
-	return ref >> REF_KIND_SHIFT == OBJECT_TARGET && (ref & REF_INDEX_MASK) < MAX_TARGETS;
+	return ref >> REF_KIND_SHIFT == OBJECT_TARGET && (ref & REF_INDEX_MASK) < memory->limits.targets;
 }
 
 /* Takes up what the id names. Of a target its lists do not matter by themselves, for each endpoint has its slot. */
 static bool note_object(struct change_watch *watch, const struct kernel_memory *memory, uint32_t id, uint32_t ref)
 {
-	const uint32_t flags = is_target(ref) ? memory->targets[ref & REF_INDEX_MASK].flags : 0;
-	const bool matters = !is_target(ref) || !is_target(watch->refs[id]) || flags != watch->flags[id];
+	const uint32_t flags = is_target(memory, ref) ? memory->targets[ref & REF_INDEX_MASK].flags : 0;
+	const bool matters = !is_target(memory, ref) || !is_target(memory, watch->refs[id]) || flags != watch->flags[id];
 
 	watch->refs[id] = ref;
 	watch->flags[id] = flags;
@@ -51,15 +70,15 @@ static bool note_object(struct change_watch *watch, const struct kernel_memory *
 }
 
 /* Returns whether the lists of some target may be others. */
-static bool note_objects(struct change_watch *watch, const struct kernel_memory *memory, const struct directory *directory)
+static bool note_objects(struct change_watch *watch, const struct kernel_memory *memory, uint64_t generation)
 {
 	bool lists = !watch->looked;
 
-	for (uint32_t id = 0; id < MAX_OBJECTS; id++) {
-		const uint32_t ref = LOAD(directory->refs[id]);
+	for (uint32_t id = 0; id < watch->objects; id++) {
+		const uint32_t ref = LOAD(*kernel_memory_ref(memory, generation, id));
 		const bool differs = !watch->looked || ref != watch->refs[id];
 
-		lists |= differs && (is_target(ref) || is_target(watch->refs[id]));
+		lists |= differs && (is_target(memory, ref) || is_target(memory, watch->refs[id]));
 		watch->changed[id] = differs && note_object(watch, memory, id, ref);
 	}
 	return lists;
@@ -70,12 +89,12 @@ static void list_slots(struct change_watch *watch, const struct kernel_memory *m
 	for (int list = 0; list < LIST_COUNT; list++) {
 		const uint32_t first = target->first[list], count = target->count[list];
 
-		if (first > MAX_ENDPOINT_REFS || count > MAX_ENDPOINT_REFS - first)
+		if (first > memory->limits.refs || count > memory->limits.refs - first)
 			continue;
 		for (uint32_t i = first; i < first + count; i++) {
 			const struct endpoint_ref *ref = &memory->refs[i];
 
-			if (ref->slot < MAX_ENDPOINTS && LOAD(memory->endpoints[ref->slot].incarnation) == ref->incarnation)
+			if (ref->slot < memory->limits.endpoints && LOAD(memory->endpoints[ref->slot].incarnation) == ref->incarnation)
 				watch->listed_now[ref->slot / WORD_BITS] |= 1ull << ref->slot % WORD_BITS;
 		}
 	}
@@ -98,11 +117,11 @@ static bool note_slots(struct change_watch *watch, const struct kernel_memory *m
 {
 	bool concerns = false;
 
-	memset(watch->listed_now, 0, sizeof(watch->listed_now));
-	for (uint32_t id = 0; id < MAX_OBJECTS; id++)
-		if (is_target(watch->refs[id]))
+	memset(watch->listed_now, 0, watch->slot_words * sizeof(*watch->listed_now));
+	for (uint32_t id = 0; id < watch->objects; id++)
+		if (is_target(memory, watch->refs[id]))
 			list_slots(watch, memory, &memory->targets[watch->refs[id] & REF_INDEX_MASK]);
-	for (uint32_t word = 0; word < MAX_ENDPOINTS / WORD_BITS; word++) {
+	for (uint32_t word = 0; word < watch->slot_words; word++) {
 		uint64_t differs = watch->looked ? watch->listed[word] ^ watch->listed_now[word] : UINT64_MAX;
 
 		for (; differs; differs &= differs - 1) {
@@ -117,12 +136,12 @@ static bool note_slots(struct change_watch *watch, const struct kernel_memory *m
 
 static bool has_changed(const struct change_watch *watch, uint32_t id)
 {
-	return id < MAX_OBJECTS && watch->changed[id];
+	return id < watch->objects && watch->changed[id];
 }
 
 static bool rows_concerned(const struct change_watch *watch, const struct kernel_memory *memory)
 {
-	for (uint32_t i = 0; i < MAX_ROWS; i++) {
+	for (uint32_t i = 0; i < memory->limits.rows; i++) {
 		const struct row *row = &memory->rows[i];
 
 		if (LOAD(row->open) && (has_changed(watch, LOAD(row->source)) || has_changed(watch, LOAD(row->service)) ||
@@ -138,7 +157,7 @@ bool change_watch_look(struct change_watch *watch, const struct kernel_memory *m
 	bool lists, slots;
 
 	watch->looked = watch->looked && watch->generation >= LOAD(memory->root->oldest);
-	lists = note_objects(watch, memory, &memory->directories[generation % RING_DIRECTORIES]);
+	lists = note_objects(watch, memory, generation);
 	slots = lists && note_slots(watch, memory);
 	watch->looked = true;
 	watch->generation = generation;

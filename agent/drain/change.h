@@ -10,7 +10,7 @@
 
 struct change_watch;
 
-int change_watch_new(struct change_watch **ret_watch); /* 0 or -ENOMEM */
+int change_watch_new(const struct kernel_limits *limits, struct change_watch **ret_watch); /* 0 or -ENOMEM */
 struct change_watch *change_watch_free(struct change_watch *watch); /* NULL is fine */
 
 /* Notes in each endpoint's slot whether it is gone, and returns whether some connection that is open may stand otherwise than at the

@@ -263,7 +263,7 @@ int drain_new(struct loop *loop, struct offload *offload, struct kernel *kernel,
 	if (r < 0)
 		return r;
 	*d = (struct drain){ .offload = offload, .workloads = workloads, .job = calloc(1, sizeof(*d->job)) };
-	if (!d->job || change_watch_new(&d->job->watch) < 0)
+	if (!d->job || change_watch_new(&kernel->memory.limits, &d->job->watch) < 0)
 		r = -ENOMEM;
 	if (r == 0) {
 		d->job->drain = d;

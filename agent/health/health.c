@@ -58,7 +58,7 @@ struct health_checks {
 	struct health_options options;
 	struct runner *runner;
 	struct table checks; /* by key */
-	struct slot_check slots[MAX_ENDPOINTS]; /* zero pages until used */
+	struct slot_check *slots; /* of each there is; zero pages until used */
 	uint64_t round;
 	struct buffer key; /* at hand */
 	uint64_t lines_since_ns;
@@ -441,7 +441,13 @@ int health_new(struct loop *loop, struct offload *offload, struct kernel *kernel
 	all->apply = apply;
 	all->workloads = workloads;
 	all->options = *options;
+	all->slots = calloc(kernel->memory.limits.endpoints, sizeof(*all->slots));
+	if (!all->slots) {
+		free(all);
+		return error_set(err, -ENOMEM, "no memory for health checks");
+	}
 	if (curl_global_init(CURL_GLOBAL_NOTHING) != CURLE_OK) {
+		free(all->slots);
 		free(all);
 		return error_set(err, -ENOMEM, "no memory for health checks");
 	}
@@ -468,6 +474,7 @@ struct health_checks *health_free(struct health_checks *all)
 	buffer_done(&all->key);
 	runner_free(all->runner);
 	curl_global_cleanup();
+	free(all->slots);
 	free(all);
 	return NULL;
 }

@@ -61,7 +61,7 @@ static int append_total(const char *source, const char *service, const char *tar
 
 static int append_rows(struct counters *c, struct apply *apply, const struct kernel_memory *memory)
 {
-	for (uint32_t i = 0; i < MAX_ROWS; i++) {
+	for (uint32_t i = 0; i < memory->limits.rows; i++) {
 		const struct row *row = &memory->rows[i];
 		_cleanup_free_ char *source = NULL, *service = NULL;
 		const char *name;

@@ -67,6 +67,7 @@ struct reading {
 	struct endpoint_copy *endpoint_copies;
 	struct tally_reason *reasons; /* one of each copy, then merged */
 	struct tally_endpoint *endpoints;
+	uint32_t place_count; /* rows that there are */
 	uint32_t *places; /* row -> 1 + its place among the copies, 0: none */
 	struct cookies met;
 };
@@ -87,8 +88,9 @@ struct tallies {
 	struct triple **sorted; /* by key */
 	size_t sorted_count, sorted_capacity;
 	const struct tally_row **rows; /* those present, in that order */
-	struct row_owner *owners; /* MAX_ROWS */
-	char **names; /* MAX_OBJECTS: the last names that ids were seen with */
+	struct row_owner *owners; /* by row */
+	uint32_t name_count;
+	char **names; /* by object id: the last names that ids were seen with */
 };
 
 #define GROW(array, count, capacity)                                                                                          \
@@ -125,7 +127,7 @@ static struct reading *reading_free(struct reading *reading)
 
 static int copy_rows(struct reading *reading, const struct kernel_memory *memory)
 {
-	for (uint32_t i = 0; i < MAX_ROWS; i++) {
+	for (uint32_t i = 0; i < memory->limits.rows; i++) {
 		const struct row *row = &memory->rows[i];
 		struct row_copy *copy;
 
@@ -149,7 +151,7 @@ static int add_open(const struct open_connection *open, void *arg)
 {
 	struct reading *reading = arg;
 	const struct account *a = &open->account;
-	const uint32_t place = a->row < MAX_ROWS ? reading->places[a->row] : 0;
+	const uint32_t place = a->row < reading->place_count ? reading->places[a->row] : 0;
 	struct row_copy *copy = place ? &reading->copies[place - 1] : NULL;
 	int r;
 
@@ -186,7 +188,8 @@ static void look(void *arg)
 	struct reading *reading = t->reading;
 	int r;
 
-	reading->places = calloc(MAX_ROWS, sizeof(*reading->places));
+	reading->place_count = t->kernel->memory.limits.rows;
+	reading->places = calloc(reading->place_count, sizeof(*reading->places));
 	reading->tally.time_ns = time_now_ns();
 	r = reading->places ? copy_rows(reading, &t->kernel->memory) : -ENOMEM;
 	if (r == 0) {
@@ -266,7 +269,7 @@ static void totals_changed(const struct store_entry *entry, void *arg)
 /* Copied, since it is borrowed for this turn only. NULL: not known (any more), or no memory. */
 static const char *object_name(struct tallies *t, uint32_t id)
 {
-	const char *name = id && id < MAX_OBJECTS ? apply_object_name(t->apply, id) : NULL;
+	const char *name = id && id < t->kernel->memory.limits.objects ? apply_object_name(t->apply, id) : NULL;
 
 	if (!name)
 		return NULL;
@@ -362,7 +365,7 @@ static int tell_endpoints(struct tallies *t, struct reading *reading)
 	const uint64_t generation = generations_current(g);
 
 	reading->tally.generation = generation;
-	for (uint32_t id = 1; id < MAX_OBJECTS; id++) {
+	for (uint32_t id = 1; id < t->kernel->memory.limits.objects; id++) {
 		const uint32_t ref = generations_ref(g, generation, id);
 		const char *target;
 		int r;
@@ -571,7 +574,7 @@ static void destroy(struct tallies *t)
 {
 	for (size_t i = 0; i < t->sorted_count; i++)
 		triple_free(t->sorted[i]);
-	for (size_t i = 0; t->names && i < MAX_OBJECTS; i++)
+	for (size_t i = 0; t->names && i < t->name_count; i++)
 		free(t->names[i]);
 	table_done(&t->triples);
 	free(t->sorted);
@@ -673,8 +676,9 @@ int tallies_new(struct loop *loop, struct offload *offload, struct kernel *kerne
 	t->kernel = kernel;
 	t->apply = apply;
 	t->totals_stale = true;
-	t->owners = calloc(MAX_ROWS, sizeof(*t->owners));
-	t->names = calloc(MAX_OBJECTS, sizeof(*t->names));
+	t->name_count = kernel->memory.limits.objects;
+	t->owners = calloc(kernel->memory.limits.rows, sizeof(*t->owners));
+	t->names = calloc(t->name_count, sizeof(*t->names));
 	r = t->owners && t->names ? loop_timer_new(loop, on_timer, t, &t->timer) : -ENOMEM;
 	if (r == 0)
 		r = store_watch_add(store, TOTALS_PREFIX, totals_changed, t, &t->watch);

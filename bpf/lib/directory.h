@@ -18,12 +18,12 @@ static __always_inline __u64 generation_current(void)
 /* The record's index, or -1 when the generation has no such object of this kind. */
 static __always_inline __s64 directory_index(__u64 generation, __u32 id, enum object_kind kind)
 {
-	__u32 key = generation % RING_DIRECTORIES, ref;
-	const struct directory *slice = bpf_map_lookup_elem(&w_directory, &key);
+	__u32 key = directory_page(generation, id), ref;
+	const struct directory_page *page = bpf_map_lookup_elem(&w_directory, &key);
 
-	if (!slice || id >= MAX_OBJECTS)
+	if (!page)
 		return -1;
-	ref = READ_ONCE(slice->refs[masked(id, MAX_OBJECTS)]);
+	ref = READ_ONCE(page->refs[masked(id, DIRECTORY_PAGE_IDS)]);
 	return ref >> REF_KIND_SHIFT == kind ? ref & REF_INDEX_MASK : -1;
 }
 

@@ -73,7 +73,7 @@ static __always_inline const struct backend *policy_backend(const struct node_re
 {
 	__u32 low = 0, high = node->backend_count;
 
-	for (int step = 0; step < 18 && low < high; step++) { /* 2^17 > MAX_BACKENDS */
+	for (int step = 0; step < 18 && low < high; step++) { /* 2^17 backends: as many as there can be */
 		__u32 middle = low + (high - low) / 2;
 		__u32 key = node->first_backend + middle;
 		const struct backend *backend = bpf_map_lookup_elem(&w_backend, &key);

@@ -38,5 +38,5 @@ WEFT_SIZE(struct endpoint, 128);
 
 #ifdef __bpf__
 #include "limits.h"
-WEFT_MAP(w_endpoint, BPF_MAP_TYPE_ARRAY, __u32, struct endpoint, MAX_ENDPOINTS, BPF_F_MMAPABLE);
+WEFT_MAP(w_endpoint, BPF_MAP_TYPE_ARRAY, __u32, struct endpoint, DEFAULT_ENDPOINTS, BPF_F_MMAPABLE);
 #endif

@@ -1,19 +1,34 @@
 /* SPDX-License-Identifier: Apache-2.0 OR GPL-2.0 OR BSD-2-Clause */
-/* How many of each thing one instance holds. A change that would not fit is refused as a whole, with the table's name. Made for
- * 10,000 services with a target of 10 endpoints each, called from one node, with room for what waits to be reused;
- * some 60 MB. */
+/* How many of each thing one instance holds. A change that would not fit is refused as a whole, with the table's name, where the
+ * tables cannot grow. */
 #pragma once
 
-#define RING_DIRECTORIES 64 /* generations kept; a power of two */
-#define MAX_OBJECTS 32768 /* object ids: services, targets and source nodes together */
-#define MAX_SERVICES 16384 /* service records, of all kept generations */
-#define MAX_ROUTES 32768 /* route records: one for each port of a service record */
-#define MAX_TARGETS 16384
-#define MAX_NODES 4096
-#define MAX_BACKENDS 65536
-#define MAX_ENDPOINT_REFS 262144 /* places in endpoint lists */
-#define MAX_ENDPOINTS 131072 /* kernel slots: open counts, health */
-#define MAX_ROWS 32768 /* counter rows: (source, service, target) */
+/* Arrays, whose memory is there from the start: made for a number of services, and grown by `weft-loader grow`. How many entries a map
+ * has stands in the map itself, where both sides find it.
+ *
+ * X(symbol, member of struct kernel_limits, map, entries for each service): a service has one target with ten endpoints, and is called
+ * by one source; the room beyond that is for what only kept generations name, and for what waits to be reused. */
+#define ARRAY_TABLES(X)                                                                                                       \
+	X(OBJECTS, objects, "w_object", 4) /* object ids: services, targets and source nodes together */                      \
+	X(SERVICE_RECORDS, services, "w_service", 2) /* of all kept generations */                                            \
+	X(ROUTES, routes, "w_route", 4) /* one for each port of a service record */                                           \
+	X(TARGETS, targets, "w_target", 2)                                                                                    \
+	X(NODES, nodes, "w_node", 1)                                                                                          \
+	X(BACKENDS, backends, "w_backend", 8)                                                                                 \
+	X(REFS, refs, "w_ref", 24) /* places in endpoint lists */                                                             \
+	X(ENDPOINTS, endpoints, "w_endpoint", 16) /* kernel slots: open counts, health */                                     \
+	X(ROWS, rows, "w_row", 3) /* counter rows: (source, service, target) */
+
+#define DEFAULT_SERVICES 256
+#define SERVICES_STEP 256 /* a number of services is rounded up to a multiple of this */
+#define MAX_SERVICES 16384 /* some 115 MB */
+enum default_entries {
+#define X(symbol, member, map, per_service) DEFAULT_##symbol = (per_service) * DEFAULT_SERVICES,
+	ARRAY_TABLES(X)
+#undef X
+};
+
+/* Hash tables, whose entries are allocated as they come. */
 #define MAX_VIPS 32768 /* two a service, and aliases */
 #define MAX_OWNERS 8192 /* namespaces, and cgroups, that act for a node */
 #define MAX_OWN_ADDRESSES 65536
@@ -21,6 +36,8 @@
 #define MAX_NAMES 65536 /* names that the responder answers: of a mesh, or of one node's backends */
 #define MAX_RESOLVERS 16384 /* (namespace, node, resolver) */
 #define MAX_REASON_ROWS 32768
+
+#define RING_DIRECTORIES 64 /* generations kept; a power of two */
 #define FLOW_RING_BYTES (2 * 1024 * 1024)
 
 #define MAX_SERVICE_PORTS 32 /* listeners of one router or node */

@@ -85,10 +85,10 @@ struct backend {
 WEFT_SIZE(struct backend, 16);
 
 #ifdef __bpf__
-WEFT_MAP(w_service, BPF_MAP_TYPE_ARRAY, __u32, struct service_record, MAX_SERVICES, BPF_F_MMAPABLE);
-WEFT_MAP(w_route, BPF_MAP_TYPE_ARRAY, __u32, struct route_record, MAX_ROUTES, BPF_F_MMAPABLE);
-WEFT_MAP(w_target, BPF_MAP_TYPE_ARRAY, __u32, struct target_record, MAX_TARGETS, BPF_F_MMAPABLE);
-WEFT_MAP(w_ref, BPF_MAP_TYPE_ARRAY, __u32, struct endpoint_ref, MAX_ENDPOINT_REFS, BPF_F_MMAPABLE);
-WEFT_MAP(w_node, BPF_MAP_TYPE_ARRAY, __u32, struct node_record, MAX_NODES, BPF_F_MMAPABLE);
-WEFT_MAP(w_backend, BPF_MAP_TYPE_ARRAY, __u32, struct backend, MAX_BACKENDS, BPF_F_MMAPABLE);
+WEFT_MAP(w_service, BPF_MAP_TYPE_ARRAY, __u32, struct service_record, DEFAULT_SERVICE_RECORDS, BPF_F_MMAPABLE);
+WEFT_MAP(w_route, BPF_MAP_TYPE_ARRAY, __u32, struct route_record, DEFAULT_ROUTES, BPF_F_MMAPABLE);
+WEFT_MAP(w_target, BPF_MAP_TYPE_ARRAY, __u32, struct target_record, DEFAULT_TARGETS, BPF_F_MMAPABLE);
+WEFT_MAP(w_ref, BPF_MAP_TYPE_ARRAY, __u32, struct endpoint_ref, DEFAULT_REFS, BPF_F_MMAPABLE);
+WEFT_MAP(w_node, BPF_MAP_TYPE_ARRAY, __u32, struct node_record, DEFAULT_NODES, BPF_F_MMAPABLE);
+WEFT_MAP(w_backend, BPF_MAP_TYPE_ARRAY, __u32, struct backend, DEFAULT_BACKENDS, BPF_F_MMAPABLE);
 #endif

@@ -58,5 +58,5 @@ WEFT_SIZE(struct row, 16 + 16 * 8 + 2 * HISTOGRAM_BUCKETS * 8);
 
 #ifdef __bpf__
 #include "limits.h"
-WEFT_MAP(w_row, BPF_MAP_TYPE_ARRAY, __u32, struct row, MAX_ROWS, BPF_F_MMAPABLE);
+WEFT_MAP(w_row, BPF_MAP_TYPE_ARRAY, __u32, struct row, DEFAULT_ROWS, BPF_F_MMAPABLE);
 #endif

@@ -23,9 +23,16 @@ static void *map_memory(const struct bpf_map *map)
 
 void fixture_init(struct fixture *f)
 {
-	struct weft_bpf *s = weft_bpf__open_and_load();
+	struct weft_bpf *s = weft_bpf__open();
+	struct kernel_limits limits;
+	struct bpf_map *map;
 
 	assert_non_null(s);
+	kernel_limits_for(FIXTURE_SERVICES, &limits);
+	bpf_object__for_each_map(map, s->obj)
+		if (kernel_limits_entries(&limits, bpf_map__name(map)))
+			assert_int_equal(bpf_map__set_max_entries(map, kernel_limits_entries(&limits, bpf_map__name(map))), 0);
+	assert_int_equal(weft_bpf__load(s), 0);
 	*f = (struct fixture){ .skeleton = s, .generation = 1 };
 	f->kernel = (struct kernel){
 		.memory = {
@@ -40,6 +47,7 @@ void fixture_init(struct fixture *f)
 			.endpoints = map_memory(s->maps.w_endpoint),
 			.rows = map_memory(s->maps.w_row),
 			.config = map_memory(s->maps.w_config),
+			.limits = limits,
 		},
 		.vip_fd = bpf_map__fd(s->maps.w_vip),
 		.own_address_fd = bpf_map__fd(s->maps.w_own_address),

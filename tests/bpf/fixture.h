@@ -16,6 +16,14 @@ struct fixture {
 	uint64_t generation;
 };
 
+/* How many entries its arrays have: as for so many services. */
+#define FIXTURE_SERVICES 4096
+enum fixture_entries {
+#define X(symbol, member, map, per_service) FIXTURE_##symbol = (per_service) * FIXTURE_SERVICES,
+	ARRAY_TABLES(X)
+#undef X
+};
+
 /* Fails the test where the programs do not load. */
 void fixture_init(struct fixture *f);
 void fixture_done(struct fixture *f);

@@ -74,7 +74,7 @@ TEST(a_backend_is_found_wherever_it_stands_among_many)
 
 		f.kernel.memory.services[5] = (struct service_record){ .first_route = 40, .port_count = 1, .ports = { htons(PORT) } };
 		f.kernel.memory.routes[40] = (struct route_record){ .target_count = 1, .cumulative = { 1 }, .target = { TARGET } };
-		f.kernel.memory.directories[1].refs[id] = REF(OBJECT_SERVICE, 5);
+		*kernel_memory_ref(&f.kernel.memory, 1, id) = REF(OBJECT_SERVICE, 5);
 		assert_int_equal(ip_parse("240.240.9.9", &vip), 0);
 		assert_int_equal(bpf_map_update_elem(f.kernel.vip_fd, &vip, &id, 0), 0);
 		EXPECT_EQ(decide_in_kernel(&f, flow_to("240.240.9.9", PORT)).reason, REASON_ROUTED);

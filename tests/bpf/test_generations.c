@@ -242,7 +242,7 @@ static void world_init(struct world *w)
 	*w->memory->root = (struct root){};
 	names = bpf_map__fd(w->fixture.skeleton->maps.w_object);
 	w->memory->objects =
-		mmap(NULL, MAX_OBJECTS * sizeof(struct object_name), PROT_READ | PROT_WRITE, MAP_SHARED, names, 0);
+		mmap(NULL, FIXTURE_OBJECTS * sizeof(struct object_name), PROT_READ | PROT_WRITE, MAP_SHARED, names, 0);
 	w->shared = mmap(NULL, sizeof(*w->shared), PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1, 0);
 	EXPECT(w->memory->objects != MAP_FAILED && w->shared != MAP_FAILED);
 	w->shared->random = 0x9e3779b97f4a7c15ull;
@@ -264,8 +264,8 @@ static void world_done(struct world *w)
 /* --- what is in the maps -------------------------------------------------------------------------------------------------- */
 
 struct named {
-	uint8_t services[MAX_SERVICES], routes[MAX_ROUTES], targets[MAX_TARGETS], refs[MAX_ENDPOINT_REFS];
-	uint8_t nodes[MAX_NODES], backends[MAX_BACKENDS], endpoints[MAX_ENDPOINTS], rows[MAX_ROWS];
+	uint8_t services[FIXTURE_SERVICE_RECORDS], routes[FIXTURE_ROUTES], targets[FIXTURE_TARGETS], refs[FIXTURE_REFS];
+	uint8_t nodes[FIXTURE_NODES], backends[FIXTURE_BACKENDS], endpoints[FIXTURE_ENDPOINTS], rows[FIXTURE_ROWS];
 };
 
 /* Everything that this generation names, and that it is one piece. */
@@ -334,14 +334,14 @@ static void check_reusable(struct world *w, struct generations *g, struct named 
 		uint32_t size;
 		int64_t (*alloc)(struct generations *g);
 	} arrays[] = {
-		{ named->services, MAX_SERVICES, generations_alloc_service },
-		{ named->routes, MAX_ROUTES, alloc_route },
-		{ named->targets, MAX_TARGETS, generations_alloc_target },
-		{ named->refs, MAX_ENDPOINT_REFS, alloc_ref },
-		{ named->nodes, MAX_NODES, generations_alloc_node },
-		{ named->backends, MAX_BACKENDS, alloc_backend },
-		{ named->endpoints, MAX_ENDPOINTS, generations_alloc_slot },
-		{ named->rows, MAX_ROWS, alloc_row },
+		{ named->services, FIXTURE_SERVICE_RECORDS, generations_alloc_service },
+		{ named->routes, FIXTURE_ROUTES, alloc_route },
+		{ named->targets, FIXTURE_TARGETS, generations_alloc_target },
+		{ named->refs, FIXTURE_REFS, alloc_ref },
+		{ named->nodes, FIXTURE_NODES, generations_alloc_node },
+		{ named->backends, FIXTURE_BACKENDS, alloc_backend },
+		{ named->endpoints, FIXTURE_ENDPOINTS, generations_alloc_slot },
+		{ named->rows, FIXTURE_ROWS, alloc_row },
 	};
 
 	for (size_t i = 0; i < ARRAY_SIZE(arrays); i++) {

@@ -82,7 +82,7 @@ TEST(an_instance_that_is_not_installed_names_the_command)
 TEST(a_map_of_another_layout_is_refused_by_name)
 {
 	const uint32_t other_bytes = sizeof(struct route_record) - 4;
-	_cleanup_close_ int other = bpf_map_create(BPF_MAP_TYPE_ARRAY, "other", 4, other_bytes, MAX_ROUTES, NULL);
+	_cleanup_close_ int other = bpf_map_create(BPF_MAP_TYPE_ARRAY, "other", 4, other_bytes, DEFAULT_ROUTES, NULL);
 	struct kernel kernel = {};
 	struct error err = {};
 	char path[200];
@@ -249,12 +249,12 @@ TEST(memory_is_what_the_programs_see)
 	struct explain request = { .flow = { .node = 5, .is_tcp = 1, .port = htons(80), .destination = ip("240.240.0.5") } };
 
 	given_open(&kernel);
-	kernel.memory.nodes[MAX_NODES - 1] = (struct node_record){ .flags = NODE_DROP_ALL };
-	kernel.memory.directories[RING_DIRECTORIES - 1].refs[5] = REF(OBJECT_NODE, MAX_NODES - 1);
+	kernel.memory.nodes[DEFAULT_NODES - 1] = (struct node_record){ .flags = NODE_DROP_ALL };
+	kernel.memory.directories[RING_DIRECTORIES - 1].refs[5] = REF(OBJECT_NODE, DEFAULT_NODES - 1);
 	kernel.memory.root->generation = kernel.memory.root->oldest = RING_DIRECTORIES - 1;
 	given_open(&again);
 	EXPECT_EQ(again.memory.root->generation, RING_DIRECTORIES - 1);
-	EXPECT_EQ(again.memory.directories[RING_DIRECTORIES - 1].refs[5], REF(OBJECT_NODE, MAX_NODES - 1));
+	EXPECT_EQ(again.memory.directories[RING_DIRECTORIES - 1].refs[5], REF(OBJECT_NODE, DEFAULT_NODES - 1));
 
 	EXPECT_OK(kernel_explain(&again, &request, NULL, NULL));
 	EXPECT_EQ(request.decision.generation, RING_DIRECTORIES - 1);

@@ -13,9 +13,9 @@ static const struct {
 	size_t bytes;
 } arrays[] = {
 	ARRAY(root, 1),
-	ARRAY(directories, RING_DIRECTORIES),
+	ARRAY(directories, MAX_OBJECTS / DIRECTORY_PAGE_IDS * RING_DIRECTORIES),
 	ARRAY(objects, MAX_OBJECTS),
-	ARRAY(services, MAX_SERVICES),
+	ARRAY(services, MAX_SERVICE_RECORDS),
 	ARRAY(routes, MAX_ROUTES),
 	ARRAY(targets, MAX_TARGETS),
 	ARRAY(refs, MAX_ENDPOINT_REFS),
@@ -48,6 +48,17 @@ void test_memory_init(struct test_memory *memory)
 		*(void **)((char *)&memory->arrays + arrays[i].offset) = next;
 		next += whole_pages(arrays[i].bytes);
 	}
+	memory->arrays.limits = (struct kernel_limits){
+		.objects = MAX_OBJECTS,
+		.services = MAX_SERVICE_RECORDS,
+		.routes = MAX_ROUTES,
+		.targets = MAX_TARGETS,
+		.nodes = MAX_NODES,
+		.backends = MAX_BACKENDS,
+		.refs = MAX_ENDPOINT_REFS,
+		.endpoints = MAX_ENDPOINTS,
+		.rows = MAX_ROWS,
+	};
 }
 
 void test_memory_done(struct test_memory *memory)

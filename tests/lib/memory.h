@@ -6,6 +6,17 @@
 
 #include "maps/kernel.h"
 
+/* How many entries they have. */
+#define MAX_OBJECTS 32768
+#define MAX_SERVICE_RECORDS 16384
+#define MAX_ROUTES 32768
+#define MAX_TARGETS 16384
+#define MAX_NODES 4096
+#define MAX_BACKENDS 65536
+#define MAX_ENDPOINT_REFS 262144
+#define MAX_ENDPOINTS 131072
+#define MAX_ROWS 32768
+
 struct test_memory {
 	struct kernel_memory arrays;
 	void *start; /* each array begins on a page of its own */

@@ -50,6 +50,13 @@ def test_every_limit_is_documented_with_its_value():
     assert {name: value.replace(",", "") for name, value in documented} == sources
 
 
+def test_every_array_is_documented_with_its_share_for_a_service():
+    sources = re.findall(r'^\tX\(\w+, (\w+), "\w+", (\d+)\)', read("maps/abi/limits.h"), re.M)
+    documented = re.findall(r"^\| .*\(`(\w+)`\) \| (\d+) \| \d+ bytes \|$", section(read("docs/operations.md"), "Limits"), re.M)
+    assert len(sources) == 9
+    assert documented == sources
+
+
 def test_the_example_options_file_is_the_documented_one_and_names_options_only():
     example = read("deploy/weftd.json")
     assert example in read("docs/operations.md")

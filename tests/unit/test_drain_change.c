@@ -46,7 +46,7 @@ static void given_scene(struct scene *s)
 {
 	test_memory_init(&s->memory);
 	s->m = &s->memory.arrays;
-	EXPECT_OK(change_watch_new(&s->watch));
+	EXPECT_OK(change_watch_new(&s->m->limits, &s->watch));
 	s->m->root->generation = 100;
 	s->m->endpoints[SLOT] = (struct endpoint){ .incarnation = 1, .open = 1 };
 	s->m->endpoints[OTHER_SLOT] = (struct endpoint){ .incarnation = 7 };
@@ -162,7 +162,7 @@ TEST(the_next_agent_finds_slots_as_the_last_one_left_them)
 	publish(&s, TARGET, 0);
 	s.m->endpoints[OTHER_SLOT].gone = 1; /* came back while nobody looked */
 	change_watch_free(s.watch);
-	EXPECT_OK(change_watch_new(&s.watch));
+	EXPECT_OK(change_watch_new(&s.m->limits, &s.watch));
 	EXPECT(look(&s));
 	EXPECT_EQ(s.m->endpoints[SLOT].gone, 1);
 	EXPECT_EQ(s.m->endpoints[OTHER_SLOT].gone, 0);

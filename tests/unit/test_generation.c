@@ -448,7 +448,7 @@ TEST(names_out_of_range_name_nothing_and_are_counted)
 {
 	FIXTURE(f);
 	struct kernel_memory *m = &f.memory.arrays;
-	struct directory *directory = &m->directories[1];
+	struct directory_page *directory = &m->directories[1];
 
 	m->root->generation = 1;
 	directory->refs[0] = REF(OBJECT_SERVICE, 1); /* 1: id 0 */
@@ -462,8 +462,8 @@ TEST(names_out_of_range_name_nothing_and_are_counted)
 	m->targets[0] = (struct target_record){ .first = { 10, UINT32_MAX }, .count = { 2, UINT32_MAX } }; /* 7 */
 	m->refs[10].slot = MAX_ENDPOINTS; /* 8 */
 	m->refs[11].slot = MAX_ENDPOINTS - 1;
-	directory->refs[5] = REF(OBJECT_SERVICE, MAX_SERVICES - 1);
-	m->services[MAX_SERVICES - 1] = (struct service_record){ .first_route = MAX_ROUTES - 1, .port_count = 1 };
+	directory->refs[5] = REF(OBJECT_SERVICE, MAX_SERVICE_RECORDS - 1);
+	m->services[MAX_SERVICE_RECORDS - 1] = (struct service_record){ .first_route = MAX_ROUTES - 1, .port_count = 1 };
 	m->routes[MAX_ROUTES - 1].target_count = 255; /* 9 */
 	directory->refs[6] = REF(OBJECT_SERVICE, 0);
 	m->services[0] = (struct service_record){ .first_route = MAX_ROUTES - 1, .port_count = 2 }; /* 10 */

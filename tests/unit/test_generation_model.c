@@ -229,7 +229,7 @@ static bool version_intact(const struct world *w, const struct version *v)
 static void check_object(struct world *w, uint64_t generation, unsigned object)
 {
 	const struct version *v = version_at(w, object, generation);
-	const uint32_t ref = w->memory.arrays.directories[generation % RING_DIRECTORIES].refs[w->ids[object]];
+	const uint32_t ref = *kernel_memory_ref(&w->memory.arrays, generation, w->ids[object]);
 
 	CHECK(w, w->ids[object] || !v);
 	CHECK(w, ref == (v ? v->ref : 0));
@@ -531,7 +531,7 @@ static void scribble(struct world *w)
 	if (next >= RING_DIRECTORIES && next - RING_DIRECTORIES >= root->oldest)
 		return;
 	for (unsigned i = 0; i < 100; i++)
-		w->memory.arrays.directories[next % RING_DIRECTORIES].refs[draw(w, MAX_OBJECTS)] = draw(w, UINT32_MAX);
+		*kernel_memory_ref(&w->memory.arrays, next, draw(w, MAX_OBJECTS)) = draw(w, UINT32_MAX);
 }
 
 static void died(struct world *w)
