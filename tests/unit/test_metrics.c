@@ -1,0 +1,306 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* The text that Prometheus reads, from readings made by hand; tests/net/test_metrics.py has the real ones. */
+#include <arpa/inet.h>
+
+#include "agent/telemetry/cookies.h"
+#include "agent/telemetry/metrics.h"
+#include "base/address.h"
+#include "base/cleanup.h"
+#include "base/time.h"
+#include "tests/lib/test.h"
+
+struct fixture {
+	struct tally tally;
+	struct proxy_state proxy;
+	struct metrics_input input;
+	struct buffer text;
+};
+
+static const char *text_of(struct fixture *f)
+{
+	f->input.tally = &f->tally;
+	f->input.proxy = &f->proxy;
+	metrics_write(&f->input, &f->text);
+	EXPECT(!buffer_failed(&f->text));
+	return buffer_string(&f->text);
+}
+
+static void cleanup_fixture(struct fixture *f)
+{
+	buffer_done(&f->text);
+}
+#define FIXTURE _cleanup_(cleanup_fixture) struct fixture f = {}
+
+static void with_row(struct fixture *f, const struct tally_row *row)
+{
+	static const struct tally_row *rows[1];
+
+	rows[0] = row;
+	f->tally.rows = rows;
+	f->tally.row_count = 1;
+}
+
+static struct tally_row row_of(const char *source, const char *service, const char *target)
+{
+	return (struct tally_row){ .counter = { .source = source, .service = service, .target = target, .sums.attempts = 1 } };
+}
+
+static struct tally_row plain_row(void)
+{
+	return row_of("mesh/shop/virtualNode/web", "mesh/shop/virtualService/pay.shop", "mesh/shop/virtualNode/pay-v1:8080");
+}
+
+#define LABELS "mesh=\"shop\",source=\"web\",service=\"pay.shop\",target=\"pay-v1:8080\""
+
+TEST(names_are_short_and_the_mesh_is_a_label_of_its_own)
+{
+	FIXTURE;
+	struct tally_row row = plain_row();
+
+	row.counter.sums.established = 12;
+	with_row(&f, &row);
+	EXPECT_CONTAINS(text_of(&f), "\n# TYPE weft_connections_established_total counter\n"
+				     "weft_connections_established_total{" LABELS "} 12\n");
+}
+
+TEST(values_of_labels_are_escaped)
+{
+	FIXTURE;
+	const struct tally_row row = row_of("mesh/m/virtualNode/a\"b\\c\nd", "object 17", "mesh/m/virtualNode/\xc3\xbc:80");
+
+	with_row(&f, &row);
+	EXPECT_CONTAINS(text_of(&f), "{mesh=\"m\",source=\"a\\\"b\\\\c\\nd\",service=\"object 17\",target=\"\xc3\xbc:80\"} 1\n");
+}
+
+TEST(a_triple_without_traffic_has_no_series)
+{
+	FIXTURE;
+	struct tally_row row = plain_row();
+
+	row.counter.sums.attempts = 0;
+	with_row(&f, &row);
+	EXPECT(!strstr(text_of(&f), "pay-v1"));
+	EXPECT_CONTAINS(buffer_string(&f.text), "# TYPE weft_connections_open gauge\n");
+}
+
+TEST(bytes_and_retransmissions_of_open_connections_are_added_to_those_of_closed_ones)
+{
+	FIXTURE;
+	struct tally_row row = plain_row();
+
+	row.counter.sums.bytes_sent = 1000;
+	row.counter.sums.bytes_received = 5;
+	row.counter.sums.retransmits = 1;
+	row.open_sent = 234;
+	row.open_received = 1;
+	row.open_retransmits = 2;
+	with_row(&f, &row);
+	text_of(&f);
+	EXPECT_CONTAINS(f.text.data, "\nweft_sent_bytes_total{" LABELS "} 1234\n");
+	EXPECT_CONTAINS(f.text.data, "\nweft_received_bytes_total{" LABELS "} 6\n");
+	EXPECT_CONTAINS(f.text.data, "\nweft_retransmissions_total{" LABELS "} 3\n");
+}
+
+TEST(a_histogram_is_cumulative_over_all_buckets_of_the_kernel)
+{
+	FIXTURE;
+	struct tally_row row = plain_row();
+	struct row *sums = &row.counter.sums;
+
+	for (int i = 0; i < HISTOGRAM_BUCKETS; i++)
+		sums->connect_ns[i] = 1;
+	sums->connect_ns_sum = 3000000001;
+	sums->duration_ns[HISTOGRAM_BUCKETS - 1] = 7;
+	with_row(&f, &row);
+	text_of(&f);
+	EXPECT_CONTAINS(f.text.data, "# TYPE weft_connect_seconds histogram\n"
+				     "weft_connect_seconds_bucket{" LABELS ",le=\"8.192e-06\"} 4\n"
+				     "weft_connect_seconds_bucket{" LABELS ",le=\"3.2768e-05\"} 6\n");
+	EXPECT_CONTAINS(f.text.data, "weft_connect_seconds_bucket{" LABELS ",le=\"34.359738368\"} 26\n"
+				     "weft_connect_seconds_bucket{" LABELS ",le=\"+Inf\"} 32\n"
+				     "weft_connect_seconds_sum{" LABELS "} 3.000000001\n"
+				     "weft_connect_seconds_count{" LABELS "} 32\n");
+	EXPECT_CONTAINS(f.text.data, "weft_connection_duration_seconds_bucket{" LABELS ",le=\"1099.51162778\"} 0\n"
+				     "weft_connection_duration_seconds_bucket{" LABELS ",le=\"+Inf\"} 7\n"
+				     "weft_connection_duration_seconds_count{" LABELS "} 7\n");
+}
+
+static struct tally_endpoint endpoint_of(const char *target, const char *address, uint32_t health, uint64_t open)
+{
+	struct tally_endpoint e = { .target = target, .port = htons(80), .state = { .health = health, .open = open } };
+
+	EXPECT_OK(ip_parse(address, &e.address));
+	return e;
+}
+
+TEST(unchecked_counts_as_healthy_and_pending_as_unhealthy)
+{
+	FIXTURE;
+	const struct tally_endpoint endpoints[] = {
+		endpoint_of("mesh/shop/virtualNode/a:80", "10.0.0.1", HEALTH_UNCHECKED, 1),
+		endpoint_of("mesh/shop/virtualNode/a:80", "10.0.0.2", HEALTH_UP, 2),
+		endpoint_of("mesh/shop/virtualNode/a:80", "fd00::3", HEALTH_DOWN, 3),
+		endpoint_of("mesh/shop/virtualNode/b:80", "10.0.0.4", HEALTH_PENDING, 4),
+	};
+
+	f.tally.endpoints = endpoints;
+	f.tally.endpoint_count = ARRAY_SIZE(endpoints);
+	text_of(&f);
+	EXPECT_CONTAINS(f.text.data, "\nweft_healthy_host_count{mesh=\"shop\",target=\"a:80\"} 2\n"
+				     "weft_healthy_host_count{mesh=\"shop\",target=\"b:80\"} 0\n");
+	EXPECT_CONTAINS(f.text.data, "\nweft_unhealthy_host_count{mesh=\"shop\",target=\"a:80\"} 1\n"
+				     "weft_unhealthy_host_count{mesh=\"shop\",target=\"b:80\"} 1\n");
+	EXPECT_CONTAINS(f.text.data, "\nweft_endpoint_open{mesh=\"shop\",target=\"a:80\",address=\"[fd00::3]:80\"} 3\n");
+	EXPECT_CONTAINS(f.text.data, "\nweft_endpoint_healthy{mesh=\"shop\",target=\"a:80\",address=\"10.0.0.1:80\"} 1\n");
+	EXPECT_CONTAINS(f.text.data, "\nweft_endpoint_healthy{mesh=\"shop\",target=\"b:80\",address=\"10.0.0.4:80\"} 0\n");
+}
+
+TEST(the_same_address_in_several_namespaces_is_one_series_and_several_hosts)
+{
+	FIXTURE;
+	const struct tally_endpoint endpoints[] = {
+		endpoint_of("mesh/shop/virtualNode/a:80", "127.0.0.1", HEALTH_UP, 1),
+		endpoint_of("mesh/shop/virtualNode/a:80", "127.0.0.1", HEALTH_DOWN, 2),
+		endpoint_of("mesh/shop/virtualNode/b:80", "127.0.0.1", HEALTH_UP, 4),
+	};
+
+	f.tally.endpoints = endpoints;
+	f.tally.endpoint_count = ARRAY_SIZE(endpoints);
+	text_of(&f);
+	EXPECT_CONTAINS(f.text.data, "\nweft_healthy_host_count{mesh=\"shop\",target=\"a:80\"} 1\n");
+	EXPECT_CONTAINS(f.text.data, "\nweft_endpoint_open{mesh=\"shop\",target=\"a:80\",address=\"127.0.0.1:80\"} 3\n"
+				     "weft_endpoint_open{mesh=\"shop\",target=\"b:80\",address=\"127.0.0.1:80\"} 4\n");
+	EXPECT_CONTAINS(f.text.data, "\nweft_endpoint_healthy{mesh=\"shop\",target=\"a:80\",address=\"127.0.0.1:80\"} 0\n"
+				     "weft_endpoint_healthy{mesh=\"shop\",target=\"b:80\",address=\"127.0.0.1:80\"} 1\n");
+}
+
+TEST(reasons_name_whom_they_are_about_as_far_as_that_is_known)
+{
+	FIXTURE;
+	const struct tally_reason reasons[] = {
+		{ NULL, NULL, REASON_NO_NODE, 3 },
+		{ "mesh/shop/virtualNode/web", NULL, REASON_NOT_IN_MESH, 4 },
+		{ "mesh/shop/virtualNode/web", "mesh/shop/virtualService/pay", REASON_NOT_A_BACKEND, 5 },
+	};
+
+	f.tally.reasons = reasons;
+	f.tally.reason_count = ARRAY_SIZE(reasons);
+	EXPECT_CONTAINS(text_of(&f), "\nweft_decisions_total{mesh=\"\",source=\"\",service=\"\",reason=\"no-node\"} 3\n"
+				     "weft_decisions_total{mesh=\"shop\",source=\"web\",service=\"\",reason=\"not-in-mesh\"} 4\n"
+				     "weft_decisions_total{mesh=\"shop\",source=\"web\",service=\"pay\",reason=\"not-a-backend\"} 5\n");
+}
+
+TEST(the_heartbeat_of_weft_proxy_has_an_age_or_never_was)
+{
+	FIXTURE;
+	const char *age;
+
+	EXPECT_CONTAINS(text_of(&f), "\nweft_proxy_heartbeat_age_seconds +Inf\n");
+
+	buffer_clear(&f.text);
+	f.proxy.beat_ns = time_now_ns() - 90 * NSEC_PER_SEC;
+	f.proxy.outcomes[DNS_NODATA] = 6;
+	age = strstr(text_of(&f), "\nweft_proxy_heartbeat_age_seconds 9");
+	EXPECT(age && strtod(strchr(age, ' ') + 1, NULL) < 95);
+	EXPECT_CONTAINS(f.text.data, "\nweft_dns_queries_total{outcome=\"nodata\"} 6\n");
+
+	buffer_clear(&f.text);
+	f.proxy.beat_ns = time_now_ns() + 90 * NSEC_PER_SEC; /* beaten since we looked at the clock */
+	EXPECT_CONTAINS(text_of(&f), "\nweft_proxy_heartbeat_age_seconds 0\n");
+}
+
+static size_t series_in(const char *text)
+{
+	size_t count = 0;
+
+	for (const char *line = text; *line; line = strchr(line, '\n') + 1)
+		count += *line != '#';
+	return count;
+}
+
+static size_t lines_with(const char *text, const char *beginning)
+{
+	size_t count = 0;
+
+	for (; (text = strstr(text, beginning)); text++)
+		count++;
+	return count;
+}
+
+TEST(series_beyond_the_limit_are_left_out_whole_and_counted)
+{
+	enum { ROWS = 600 }; /* room for all counters and the first histogram, not for all of the second */
+	FIXTURE;
+	_cleanup_free_ struct tally_row *rows = calloc(ROWS, sizeof(*rows));
+	_cleanup_free_ const struct tally_row **list = calloc(ROWS, sizeof(*list));
+	static char targets[ROWS][48];
+	size_t all, dropped, whole;
+	const char *last;
+
+	for (size_t i = 0; i < ROWS; i++) {
+		snprintf(targets[i], sizeof(targets[i]), "mesh/shop/virtualNode/t%zu:80", i);
+		rows[i] = row_of("mesh/shop/virtualNode/web", "mesh/shop/virtualService/s", targets[i]);
+		list[i] = &rows[i];
+	}
+	f.tally.rows = list;
+	f.tally.row_count = 1;
+	all = series_in(text_of(&f));
+	buffer_clear(&f.text);
+	f.tally.row_count = 2;
+	all += (ROWS - 1) * (series_in(text_of(&f)) - all);
+
+	buffer_clear(&f.text);
+	f.tally.row_count = ROWS;
+	text_of(&f);
+	last = strstr(f.text.data, "\nweft_metrics_dropped_series ");
+	dropped = strtoul(strchr(last, ' '), NULL, 10);
+	EXPECT(series_in(f.text.data) <= METRICS_SERIES_MAX + 1); /* the count itself has always room */
+	EXPECT(series_in(f.text.data) > METRICS_SERIES_MAX - 20); /* a histogram is whole, or not there */
+	EXPECT_EQ(series_in(f.text.data) + dropped, all);
+	EXPECT_EQ(lines_with(f.text.data, "\nweft_retransmissions_total{"), ROWS);
+	EXPECT_EQ(lines_with(f.text.data, "\nweft_connect_seconds_count{"), ROWS);
+	whole = lines_with(f.text.data, "\nweft_connection_duration_seconds_count{");
+	EXPECT(whole > 0 && whole < ROWS);
+	EXPECT_EQ(lines_with(f.text.data, "\nweft_connection_duration_seconds_bucket{"), whole * 13);
+}
+
+TEST(the_process_tells_its_memory_and_time)
+{
+	struct metrics_process process = { .start_wall_ns = 5 };
+
+	metrics_process_read(&process);
+	EXPECT(process.resident_bytes > 100000 && process.resident_bytes < 1ull << 40);
+	EXPECT(process.cpu_ns > 0);
+	EXPECT_EQ(process.start_wall_ns, 5);
+}
+
+TEST(a_socket_that_is_met_twice_is_known_again)
+{
+	_cleanup_(cookies_done) struct cookies cookies = {};
+
+	for (uint64_t i = 1; i <= 5000; i++)
+		EXPECT_EQ(cookies_add(&cookies, i << (i % 3 * 16)), 1);
+	for (uint64_t i = 1; i <= 5000; i++)
+		EXPECT_EQ(cookies_add(&cookies, i << (i % 3 * 16)), 0);
+	EXPECT_EQ(cookies.count, 5000);
+}
+
+int main(void)
+{
+	const struct CMUnitTest tests[] = {
+		cmocka_unit_test(names_are_short_and_the_mesh_is_a_label_of_its_own),
+		cmocka_unit_test(values_of_labels_are_escaped),
+		cmocka_unit_test(a_triple_without_traffic_has_no_series),
+		cmocka_unit_test(bytes_and_retransmissions_of_open_connections_are_added_to_those_of_closed_ones),
+		cmocka_unit_test(a_histogram_is_cumulative_over_all_buckets_of_the_kernel),
+		cmocka_unit_test(unchecked_counts_as_healthy_and_pending_as_unhealthy),
+		cmocka_unit_test(the_same_address_in_several_namespaces_is_one_series_and_several_hosts),
+		cmocka_unit_test(reasons_name_whom_they_are_about_as_far_as_that_is_known),
+		cmocka_unit_test(the_heartbeat_of_weft_proxy_has_an_age_or_never_was),
+		cmocka_unit_test(series_beyond_the_limit_are_left_out_whole_and_counted),
+		cmocka_unit_test(the_process_tells_its_memory_and_time),
+		cmocka_unit_test(a_socket_that_is_met_twice_is_known_again),
+	};
+
+	return cmocka_run_group_tests(tests, NULL, NULL);
+}
