@@ -16,7 +16,6 @@ struct change_watch {
 	uint32_t *flags; /* of targets */
 	bool *changed; /* in the look at hand: what may matter to connections of the object */
 	uint64_t *listed; /* slots in some list */
-	uint64_t *listed_now;
 };
 
 int change_watch_new(const struct kernel_limits *limits, struct change_watch **ret_watch)
@@ -31,8 +30,7 @@ int change_watch_new(const struct kernel_limits *limits, struct change_watch **r
 	watch->flags = calloc(watch->objects, sizeof(*watch->flags));
 	watch->changed = calloc(watch->objects, sizeof(*watch->changed));
 	watch->listed = calloc(watch->slot_words, sizeof(*watch->listed));
-	watch->listed_now = calloc(watch->slot_words, sizeof(*watch->listed_now));
-	if (!watch->refs || !watch->flags || !watch->changed || !watch->listed || !watch->listed_now) {
+	if (!watch->refs || !watch->flags || !watch->changed || !watch->listed) {
 		change_watch_free(watch);
 		return -ENOMEM;
 	}
@@ -48,7 +46,6 @@ struct change_watch *change_watch_free(struct change_watch *watch)
 	free(watch->flags);
 	free(watch->changed);
 	free(watch->listed);
-	free(watch->listed_now);
 	free(watch);
 	return NULL;
 }
@@ -95,7 +92,7 @@ static void list_slots(struct change_watch *watch, const struct kernel_memory *m
 			const struct endpoint_ref *ref = &memory->refs[i];
 
 			if (ref->slot < memory->limits.endpoints && LOAD(memory->endpoints[ref->slot].incarnation) == ref->incarnation)
-				watch->listed_now[ref->slot / WORD_BITS] |= 1ull << ref->slot % WORD_BITS;
+				watch->listed[ref->slot / WORD_BITS] |= 1ull << ref->slot % WORD_BITS;
 		}
 	}
 }
@@ -112,25 +109,18 @@ static bool note_slot(const struct kernel_memory *memory, uint32_t slot, bool li
 	return LOAD(endpoint->open) > 0;
 }
 
-/* Returns whether an endpoint that somebody is connected to went or came back. */
+/* Returns whether an endpoint that somebody is connected to went or came back. All slots are read: one may have been listed, and taken
+ * off again, since the last look. */
 static bool note_slots(struct change_watch *watch, const struct kernel_memory *memory)
 {
 	bool concerns = false;
 
-	memset(watch->listed_now, 0, watch->slot_words * sizeof(*watch->listed_now));
+	memset(watch->listed, 0, watch->slot_words * sizeof(*watch->listed));
 	for (uint32_t id = 0; id < watch->objects; id++)
 		if (is_target(memory, watch->refs[id]))
 			list_slots(watch, memory, &memory->targets[watch->refs[id] & REF_INDEX_MASK]);
-	for (uint32_t word = 0; word < watch->slot_words; word++) {
-		uint64_t differs = watch->looked ? watch->listed[word] ^ watch->listed_now[word] : UINT64_MAX;
-
-		for (; differs; differs &= differs - 1) {
-			const uint32_t bit = (uint32_t)__builtin_ctzll(differs);
-
-			concerns |= note_slot(memory, word * WORD_BITS + bit, watch->listed_now[word] >> bit & 1);
-		}
-		watch->listed[word] = watch->listed_now[word];
-	}
+	for (uint32_t slot = 0; slot < watch->slot_words * WORD_BITS; slot++)
+		concerns |= note_slot(memory, slot, watch->listed[slot / WORD_BITS] >> slot % WORD_BITS & 1);
 	return concerns;
 }
 

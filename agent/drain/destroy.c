@@ -15,6 +15,10 @@
 #include "base/cleanup.h"
 #include "base/log.h"
 
+/* Before Linux 6.17 the walk counts places within a bucket of the kernel's table: where sockets leave it under way, others are passed
+ * over. So it is repeated until one finds nothing more. */
+#define PASSES_MAX 16
+
 struct run {
 	struct destroyed *destroyed;
 	int diag_fd; /* -1: not needed yet */
@@ -97,17 +101,27 @@ static int take_ended(const struct ended_connection *ended, void *arg)
 	return 0;
 }
 
+static size_t closed_count(const struct destroyed *destroyed)
+{
+	return destroyed->drained + destroyed->policy_changed;
+}
+
 int destroy_in_netns(struct kernel *kernel, int netns_fd, struct destroyed *destroyed)
 {
 	_cleanup_close_ int own_fd = open("/proc/thread-self/ns/net", O_RDONLY | O_CLOEXEC);
 	struct run run = { destroyed, -1 };
+	unsigned passes = 0;
+	size_t before;
 	int r;
 
 	if (own_fd < 0)
 		return -errno;
 	if (setns(netns_fd, CLONE_NEWNET) < 0)
 		return -errno;
-	r = kernel_ended_each(kernel, take_ended, &run);
+	do {
+		before = closed_count(destroyed);
+		r = kernel_ended_each(kernel, take_ended, &run);
+	} while (r == 0 && closed_count(destroyed) > before && ++passes < PASSES_MAX);
 	fd_close(run.diag_fd);
 	if (setns(own_fd, CLONE_NEWNET) < 0) {
 		/* Whatever this thread does next would be done in somebody else's network. */

@@ -9,7 +9,7 @@
 
 struct destroyed {
 	size_t drained, policy_changed; /* closed, as the kernel says */
-	size_t failed; /* that netlink refused */
+	size_t failed; /* attempts that netlink refused */
 };
 
 /* Enters the namespace, runs iter_end there and comes back; where the kernel has no bpf_sock_destroy() (before Linux 6.5), it marks

@@ -15,12 +15,12 @@
 #include "maps/generation.h"
 
 #define LOOK_GAP_NS (100 * NSEC_PER_MSEC) /* each look waits for a grace period, some 10 ms of the offload thread */
-#define RETRY_NS NSEC_PER_SEC /* for what could not be closed */
+#define RETRY_NS NSEC_PER_SEC /* for what could not be closed, or was passed over as others came and went */
 
 /* A namespace with connections that are due. */
 struct place {
 	uint64_t netns_cookie;
-	size_t due;
+	size_t due; /* for the log */
 	int fd;
 };
 
@@ -163,15 +163,6 @@ static void fail(struct drain *d, const char *what, int r)
 		note_due(d, time_now_ns() + RETRY_NS);
 }
 
-static size_t due_count(const struct job *job)
-{
-	size_t count = 0;
-
-	for (size_t i = 0; i < job->place_count; i++)
-		count += job->places[i].due;
-	return count;
-}
-
 static void end_done(void *arg)
 {
 	struct job *job = arg;
@@ -185,8 +176,8 @@ static void end_done(void *arg)
 	job->busy = false;
 	if (job->r < 0)
 		fail(d, "connections that may not go on cannot be closed", job->r);
-	else if (closed < due_count(job))
-		note_due(d, time_now_ns() + RETRY_NS); /* most have ended by themselves; a namespace may not have been open yet */
+	else
+		note_due(d, time_now_ns() + RETRY_NS);
 	if (closed)
 		log_info("connections closed", LOG_F("drained", LOG_U64(job->destroyed.drained)),
 			 LOG_F("policy_changed", LOG_U64(job->destroyed.policy_changed)),

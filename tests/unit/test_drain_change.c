@@ -140,6 +140,20 @@ TEST(what_came_and_went_between_two_looks_is_seen_as_it_is)
 	EXPECT_EQ(s.m->endpoints[SLOT].gone, 0);
 }
 
+TEST(an_endpoint_that_came_and_went_between_two_looks_is_gone)
+{
+	_cleanup_(scene_done) struct scene s = {};
+
+	given_scene(&s);
+	look(&s);
+	s.m->endpoints[SLOT + 1] = (struct endpoint){ .incarnation = 1 };
+	publish(&s, OTHER_TARGET, list(&s, 30, SLOT + 1, 1));
+	s.m->endpoints[SLOT + 1].open = 1;
+	publish(&s, OTHER_TARGET, list(&s, 31, SLOT + 1, 0));
+	EXPECT(look(&s));
+	EXPECT_EQ(s.m->endpoints[SLOT + 1].gone, 1);
+}
+
 TEST(a_record_that_was_reused_since_is_not_taken_for_the_same)
 {
 	_cleanup_(scene_done) struct scene s = {};
@@ -209,6 +223,7 @@ int main(void)
 		cmocka_unit_test(a_change_concerns_the_connections_of_its_objects_alone),
 		cmocka_unit_test(a_target_matters_by_its_endpoints_and_by_what_it_demands),
 		cmocka_unit_test(what_came_and_went_between_two_looks_is_seen_as_it_is),
+		cmocka_unit_test(an_endpoint_that_came_and_went_between_two_looks_is_gone),
 		cmocka_unit_test(a_record_that_was_reused_since_is_not_taken_for_the_same),
 		cmocka_unit_test(the_next_agent_finds_slots_as_the_last_one_left_them),
 		cmocka_unit_test(a_slot_that_was_given_to_another_is_not_listed_by_its_old_name),
