@@ -16,6 +16,7 @@ enum { EXIT_MISUSED = 2 };
 struct ctl {
 	const char *instance;
 	const char *socket; /* NULL: the instance's */
+	long patience_seconds; /* with weftd, until it has answered; 0: the usual */
 	bool json;
 	bool help;
 };

@@ -16,9 +16,12 @@ struct doctor_arguments {
 };
 static const struct option options[] = { CTL_OPTIONS_JSON("checks and findings as JSON") };
 
+#define PATIENCE_SECONDS 10 /* a weftd that needs longer is one that is wrong */
+
 /* weftd's part; without it, why not. */
 static void ask_agent(const struct ctl *ctl, struct sighting *s)
 {
+	struct ctl hurried = *ctl;
 	const struct {
 		const char *path;
 		json_t **answer;
@@ -29,8 +32,9 @@ static void ask_agent(const struct ctl *ctl, struct sighting *s)
 		{ "/v1/health", &s->health },
 	};
 
+	hurried.patience_seconds = PATIENCE_SECONDS;
 	for (size_t i = 0; i < ARRAY_SIZE(questions) && !s->agent_error.code; i++)
-		client_call(ctl, "GET", questions[i].path, NULL, NULL, questions[i].answer, &s->agent_error);
+		client_call(&hurried, "GET", questions[i].path, NULL, NULL, questions[i].answer, &s->agent_error);
 }
 
 static void sighting_free(struct sighting *s)
@@ -86,11 +90,13 @@ static void check_print(const json_t *check)
 static void verdict_print(const json_t *verdict)
 {
 	const long long wrong = json_path_int(verdict, "wrong", 0), notes = json_path_int(verdict, "notes", 0);
+	const long long skipped = json_path_int(verdict, "skipped", 0);
 
 	for (size_t i = 0; i < json_path_count(verdict, "checks"); i++)
 		check_print(json_path_at(verdict, "checks", i));
-	if (wrong)
-		printf("\n%lld %s wrong, %lld to note\n", wrong, wrong == 1 ? "thing is" : "things are", notes);
+	if (wrong || skipped)
+		printf("\n%lld %s wrong, %lld to note, %lld checks could not be made\n", wrong, wrong == 1 ? "thing is" : "things are",
+		       notes, skipped);
 	else
 		printf("\nall is well, %lld to note\n", notes);
 }

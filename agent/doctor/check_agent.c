@@ -9,8 +9,6 @@
 #include "base/time.h"
 #include "maps/abi/proxy.h"
 
-#define REMEDY_BYTES 256
-
 static const char *text_of(const json_t *object, const char *member)
 {
 	return json_path_string(object, member) ?: "?";
@@ -18,15 +16,13 @@ static const char *text_of(const json_t *object, const char *member)
 
 void check_agent(const struct sighting *s, struct findings *findings)
 {
-	char remedy[REMEDY_BYTES];
-
-	if (s->agent_error.code) {
-		snprintf(remedy, sizeof(remedy), "start it (`systemctl start weftd`); traffic goes on as it was decided last");
-		finding_add(findings, WEIGHT_WRONG, remedy, "%s", s->agent_error.message);
-	} else if (strcmp(text_of(s->status, "version"), WEFT_VERSION)) {
+	if (s->agent_error.code)
+		finding_add(findings, WEIGHT_WRONG,
+			    "start it again (`systemctl restart weftd`); its log says what was wrong. Traffic goes on as it was decided last",
+			    "%s", s->agent_error.message);
+	else if (strcmp(text_of(s->status, "version"), WEFT_VERSION))
 		finding_add(findings, WEIGHT_WRONG, "restart it (`systemctl restart weftd`)", "weftd is version %s, this is %s",
 			    text_of(s->status, "version"), WEFT_VERSION);
-	}
 }
 
 static void resource_judge(const json_t *resource, struct findings *findings)

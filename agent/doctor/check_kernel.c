@@ -150,9 +150,10 @@ void check_foreign(const struct sighting *s, struct findings *findings)
 
 /* --- probes --------------------------------------------------------------------------------------------------------------------------- */
 
+/* Limits, a frozen cgroup, one of threads, one that is gone by now. */
 static bool is_own_affair(int code)
 {
-	return code == -EAGAIN || code == -ENOMEM || code == -EBUSY || code == -ENOENT || code == -ENODEV;
+	return code == -EOPNOTSUPP || code == -EAGAIN || code == -ENOMEM || code == -EBUSY || code == -ENOENT || code == -ENODEV;
 }
 
 static void probe_judge(const struct sighting *s, const struct place *place, struct findings *findings)

@@ -64,7 +64,11 @@ static const struct error *obstacle(const struct sighting *s, unsigned needs)
 	return NULL;
 }
 
-static json_t *check_json(const struct doctor_check *check, const struct sighting *sighting, size_t *wrong, size_t *notes)
+struct sums {
+	size_t wrong, notes, skipped;
+};
+
+static json_t *check_json(const struct doctor_check *check, const struct sighting *sighting, struct sums *sums)
 {
 	const struct error *why = obstacle(sighting, check->needs);
 	struct findings findings = { .list = json_array() };
@@ -73,8 +77,9 @@ static json_t *check_json(const struct doctor_check *check, const struct sightin
 
 	if (!why)
 		check->run(sighting, &findings);
-	*wrong += findings.wrong;
-	*notes += json_array_size(findings.list) + findings.left_out - findings.wrong;
+	sums->wrong += findings.wrong;
+	sums->notes += json_array_size(findings.list) + findings.left_out - findings.wrong;
+	sums->skipped += why != NULL;
 	state = why ? "skipped" : findings.wrong ? "wrong" : json_array_size(findings.list) ? "note" : "ok";
 	return json_pack("{s:s, s:s, s:s, s:s?, s:o, s:I}", "name", check->name, "what", check->what, "state", state, "skipped",
 			 why ? error_text(why, text, sizeof(text)) : NULL, "findings", findings.list, "leftOut",
@@ -84,10 +89,10 @@ static json_t *check_json(const struct doctor_check *check, const struct sightin
 json_t *doctor_judge(const struct sighting *sighting)
 {
 	json_t *checks = json_array();
-	size_t wrong = 0, notes = 0;
+	struct sums sums = {};
 
 	for (const struct doctor_check *check = doctor_checks; check->name; check++)
-		json_array_append_new(checks, check_json(check, sighting, &wrong, &notes));
-	return json_pack("{s:s, s:b, s:I, s:I, s:o}", "instance", sighting->instance, "healthy", wrong == 0, "wrong", (json_int_t)wrong,
-			 "notes", (json_int_t)notes, "checks", checks);
+		json_array_append_new(checks, check_json(check, sighting, &sums));
+	return json_pack("{s:s, s:b, s:I, s:I, s:I, s:o}", "instance", sighting->instance, "healthy", !sums.wrong && !sums.skipped, "wrong",
+			 (json_int_t)sums.wrong, "notes", (json_int_t)sums.notes, "skipped", (json_int_t)sums.skipped, "checks", checks);
 }

@@ -42,7 +42,8 @@ struct doctor_check {
 };
 extern const struct doctor_check doctor_checks[]; /* ends with a row without name */
 
-/* All of them. {"instance", "healthy": true, "wrong": n, "notes": n, "checks": [{"name", "what", "state": "ok"|"note"|"wrong"|"skipped",
+/* All of them; healthy is where every check was made and nothing is wrong. {"instance", "healthy": true, "wrong": n, "notes": n,
+ * "skipped": n of the checks, "checks": [{"name", "what", "state": "ok"|"note"|"wrong"|"skipped",
  * "skipped": why or null, "findings": [{"weight": "note"|"wrong", "cause", "remedy"}], "leftOut": n}]}. New reference; NULL: no memory. */
 json_t *doctor_judge(const struct sighting *sighting);
 

@@ -182,11 +182,16 @@ static void place_see(struct sighting *s, struct kernel *kernel, const char *roo
 
 static void places_see(struct sighting *s, struct kernel *kernel, const char *root)
 {
+	_cleanup_close_ int own_fd = open("/proc/self/ns/net", O_RDONLY | O_CLOEXEC);
+	uint64_t own_cookie = 0;
+
 	if (places_find(kernel, root, &s->places, &s->places_error) < 0)
 		return;
+	if (own_fd >= 0)
+		netns_cookie(own_fd, &own_cookie);
 	for (size_t i = 0; i < s->places.count; i++) {
 		place_see(s, kernel, root, &s->places.list[i]);
-		if (is_first_there(&s->places, i))
+		if (s->places.list[i].netns_cookie != own_cookie && is_first_there(&s->places, i))
 			routes_see_in(s, &s->places.list[i]);
 	}
 }

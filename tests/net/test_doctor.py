@@ -80,7 +80,7 @@ def test_what_people_read_says_it_in_words_and_exits_alike(node):
     result = subprocess.run([BUILD / "weft", "doctor", "--instance", node.instance], capture_output=True, text=True)
     assert result.returncode == 1
     assert "configuration  WRONG" in result.stdout and "broken.json" in result.stdout and "do: correct the file" in result.stdout
-    assert "1 thing is wrong" in result.stdout
+    assert "1 thing is wrong, " in result.stdout
 
 
 def test_a_hook_that_was_taken_away_is_found_by_its_link_and_by_its_silence_and_install_mends_it(node):
@@ -157,6 +157,31 @@ def test_a_frozen_workload_is_let_alone(node):
     (cause,) = causes(checks["probes"])
     assert checks["probes"]["state"] == "note" and "is frozen" in cause
     assert node.reasons()["client", None, "probe"] == 6  # the other one alone
+
+
+def test_a_workload_at_its_limit_of_processes_is_let_alone(node):
+    root, cgroup = node.cgroup.parent, node.cgroup.parent / cgroup_of(node.shared).lstrip("/")
+    if "pids" not in (root / "cgroup.controllers").read_text().split():
+        pytest.skip("the cgroup2 hierarchy has no controller of processes")
+    for above in reversed([path for path in cgroup.parents if path.is_relative_to(root)]):
+        (above / "cgroup.subtree_control").write_text("+pids")
+    (cgroup / "pids.max").write_text("1")
+    code, checks = doctor(node)
+    assert code == 0
+    (cause,) = causes(checks["probes"])
+    assert checks["probes"]["state"] == "note" and "limit of processes, 1 of 1" in cause
+    assert (cgroup / "pids.events").read_text() == "max 0\n"
+
+
+def test_a_weftd_that_hangs_is_wrong_and_the_rest_is_looked_at(node):
+    node.agent.send_signal(signal.SIGSTOP)
+    try:
+        code, checks = doctor(node)
+    finally:
+        node.agent.send_signal(signal.SIGCONT)
+    assert code == 1
+    assert "imed out" in causes(checks["weftd"])[0] or "imeout" in causes(checks["weftd"])[0]
+    assert checks["probes"]["state"] == "ok"
 
 
 def test_a_namespace_without_lo_is_noted_for_what_cannot_be_asked(node):

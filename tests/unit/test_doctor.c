@@ -157,7 +157,18 @@ TEST(without_bpffs_nothing_of_the_kernel_is_judged)
 	scene.s.kernel_error = scene.s.maps_error = scene.s.places_error = scene.s.mounts_error;
 	EXPECT_FINDING(&scene, "mounts", "wrong", "no bpffs");
 	EXPECT_STR(state_of(&scene, "hooks"), "skipped");
+	EXPECT(json_path_int(scene.verdict, "skipped", 0) > 5);
 	EXPECT_STR(state_of(&scene, "probes"), "skipped");
+}
+
+TEST(a_node_of_which_not_all_can_be_seen_is_not_called_healthy)
+{
+	SCENE(scene);
+
+	error_set(&scene.s.maps_error, -EMFILE, "too many files");
+	EXPECT_STR(json_path_string(judged(&scene, "records"), "skipped"), "too many files");
+	EXPECT_EQ(json_path_int(scene.verdict, "wrong", -1), 0);
+	EXPECT(!json_path_bool(scene.verdict, "healthy", true));
 }
 
 TEST(findings_beyond_a_bound_are_counted)
@@ -265,7 +276,7 @@ TEST(a_probe_that_somebody_else_refused_is_no_answer)
 
 TEST(a_cgroup_at_its_limit_is_noted_and_a_probe_that_fails_otherwise_is_wrong)
 {
-	static const int own_affairs[] = { -EAGAIN, -ENOMEM, -EBUSY, -ENOENT };
+	static const int own_affairs[] = { -EAGAIN, -ENOMEM, -EBUSY, -ENOENT, -EOPNOTSUPP };
 	SCENE(scene);
 
 	for (size_t i = 0; i < ARRAY_SIZE(own_affairs); i++) {
@@ -548,6 +559,7 @@ int main(void)
 		cmocka_unit_test(a_note_alone_leaves_the_node_healthy),
 		cmocka_unit_test(without_weftd_what_needs_its_answers_is_skipped_and_the_rest_is_judged),
 		cmocka_unit_test(without_bpffs_nothing_of_the_kernel_is_judged),
+		cmocka_unit_test(a_node_of_which_not_all_can_be_seen_is_not_called_healthy),
 		cmocka_unit_test(findings_beyond_a_bound_are_counted),
 		cmocka_unit_test(a_hook_that_is_missing_or_of_another_build_is_wrong),
 		cmocka_unit_test(an_instance_that_is_not_installed_is_one_finding),
