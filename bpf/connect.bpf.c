@@ -8,17 +8,7 @@
 
 char LICENSE[] SEC("license") = "Dual BSD/GPL";
 
-static __always_inline struct draw draw_words(void)
-{
-	return (struct draw){
-		.target = bpf_get_prandom_u32(),
-		.first = bpf_get_prandom_u32(),
-		.second = bpf_get_prandom_u32(),
-		.rest = bpf_get_prandom_u32(),
-	};
-}
-
-static __always_inline void record_refusal(const struct flow *flow, const struct decision *d, __u64 now_ns, __u32 protocol)
+static __noinline void record_refusal(const struct flow *flow, const struct decision *d, __u64 now_ns, __u32 protocol)
 {
 	record_write(&(struct flow_record){
 		.end_ns = now_ns,
@@ -50,53 +40,86 @@ static __always_inline struct account *leftover(struct bpf_sock *sk, __u64 now_n
 	return a;
 }
 
-/* Opens the account of a routed connection and takes its place in the open counts. */
-static __always_inline enum reason claim(struct account *a, const struct flow *flow, const struct decision *d, __u64 now_ns)
+#define CLAIMS 3 /* each one more only where others were faster at the last room, or at the probe */
+
+/* Takes a place in the endpoint's open count, and is its probe where the decision says so. False, and nothing is taken, where others
+ * were faster. */
+static __always_inline bool claim_place(struct endpoint *endpoint, struct decision *d, __u64 now_ns)
+{
+	const __u64 open = __sync_fetch_and_add(&endpoint->open, 1);
+
+	if ((!d->max_connections || open < d->max_connections) &&
+	    (!(d->flags & DECISION_PROBE) || probe_begin(endpoint, d, now_ns)))
+		return true;
+	ADD(endpoint->open, -1);
+	count_stat(STAT_CLAIM_RETRIES);
+	return false;
+}
+
+/* Opens the account of a routed connection and takes its place in the open counts. May change the decision to another endpoint of the
+ * target, or to none. */
+static __always_inline enum reason claim(struct account *a, const struct flow *flow, struct draw *draw, __u64 now_ns,
+					 struct decision *d)
 {
 	struct endpoint *endpoint;
 	struct row *row;
+	int i;
 
-	*a = (struct account){
-		.generation = d->generation,
-		.connect_ns = now_ns,
-		.netns_cookie = flow->netns_cookie,
-		.cgroup_id = bpf_get_current_cgroup_id(),
-		.pid = bpf_get_current_pid_tgid() >> 32,
-		.source = flow->node,
-		.service = d->service,
-		.target = d->target,
-		.row = d->row,
-		.row_incarnation = d->row_incarnation,
-		.slot = d->slot,
-		.slot_incarnation = d->slot_incarnation,
-		.vip = flow->destination,
-		.address = d->address,
-		.vip_port = flow->port,
-		.port = d->port,
-		.reason = d->reason,
-	};
+	*a = (struct account){};
+	a->generation = d->generation;
+	a->connect_ns = now_ns;
+	a->netns_cookie = flow->netns_cookie;
+	a->cgroup_id = bpf_get_current_cgroup_id();
+	a->pid = bpf_get_current_pid_tgid() >> 32;
+	a->source = flow->node;
+	a->service = d->service;
+	a->target = d->target;
+	a->row = d->row;
+	a->row_incarnation = d->row_incarnation;
+	a->vip = flow->destination;
+	a->vip_port = flow->port;
+	for (i = 0; i < CLAIMS; i++) {
+		a->slot = d->slot;
+		a->slot_incarnation = d->slot_incarnation;
+		endpoint = account_slot(a);
+		if (!endpoint || claim_place(endpoint, d, now_ns))
+			break;
+		*draw = draw_words();
+		d->reason = decide_again(flow, draw, now_ns, d);
+		if (reason_verdict(d->reason) != VERDICT_ROUTE)
+			return d->reason;
+	}
+	if (i == CLAIMS)
+		return d->max_connections ? REASON_OVER_MAX_CONNECTIONS : REASON_NO_ENDPOINT;
+	a->address = d->address;
+	a->port = d->port;
+	a->reason = d->reason;
+	a->probe = !!(d->flags & DECISION_PROBE);
 	row = account_row(a);
-	endpoint = account_slot(a);
 	if (row) {
 		ADD(row->attempts, 1);
 		ADD(row->open, 1);
 	}
-	if (endpoint)
-		ADD(endpoint->open, 1);
 	__sync_lock_test_and_set(&a->held, 1);
 	return d->reason;
+}
+
+/* Not inlined: its keys would be on the stack together with those of decide(). False: it is no query to a resolver of the workload. */
+static __noinline bool decide_query(struct bpf_sock_addr *ctx, const struct flow *flow, __u64 now_ns, struct decision *d)
+{
+	const struct resolver *to = resolver_of(flow);
+
+	if (to)
+		steer(ctx, to, now_ns, d);
+	return to;
 }
 
 /* A query goes to the proxy or to the resolver it asks; everything else is for decide(). */
 static __always_inline void decide_any(struct bpf_sock_addr *ctx, const struct flow *flow, const struct draw *draw, __u64 now_ns,
 				       struct decision *d)
 {
-	const struct resolver *to = is_query(flow) ? resolver_of(flow) : NULL;
-
-	if (to) {
-		steer(ctx, to, now_ns, d);
+	if (is_query(flow) && decide_query(ctx, flow, now_ns, d))
 		return;
-	}
 	decide(flow, draw, now_ns, d);
 	if (d->reason == REASON_NOT_TCP && is_query(flow))
 		d->reason = query_elsewhere(now_ns);
@@ -124,10 +147,10 @@ static __always_inline void hook_connect(struct bpf_sock_addr *ctx, struct flow 
 	if (reason_verdict(d->reason) == VERDICT_ROUTE) {
 		if (!a && sk)
 			a = bpf_sk_storage_get(&w_account, sk, NULL, BPF_SK_STORAGE_GET_F_CREATE);
-		d->reason = a ? claim(a, flow, d, now_ns) : REASON_NO_MEMORY;
-	} else if (a && sk) {
-		bpf_sk_storage_delete(&w_account, sk);
+		d->reason = a ? claim(a, flow, &draw, now_ns, d) : REASON_NO_MEMORY;
 	}
+	if (a && sk && reason_verdict(d->reason) != VERDICT_ROUTE)
+		bpf_sk_storage_delete(&w_account, sk);
 	if (d->reason != REASON_UNMANAGED && d->reason != REASON_ROUTED) /* the rows count those */
 		count_reason(flow->node, d->service, d->reason);
 	/* getaddrinfo() connects UDP sockets to what it was given, to sort it: two of them a name, and no attempt at a connection. */

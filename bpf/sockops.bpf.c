@@ -26,8 +26,10 @@ static __always_inline void on_established(struct account *a)
 		ADD(row->connect_ns_sum, took_ns);
 		ADD(row->connect_ns[histogram_bucket(took_ns) & (HISTOGRAM_BUCKETS - 1)], 1);
 	}
-	if (endpoint)
+	if (endpoint) {
 		ADD(endpoint->connects, 1);
+		endpoint_answers(endpoint, a, now_ns);
+	}
 }
 
 static __always_inline enum flow_close how_connect_failed(int error)

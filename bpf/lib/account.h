@@ -4,6 +4,7 @@
 #pragma once
 
 #include "count.h"
+#include "eject.h"
 #include "maps/abi/account.h"
 #include "maps/abi/endpoint.h"
 #include "maps/abi/row.h"
@@ -101,7 +102,7 @@ static __always_inline void endpoint_add_ending(struct endpoint *endpoint, const
 		ADD(endpoint->bytes_received, e->bytes_received);
 }
 
-static __always_inline void account_record(const struct account *a, const struct ending *e)
+static __noinline void account_record(const struct account *a, const struct ending *e)
 {
 	__u32 one_in = 1;
 
@@ -155,6 +156,7 @@ static __always_inline void account_close(struct account *a, const struct ending
 	if (endpoint) {
 		ADD(endpoint->open, -1);
 		endpoint_add_ending(endpoint, e);
+		endpoint_judge(endpoint, a, e->how, e->bytes_received, e->now_ns);
 	}
 	account_record(a, e);
 }

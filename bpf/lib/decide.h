@@ -37,34 +37,27 @@ static __always_inline int route_target(const struct route_record *route, __u32 
 	return -1;
 }
 
-static __always_inline enum reason decide_endpoint(const struct flow *flow, const struct draw *draw,
-						   const struct target_record *target, struct decision *d)
+static __always_inline struct draw draw_words(void)
 {
-	const int family = ip_is_v4(&flow->destination) ? LIST_V4 : LIST_V6;
-	const __u32 count = family == LIST_V4 ? target->count[LIST_V4] : target->count[LIST_V6];
-	const __u32 others = family == LIST_V4 ? target->count[LIST_V6] : target->count[LIST_V4];
-	const __u32 first = family == LIST_V4 ? target->first[LIST_V4] : target->first[LIST_V6];
-	const struct endpoint_ref *ref;
-	bool panic = false;
+	return (struct draw){
+		.target = bpf_get_prandom_u32(),
+		.zone = bpf_get_prandom_u32(),
+		.first = bpf_get_prandom_u32(),
+		.second = bpf_get_prandom_u32(),
+	};
+}
 
-	if (!count)
-		return others ? REASON_NO_ENDPOINT_IN_FAMILY : REASON_NO_ENDPOINT;
-	ref = pick(first, count, target->panic_pct, flow->netns_cookie, draw, &panic);
-	if (!ref)
-		return REASON_NO_ENDPOINT;
-	d->address = ref->address;
-	d->port = ref->port;
-	d->slot = ref->slot;
-	d->slot_incarnation = ref->incarnation;
-	if (panic)
-		d->flags |= DECISION_PANIC;
-	if (d->flags & DECISION_AUDIT)
-		return REASON_AUDIT_NOT_A_BACKEND;
-	return panic ? REASON_PANIC : REASON_ROUTED;
+/* Another endpoint of the same target, where the one decided for was taken by others meanwhile. */
+static __always_inline enum reason decide_again(const struct flow *flow, const struct draw *draw, __u64 now_ns, struct decision *d)
+{
+	const struct target_record *target = directory_target(d->generation, d->target);
+
+	return target ? pick(target, flow, draw, now_ns, d) : REASON_NO_ENDPOINT;
 }
 
 /* A connection to a VIP: port, authorization, route, target, endpoint. */
-static __always_inline enum reason decide_service(const struct flow *flow, const struct draw *draw, struct decision *d)
+static __always_inline enum reason decide_service(const struct flow *flow, const struct draw *draw, __u64 now_ns,
+						  struct decision *d)
 {
 	const struct node_record *node = directory_node(d->generation, flow->node);
 	const struct service_record *service;
@@ -118,11 +111,11 @@ static __always_inline enum reason decide_service(const struct flow *flow, const
 		return REASON_BAD_RECORD;
 	d->row = row_index;
 	d->row_incarnation = READ_ONCE(row->incarnation);
-	return decide_endpoint(flow, draw, target, d);
+	return pick(target, flow, draw, now_ns, d);
 }
 
 /* A destination that is no VIP: passes, or meets the mesh's egress filter. */
-static __always_inline enum reason decide_egress(const struct flow *flow, const struct config *config, __u64 now_ns,
+static __noinline enum reason decide_egress(const struct flow *flow, const struct config *config, __u64 now_ns,
 						 const struct decision *d)
 {
 	const enum reason exempt = policy_exempt(flow, config, now_ns);
@@ -150,7 +143,7 @@ static __always_inline void decide(const struct flow *flow, const struct draw *d
 		d->reason = REASON_BAD_RECORD;
 	} else if (service) {
 		d->service = *service;
-		d->reason = decide_service(flow, draw, d);
+		d->reason = decide_service(flow, draw, now_ns, d);
 	} else if (is_vip_network(&flow->destination, config)) {
 		d->reason = policy_no_vip(&flow->destination, flow->is_tcp, config);
 	} else {

@@ -20,9 +20,9 @@ WEFT_SIZE(struct flow, 40);
 /* All randomness of a decision. */
 struct draw {
 	__u32 target;
-	__u32 first; /* endpoints */
+	__u32 zone;
+	__u32 first; /* endpoints of the zone */
 	__u32 second;
-	__u32 rest; /* which of the usable ones, where neither pick is */
 };
 WEFT_SIZE(struct draw, 16);
 
@@ -39,22 +39,26 @@ struct decision {
 	__be16 port;
 	__u8 flags; /* DECISION_* */
 	__u8 target_index; /* in the route */
+	__u32 max_connections; /* of this node to the endpoint; 0: no limit */
+	__u32 pad;
 };
-WEFT_SIZE(struct decision, 56);
+WEFT_SIZE(struct decision, 64);
 
 #define DECISION_L7_AS_L4 1u
 #define DECISION_PANIC 2u /* also told by the reason, unless that is audit-not-a-backend */
 #define DECISION_AUDIT 4u
+#define DECISION_PROBE 8u /* the endpoint's ejection is over: one connection is to find out whether it works again */
 
 /* Context of the SEC("syscall") program `explain`. */
 struct explain {
 	struct flow flow;
 	struct draw draw; /* used when `count` is 0: one decision with exactly this draw */
+	__u64 now_ns; /* when it is; 0: now */
 	__u32 count; /* else this many decisions with draws of the kernel's own, counted in w_explain */
 	__u32 pad;
 	struct decision decision; /* out: the last one */
 };
-WEFT_SIZE(struct explain, 120);
+WEFT_SIZE(struct explain, 136);
 
 /* explain: the distribution over `count` decisions. Emptied by whoever asks, before it asks. */
 struct explain_key {

@@ -42,9 +42,16 @@ enum verdict {
 	X(NO_TARGET, "no-target", VERDICT_REFUSE, "the weights of the route add up to 0")                                      \
 	X(NO_ENDPOINT, "no-endpoint", VERDICT_REFUSE, "the target has no endpoint that can be used")                           \
 	X(NO_ENDPOINT_IN_FAMILY, "no-endpoint-in-family", VERDICT_REFUSE, "the target has endpoints, none of this family")     \
+	X(OVER_MAX_CONNECTIONS, "over-max-connections", VERDICT_REFUSE, "no endpoint has room under the listener's maxConnections") \
 	X(NEEDS_PROXY, "needs-proxy", VERDICT_REFUSE, "the route needs more than weights: an HTTP proxy, not there yet")       \
 	X(NEEDS_TLS, "needs-tls", VERDICT_REFUSE, "a listener or client policy demands TLS, not there yet")                    \
 	X(NO_MEMORY, "no-memory", VERDICT_REFUSE, "the kernel could not allocate the connection's account")                    \
+	X(EDGE_FULL, "edge-full", VERDICT_REFUSE, "the table of connections without a local socket is full of live ones")        \
+	X(EDGE_NO_PORT, "edge-no-port", VERDICT_REFUSE, "without a local socket: no port is free towards the endpoint")        \
+	X(EDGE_SELF, "edge-self", VERDICT_REFUSE, "behind an attached device: the endpoint drawn is the caller itself")        \
+	X(EDGE_UNKNOWN, "edge-unknown", VERDICT_REFUSE, "a packet to a service, of a connection that the table does not know: reset") \
+	X(EDGE_FRAGMENT, "edge-fragment", VERDICT_REFUSE, "a fragment of a TCP packet at a device of the mesh: dropped")        \
+	X(EDGE_MALFORMED, "edge-malformed", VERDICT_REFUSE, "from an attached device, no readable TCP packet: dropped")         \
 	X(BAD_RECORD, "bad-record", VERDICT_REFUSE, "a map holds an index out of range: a fault of the agent")
 
 enum reason {

@@ -38,15 +38,60 @@ enum { LIST_V4, LIST_V6, LIST_COUNT };
 #define TARGET_NEEDS_TLS 1u
 #define TARGET_ROTATES 2u /* its address is for new connections: who is connected to an earlier one stays */
 
+#define MAX_TARGET_ZONES 8 /* told apart in one list, the callers' own included; smaller ones count as one */
+#define SHARE_ALL 65536u
+
+/* The endpoints of one zone, neighbours in a list. */
+struct zone_run {
+	__u32 count;
+	__u32 below; /* a draw below this, uniform up to SHARE_ALL, leads here or to a run before: shares while all can be used */
+};
+
+/* Which share of connections each zone gets, as Envoy's zone aware routing has it where callers are spread evenly over the zones. The
+ * callers' own zone, the first, gets all that its part of the usable endpoints can carry; what is too much for it goes to zones
+ * that have more than theirs, in proportion to what they have more. */
+struct zone_split {
+	__u32 zones;
+	__u32 usable; /* endpoints, in all zones; not 0 */
+	__u64 excess; /* the sum of zone_excess() over all zones but the first */
+};
+
+/* Of `usable` endpoints in one zone, times zones: what is more than its part of them all. */
+static inline __attribute__((always_inline)) __u64 zone_excess(const struct zone_split *split, __u32 usable)
+{
+	const __u64 has = (__u64)usable * split->zones;
+
+	return has > split->usable ? has - split->usable : 0;
+}
+
+/* In SHARE_ALLths. `own` and `usable`: usable endpoints of the first zone, and of the one asked for. */
+static inline __attribute__((always_inline)) __u32 zone_share(const struct zone_split *split, __u32 own, __u32 zone, __u32 usable)
+{
+	const __u64 has = (__u64)own * split->zones;
+	const __u32 own_share = has < split->usable ? has * SHARE_ALL / split->usable : SHARE_ALL;
+
+	if (zone == 0)
+		return own_share;
+	return split->excess ? (SHARE_ALL - own_share) * zone_excess(split, usable) / split->excess : 0;
+}
+
 /* A listener of a virtual node, as somebody to connect to. */
 struct target_record {
 	__u32 first[LIST_COUNT]; /* into w_ref: its endpoints, one list for each address family */
 	__u32 count[LIST_COUNT];
 	__u32 flags;
 	__u16 panic_pct; /* fewer healthy than this share of the list: all are used; 0: never */
-	__u16 pad;
+	__u8 zone_count[LIST_COUNT]; /* at most MAX_TARGET_ZONES; 0: zones make no difference */
+	__u32 max_connections; /* of this node to each endpoint; 0: no limit */
+	/* Outlier detection (App Mesh API, OutlierDetection): */
+	__u32 max_errors; /* in a row, that eject an endpoint; 0: none ever is */
+	__u64 interval_ns; /* in which nothing happens: the next ejection is shorter by one base; not 0 */
+	__u64 base_ejection_ns;
+	__u8 max_ejection_pct; /* of a list; one may always be ejected */
+	__u8 pad[15];
+	struct zone_run zones[LIST_COUNT][MAX_TARGET_ZONES]; /* the list in order; the callers' own first, though it may be empty */
 };
-WEFT_SIZE(struct target_record, 24);
+WEFT_SIZE(struct target_record, 192);
 
 /* An endpoint's place in a list. `incarnation` is that of its slot when the list was made. */
 struct endpoint_ref {
@@ -56,7 +101,8 @@ struct endpoint_ref {
 	__u16 zone;
 	__u32 slot; /* into w_endpoint */
 	__u32 incarnation;
-	__u32 pad;
+	__u16 run; /* its zone's, in target_record.zones */
+	__u16 pad;
 };
 WEFT_SIZE(struct endpoint_ref, 40);
 

@@ -180,7 +180,7 @@ static void version_write(struct world *w, const struct version *v)
 				m->refs[place] = (struct endpoint_ref){
 					.slot = e->index,
 					.incarnation = e->incarnations[0],
-					.pad = v->tag,
+					.netns_cookie = v->tag,
 				};
 			if (kind == OBJECT_NODE)
 				m->backends[place] = (struct backend){
@@ -216,7 +216,7 @@ static bool version_intact(const struct world *w, const struct version *v)
 			if (kind == OBJECT_SERVICE)
 				intact &= m->routes[place].pad3 == v->tag && m->routes[place].target[0] == e->id;
 			if (kind == OBJECT_TARGET)
-				intact &= m->refs[place].pad == v->tag && m->refs[place].slot == e->index &&
+				intact &= m->refs[place].netns_cookie == v->tag && m->refs[place].slot == e->index &&
 					  m->endpoints[e->index].incarnation == e->incarnations[0];
 			if (kind == OBJECT_NODE)
 				intact &= m->backends[place].tls_ports == v->tag && m->backends[place].row == e->index;
