@@ -75,7 +75,8 @@ static void top_write(const struct tally *tally, void *arg)
 	json_t *rows = json_array(), *endpoints = json_array(), *reasons = json_array();
 
 	for (size_t i = 0; i < tally->row_count; i++)
-		json_array_append_new(rows, row_json(tally->rows[i]));
+		if (tally_row_is_used(tally->rows[i]))
+			json_array_append_new(rows, row_json(tally->rows[i]));
 	for (size_t i = 0; i < tally->endpoint_count; i++)
 		json_array_append_new(endpoints, endpoint_json(&tally->endpoints[i]));
 	for (size_t i = 0; i < tally->reason_count; i++)

@@ -105,11 +105,6 @@ static void add_seconds(struct buffer *to, uint64_t ns)
 
 /* --- counters of (source, service, target) ---------------------------------------------------------------------------------------------- */
 
-static bool had_traffic(const struct tally_row *row)
-{
-	return row->counter.sums.attempts || row->counter.sums.open;
-}
-
 /* Each row's labels once, for all of its series. */
 static void label_rows(struct writer *w)
 {
@@ -120,7 +115,7 @@ static void label_rows(struct writer *w)
 	for (size_t i = 0; i < tally->row_count && w->rows; i++) {
 		const struct counter *counter = &tally->rows[i]->counter;
 
-		if (!had_traffic(tally->rows[i]))
+		if (!tally_row_is_used(tally->rows[i]))
 			continue;
 		w->rows[w->row_count++] = (struct labelled_row){ tally->rows[i], w->row_labels.length };
 		name_label(&w->row_labels, "source", counter->source, true);

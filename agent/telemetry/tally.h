@@ -9,7 +9,8 @@
  * reading, and to be no less than what was told before they are held at that: they never go back, and never run ahead. (A new agent
  * does not know what the one before it told: its first reading alone may be lower, by connections that just closed.)
  *
- * The loop's thread only hands over names and endpoints: 10,000 rows and 10,000 endpoints cost it some 1 ms. */
+ * The loop's thread only hands over names and endpoints: 10,000 rows, 10,000 targets and 10,000 reasons cost it 1.6 ms, and once,
+ * when it meets the rows for the first time, 19 ms (measured on a busy machine of two cores). */
 #pragma once
 
 #include <stdbool.h>
@@ -29,6 +30,12 @@ struct tally_row {
 	uint64_t open_sent, open_received, open_retransmits; /* to be added to those of `counter` */
 	uint64_t open_counted, open_rtt_us_sum; /* established ones that were met, and their smoothed RTTs */
 };
+
+/* False: nothing was ever routed to it, so it has nothing to tell. Of 10,000 services most are like that on any one node. */
+static inline bool tally_row_is_used(const struct tally_row *row)
+{
+	return row->counter.sums.attempts || row->counter.sums.open;
+}
 
 struct tally_endpoint {
 	const char *target; /* full name */

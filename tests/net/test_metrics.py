@@ -54,14 +54,14 @@ def of(families, service, name, suffix="", **more):
 
 def top_row(node, service):
     rows = json.loads(curl(node, "--unix-socket", f"/run/weft/{node.instance}/weftd.sock", "http://weft/v1/top"))["rows"]
-    return next(row for row in rows if row["to"] == f"mesh/m/virtualService/{service}")
+    return next((row for row in rows if row["to"] == f"mesh/m/virtualService/{service}"), None)  # None: nothing was routed there yet
 
 
 def moved(node, service):
     """(sent, received) by /metrics and by /v1/top."""
     families, row = scrape(node), top_row(node, service)
     return ((of(families, service, "weft_sent_bytes_total"), of(families, service, "weft_received_bytes_total")),
-            (row["sent"] + row["openSent"], row["received"] + row["openReceived"]))
+            (row["sent"] + row["openSent"], row["received"] + row["openReceived"]) if row else (0, 0))
 
 
 OPEN = """
@@ -202,26 +202,29 @@ def test_the_node_tells_how_it_is(shop):
     started = subprocess.run(["date", "-d", status["startedAt"], "+%s.%3N"], capture_output=True, text=True, check=True).stdout
     assert abs(value(families, "process_start_time_seconds") - float(started)) < 0.002
 
+    wait_for(lambda: value(scrape(shop), "weft_proxy_heartbeat_age_seconds") < 2, "weft-proxy's heart beats")
     shop.write_raw("broken", "{")
     wait_for(lambda: value(scrape(shop), "weft_configuration_error") == 1, "the broken file is told")
     (shop.config / "broken.json").unlink()
     wait_for(lambda: value(scrape(shop), "weft_configuration_error") == 0, "it is gone")
 
 
-def test_endpoints_are_counted_by_target_and_those_without_a_result_as_unhealthy(shop):
+def test_endpoints_are_counted_by_target_as_their_checks_find_them(shop):
     shop.node("checked", listeners=[{"portMapping": {"port": 8080, "protocol": "tcp"}, "healthCheck": {
         "protocol": "tcp", "healthyThreshold": 2, "unhealthyThreshold": 2, "intervalMillis": 5000, "timeoutMillis": 2000}}])
     shop.service("checked", node="checked")
     shop.register("checked", "1", "10.77.0.2:1")  # nobody listens there
+    shop.register("checked", "2", "10.77.0.1:9004")
     shop.node("client", port=None, backends=["lone", "closed", "checked"])
 
     def counts(target):
         families = scrape(shop)
         return [value(families, name, mesh="m", target=target) for name in ("weft_healthy_host_count", "weft_unhealthy_host_count")]
-    wait_for(lambda: counts("checked:8080") == [0, 1], "the endpoint without a passed check is unhealthy")
+    wait_for(lambda: counts("checked:8080") == [1, 1], f"one endpoint passes its check and one fails, of {counts('checked:8080')}")
     assert counts("lone:8080") == [2, 0]
     families = scrape(shop)
     assert value(families, "weft_endpoint_healthy", mesh="m", target="checked:8080", address="10.77.0.2:1") == 0
+    assert value(families, "weft_endpoint_healthy", mesh="m", target="checked:8080", address="10.77.0.1:9004") == 1
     assert value(families, "weft_endpoint_healthy", mesh="m", target="lone:8080", address="[fd77::1]:9003") == 1
     assert value(families, "weft_endpoint_open", mesh="m", target="lone:8080", address="10.77.0.1:9003") == 0
 
