@@ -139,6 +139,10 @@ static void foreign_judge(const struct sighting *s, size_t place, size_t hook, s
 				    "the program '%s' (id %" PRIu32 ") runs before weft's at %s, and weft sees what it leaves, for %s",
 				    f->name, f->id, hooks[hook].name, text);
 	}
+	if (effect->foreign_count > FOREIGN_MAX)
+		finding_add(findings, WEIGHT_NOTE, "`bpftool cgroup tree` lists them all", "%zu more programs are at %s for %s",
+			    effect->foreign_count - FOREIGN_MAX, hooks[hook].name,
+			    place_text(s, &s->places.list[place], text, sizeof(text)));
 }
 
 void check_foreign(const struct sighting *s, struct findings *findings)
@@ -156,12 +160,22 @@ static bool is_own_affair(int code)
 	return code == -EOPNOTSUPP || code == -EAGAIN || code == -ENOMEM || code == -EBUSY || code == -ENOENT || code == -ENODEV;
 }
 
+static bool all_answered(const struct hook_probe *probe)
+{
+	for (int i = 0; i < HOOK_PROBE_COUNT; i++)
+		if (probe->hooks[i].state != HOOK_ANSWERED)
+			return false;
+	return probe->counted >= hook_probe_answers(probe);
+}
+
 static void probe_judge(const struct sighting *s, const struct place *place, struct findings *findings)
 {
 	_cleanup_(buffer_done) struct buffer silent = {}, unasked = {};
 	const struct hook_probe *probe = &place->probe;
 	char text[PLACE_TEXT_BYTES];
 
+	if (!place->probe_error.code && all_answered(probe))
+		return; /* hundreds of places are like this one: their names are not looked for */
 	place_text(s, place, text, sizeof(text));
 	if (place->probe_error.code) {
 		finding_add(findings, is_own_affair(place->probe_error.code) ? WEIGHT_NOTE : WEIGHT_WRONG,
@@ -179,7 +193,8 @@ static void probe_judge(const struct sighting *s, const struct place *place, str
 	}
 	if (silent.length)
 		finding_add(findings, WEIGHT_WRONG,
-			    "see the checks `hooks`, `effect` and `foreign`; where these are well, `weft status` tells whether this is a workload",
+			    "see the checks `hooks`, `effect` and `foreign`; where these are well, `weft status` tells whether this is a "
+			    "workload",
 			    "%s: no answer from %s", text, buffer_string(&silent));
 	if (probe->counted < hook_probe_answers(probe))
 		finding_add(findings, WEIGHT_WRONG, "see the check `foreign`: some other program refuses connections there",
@@ -222,7 +237,8 @@ static const struct {
 	bool growing; /* wrong only where it grew while doctor looked: it tells of the past otherwise */
 	const char *remedy;
 } losses[] = {
-	{ STAT_FLOWS_LOST, true, "see that weftd runs and gets CPU; a lower --flows-per-second makes fewer records. Counters are exact all the same" },
+	{ STAT_FLOWS_LOST, true,
+	  "see that weftd runs and gets CPU; a lower --flows-per-second makes fewer records. Counters are exact all the same" },
 	{ STAT_REASON_TABLE_FULL, false, "restart from fresh counts by `weft-loader uninstall` and `install`, when that is convenient" },
 	{ STAT_ROW_MISMATCH, false, "please report it: a fault of weft" },
 	{ STAT_SLOT_MISMATCH, false, "please report it: a fault of weft" },

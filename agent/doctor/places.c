@@ -256,7 +256,7 @@ static void foreign_add(struct hook_effect *effect, uint32_t id, bool after)
 	struct foreign_program *f;
 
 	if (effect->foreign_count++ >= FOREIGN_MAX)
-		return;
+		return; /* counted, and told as so many more */
 	f = &effect->foreign[effect->foreign_count - 1];
 	*f = (struct foreign_program){ .id = id, .after = after };
 	if (fd >= 0 && bpf_obj_get_info_by_fd(fd, &info, &size) == 0)

@@ -36,8 +36,9 @@ def node():
 
 
 def doctor(node, instance=None):
-    """The exit code, and the checks by name. What this machine's clock and other instances are like is none of the tests' business."""
-    result = subprocess.run([BUILD / "weft", "doctor", "--json", "--instance", instance or node.instance], capture_output=True, text=True)
+    """The exit code, and the checks by name."""
+    argv = [BUILD / "weft", "doctor", "--json", "--instance", instance or node.instance]
+    result = subprocess.run(argv, capture_output=True, text=True)
     assert not result.stderr, result.stderr
     verdict = json.loads(result.stdout)
     assert result.returncode == (0 if verdict["healthy"] else 1)
@@ -45,6 +46,7 @@ def doctor(node, instance=None):
 
 
 def states(checks):
+    """What this machine's clock and other instances are like is none of the tests' business."""
     return {name: check["state"] for name, check in checks.items() if name not in ("clock", "instances")}
 
 
@@ -117,7 +119,8 @@ def test_programs_of_others_behind_ours_are_found_with_their_ids(node):
         identifier = {hook["name"]: hook["programId"] for hook in status["hooks"]}["sendmsg4"]
         code, checks = doctor(node)
         assert code == 1
-        assert any(f"the program 'sendmsg4' (id {identifier}) runs after weft's at sendmsg4" in cause for cause in causes(checks["foreign"]))
+        behind = f"the program 'sendmsg4' (id {identifier}) runs after weft's at sendmsg4"
+        assert any(behind in cause for cause in causes(checks["foreign"]))
         assert any(f"instance '{other}'" in cause and "overlaps" in cause for cause in causes(checks["instances"]))
         # and the other way round: ours run before theirs, which have no workloads of their own
         _, checks = doctor(node, other)
@@ -233,7 +236,8 @@ def test_an_instance_that_is_not_there_is_told_how_to_be_installed():
 
 
 def test_every_check_is_documented_with_what_it_is_about_and_no_other(node):
-    documented = re.findall(r"^\| `([a-z]+)` \| (.*) \|$", (ROOT / "docs/operations.md").read_text().split("weft doctor\n")[1].split("## Metrics")[0], re.M)
+    section = (ROOT / "docs/operations.md").read_text().split("weft doctor\n")[1].split("## Metrics")[0]
+    documented = re.findall(r"^\| `([a-z]+)` \| (.*) \|$", section, re.M)
     _, checks = doctor(node)
     assert documented == [(name, check["what"]) for name, check in checks.items()]
 

@@ -249,6 +249,10 @@ TEST(a_foreign_program_is_wrong_behind_ours_noted_before_it_and_told_once)
 	places[1].effects[hook_index("connect6")].foreign[0].after = true;
 	EXPECT_STR(state_of(&scene, "foreign"), "wrong");
 	EXPECT_EQ(json_path_count(judged(&scene, "foreign"), "findings"), 2);
+	places[1].effects[hook_index("bind4")].foreign_count = FOREIGN_MAX + 2;
+	for (uint32_t i = 0; i < FOREIGN_MAX; i++)
+		places[1].effects[hook_index("bind4")].foreign[i].id = i + 1;
+	EXPECT_EQ(json_path_count(judged(&scene, "foreign"), "findings"), 2 + FOREIGN_MAX + 1);
 }
 
 TEST(a_hook_that_does_not_answer_a_probe_is_wrong_and_one_that_cannot_be_asked_is_noted)
@@ -395,8 +399,8 @@ TEST(a_target_without_a_healthy_endpoint_is_wrong_wherever_its_endpoints_stand_i
 {
 	SCENE(scene);
 
-	answer(&scene.s.health, "{'checks': [{'target': 'a', 'health': 'down'}, {'target': 'b', 'health': 'up'}, {'target': 'a', 'health': 'pending'},"
-				" {'target': 'b', 'health': 'down'}]}");
+	answer(&scene.s.health, "{'checks': [{'target': 'a', 'health': 'down'}, {'target': 'b', 'health': 'up'},"
+				" {'target': 'a', 'health': 'pending'}, {'target': 'b', 'health': 'down'}]}");
 	EXPECT_FINDING(&scene, "endpoints", "wrong", "a: none of its 2 endpoints is healthy");
 	EXPECT_CONTAINS(json_path_string(json_path_at(judged(&scene, "endpoints"), "findings", 1), "cause"), "b: 1 of its 2 endpoints");
 	answer(&scene.s.health, "{'checks': [{'target': 'a', 'health': 'pending'}]}");
