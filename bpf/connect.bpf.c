@@ -1,32 +1,11 @@
 // SPDX-License-Identifier: GPL-2.0 OR BSD-2-Clause
 /* connect(), getpeername() and sendmsg() of processes in the mesh: the destination they ask for becomes an endpoint, or the door
  * is closed at once. From there on the kernel does what it always does: no cost for a packet. */
-#include "lib/account.h"
-#include "lib/decide.h"
+#include "lib/claim.h"
 #include "lib/identity.h"
 #include "lib/resolve.h"
 
 char LICENSE[] SEC("license") = "Dual BSD/GPL";
-
-static __noinline void record_refusal(const struct flow *flow, const struct decision *d, __u64 now_ns, __u32 protocol)
-{
-	record_write(&(struct flow_record){
-		.end_ns = now_ns,
-		.generation = d->generation,
-		.netns_cookie = flow->netns_cookie,
-		.pid = bpf_get_current_pid_tgid() >> 32,
-		.source = flow->node,
-		.service = d->service,
-		.target = d->target,
-		.sampled_one_in = 1,
-		.asked = flow->destination,
-		.asked_port = flow->port,
-		.reason = d->reason,
-		.close = FLOW_REFUSED_HERE,
-		.error = reason_verdict(d->reason) == VERDICT_DENY ? 1 /* EPERM */ : ECONNREFUSED,
-		.ip_protocol = protocol,
-	});
-}
 
 /* The account that the last connect() on this socket left, closed; NULL for a fresh socket. */
 static __always_inline struct account *leftover(struct bpf_sock *sk, __u64 now_ns)
@@ -38,70 +17,6 @@ static __always_inline struct account *leftover(struct bpf_sock *sk, __u64 now_n
 		count_stat(STAT_RECONNECTS);
 	}
 	return a;
-}
-
-#define CLAIMS 3 /* each one more only where others were faster at the last room, or at the probe */
-
-/* Takes a place in the endpoint's open count, and is its probe where the decision says so. False, and nothing is taken, where others
- * were faster. */
-static __always_inline bool claim_place(struct endpoint *endpoint, struct decision *d, __u64 now_ns)
-{
-	const __u64 open = __sync_fetch_and_add(&endpoint->open, 1);
-
-	if ((!d->max_connections || open < d->max_connections) &&
-	    (!(d->flags & DECISION_PROBE) || probe_begin(endpoint, d, now_ns)))
-		return true;
-	ADD(endpoint->open, -1);
-	count_stat(STAT_CLAIM_RETRIES);
-	return false;
-}
-
-/* Opens the account of a routed connection and takes its place in the open counts. May change the decision to another endpoint of the
- * target, or to none. */
-static __always_inline enum reason claim(struct account *a, const struct flow *flow, struct draw *draw, __u64 now_ns,
-					 struct decision *d)
-{
-	struct endpoint *endpoint;
-	struct row *row;
-	int i;
-
-	*a = (struct account){};
-	a->generation = d->generation;
-	a->connect_ns = now_ns;
-	a->netns_cookie = flow->netns_cookie;
-	a->cgroup_id = bpf_get_current_cgroup_id();
-	a->pid = bpf_get_current_pid_tgid() >> 32;
-	a->source = flow->node;
-	a->service = d->service;
-	a->target = d->target;
-	a->row = d->row;
-	a->row_incarnation = d->row_incarnation;
-	a->vip = flow->destination;
-	a->vip_port = flow->port;
-	for (i = 0; i < CLAIMS; i++) {
-		a->slot = d->slot;
-		a->slot_incarnation = d->slot_incarnation;
-		endpoint = account_slot(a);
-		if (!endpoint || claim_place(endpoint, d, now_ns))
-			break;
-		*draw = draw_words();
-		d->reason = decide_again(flow, draw, now_ns, d);
-		if (reason_verdict(d->reason) != VERDICT_ROUTE)
-			return d->reason;
-	}
-	if (i == CLAIMS)
-		return d->max_connections ? REASON_OVER_MAX_CONNECTIONS : REASON_NO_ENDPOINT;
-	a->address = d->address;
-	a->port = d->port;
-	a->reason = d->reason;
-	a->probe = !!(d->flags & DECISION_PROBE);
-	row = account_row(a);
-	if (row) {
-		ADD(row->attempts, 1);
-		ADD(row->open, 1);
-	}
-	__sync_lock_test_and_set(&a->held, 1);
-	return d->reason;
 }
 
 /* Not inlined: its keys would be on the stack together with those of decide(). False: it is no query to a resolver of the workload. */
@@ -148,6 +63,10 @@ static __always_inline void hook_connect(struct bpf_sock_addr *ctx, struct flow 
 		if (!a && sk)
 			a = bpf_sk_storage_get(&w_account, sk, NULL, BPF_SK_STORAGE_GET_F_CREATE);
 		d->reason = a ? claim(a, flow, &draw, now_ns, d) : REASON_NO_MEMORY;
+		if (a) {
+			a->cgroup_id = bpf_get_current_cgroup_id();
+			a->pid = bpf_get_current_pid_tgid() >> 32;
+		}
 	}
 	if (a && sk && reason_verdict(d->reason) != VERDICT_ROUTE)
 		bpf_sk_storage_delete(&w_account, sk);
@@ -155,7 +74,7 @@ static __always_inline void hook_connect(struct bpf_sock_addr *ctx, struct flow 
 		count_reason(flow->node, d->service, d->reason);
 	/* getaddrinfo() connects UDP sockets to what it was given, to sort it: two of them a name, and no attempt at a connection. */
 	if (reason_verdict(d->reason) >= VERDICT_REFUSE && d->reason != REASON_PROBE && ctx->protocol != IPPROTO_UDP)
-		record_refusal(flow, d, now_ns, ctx->protocol);
+		record_refusal(flow, d, now_ns, ctx->protocol, bpf_get_current_pid_tgid() >> 32);
 }
 
 static __always_inline int answer4(struct bpf_sock_addr *ctx, const struct decision *d)
@@ -296,7 +215,7 @@ static __always_inline void hook_sendmsg(struct bpf_sock_addr *ctx, const struct
 	if (d->reason != REASON_UNMANAGED)
 		count_reason(flow.node, d->service, d->reason);
 	if (reason_verdict(d->reason) >= VERDICT_REFUSE && d->reason != REASON_PROBE)
-		record_refusal(&flow, d, now_ns, ctx->protocol);
+		record_refusal(&flow, d, now_ns, ctx->protocol, bpf_get_current_pid_tgid() >> 32);
 }
 
 SEC("cgroup/sendmsg4")

@@ -14,24 +14,6 @@ static __always_inline void on_connect(struct bpf_sock_ops *ctx, struct account 
 	bpf_sock_ops_cb_flags_set(ctx, ctx->bpf_sock_ops_cb_flags | BPF_SOCK_OPS_STATE_CB_FLAG);
 }
 
-static __always_inline void on_established(struct account *a)
-{
-	const __u64 now_ns = bpf_ktime_get_ns(), took_ns = now_ns - a->connect_ns;
-	struct endpoint *endpoint = account_slot(a);
-	struct row *row = account_row(a);
-
-	a->established_ns = now_ns;
-	if (row) {
-		ADD(row->established, 1);
-		ADD(row->connect_ns_sum, took_ns);
-		ADD(row->connect_ns[histogram_bucket(took_ns) & (HISTOGRAM_BUCKETS - 1)], 1);
-	}
-	if (endpoint) {
-		ADD(endpoint->connects, 1);
-		endpoint_answers(endpoint, a, now_ns);
-	}
-}
-
 static __always_inline enum flow_close how_connect_failed(int error)
 {
 	switch (error) {
@@ -114,7 +96,7 @@ int sock_ops(struct bpf_sock_ops *ctx)
 		on_connect(ctx, a);
 		break;
 	case BPF_SOCK_OPS_ACTIVE_ESTABLISHED_CB:
-		on_established(a);
+		account_established(a, bpf_ktime_get_ns());
 		break;
 	default:
 		on_close(ctx, sk, a);

@@ -33,6 +33,24 @@ static __always_inline struct endpoint *account_slot(const struct account *a)
 	return NULL;
 }
 
+static __always_inline void account_established(struct account *a, __u64 now_ns)
+{
+	const __u64 took_ns = now_ns - a->connect_ns;
+	struct endpoint *endpoint = account_slot(a);
+	struct row *row = account_row(a);
+
+	a->established_ns = now_ns;
+	if (row) {
+		ADD(row->established, 1);
+		ADD(row->connect_ns_sum, took_ns);
+		ADD(row->connect_ns[histogram_bucket(took_ns) & (HISTOGRAM_BUCKETS - 1)], 1);
+	}
+	if (endpoint) {
+		ADD(endpoint->connects, 1);
+		endpoint_answers(endpoint, a, now_ns);
+	}
+}
+
 /* What is known of a connection at its end. */
 struct ending {
 	__u64 now_ns;
