@@ -24,7 +24,7 @@ struct hook {
 	const char *purpose;
 };
 /* In the order of attaching: whoever ends an account is there before the hooks that open one. Detaching goes backwards. */
-#define HOOK_COUNT 16
+#define HOOK_COUNT 19
 extern const struct hook hooks[HOOK_COUNT];
 
 const struct hook *hook_by_name(const char *name); /* NULL: none */

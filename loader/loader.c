@@ -16,6 +16,7 @@
 
 #include "base/cgroup.h"
 #include "base/cleanup.h"
+#include "loader/device.h"
 #include "loader/hooks.h"
 #include "loader/lock.h"
 #include "loader/object.h"
@@ -189,7 +190,7 @@ static int apply(const struct loader_options *options, const char *directory, ui
 			return r;
 	}
 	transaction_commit(&t);
-	return 0;
+	return devices_refresh(directory, err);
 }
 
 int loader_install(const struct loader_options *options, struct error *err)
@@ -234,6 +235,7 @@ static int abi_remove(const char *directory, struct error *err)
 	char path[PIN_PATH_BYTES];
 	int r;
 
+	devices_detach(directory);
 	for (const struct hook *hook = hooks + HOOK_COUNT; hook-- > hooks;) {
 		hook_pin(hook, directory, path);
 		r = pin_remove(path);
