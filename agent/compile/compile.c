@@ -3,6 +3,7 @@
 
 #include <assert.h>
 #include <errno.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -12,15 +13,18 @@
 #include "base/cleanup.h"
 #include "base/list.h"
 
-struct local_mesh { /* of some local node */
+struct local_mesh { /* of some local node, or of an exposed service */
 	const char *name;
 	bool drop_all, audit;
+	bool called; /* from here, not by clients from outside alone */
+	bool exposed; /* has services that are */
 };
 
 struct local_service { /* a virtual service of a local mesh */
 	struct table_node node; /* by full name */
 	const struct resource *resource;
 	bool planned;
+	bool exposed;
 	uint32_t index; /* in the plan, when planned */
 };
 
@@ -73,24 +77,25 @@ static bool is_audited(const struct compile_input *input, const char *mesh)
 	return false;
 }
 
-/* False when the mesh is no resource. */
-static bool take_mesh(struct compiler *c, const char *name)
+/* NULL when the mesh is no resource. */
+static struct local_mesh *take_mesh(struct compiler *c, const char *name)
 {
+	struct local_mesh *known = find_mesh(c, name);
 	const struct resource *mesh;
 	const char *egress;
 
-	if (find_mesh(c, name))
-		return true;
+	if (known)
+		return known;
 	mesh = resources_find(c->input->resources, name, RESOURCE_MESH, NULL, name);
 	if (!mesh)
-		return false;
+		return NULL;
 	egress = json_path_string(mesh->spec, "egressFilter.type");
-	c->meshes[c->mesh_count++] = (struct local_mesh){
+	c->meshes[c->mesh_count] = (struct local_mesh){
 		.name = mesh->name,
 		.drop_all = !egress || strcmp(egress, "ALLOW_ALL") != 0,
 		.audit = is_audited(c->input, name),
 	};
-	return true;
+	return &c->meshes[c->mesh_count++];
 }
 
 static int resource_order(const void *a, const void *b)
@@ -104,14 +109,23 @@ static int take_callers(struct compiler *c)
 	size_t kept = 0;
 
 	c->callers = calloc(input->node_count + 1, sizeof(*c->callers));
-	c->meshes = calloc(input->node_count + 1, sizeof(*c->meshes));
+	c->meshes = calloc(input->node_count + input->exposed_count + 1, sizeof(*c->meshes));
 	if (!c->callers || !c->meshes)
 		return no_memory(c);
 	for (size_t i = 0; i < input->node_count; i++) {
 		const struct resource *node = resources_get(input->resources, input->nodes[i]);
+		struct local_mesh *mesh = node && node->kind == RESOURCE_VIRTUAL_NODE ? take_mesh(c, node->mesh) : NULL;
 
-		if (node && node->kind == RESOURCE_VIRTUAL_NODE && take_mesh(c, node->mesh))
-			c->callers[c->caller_count++] = node;
+		if (!mesh)
+			continue;
+		mesh->called = true;
+		c->callers[c->caller_count++] = node;
+	}
+	for (size_t i = 0; i < input->exposed_count; i++) {
+		const struct resource *service = resources_get(input->resources, input->exposed[i]);
+
+		if (service && service->kind == RESOURCE_VIRTUAL_SERVICE)
+			take_mesh(c, service->mesh);
 	}
 	qsort(c->callers, c->caller_count, sizeof(*c->callers), resource_order);
 	for (size_t i = 0; i < c->caller_count; i++)
@@ -164,7 +178,7 @@ static int index_services(struct compiler *c)
 		if (!mesh)
 			continue;
 		/* Where what is no backend is refused, or counted, a name of the mesh must have its VIP to be told apart. */
-		*service = (struct local_service){ .resource = resource, .planned = mesh->drop_all || mesh->audit };
+		*service = (struct local_service){ .resource = resource, .planned = mesh->called && (mesh->drop_all || mesh->audit) };
 		r = table_add(&c->services_by_name, &service->node, resource->full_name);
 		if (r < 0)
 			return no_memory(c);
@@ -173,12 +187,26 @@ static int index_services(struct compiler *c)
 	return 0;
 }
 
+static void choose_exposed(struct compiler *c)
+{
+	for (size_t i = 0; i < c->input->exposed_count; i++) {
+		struct table_node *node = table_get(&c->services_by_name, c->input->exposed[i]);
+		struct local_service *service = node ? container_of(node, struct local_service, node) : NULL;
+
+		if (!service)
+			continue;
+		service->planned = service->exposed = true;
+		find_mesh(c, service->resource->mesh)->exposed = true;
+	}
+}
+
 static int choose_services(struct compiler *c)
 {
 	int r = index_services(c);
 
 	if (r < 0)
 		return r;
+	choose_exposed(c);
 	for (size_t i = 0; i < c->caller_count; i++) {
 		const json_t *backends = json_object_get(c->callers[i]->spec, "backends");
 		json_t *backend;
@@ -482,18 +510,43 @@ static int compile_caller(struct compiler *c, const struct resource *caller, str
 	return 0;
 }
 
+/* Clients from outside have no policy of their own: what is exposed to them is theirs to call. */
+static int compile_outside(struct compiler *c, const struct local_mesh *mesh, struct plan_node *node)
+{
+	node->outside = true;
+	node->zone = plan_zone(c->input->zone);
+	node->backends = calloc(c->service_count + 1, sizeof(*node->backends));
+	if (!node->backends || asprintf(&node->name, "mesh/%s/" PLAN_OUTSIDE, mesh->name) < 0) {
+		node->name = NULL;
+		return no_memory(c);
+	}
+	for (size_t i = 0; i < c->service_count; i++)
+		if (c->services[i].exposed && strcmp(c->services[i].resource->mesh, mesh->name) == 0)
+			add_backend(c, node, &c->services[i], NULL, 0);
+	sort_backends(node);
+	return 0;
+}
+
+static int node_order(const void *a, const void *b)
+{
+	return strcmp(((const struct plan_node *)a)->name, ((const struct plan_node *)b)->name);
+}
+
 static int compile_callers(struct compiler *c)
 {
-	c->plan->nodes = calloc(c->caller_count + 1, sizeof(*c->plan->nodes));
+	int r = 0;
+
+	c->plan->nodes = calloc(c->caller_count + c->mesh_count + 1, sizeof(*c->plan->nodes));
 	if (!c->plan->nodes)
 		return no_memory(c);
-	for (size_t i = 0; i < c->caller_count; i++) {
-		int r = compile_caller(c, c->callers[i], &c->plan->nodes[c->plan->node_count++]);
-
-		if (r < 0)
-			return r;
-	}
-	return 0;
+	for (size_t i = 0; r == 0 && i < c->caller_count; i++)
+		r = compile_caller(c, c->callers[i], &c->plan->nodes[c->plan->node_count++]);
+	for (size_t i = 0; r == 0 && i < c->mesh_count; i++)
+		if (c->meshes[i].exposed)
+			r = compile_outside(c, &c->meshes[i], &c->plan->nodes[c->plan->node_count++]);
+	if (r == 0)
+		qsort(c->plan->nodes, c->plan->node_count, sizeof(*c->plan->nodes), node_order);
+	return r;
 }
 
 int compile(const struct compile_input *input, struct plan **ret_plan, struct error *err)

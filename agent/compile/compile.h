@@ -17,6 +17,8 @@ struct compile_input {
 	const char *mesh_owner; /* account id, one for all meshes until resources come with owners: VIPs are a hash of it */
 	const char *const *nodes; /* full names of the virtual nodes that local workloads act for */
 	size_t node_count;
+	const char *const *exposed; /* full names of virtual services that clients from outside may call, at addresses of this node */
+	size_t exposed_count;
 	const char *const *audit_meshes; /* names of meshes in audit mode */
 	size_t audit_count;
 	const char *zone; /* of this node; NULL: none */
@@ -26,5 +28,5 @@ struct compile_input {
 
 /* 0, -ENOMEM, -E2BIG naming the limit and the resource (ports of a service, targets of a service), or what vips_get() and
  * vips_commit() return. Nodes that are not in the resources, or whose mesh is not, are left out of the plan: their workloads are
- * refused with no-node. */
+ * refused with no-node. Services that are exposed are the backends of one node for each mesh, which is no resource: "mesh/M/exposed". */
 int compile(const struct compile_input *input, struct plan **ret_plan, struct error *err);

@@ -82,7 +82,8 @@ struct plan_backend {
 };
 
 struct plan_node {
-	char *name; /* "mesh/M/virtualNode/N" */
+	char *name; /* "mesh/M/virtualNode/N", or where `outside` "mesh/M/exposed" */
+	bool outside; /* clients from outside, who ask nobody for names here */
 	uint32_t flags; /* NODE_* */
 	uint16_t zone;
 	size_t backend_count;
@@ -107,6 +108,8 @@ struct plan {
 };
 
 struct plan *plan_free(struct plan *plan); /* NULL is fine */
+
+#define PLAN_OUTSIDE "exposed" /* a mesh's node for those */
 
 /* The name that a service is asked for by: the end of its full name. */
 const char *plan_service_name(const struct plan_service *service);

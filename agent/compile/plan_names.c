@@ -78,11 +78,14 @@ static int make_scopes(struct plan *plan)
 		return -ENOMEM;
 	for (size_t i = 0; i < plan->node_count; i++) {
 		const struct plan_node *node = &plan->nodes[i];
+		char *scope;
 
-		plan->scopes[i] = strndup(node->name, has_names_of_mesh(node) ? mesh_bytes(node->name) : strlen(node->name));
-		if (!plan->scopes[i])
+		if (node->outside)
+			continue;
+		scope = strndup(node->name, has_names_of_mesh(node) ? mesh_bytes(node->name) : strlen(node->name));
+		if (!scope)
 			return -ENOMEM;
-		plan->scope_count++;
+		plan->scopes[plan->scope_count++] = scope;
 	}
 	qsort(plan->scopes, plan->scope_count, sizeof(*plan->scopes), scope_order);
 	for (size_t i = 0; i < plan->scope_count; i++)

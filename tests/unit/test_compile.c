@@ -81,6 +81,36 @@ TEST(meshes_are_apart)
 	EXPECT_EQ(plan->nodes[1].flags, NODE_AUDIT);
 }
 
+TEST(exposed_services_are_the_backends_of_a_node_that_is_no_resource_and_has_no_names)
+{
+	static const char *const nodes[] = { WEB };
+	static const char *const exposed[] = { "mesh/M/virtualService/b", "mesh/M/virtualService/none", "mesh/N/virtualService/n", WEB };
+	static const struct compile_input input = {
+		.nodes = nodes, .node_count = 1, .exposed = exposed, .exposed_count = ARRAY_SIZE(exposed),
+	};
+	FIXTURE(f);
+
+	given_mesh(&f, "M", "ALLOW_ALL");
+	given_mesh(&f, "N", "DROP_ALL");
+	given_caller(&f, "web", BACKEND("a"), "");
+	given_service(&f, "a", "");
+	given_service(&f, "b", "");
+	given_service(&f, "c", "");
+	given(&f, "{'meshName': 'N', 'virtualServiceName': 'n', 'spec': {}}");
+	given(&f, "{'meshName': 'N', 'virtualServiceName': 'o', 'spec': {}}"); /* nobody here would be refused it */
+	const struct plan *plan = compiled_with(&f, &input);
+	expect_services(plan, "a b n");
+	EXPECT_EQ(plan->node_count, 3);
+	EXPECT_STR(plan->nodes[0].name, "mesh/M/exposed");
+	expect_backends(plan, &plan->nodes[0], "b");
+	EXPECT_EQ(plan->nodes[0].flags, 0);
+	expect_backends(plan, &plan->nodes[1], "a");
+	EXPECT_STR(plan->nodes[2].name, "mesh/N/exposed");
+	expect_backends(plan, &plan->nodes[2], "n");
+	EXPECT_EQ(plan->scope_count, 1);
+	EXPECT_STR(plan->scopes[0], WEB);
+}
+
 TEST(nodes_are_planned_once_in_order_and_unknown_ones_not_at_all)
 {
 	static const char *const nodes[] = { WEB, "mesh/M/virtualNode/api", WEB, "mesh/M/virtualNode/none",
@@ -604,6 +634,7 @@ int main(void)
 		cmocka_unit_test(under_allow_all_only_backends_are_planned),
 		cmocka_unit_test(in_audit_mode_every_other_service_of_the_mesh_is_an_audited_backend),
 		cmocka_unit_test(meshes_are_apart),
+		cmocka_unit_test(exposed_services_are_the_backends_of_a_node_that_is_no_resource_and_has_no_names),
 		cmocka_unit_test(nodes_are_planned_once_in_order_and_unknown_ones_not_at_all),
 		cmocka_unit_test(backends_go_by_name_or_arn_and_those_that_name_nothing_are_left_out),
 		cmocka_unit_test(without_local_nodes_the_plan_is_empty),
