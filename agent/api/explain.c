@@ -8,6 +8,7 @@
 #include "agent/telemetry/names.h"
 #include "base/address.h"
 #include "base/cleanup.h"
+#include "base/time.h"
 
 #define EXPLAIN_COUNT_MAX 8000000 /* bpf_loop() does 2^23 at most */
 
@@ -73,28 +74,79 @@ static const struct plan_service *plan_service_of(struct agent *agent, uint32_t 
 	return NULL;
 }
 
-static json_t *target_endpoints(struct agent *agent, const char *target)
+static const struct target_record *current_record(struct agent *agent, const char *target)
 {
 	struct generations *g = apply_generations(agent->apply);
-	const struct kernel_memory *m = &agent->kernel.memory;
 	const uint32_t ref = generations_ref(g, generations_current(g), apply_object_id(agent->apply, OBJECT_TARGET, target));
-	const struct target_record *record = &m->targets[ref & REF_INDEX_MASK];
-	json_t *list = json_array();
+
+	return ref ? &agent->kernel.memory.targets[ref & REF_INDEX_MASK] : NULL;
+}
+
+static json_t *endpoint_json(struct agent *agent, const struct endpoint_ref *ref, uint64_t now_ns)
+{
+	const struct endpoint *slot = &agent->kernel.memory.endpoints[ref->slot];
+	const uint64_t until_ns = __atomic_load_n(&slot->ejected_until_ns, __ATOMIC_RELAXED);
 	char text[ENDPOINT_TEXT_BYTES];
 
-	for (int family = 0; ref && family < LIST_COUNT; family++)
-		for (uint32_t i = 0; i < record->count[family]; i++) {
-			const struct endpoint_ref *e = &m->refs[record->first[family] + i];
+	return json_pack("{s:s, s:s, s:I, s:b, s:s?, s:I, s:o}", "address", ip_port_format(&ref->address, ref->port, text), "health",
+			 endpoint_state_name(slot), "open", (json_int_t)slot->open, "local", ref->netns_cookie != 0, "zone",
+			 plan_zone_name(apply_current(agent->apply), ref->zone), "ejections", (json_int_t)slot->ejections, "ejectedForNs",
+			 until_ns ? json_integer(until_ns > now_ns ? (json_int_t)(until_ns - now_ns) : 0) : json_null());
+}
 
-			json_array_append_new(list, json_pack("{s:s, s:s, s:I, s:b}", "address",
-							      ip_port_format(&e->address, e->port, text), "health",
-							      health_name(m->endpoints[e->slot].health), "open",
-							      (json_int_t)m->endpoints[e->slot].open, "local", e->netns_cookie != 0));
-		}
+static json_t *target_endpoints(struct agent *agent, const struct target_record *record)
+{
+	const struct kernel_memory *m = &agent->kernel.memory;
+	const uint64_t now_ns = time_now_ns();
+	json_t *list = json_array();
+
+	for (int family = 0; record && family < LIST_COUNT; family++)
+		for (uint32_t i = 0; i < record->count[family]; i++)
+			json_array_append_new(list, endpoint_json(agent, &m->refs[record->first[family] + i], now_ns));
 	return list;
 }
 
-static json_t *targets_json(struct agent *agent, const struct plan_port *port)
+/* Whether decide() takes it for usable, but for namespaces. */
+static bool is_usable(const struct target_record *record, const struct endpoint *slot, uint64_t now_ns)
+{
+	return slot->health < HEALTH_DOWN && (!record->max_errors || slot->ejected_until_ns <= now_ns) &&
+	       (!record->max_connections || slot->open < record->max_connections);
+}
+
+/* The zones of the family's list as they stand: how many of their endpoints can be used, and the share that gives them. Empty where
+ * zones make no difference. */
+static json_t *target_zones(struct agent *agent, const struct target_record *record, int family)
+{
+	const struct kernel_memory *m = &agent->kernel.memory;
+	const uint32_t zones = record ? MIN(record->zone_count[family], MAX_TARGET_ZONES) : 0;
+	struct zone_split split = { .zones = zones };
+	const uint64_t now_ns = time_now_ns();
+	uint32_t usable[MAX_TARGET_ZONES] = {};
+	const char *names[MAX_TARGET_ZONES] = { agent->options.zone };
+	json_t *list = json_array();
+
+	for (uint32_t i = 0; zones && i < record->count[family]; i++) {
+		const struct endpoint_ref *ref = &m->refs[record->first[family] + i];
+		const uint32_t run = ref->run % MAX_TARGET_ZONES;
+
+		if (is_usable(record, &m->endpoints[ref->slot], now_ns)) {
+			usable[run]++;
+			split.usable++;
+		}
+		if (run)
+			names[run] = plan_zone_name(apply_current(agent->apply), ref->zone);
+	}
+	for (uint32_t z = 1; z < zones; z++)
+		split.excess += zone_excess(&split, usable[z]);
+	for (uint32_t z = 0; z < zones; z++)
+		json_array_append_new(list, json_pack("{s:s?, s:b, s:I, s:I, s:f}", "zone", names[z], "own", z == 0, "endpoints",
+						      (json_int_t)record->zones[family][z].count, "usable", (json_int_t)usable[z],
+						      "share", split.usable ? (double)zone_share(&split, usable[0], z, usable[z]) /
+										      SHARE_ALL : 0.0));
+	return list;
+}
+
+static json_t *targets_json(struct agent *agent, const struct plan_port *port, int family)
 {
 	const struct plan *plan = apply_current(agent->apply);
 	json_t *list = json_array();
@@ -105,10 +157,13 @@ static json_t *targets_json(struct agent *agent, const struct plan_port *port)
 	for (int i = 0; i < port->target_count; i++) {
 		const struct plan_weighted *w = &port->targets[i];
 		const char *name = w->target == PLAN_NONE ? NULL : plan->targets[w->target].name;
+		const struct target_record *record = name ? current_record(agent, name) : NULL;
 
-		json_array_append_new(list, json_pack("{s:s?, s:i, s:f, s:o}", "target", name, "weight", w->weight, "share",
-						      total ? (double)w->weight / total : 0.0, "endpoints",
-						      name ? target_endpoints(agent, name) : json_array()));
+		json_array_append_new(list, json_pack("{s:s?, s:i, s:f, s:I, s:o, s:o}", "target", name, "weight", w->weight, "share",
+						      total ? (double)w->weight / total : 0.0, "maxConnections",
+						      (json_int_t)(record ? record->max_connections : 0), "zones",
+						      target_zones(agent, record, family), "endpoints",
+						      target_endpoints(agent, record)));
 	}
 	return list;
 }
@@ -169,7 +224,7 @@ static void explanation_done(void *arg)
 			   verdict_name(reason_verdict(d->reason)), "reason", reason_name(d->reason), "text", reason_text(d->reason),
 			   "l7AsL4", (port && port->flags & ROUTE_L7_AS_L4) != 0, "audit", (d->flags & DECISION_AUDIT) != 0, "panic",
 			   (d->flags & DECISION_PANIC) != 0, "route", port ? port->route : NULL, "note", port ? port->note : NULL,
-			   "targets", port ? targets_json(agent, port) : json_array());
+			   "targets", port ? targets_json(agent, port, ip_is_v4(&x->request.flow.destination) ? LIST_V4 : LIST_V6) : json_array());
 	json_object_set_new(answer, "target", d->target ? json_string(agent_object_name(agent, d->target)) : json_null());
 	if (reason_verdict(d->reason) == VERDICT_ROUTE)
 		json_object_set_new(answer, "endpoint", json_string(ip_port_format(&d->address, d->port, text)));

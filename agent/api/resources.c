@@ -92,12 +92,14 @@ static json_t *endpoints_json(struct agent *agent, const struct resource *node)
 				const struct endpoint_ref *e = &m->refs[record->first[family] + n];
 				const struct endpoint *slot = &m->endpoints[e->slot];
 
-				json_array_append_new(list, json_pack("{s:s, s:s, s:s, s:I, s:I, s:I, s:b}", "target",
+				json_array_append_new(list, json_pack("{s:s, s:s, s:s, s:I, s:I, s:I, s:I, s:b, s:s?}", "target",
 								      plan->targets[i].name, "address",
 								      ip_port_format(&e->address, e->port, text), "health",
-								      health_name(slot->health), "open", (json_int_t)slot->open,
+								      endpoint_state_name(slot), "open", (json_int_t)slot->open,
 								      "connects", (json_int_t)slot->connects, "failures",
-								      (json_int_t)slot->failures, "local", e->netns_cookie != 0));
+								      (json_int_t)slot->failures, "ejections",
+								      (json_int_t)slot->ejections, "local", e->netns_cookie != 0,
+								      "zone", plan_zone_name(plan, e->zone)));
 			}
 	}
 	return list;

@@ -12,6 +12,7 @@
 #include "base/address.h"
 #include "base/cleanup.h"
 #include "base/hash.h"
+#include "maps/endpoint.h"
 
 /* One run of encode(). */
 struct run {
@@ -179,10 +180,32 @@ static int list_of(const struct ip *ip)
 	return ip_is_v4(ip) ? LIST_V4 : LIST_V6;
 }
 
-/* Padding may differ without need: then the records are compared. */
+/* All of a target's record but where its lists are. */
+static struct target_record target_head(const struct plan_target *target)
+{
+	struct target_record record = {
+		.flags = target->flags,
+		.panic_pct = target->panic_pct,
+		.max_connections = target->max_connections,
+		.max_errors = target->outlier.max_errors,
+		.interval_ns = target->outlier.interval_ns,
+		.base_ejection_ns = target->outlier.base_ejection_ns,
+		.max_ejection_pct = target->outlier.max_ejection_pct,
+	};
+
+	memcpy(record.zone_count, target->zone_count, sizeof(record.zone_count));
+	memcpy(record.zones, target->zones, sizeof(record.zones));
+	for (size_t i = 0; i < target->endpoint_count; i++)
+		record.count[list_of(&target->endpoints[i].address)]++;
+	return record;
+}
+
+/* Padding of endpoints may differ without need: then the records are compared. */
 static bool same_target(const struct plan_target *a, const struct plan_target *b)
 {
-	return a->flags == b->flags && a->panic_pct == b->panic_pct && a->endpoint_count == b->endpoint_count &&
+	const struct target_record x = target_head(a), y = target_head(b);
+
+	return memcmp(&x, &y, sizeof(x)) == 0 &&
 	       (!a->endpoint_count || memcmp(a->endpoints, b->endpoints, a->endpoint_count * sizeof(*a->endpoints)) == 0);
 }
 
@@ -197,7 +220,7 @@ static bool same_lists(const struct run *run, const struct target_record *record
 		const struct endpoint_ref *ref = &memory->refs[record->first[list] + filled[list]];
 
 		if (filled[list]++ == record->count[list] || !ip_equal(&ref->address, &endpoint->address) ||
-		    ref->port != endpoint->port || ref->netns_cookie != endpoint->netns_cookie || ref->zone != endpoint->zone ||
+		    ref->port != endpoint->port || ref->netns_cookie != endpoint->netns_cookie || ref->zone != endpoint->zone || ref->run != endpoint->run ||
 		    ref->slot >= memory->limits.endpoints || memory->endpoints[ref->slot].incarnation != ref->incarnation)
 			return false;
 	}
@@ -250,8 +273,6 @@ static int write_lists(struct run *run, const struct plan_target *target, uint32
 	const uint64_t node = hash_string(target->node);
 	uint32_t filled[LIST_COUNT] = {};
 
-	for (size_t i = 0; i < target->endpoint_count; i++)
-		record->count[list_of(&target->endpoints[i].address)]++;
 	for (int list = 0; list < LIST_COUNT; list++) {
 		const int64_t first = generations_alloc_refs(encoder->generations, record->count[list]);
 
@@ -276,6 +297,7 @@ static int write_lists(struct run *run, const struct plan_target *target, uint32
 			.zone = endpoint->zone,
 			.slot = (uint32_t)slot,
 			.incarnation = encoder->memory->endpoints[slot].incarnation,
+			.run = endpoint->run,
 		};
 	}
 	return 0;
@@ -287,7 +309,7 @@ static int encode_target(struct run *run, uint32_t index)
 	const struct plan_target *target = &run->plan->targets[index];
 	const uint32_t was = e->was[OBJECT_TARGET][index], id = e->now.ids[OBJECT_TARGET][index];
 	const struct target_record *current = current_target(run->encoder, id);
-	struct target_record record = { .flags = target->flags, .panic_pct = target->panic_pct };
+	struct target_record record;
 	int64_t place;
 	int r;
 
@@ -298,10 +320,13 @@ static int encode_target(struct run *run, uint32_t index)
 	e->touched[e->touched_count++] = index;
 	if (current && was == PLAN_NONE)
 		adopt_list(run->encoder, current, hash_string(target->node), id);
-	if (current && current->flags == target->flags && current->panic_pct == target->panic_pct &&
-	    same_lists(run, current, target)) {
-		keep_object(run, OBJECT_TARGET, index);
-		return 0;
+	record = target_head(target);
+	if (current) {
+		memcpy(record.first, current->first, sizeof(record.first));
+		if (memcmp(&record, current, sizeof(record)) == 0 && same_lists(run, current, target)) {
+			keep_object(run, OBJECT_TARGET, index);
+			return 0;
+		}
 	}
 	place = generations_alloc_target(run->encoder->generations);
 	if (place < 0)
@@ -684,9 +709,10 @@ int encode(const struct encoder *encoder, const struct planned *before, struct p
 	return 0;
 }
 
-/* What checks found stays in the slot: all that is published is that there is a check, or none. */
-static void publish_health(const struct kernel_memory *memory, const struct plan_target *target,
-			   const struct target_record *record)
+/* What checks found stays in the slot, and ejections do: all that is published is that there is a check, or none, and that there is
+ * no outlier detection. */
+static void publish_state(const struct kernel_memory *memory, const struct plan_target *target,
+			  const struct target_record *record)
 {
 	uint32_t at[LIST_COUNT] = { record->first[LIST_V4], record->first[LIST_V6] };
 
@@ -696,6 +722,8 @@ static void publish_health(const struct kernel_memory *memory, const struct plan
 
 		if ((memory->endpoints[slot].health == HEALTH_UNCHECKED) != (endpoint->health == HEALTH_UNCHECKED))
 			__atomic_store_n(&memory->endpoints[slot].health, endpoint->health, __ATOMIC_RELAXED);
+		if (!record->max_errors)
+			endpoint_readmit(&memory->endpoints[slot], 0);
 	}
 }
 
@@ -707,8 +735,8 @@ void encoding_publish(const struct encoder *encoder, const struct encoding *enco
 		const uint32_t index = encoding->touched[i];
 		const uint32_t ref = encoding->refs[OBJECT_TARGET][index];
 
-		publish_health(encoder->memory, &encoding->now.plan->targets[index],
-			       &encoder->memory->targets[ref & REF_INDEX_MASK]);
+		publish_state(encoder->memory, &encoding->now.plan->targets[index],
+			      &encoder->memory->targets[ref & REF_INDEX_MASK]);
 	}
 }
 

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "plan.h"
 
+#include <arpa/inet.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -43,11 +44,14 @@ struct plan *plan_free(struct plan *plan)
 		node_done(&plan->nodes[i]);
 	for (size_t i = 0; i < plan->scope_count; i++)
 		free(plan->scopes[i]);
+	for (size_t i = 0; i < plan->zone_count; i++)
+		free(plan->zones[i]);
 	free(plan->services);
 	free(plan->targets);
 	free(plan->nodes);
 	free(plan->names);
 	free(plan->scopes);
+	free(plan->zones);
 	free(plan);
 	return NULL;
 }
@@ -60,4 +64,23 @@ const char *plan_service_name(const struct plan_service *service)
 uint16_t plan_zone(const char *zone)
 {
 	return zone && *zone ? (uint16_t)(hash_string(zone) % UINT16_MAX + 1) : 0;
+}
+
+const char *plan_zone_name(const struct plan *plan, uint16_t zone)
+{
+	for (size_t i = 0; zone && i < plan->zone_count; i++)
+		if (plan_zone(plan->zones[i]) == zone)
+			return plan->zones[i];
+	return NULL;
+}
+
+int plan_endpoint_order(const struct plan_endpoint *a, const struct plan_endpoint *b)
+{
+	int order = memcmp(&a->address, &b->address, sizeof(a->address));
+
+	if (order == 0)
+		order = (int)ntohs(a->port) - (int)ntohs(b->port);
+	if (order == 0)
+		order = (a->netns_cookie > b->netns_cookie) - (a->netns_cookie < b->netns_cookie);
+	return order;
 }

@@ -16,6 +16,7 @@ struct plan_endpoint {
 	struct ip address;
 	__be16 port;
 	uint16_t zone; /* from plan_zone(): 0 none */
+	uint16_t run; /* its zone's place in the target's `zones`; 0 where that has none */
 	uint64_t netns_cookie; /* 0: offered everywhere */
 	/* HEALTH_PENDING where a listener of the node has a check that covers it, else HEALTH_UNCHECKED: what a new slot begins with. A slot
 	 * that is there keeps its own, but where a check came or went. */
@@ -37,6 +38,14 @@ enum check_protocol {
 	CHECK_GRPC,
 };
 
+/* When an endpoint is ejected (OutlierDetection). Durations are cut to PLAN_LONGEST_NS, the interval is no shorter than 1 ms. */
+struct plan_outlier {
+	uint32_t max_errors; /* 0: never */
+	uint64_t interval_ns, base_ejection_ns;
+	uint8_t max_ejection_pct;
+};
+#define PLAN_LONGEST_NS (UINT64_MAX / 16)
+
 /* A listener of a virtual node. */
 struct plan_target {
 	char *name; /* "mesh/M/virtualNode/N:8080" */
@@ -44,8 +53,14 @@ struct plan_target {
 	uint32_t flags; /* TARGET_* */
 	uint16_t panic_pct;
 	struct plan_check check;
+	uint32_t max_connections; /* connectionPool; 0: no limit */
+	struct plan_outlier outlier;
+	uint16_t zone; /* the callers' */
+	uint8_t zone_count[LIST_COUNT]; /* as in struct target_record */
+	struct zone_run zones[LIST_COUNT][MAX_TARGET_ZONES];
 	size_t endpoint_count;
-	struct plan_endpoint *endpoints; /* sorted by address, port, namespace; no duplicates; both families */
+	/* Sorted by address, port, namespace; where zones make a difference, by family and zone before that. No duplicates. */
+	struct plan_endpoint *endpoints;
 };
 
 struct plan_weighted {
@@ -103,6 +118,8 @@ struct plan {
 	struct plan_target *targets;
 	struct plan_node *nodes;
 	struct plan_name *names; /* in order of scope, then service */
+	size_t zone_count;
+	char **zones; /* names of zones that numbers in the plan stand for, in no order */
 	size_t scope_count;
 	char **scopes; /* "mesh/M" or "mesh/M/virtualNode/N", in order */
 };
@@ -116,3 +133,7 @@ const char *plan_service_name(const struct plan_service *service);
 
 /* A zone's name as the number that records hold, 1..65535, the same in every build. NULL and "": 0, no zone. */
 uint16_t plan_zone(const char *zone);
+/* The name that a zone's number in the plan stands for; NULL: none. */
+const char *plan_zone_name(const struct plan *plan, uint16_t zone);
+/* Address, port, namespace: <, = or > 0. */
+int plan_endpoint_order(const struct plan_endpoint *a, const struct plan_endpoint *b);

@@ -5,6 +5,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "agent/compile/zones.h"
 #include "base/address.h"
 #include "base/cleanup.h"
 #include "base/time.h"
@@ -48,6 +49,7 @@ static const struct ip_preference *preference_of(const struct resources *resourc
 }
 
 struct gather {
+	struct targets *targets;
 	const json_t *discovery; /* of the node: awsCloudMap or dns */
 	const struct ip_preference *preference;
 	uint16_t port; /* the listener's */
@@ -92,10 +94,34 @@ static int gather_add(struct gather *g, const struct plan_endpoint *endpoint)
 
 /* --- awsCloudMap ------------------------------------------------------------------------------------------------------- */
 
+/* Keeps the name, for people, of what records have a number of. */
+static int name_zone(struct targets *targets, const char *zone)
+{
+	char **zones;
+
+	if (!zone || !*zone)
+		return 0;
+	for (size_t i = 0; i < targets->zone_count; i++)
+		if (strcmp(targets->zones[i], zone) == 0)
+			return 0;
+	zones = reallocarray(targets->zones, targets->zone_count + 1, sizeof(*zones));
+	if (!zones)
+		return -ENOMEM;
+	targets->zones = zones;
+	zones[targets->zone_count] = strdup(zone);
+	if (!zones[targets->zone_count])
+		return -ENOMEM;
+	targets->zone_count++;
+	return 0;
+}
+
 static int add_instance(struct gather *g, const struct instance *instance, const struct ip *address)
 {
 	const char *zone = instance->zone ?: json_string_value(json_object_get(instance->attributes, "AVAILABILITY_ZONE"));
+	const int r = name_zone(g->targets, zone);
 
+	if (r < 0)
+		return r;
 	return gather_add(g, &(struct plan_endpoint){
 				     .address = *address,
 				     .port = htons(instance->port ? instance->port : g->port),
@@ -170,30 +196,19 @@ static const struct {
 
 /* --- endpoints of a target --------------------------------------------------------------------------------------------- */
 
-static int same_place_order(const struct plan_endpoint *x, const struct plan_endpoint *y)
-{
-	int order = memcmp(&x->address, &y->address, sizeof(x->address));
-
-	if (order == 0)
-		order = (int)ntohs(x->port) - (int)ntohs(y->port);
-	if (order == 0)
-		order = (x->netns_cookie > y->netns_cookie) - (x->netns_cookie < y->netns_cookie);
-	return order;
-}
-
 static int endpoint_order(const void *a, const void *b)
 {
 	const struct plan_endpoint *x = a, *y = b;
-	int order = same_place_order(x, y);
+	int order = plan_endpoint_order(x, y);
 
 	return order ? order : (int)x->zone - (int)y->zone; /* so that of duplicates the same one stays, whatever qsort does */
 }
 
-static int gather_endpoints(const struct compile_input *input, const struct resource *node, uint16_t port,
-			    struct plan_target *target)
+static int gather_endpoints(struct targets *targets, const struct resource *node, uint16_t port, struct plan_target *target)
 {
+	const struct compile_input *input = targets->input;
 	const json_t *discovery = json_object_get(node->spec, "serviceDiscovery");
-	_cleanup_(gather_done) struct gather g = { .port = port };
+	_cleanup_(gather_done) struct gather g = { .targets = targets, .port = port };
 	size_t kept = 0;
 
 	for (size_t i = 0; i < ARRAY_SIZE(discoveries); i++) {
@@ -211,7 +226,7 @@ static int gather_endpoints(const struct compile_input *input, const struct reso
 		qsort(g.endpoints, g.count, sizeof(*g.endpoints), endpoint_order);
 	for (size_t i = 0; i < g.count; i++) {
 		g.endpoints[i].health = target->check.protocol == CHECK_NONE ? HEALTH_UNCHECKED : HEALTH_PENDING;
-		if (kept == 0 || same_place_order(&g.endpoints[kept - 1], &g.endpoints[i]) != 0)
+		if (kept == 0 || plan_endpoint_order(&g.endpoints[kept - 1], &g.endpoints[i]) != 0)
 			g.endpoints[kept++] = g.endpoints[i];
 	}
 	target->endpoints = TAKE_PTR(g.endpoints);
@@ -275,6 +290,33 @@ static int read_check(const json_t *listener, struct plan_check *ret_check)
 	return 0;
 }
 
+static uint64_t read_duration(const json_t *duration)
+{
+	const json_int_t value = json_path_int(duration, "value", 0);
+	const char *unit = json_path_string(duration, "unit");
+	const uint64_t unit_ns = unit && strcmp(unit, "s") == 0 ? NSEC_PER_SEC : NSEC_PER_MSEC;
+
+	return (uint64_t)value < PLAN_LONGEST_NS / unit_ns ? (uint64_t)value * unit_ns : PLAN_LONGEST_NS;
+}
+
+/* Bounds are the model's. Requests of http2 and grpc are not connections. */
+static void read_limits(const json_t *listener, struct plan_target *target)
+{
+	const json_t *outlier = json_object_get(listener, "outlierDetection");
+	const json_int_t tcp = json_path_int(listener, "connectionPool.tcp.maxConnections", 0),
+			 http = json_path_int(listener, "connectionPool.http.maxConnections", 0);
+
+	target->max_connections = (uint32_t)(tcp ?: http);
+	if (!outlier)
+		return;
+	target->outlier = (struct plan_outlier){
+		.max_errors = (uint32_t)MIN(json_path_int(outlier, "maxServerErrors", 0), (json_int_t)UINT32_MAX),
+		.interval_ns = MAX(read_duration(json_object_get(outlier, "interval")), (uint64_t)NSEC_PER_MSEC),
+		.base_ejection_ns = read_duration(json_object_get(outlier, "baseEjectionDuration")),
+		.max_ejection_pct = (uint8_t)json_path_int(outlier, "maxEjectionPercent", 0),
+	};
+}
+
 static struct target_draft *draft_free(struct target_draft *draft)
 {
 	if (!draft)
@@ -302,6 +344,9 @@ void targets_done(struct targets *targets)
 	for (size_t i = 0; i < targets->count; i++)
 		draft_free(targets->drafts[i]);
 	free(targets->drafts);
+	for (size_t i = 0; i < targets->zone_count; i++)
+		free(targets->zones[i]);
+	free(targets->zones);
 	table_done(&targets->by_name);
 }
 
@@ -348,13 +393,15 @@ int targets_get(struct targets *targets, const struct resource *node, uint16_t p
 	draft->target.node = strdup(node->full_name);
 	draft->target.flags = target_flags(node, listener, &mapping);
 	draft->target.panic_pct = targets->input->panic_pct;
+	draft->target.zone = plan_zone(targets->input->zone);
+	read_limits(listener, &draft->target);
 	draft->index = (uint32_t)targets->count;
 	draft->port = port;
 	if (!draft->target.node)
 		return -ENOMEM;
 	r = read_check(listener, &draft->target.check);
 	if (r == 0)
-		r = gather_endpoints(targets->input, node, port, &draft->target);
+		r = gather_endpoints(targets, node, port, &draft->target);
 	if (r == 0)
 		r = targets_reserve(targets);
 	if (r == 0)
@@ -393,7 +440,7 @@ static bool may_be_listener_of(const struct target_draft *draft, const char *nod
 
 static int place_order(const void *a, const void *b)
 {
-	return same_place_order(a, b);
+	return plan_endpoint_order(a, b);
 }
 
 static void mark_checked(struct plan_target *target, const struct plan_target *checked)
@@ -435,6 +482,14 @@ int targets_finish(struct targets *targets, struct plan *plan)
 	if (targets->count > 1)
 		qsort(targets->drafts, targets->count, sizeof(struct target_draft *), draft_order);
 	share_checks(targets);
+	for (size_t i = 0; i < targets->count; i++)
+		if (zones_arrange(&targets->drafts[i]->target) < 0)
+			return -ENOMEM;
+	if (name_zone(targets, targets->input->zone) < 0)
+		return -ENOMEM;
+	plan->zones = TAKE_PTR(targets->zones);
+	plan->zone_count = targets->zone_count;
+	targets->zone_count = 0;
 	for (size_t i = 0; i < targets->count; i++) {
 		struct target_draft *draft = targets->drafts[i];
 

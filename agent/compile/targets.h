@@ -12,6 +12,8 @@ struct targets {
 	struct table by_name;
 	struct target_draft **drafts; /* by the index that targets_get() gives */
 	size_t count, capacity;
+	char **zones; /* names that endpoints gave, until targets_finish() */
+	size_t zone_count;
 };
 
 void targets_init(struct targets *targets, const struct compile_input *input); /* borrows `input` */

@@ -50,7 +50,7 @@ static int targets_print(const json_t *answer)
 {
 	static const struct grid_column columns[] = {
 		{ .title = "TARGET" }, { "WEIGHT", true }, { "SHARE", true }, { .title = "ENDPOINT" }, { .title = "HEALTH" },
-		{ "OPEN", true },      {},
+		{ "OPEN", true },      { .title = "ZONE" },  {},
 	};
 	_cleanup_(grid_done) struct grid grid;
 	char name[NAME_TEXT_BYTES], text[FORMAT_BYTES];
@@ -69,6 +69,36 @@ static int targets_print(const json_t *answer)
 			grid_add(&grid, endpoints ? json_path_string(endpoint, "address") : "none");
 			grid_add(&grid, json_path_string(endpoint, "health"));
 			grid_add(&grid, format_member_count(endpoint, "open", text));
+			grid_add(&grid, json_path_string(endpoint, "zone"));
+		}
+	}
+	if (!grid_rows(&grid))
+		return 0;
+	printf("\n");
+	return grid_print(&grid, stdout);
+}
+
+/* Where zones make a difference: what each gets as things stand, the callers' own first. */
+static int zones_print(const json_t *answer)
+{
+	static const struct grid_column columns[] = {
+		{ .title = "TARGET" }, { .title = "ZONE" }, { "ENDPOINTS", true }, { "USABLE", true }, { "SHARE", true }, {},
+	};
+	_cleanup_(grid_done) struct grid grid;
+	char name[NAME_TEXT_BYTES], text[FORMAT_BYTES];
+
+	grid_init(&grid, columns);
+	for (size_t i = 0; i < json_path_count(answer, "targets"); i++) {
+		const json_t *target = json_path_at(answer, "targets", i);
+
+		for (size_t z = 0; z < json_path_count(target, "zones"); z++) {
+			const json_t *zone = json_path_at(target, "zones", z);
+
+			grid_add(&grid, z ? " " : format_member_name(target, "target", name));
+			grid_add(&grid, json_path_string(zone, "zone"));
+			grid_add(&grid, format_member_count(zone, "endpoints", text));
+			grid_add(&grid, format_member_count(zone, "usable", text));
+			grid_add(&grid, format_share(json_number_value(json_object_get(zone, "share")), text));
 		}
 	}
 	if (!grid_rows(&grid))
@@ -139,7 +169,7 @@ static int answer_print(const json_t *answer)
 	printf("%-12s %s%s\n", "endpoint", json_path_string(answer, "endpoint") ?: "-",
 	       json_path_bool(answer, "panic", false) ? " (panic: too few are healthy, so all of them are used)" : "");
 	line("generation", format_member_count(answer, "generation", text));
-	if (targets_print(answer) < 0 || distribution_print(answer) < 0)
+	if (targets_print(answer) < 0 || zones_print(answer) < 0 || distribution_print(answer) < 0)
 		return -ENOMEM;
 	return 0;
 }

@@ -41,7 +41,7 @@ struct top_row {
 };
 
 struct top_endpoint {
-	const char *target, *address, *health;
+	const char *target, *address, *health, *zone;
 	uint64_t open;
 	double connections, failures, resets;
 };

@@ -258,6 +258,7 @@ static int endpoints_fill(const json_t *before, const json_t *now, double second
 			.target = json_path_string(e, "target"),
 			.address = json_path_string(e, "address"),
 			.health = json_path_string(e, "health"),
+			.zone = json_path_string(e, "zone"),
 			.open = count_of(e, "open"),
 			.connections = per_second(&delta, grown(&delta, "connects")),
 			.failures = per_second(&delta, grown(&delta, "failures")),

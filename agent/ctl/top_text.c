@@ -50,6 +50,7 @@ static const struct column endpoint_columns[] = {
 	{ "ENDPOINT OF", "target", "target", VALUE_NAME, ENDPOINT(target), 0, 11 },
 	{ "ADDRESS", "address", "address", VALUE_TEXT, ENDPOINT(address), 0, 7 },
 	{ "HEALTH", "health", "health", VALUE_TEXT, ENDPOINT(health), 0, 9 },
+	{ "ZONE", "zone", "zone", VALUE_TEXT, ENDPOINT(zone), 5, 4 },
 	{ "OPEN", "open", "open", VALUE_COUNT, ENDPOINT(open), 2, 5 },
 	{ "CONN/S", "conn/s", "connectionsPerSecond", VALUE_RATE, ENDPOINT(connections), 1, 6 },
 	{ "FAIL/S", "fail/s", "failuresPerSecond", VALUE_RATE, ENDPOINT(failures), 3, 6 },

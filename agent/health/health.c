@@ -18,6 +18,7 @@
 #include "base/list.h"
 #include "base/log.h"
 #include "base/time.h"
+#include "maps/endpoint.h"
 
 /* Changes that are told one by one in a second: where a whole rack fails, a count says the rest. */
 #define LINES_PER_SECOND 50
@@ -104,6 +105,17 @@ static void publish(const struct check *check)
 	}
 }
 
+/* A check that passes ends an ejection before its time. */
+static void readmit(const struct check *check, uint64_t now_ns)
+{
+	for (size_t i = 0; i < check->member_count; i++) {
+		struct endpoint *endpoint = &check->all->memory->endpoints[check->members[i].slot];
+
+		if (endpoint->incarnation == check->members[i].incarnation)
+			endpoint_readmit(endpoint, now_ns);
+	}
+}
+
 static const char *target_name(const struct check *check)
 {
 	const struct plan *plan = apply_current(check->all->apply);
@@ -145,6 +157,8 @@ static void on_result(const struct check_result *result, void *arg)
 	if (check_add(&check->history, &check->thresholds, result))
 		log_change(check, before);
 	publish(check);
+	if (result->outcome == CHECK_PASSED)
+		readmit(check, result->at_ns);
 }
 
 /* --- checks -------------------------------------------------------------------------------------------------------------- */
@@ -379,6 +393,11 @@ static void add_history(json_t *one, const struct check *check)
 					      (json_int_t)h->failures, "notRun", (json_int_t)h->not_run));
 }
 
+static const char *state_at(const struct health_checks *all, int64_t slot, const struct plan_endpoint *endpoint)
+{
+	return slot < 0 ? health_name(endpoint->health) : endpoint_state_name(&all->memory->endpoints[slot]);
+}
+
 static uint32_t health_at(const struct health_checks *all, int64_t slot, const struct plan_endpoint *endpoint)
 {
 	return slot < 0 ? endpoint->health : all->memory->endpoints[slot].health;
@@ -391,7 +410,7 @@ static json_t *endpoint_json(const struct health_checks *all, const struct plan_
 	char address[ENDPOINT_TEXT_BYTES];
 	json_t *one = json_pack("{s:s, s:s, s:s, s:s}", "target", target->name, "node", target->node, "address",
 				ip_port_format(&endpoint->address, endpoint->port, address), "health",
-				health_name(health_at(all, slot, endpoint)));
+				state_at(all, slot, endpoint));
 
 	if (target->check.protocol == CHECK_NONE)
 		return one;

@@ -78,11 +78,20 @@ static bool check_needs_proxy(const json_t *check)
 	return strcmp(protocol, "http2") == 0 || strcmp(protocol, "grpc") == 0;
 }
 
+static bool ejects_by_connections(const json_t *listener)
+{
+	const char *protocol = json_path_string(listener, "portMapping.protocol");
+
+	return json_object_get(listener, "outlierDetection") && strcmp(protocol, "tcp") != 0;
+}
+
 static const struct dormant_rule dormant[] = {
 	{ "listeners[].portMapping", "https means http with TLS: connections are refused (needs-tls) until weft speaks TLS",
 	  port_mapping_implies_tls },
-	{ "listeners[].connectionPool", "no limit is enforced yet", NULL },
-	{ "listeners[].outlierDetection", "no endpoint is ejected yet", NULL },
+	{ "listeners[].connectionPool.http.maxPendingRequests", "no connection waits: over maxConnections it is refused", NULL },
+	{ "listeners[].connectionPool.http2", "requests are not counted until weft speaks HTTP/2", NULL },
+	{ "listeners[].connectionPool.grpc", "requests are not counted until weft speaks HTTP/2", NULL },
+	{ "listeners[]", "outlierDetection counts connections that fail, not answers of 5xx, until weft speaks HTTP", ejects_by_connections },
 	{ "listeners[].healthCheck", "checked as tcp (check-as-tcp) until weft speaks HTTP/2", check_needs_proxy },
 	{ "listeners[].timeout", "no timeout is enforced yet", NULL },
 	{ "listeners[].tls", "connections are refused (needs-tls) until weft speaks TLS", listener_tls_strict },

@@ -233,10 +233,10 @@ static void emit_reasons(struct writer *w, const struct family *family)
 
 /* --- endpoints --------------------------------------------------------------------------------------------------------------------------------- */
 
-/* As HealthyHostCount of App Mesh has it: not checked counts as healthy, without a result yet does not. */
+/* As HealthyHostCount of App Mesh has it: not checked counts as healthy, without a result yet does not, and ejected does not. */
 static bool is_healthy(const struct tally_endpoint *e)
 {
-	return e->state.health == HEALTH_UP || e->state.health == HEALTH_UNCHECKED;
+	return (e->state.health == HEALTH_UP || e->state.health == HEALTH_UNCHECKED) && !e->state.ejected_until_ns;
 }
 
 static bool same_target(const struct tally_endpoint *a, const struct tally_endpoint *b)
@@ -293,6 +293,20 @@ static void emit_endpoint_open(struct writer *w, const struct family *family)
 		for (size_t n = i; n < next; n++)
 			open += tally->endpoints[n].state.open;
 		endpoint_series(w, family, &tally->endpoints[i], open);
+	}
+}
+
+static void emit_endpoint_ejections(struct writer *w, const struct family *family)
+{
+	const struct tally *tally = w->input->tally;
+
+	for (size_t i = 0, next; i < tally->endpoint_count; i = next) {
+		uint64_t ejections = 0;
+
+		next = same_address(tally, i);
+		for (size_t n = i; n < next; n++)
+			ejections += tally->endpoints[n].state.ejections;
+		endpoint_series(w, family, &tally->endpoints[i], ejections);
 	}
 }
 
@@ -450,11 +464,12 @@ static const struct family families[] = {
 	{ "weft_retransmissions_total", "counter", "Segments the caller sent again, also on connections still open.", ROW(retransmits),
 	  .open_member = offsetof(struct tally_row, open_retransmits) },
 	{ "weft_connection_rtt_seconds", "summary", "Smoothed round-trip time, as it was when connections closed.", emit_rtt },
-	{ "weft_healthy_host_count", "gauge", "Endpoints that are used: healthy, or not checked.", emit_host_count, .healthy = true },
-	{ "weft_unhealthy_host_count", "gauge", "Endpoints that failed their health check, or have no result yet.", emit_host_count },
+	{ "weft_healthy_host_count", "gauge", "Endpoints that are used: healthy or not checked, and not ejected.", emit_host_count, .healthy = true },
+	{ "weft_unhealthy_host_count", "gauge", "Endpoints that failed their health check, have no result yet, or are ejected.", emit_host_count },
 	{ "weft_endpoint_open", "gauge", "Connections to the endpoint that are open, or being opened.", emit_endpoint_open },
-	{ "weft_endpoint_healthy", "gauge", "1: healthy, or not checked; 0: failed its health check, or has no result yet.",
+	{ "weft_endpoint_healthy", "gauge", "1: healthy or not checked; 0: failed its health check, has no result yet, or is ejected.",
 	  emit_endpoint_healthy },
+	{ "weft_endpoint_ejections_total", "counter", "How often outlier detection took the endpoint out of rotation.", emit_endpoint_ejections },
 	{ "weft_connect_seconds", "histogram", "From connect() to established.", emit_histogram,
 	  .member = offsetof(struct row, connect_ns), .sum_member = offsetof(struct row, connect_ns_sum), .first_bucket = 3,
 	  .last_bucket = 25 },

@@ -4,7 +4,6 @@
 #include <string.h>
 
 #include "base/cleanup.h"
-#include "maps/abi/endpoint.h"
 
 #define NAME_OF(table, index) ((index) < ARRAY_SIZE(table) && (table)[index] ? (table)[index] : "?")
 
@@ -92,6 +91,11 @@ const char *stat_name(enum statistic stat)
 const char *stat_text(enum statistic stat)
 {
 	return NAME_OF(stat_texts, (size_t)stat);
+}
+
+const char *endpoint_state_name(const struct endpoint *endpoint)
+{
+	return endpoint->health < HEALTH_DOWN && endpoint->ejected_until_ns ? "ejected" : health_name(endpoint->health);
 }
 
 const char *health_name(uint32_t health)

@@ -4,6 +4,7 @@
 
 #include <stdint.h>
 
+#include "maps/abi/endpoint.h"
 #include "maps/abi/event.h"
 #include "maps/abi/reason.h"
 
@@ -15,4 +16,6 @@ const char *flow_close_name(uint32_t how); /* "closed", "reset-by-peer", … */
 const char *stat_name(enum statistic stat);
 const char *stat_text(enum statistic stat);
 const char *health_name(uint32_t health); /* "unchecked", "up", "down", "pending" */
+/* The health, or "ejected" where that alone keeps the endpoint from being used. */
+const char *endpoint_state_name(const struct endpoint *endpoint);
 const char *tcp_state_name(uint32_t state); /* "established"; include/net/tcp_states.h */

@@ -40,7 +40,7 @@ struct reason_copy {
 };
 
 struct endpoint_copy {
-	const char *target;
+	const char *target, *zone;
 	struct endpoint_ref ref;
 };
 
@@ -91,6 +91,8 @@ struct tallies {
 	struct row_owner *owners; /* by row */
 	uint32_t name_count;
 	char **names; /* by object id: the last names that ids were seen with */
+	size_t zone_count, zone_capacity;
+	char **zones; /* names of zones that were met */
 };
 
 #define GROW(array, count, capacity)                                                                                          \
@@ -345,6 +347,22 @@ static int tell_reasons(struct tallies *t, struct reading *reading)
 	return 0;
 }
 
+/* As object_name(). */
+static const char *zone_name(struct tallies *t, uint16_t zone)
+{
+	const struct plan *plan = apply_current(t->apply);
+	const char *name;
+
+	for (size_t i = 0; zone && i < t->zone_count; i++)
+		if (plan_zone(t->zones[i]) == zone)
+			return t->zones[i];
+	name = plan ? plan_zone_name(plan, zone) : NULL;
+	if (!name || GROW(t->zones, t->zone_count, t->zone_capacity) < 0)
+		return NULL;
+	t->zones[t->zone_count] = strdup(name);
+	return t->zones[t->zone_count] ? t->zones[t->zone_count++] : NULL;
+}
+
 static int tell_endpoints_of(struct tallies *t, struct reading *reading, const struct target_record *record, const char *target)
 {
 	for (int family = 0; family < LIST_COUNT; family++)
@@ -353,7 +371,7 @@ static int tell_endpoints_of(struct tallies *t, struct reading *reading, const s
 
 			if (GROW(reading->endpoint_copies, reading->endpoint_count, reading->endpoint_capacity) < 0)
 				return -ENOMEM;
-			reading->endpoint_copies[reading->endpoint_count++] = (struct endpoint_copy){ target, *ref };
+			reading->endpoint_copies[reading->endpoint_count++] = (struct endpoint_copy){ target, zone_name(t, ref->zone), *ref };
 		}
 	return 0;
 }
@@ -525,6 +543,7 @@ static int read_endpoints(struct reading *reading, const struct kernel_memory *m
 			.address = ref->address,
 			.port = ref->port,
 			.local = ref->netns_cookie != 0,
+			.zone = reading->endpoint_copies[i].zone,
 			.state = *slot,
 		};
 		if (__atomic_load_n(&slot->incarnation, __ATOMIC_ACQUIRE) == ref->incarnation)
@@ -580,6 +599,9 @@ static void destroy(struct tallies *t)
 	free(t->sorted);
 	free(t->rows);
 	free(t->owners);
+	for (size_t i = 0; i < t->zone_count; i++)
+		free(t->zones[i]);
+	free(t->zones);
 	free(t->names);
 	free(t);
 }

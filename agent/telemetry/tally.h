@@ -42,6 +42,7 @@ struct tally_endpoint {
 	struct ip address;
 	__be16 port;
 	bool local; /* offered in its own namespace only */
+	const char *zone; /* NULL: none, or its name is not known */
 	struct endpoint state;
 };
 

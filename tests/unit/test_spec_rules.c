@@ -643,8 +643,14 @@ TEST(what_is_not_in_force_is_listed_field_by_field)
 		{ NODE_LISTENER(PORT(1, "tcp") "}, {" PORT(80, "http") ", 'connectionPool': {'http': {'maxConnections': 1}},"
 				" 'timeout': {'http': {}}, 'outlierDetection': {'maxServerErrors': 1, 'maxEjectionPercent': 1,"
 				" 'interval': {'value': 1, 'unit': 's'}, 'baseEjectionDuration': {'value': 1, 'unit': 's'}}, " HEALTH(80)),
-		  "spec.listeners[1].connectionPool\nspec.listeners[1].outlierDetection\n"
-		  "spec.listeners[1].timeout\n" },
+		  "spec.listeners[1]\nspec.listeners[1].timeout\n" },
+		{ NODE_LISTENER(PORT(80, "tcp") ", 'connectionPool': {'tcp': {'maxConnections': 1}}, 'outlierDetection':"
+				" {'maxServerErrors': 1, 'maxEjectionPercent': 1, 'interval': {'value': 1, 'unit': 's'},"
+				" 'baseEjectionDuration': {'value': 1, 'unit': 's'}}"), "" },
+		{ NODE_LISTENER(PORT(80, "http") ", 'connectionPool': {'http': {'maxConnections': 1, 'maxPendingRequests': 1}}"),
+		  "spec.listeners[0].connectionPool.http.maxPendingRequests\n" },
+		{ NODE_LISTENER(PORT(80, "http2") ", 'connectionPool': {'http2': {'maxRequests': 1}}"),
+		  "spec.listeners[0].connectionPool.http2\n" },
 		{ NODE_LISTENER(PORT(80, "grpc") ", " HEALTH_BY("grpc", 80)), "spec.listeners[0].healthCheck\n" },
 		{ NODE_LISTENER(PORT(80, "http2") ", " HEALTH_BY("http2", 80)), "spec.listeners[0].healthCheck\n" },
 		{ NODE_LISTENER(PORT(80, "http") ", " TLS("STRICT")), "spec.listeners[0].tls\n" },
