@@ -30,6 +30,9 @@ def shop():
         node.lasting = node.worker("client")
         node.wait_reason("lone:8080", "routed")
         node.wait_reason("closed:8080", "routed")
+        for service in ("lone", "closed", "secret"):  # so that every family has series
+            node.lasting.connect(node.vip(service), 8080)
+        node.wait_open(0)
         yield node
 
 
