@@ -11,6 +11,7 @@
 
 #include "base/cleanup.h"
 #include "maps/abi/version.h"
+#include "maps/edge.h"
 #include "maps/pinned.h"
 
 /* Every pinned map that the agent uses. */
@@ -28,6 +29,7 @@ static const struct pinned_map map_rows[] = {
 	PINNED_SIZED_ARRAY("w_row", struct row, memory.limits.rows, struct kernel, memory.rows),
 	PINNED_ARRAY("w_config", struct config, 1, struct kernel, memory.config),
 	PINNED_ARRAY("w_proxy", struct proxy_state, 1, struct kernel, memory.proxy),
+	PINNED_ARRAY("w_edge", struct edge_connection, MAX_EDGE_CONNECTIONS, struct kernel, edge_connections),
 #define FD(pin, type, key, value, count, member) PINNED_FD(pin, type, key, value, count, struct kernel, member)
 	FD("w_vip", BPF_MAP_TYPE_HASH, sizeof(struct ip), 4, MAX_VIPS, vip_fd),
 	FD("w_netns", BPF_MAP_TYPE_HASH, 8, sizeof(struct owner), MAX_OWNERS, netns_fd),
@@ -40,13 +42,16 @@ static const struct pinned_map map_rows[] = {
 	FD("w_flow", BPF_MAP_TYPE_RINGBUF, 0, 0, FLOW_RING_BYTES, flow_fd),
 	FD("w_explain", BPF_MAP_TYPE_HASH, sizeof(struct explain_key), 8, 4096, explain_fd),
 	FD("w_account", BPF_MAP_TYPE_SK_STORAGE, 4, sizeof(struct account), 0, account_fd),
+	FD("w_exposed", BPF_MAP_TYPE_HASH, sizeof(struct exposed_key), sizeof(struct exposed), MAX_EXPOSED, exposed_fd),
+	FD("w_edge_device", BPF_MAP_TYPE_HASH, 4, sizeof(struct edge_device), MAX_EDGE_DEVICES, edge_device_fd),
 #undef FD
 };
 
 static const struct {
 	const char *pin;
 	size_t member;
-} iterators[] = {
+} optional[] = {
+	{ "prog_edge_sweep", offsetof(struct kernel, edge_sweep_prog_fd) },
 	{ "iter_account", offsetof(struct kernel, account_iter_fd) },
 	{ "iter_standing", offsetof(struct kernel, standing_iter_fd) },
 	{ "iter_end", offsetof(struct kernel, end_iter_fd) },
@@ -86,7 +91,9 @@ static int sizes_check(const struct kernel *kernel, struct error *err)
 
 int kernel_open(const char *instance, struct kernel *ret_kernel, struct error *err)
 {
-	struct kernel kernel = { .explain_prog_fd = -1, .account_iter_fd = -1, .standing_iter_fd = -1, .end_iter_fd = -1 };
+	struct kernel kernel = {
+		.explain_prog_fd = -1, .edge_sweep_prog_fd = -1, .account_iter_fd = -1, .standing_iter_fd = -1, .end_iter_fd = -1,
+	};
 	char pin_path[160], path[256];
 	int r = kernel_pin_path(instance, pin_path, sizeof(pin_path), err);
 
@@ -110,9 +117,9 @@ int kernel_open(const char *instance, struct kernel *ret_kernel, struct error *e
 		kernel_close(&kernel);
 		return r;
 	}
-	for (size_t i = 0; i < ARRAY_SIZE(iterators); i++) { /* optional */
-		snprintf(path, sizeof(path), "%s/%s", pin_path, iterators[i].pin);
-		*(int *)((char *)&kernel + iterators[i].member) = bpf_obj_get(path);
+	for (size_t i = 0; i < ARRAY_SIZE(optional); i++) {
+		snprintf(path, sizeof(path), "%s/%s", pin_path, optional[i].pin);
+		*(int *)((char *)&kernel + optional[i].member) = bpf_obj_get(path);
 	}
 	*ret_kernel = kernel;
 	return 0;
@@ -129,8 +136,8 @@ void kernel_close(struct kernel *kernel)
 		return;
 	pinned_maps_close(map_rows, ARRAY_SIZE(map_rows), kernel);
 	fd_close(kernel->explain_prog_fd);
-	for (size_t i = 0; i < ARRAY_SIZE(iterators); i++)
-		fd_close(*(int *)((char *)kernel + iterators[i].member));
+	for (size_t i = 0; i < ARRAY_SIZE(optional); i++)
+		fd_close(*(int *)((char *)kernel + optional[i].member));
 	memset(kernel, 0, sizeof(*kernel));
 }
 
@@ -321,7 +328,7 @@ static int iterator_each(int link_fd, size_t bytes, int (*fn)(const void *record
 	return r < 0 ? r : 0;
 }
 
-#define DEFINE_ITERATOR_EACH(name, fn_type, member, type)                                                                      \
+#define DEFINE_ITERATOR_EACH(linkage, name, fn_type, member, type)                                                            \
 	struct name##_visit {                                                                                                  \
 		fn_type *fn;                                                                                                   \
 		void *arg;                                                                                                     \
@@ -332,14 +339,21 @@ static int iterator_each(int link_fd, size_t bytes, int (*fn)(const void *record
                                                                                                                                \
 		return visit->fn((const type *)record, visit->arg);                                                            \
 	}                                                                                                                      \
-	int name(struct kernel *kernel, fn_type *fn, void *arg)                                                                \
+	linkage int name(struct kernel *kernel, fn_type *fn, void *arg)                                                        \
 	{                                                                                                                      \
 		return iterator_each(kernel->member, sizeof(type), name##_visit, &(struct name##_visit){ fn, arg });           \
 	}
 
-DEFINE_ITERATOR_EACH(kernel_account_each, kernel_account_fn, account_iter_fd, struct open_connection)
-DEFINE_ITERATOR_EACH(kernel_leaving_each, kernel_leaving_fn, standing_iter_fd, struct leaving_connection)
-DEFINE_ITERATOR_EACH(kernel_ended_each, kernel_ended_fn, end_iter_fd, struct ended_connection)
+DEFINE_ITERATOR_EACH(static, socket_account_each, kernel_account_fn, account_iter_fd, struct open_connection)
+DEFINE_ITERATOR_EACH(, kernel_leaving_each, kernel_leaving_fn, standing_iter_fd, struct leaving_connection)
+DEFINE_ITERATOR_EACH(, kernel_ended_each, kernel_ended_fn, end_iter_fd, struct ended_connection)
+
+int kernel_account_each(struct kernel *kernel, kernel_account_fn *fn, void *arg)
+{
+	int r = socket_account_each(kernel, fn, arg);
+
+	return r < 0 ? r : edge_account_each(kernel, fn, arg);
+}
 
 static int explain_clear(const void *key, const void *value, void *arg)
 {

@@ -11,6 +11,7 @@
 #include "maps/abi/config.h"
 #include "maps/abi/decision.h"
 #include "maps/abi/directory.h"
+#include "maps/abi/edge.h"
 #include "maps/abi/ending.h"
 #include "maps/abi/endpoint.h"
 #include "maps/abi/event.h"
@@ -54,7 +55,10 @@ struct kernel {
 	uint32_t directory_pages;
 	int vip_fd, netns_fd, cgroup_fd, own_address_fd, exempt_fd, name_fd;
 	int reason_fd, stat_fd, flow_fd, explain_fd, account_fd;
+	int exposed_fd, edge_device_fd; /* see maps/edge.h */
+	const struct edge_connection *edge_connections; /* MAX_EDGE_CONNECTIONS of them */
 	int explain_prog_fd; /* SEC("syscall") */
+	int edge_sweep_prog_fd; /* likewise; -1 where the kernel does not take it */
 	int account_iter_fd, standing_iter_fd, end_iter_fd; /* pinned iterator links, -1 where the kernel has none */
 	int cpu_count; /* possible CPUs: the width of per-CPU values */
 };
@@ -101,7 +105,7 @@ typedef int kernel_reason_fn(const struct reason_key *key, uint64_t count, void 
 int kernel_reason_each(struct kernel *kernel, kernel_reason_fn *fn, void *arg);
 int kernel_stats(struct kernel *kernel, uint64_t ret_stats[STAT_COUNT]); /* summed over CPUs */
 
-/* Every socket that has an account. Blocks: for the offload thread. -EOPNOTSUPP without the iterator. */
+/* Every connection that has an account: those of sockets, then those without a local one. Blocks: for the offload thread. -EOPNOTSUPP without the iterator. */
 typedef int kernel_account_fn(const struct open_connection *open, void *arg);
 int kernel_account_each(struct kernel *kernel, kernel_account_fn *fn, void *arg);
 

@@ -1,0 +1,139 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "maps/edge.h"
+
+#include <bpf/bpf.h>
+#include <errno.h>
+
+#include "base/address.h"
+#include "maps/pinned.h"
+
+static struct exposed_key key_of(const struct ip *address, __be16 port)
+{
+	return (struct exposed_key){ .address = *address, .port = port };
+}
+
+int edge_exposed_set(struct kernel *kernel, const struct ip *address, __be16 port, const struct exposed *exposed)
+{
+	const struct exposed_key key = key_of(address, port);
+
+	return pinned_map_set(kernel->exposed_fd, &key, exposed);
+}
+
+int edge_exposed_remove(struct kernel *kernel, const struct ip *address, __be16 port)
+{
+	const struct exposed_key key = key_of(address, port);
+
+	return pinned_map_remove(kernel->exposed_fd, &key);
+}
+
+int edge_device_set(struct kernel *kernel, uint32_t index, const struct edge_device *device)
+{
+	return pinned_map_set(kernel->edge_device_fd, &index, device);
+}
+
+int edge_device_remove(struct kernel *kernel, uint32_t index)
+{
+	return pinned_map_remove(kernel->edge_device_fd, &index);
+}
+
+struct exposed_visit {
+	edge_exposed_fn *fn;
+	void *arg;
+};
+
+static int exposed_visit(const void *key, const void *value, void *arg)
+{
+	const struct exposed_visit *visit = arg;
+
+	return visit->fn(key, value, visit->arg);
+}
+
+int edge_exposed_each(struct kernel *kernel, edge_exposed_fn *fn, void *arg)
+{
+	return pinned_map_each(kernel->exposed_fd, sizeof(struct exposed_key), sizeof(struct exposed), exposed_visit,
+			       &(struct exposed_visit){ fn, arg });
+}
+
+struct device_visit {
+	edge_device_fn *fn;
+	void *arg;
+};
+
+static int device_visit(const void *key, const void *value, void *arg)
+{
+	const struct device_visit *visit = arg;
+
+	return visit->fn(*(const uint32_t *)key, value, visit->arg);
+}
+
+int edge_device_each(struct kernel *kernel, edge_device_fn *fn, void *arg)
+{
+	return pinned_map_each(kernel->edge_device_fd, sizeof(uint32_t), sizeof(struct edge_device), device_visit,
+			       &(struct device_visit){ fn, arg });
+}
+
+/* As a socket of the client would stand: TCP_* of include/net/tcp_states.h. */
+static uint8_t tcp_state(const struct edge_connection *c)
+{
+	switch (c->state) {
+	case EDGE_SYN_SENT:
+		return 2;
+	case EDGE_SYN_ANSWERED:
+		return 3;
+	case EDGE_HALF_CLOSED:
+		return c->flags & EDGE_CLIENT_FIN ? 5 : 8; /* fin-wait-2, close-wait */
+	case EDGE_CLOSING:
+		return 11;
+	default:
+		return 1;
+	}
+}
+
+/* A copy that is of one connection, though it may be a moment apart from itself. False: there is none, or not any more. */
+static bool take_live(const struct edge_connection *from, struct edge_connection *ret_copy)
+{
+	const uint32_t incarnation = __atomic_load_n(&from->incarnation, __ATOMIC_ACQUIRE);
+
+	if (__atomic_load_n(&from->state, __ATOMIC_ACQUIRE) <= EDGE_CLOSED)
+		return false;
+	*ret_copy = *from;
+	__atomic_thread_fence(__ATOMIC_ACQUIRE);
+	return __atomic_load_n(&from->state, __ATOMIC_ACQUIRE) > EDGE_CLOSED &&
+	       __atomic_load_n(&from->incarnation, __ATOMIC_ACQUIRE) == incarnation;
+}
+
+int edge_account_each(struct kernel *kernel, kernel_account_fn *fn, void *arg)
+{
+	int r = 0;
+
+	for (uint32_t i = 0; i < MAX_EDGE_CONNECTIONS && r >= 0; i++) {
+		struct edge_connection c;
+		struct open_connection open = {};
+
+		if (!take_live(&kernel->edge_connections[i], &c))
+			continue;
+		open.account = c.account;
+		open.state = tcp_state(&c);
+		open.local_port = c.client_port;
+		open.bytes_sent = c.bytes_sent;
+		open.bytes_received = c.bytes_received;
+		open.retransmits = c.retransmits;
+		if (c.account.established_ns)
+			open.rtt_us = (c.account.established_ns - c.account.connect_ns) / 1000;
+		r = fn(&open, arg);
+	}
+	return r < 0 ? r : 0;
+}
+
+int edge_sweep_run(struct kernel *kernel, uint64_t now_ns, struct edge_sweep *ret_sweep)
+{
+	struct edge_sweep request = { .now_ns = now_ns };
+	LIBBPF_OPTS(bpf_test_run_opts, options, .ctx_in = &request, .ctx_size_in = sizeof(request));
+
+	if (kernel->edge_sweep_prog_fd < 0)
+		return -EOPNOTSUPP;
+	if (bpf_prog_test_run_opts(kernel->edge_sweep_prog_fd, &options) < 0)
+		return -errno;
+	*ret_sweep = request;
+	return 0;
+}
