@@ -107,11 +107,11 @@ static int cgroup_attach(const struct hook *hook, const struct object *object, i
 	return fd < 0 ? -errno : fd;
 }
 
-static int iterator_attach(const struct hook *hook, const struct object *object, int program_fd)
+int hook_iterate(const struct hook *hook, const struct object *object)
 {
 	union bpf_iter_link_info info = { .map.map_fd = hook->map ? bpf_object__find_map_fd_by_name(object->bpf, hook->map) : 0 };
 	LIBBPF_OPTS(bpf_link_create_opts, options, .iter_info = &info, .iter_info_len = sizeof(info));
-	int fd = bpf_link_create(program_fd, 0, BPF_TRACE_ITER, hook->map ? &options : NULL);
+	int fd = bpf_link_create(object_program_fd(object, hook->name), 0, BPF_TRACE_ITER, hook->map ? &options : NULL);
 
 	return fd < 0 ? -errno : fd;
 }
@@ -143,7 +143,7 @@ int hook_attach(const struct hook *hook, const char *directory, const struct obj
 	}
 	/* A link to an iterator takes no other program, and a dead one none at all: a new one takes their place. */
 	link_fd = hook->type == HOOK_CGROUP ? cgroup_attach(hook, object, program_fd, cgroup_fd) :
-					      iterator_attach(hook, object, program_fd);
+					      hook_iterate(hook, object);
 	if (link_fd < 0)
 		return error_set(err, hook->required ? link_fd : -EOPNOTSUPP, "cannot attach '%s' (%s): %s", hook->name,
 				 hook->purpose, strerror(-link_fd));

@@ -37,6 +37,8 @@ struct hook_state {
 	uint32_t program_id;
 	uint64_t cgroup_id; /* HOOK_CGROUP: where it is attached, 0: nowhere */
 };
+/* HOOK_ITERATOR: a link to the program of `object`, which is neither pinned nor has an owner yet. -errno. */
+int hook_iterate(const struct hook *hook, const struct object *object);
 /* What is pinned for the hook; nothing is a state too. */
 int hook_inspect(const struct hook *hook, const char *directory, struct hook_state *ret_state, struct error *err);
 

@@ -17,6 +17,7 @@
 #include "base/cgroup.h"
 #include "base/cleanup.h"
 #include "loader/device.h"
+#include "loader/grow.h"
 #include "loader/hooks.h"
 #include "loader/lock.h"
 #include "loader/object.h"
@@ -88,7 +89,8 @@ static int other_abi_check(const char *pin_path, struct error *err)
 	instance_directory(pin_path, directory);
 	dir = opendir(directory);
 	while (dir && (entry = readdir(dir)))
-		if (entry->d_name[0] != '.' && strcmp(entry->d_name, strrchr(pin_path, '/') + 1))
+		if (entry->d_name[0] != '.' && strcmp(entry->d_name, strrchr(pin_path, '/') + 1) &&
+		    strncmp(entry->d_name, GROW_PREFIX, strlen(GROW_PREFIX)))
 			return error_set(err, -EPROTO, "'%s' holds the kernel part of another version (%s, this is abi%d): "
 					 "uninstall, then install", directory, entry->d_name, MAPS_ABI);
 	return 0;
@@ -201,7 +203,7 @@ int loader_install(const struct loader_options *options, struct error *err)
 	int r = kernel_pin_path(options->instance, directory, sizeof(directory), err);
 
 	if (r < 0 || (r = lock_take(options->instance, &lock_fd, err)) < 0 || (r = bpffs_mount(err)) < 0 ||
-	    (r = other_abi_check(directory, err)) < 0 || (r = presence_read(directory, &present, err)) < 0)
+	    (r = other_abi_check(directory, err)) < 0 || (r = grow_recover(directory, err)) < 0 || (r = presence_read(directory, &present, err)) < 0)
 		return r;
 	if (present.whole)
 		return error_set(err, -EEXIST, "instance '%s' is installed already: use `weft-loader upgrade --instance %s`",
@@ -218,13 +220,33 @@ int loader_upgrade(const struct loader_options *options, struct error *err)
 	int r = kernel_pin_path(options->instance, directory, sizeof(directory), err);
 
 	if (r < 0 || (r = lock_take(options->instance, &lock_fd, err)) < 0 || (r = other_abi_check(directory, err)) < 0 ||
-	    (r = presence_read(directory, &present, err)) < 0)
+	    (r = grow_recover(directory, err)) < 0 || (r = presence_read(directory, &present, err)) < 0)
 		return r;
 	if (!present.any)
 		return error_set(err, -ENOENT, "instance '%s' is not installed: use `weft-loader install --instance %s`",
 				 options->instance, options->instance);
 	pin_remove_staged(directory);
 	return apply(options, directory, present.cgroup_id, err);
+}
+
+int loader_grow(const struct loader_options *options, struct error *err)
+{
+	_cleanup_close_ int lock_fd = -1, agent_fd = -1;
+	char directory[PIN_PATH_BYTES];
+	struct presence present;
+	int r = kernel_pin_path(options->instance, directory, sizeof(directory), err);
+
+	if (!options->services || options->services > MAX_SERVICES)
+		return error_set_field(err, -EINVAL, "services", "%u is not from 1 to %d", options->services, MAX_SERVICES);
+	if (r < 0 || (r = lock_take(options->instance, &lock_fd, err)) < 0 || (r = other_abi_check(directory, err)) < 0 ||
+	    (r = lock_take_agent(options->instance, &agent_fd, err)) < 0 || (r = grow_recover(directory, err)) < 0 ||
+	    (r = presence_read(directory, &present, err)) < 0)
+		return r;
+	if (!present.whole)
+		return error_set(err, -ENOENT, "instance '%s' is not installed, or not as a whole: use `weft-loader install --instance %s`",
+				 options->instance, options->instance);
+	pin_remove_staged(directory);
+	return grow(directory, options->services, err);
 }
 
 /* Hooks first, and those that route before those that account; then everything else. */

@@ -23,6 +23,10 @@ int loader_install(const struct loader_options *options, struct error *err);
 /* Replaces the programs behind the pinned links, maps and counters stay: no connection sees a gap. Undone on failure.
  * -ENOENT: not installed; -EPROTO: pinned maps have another layout (another ABI). */
 int loader_upgrade(const struct loader_options *options, struct error *err);
+/* Makes the arrays as large as for options->services, with all that is in them, while connections go on: nothing that is open, counted
+ * or decided is lost. Where it was killed, the next call for the instance takes it back, or completes it. -ENOENT: not installed;
+ * -EALREADY: they are as large; -EBUSY: weftd of the instance runs, and it alone writes to them; -EINVAL: no such number. */
+int loader_grow(const struct loader_options *options, struct error *err);
 /* Detaches, unpins, removes the directories, and the cgroups that `weft run` and weft-proxy left empty. Nothing there is fine. */
 int loader_uninstall(const struct loader_options *options, struct error *err);
 

@@ -62,6 +62,23 @@ int lock_take(const char *instance, int *ret_fd, struct error *err)
 	return error_set(err, -EBUSY, "'%s' is removed again and again", p.file);
 }
 
+int lock_take_agent(const char *instance, int *ret_fd, struct error *err)
+{
+	const struct lock_paths p = lock_paths(instance);
+	_cleanup_close_ int fd = -1;
+	char path[160];
+
+	snprintf(path, sizeof(path), "%s/weftd.lock", p.directory);
+	fd = open(path, O_RDWR | O_CREAT | O_CLOEXEC, 0600);
+	if (fd < 0)
+		return error_set(err, -errno, "cannot open '%s': %m", path);
+	if (flock(fd, LOCK_EX | LOCK_NB) < 0)
+		return error_set(err, errno == EWOULDBLOCK ? -EBUSY : -errno,
+				 "weftd of instance '%s' runs: it lets the tables grow by itself, or must be stopped first", instance);
+	*ret_fd = TAKE_FD(fd);
+	return 0;
+}
+
 /* What a program that runs no more left: nobody holds its lock. */
 static void program_files_remove(const char *directory, const char *program)
 {

@@ -6,5 +6,7 @@
 
 /* -EBUSY: another has it; -EPERM: not root. The descriptor is the lock. */
 int lock_take(const char *instance, int *ret_fd, struct error *err);
+/* Keeps weftd of the instance from starting for as long as the descriptor is open. -EBUSY: it runs. */
+int lock_take_agent(const char *instance, int *ret_fd, struct error *err);
 /* Removes the file while it is held, what a weftd left that runs no more, and the directories where they are empty. */
 void lock_remove(const char *instance);

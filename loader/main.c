@@ -26,7 +26,7 @@ static const struct option option_table[] = {
 	{ .name = "cgroup", .type = OPTION_STRING, .offset = OPTION(struct arguments, cgroup), .argument = "DIR",
 	  .help = "subtree to attach to (default: the root of the cgroup2 hierarchy)" },
 	{ .name = "services", .type = OPTION_U32, .offset = OPTION(struct arguments, services), .argument = "N", .max = MAX_SERVICES,
-	  .help = "install: how many services the tables are made for (default: 256)" },
+	  .help = "install, grow: how many services the tables are made for (default of install: 256)" },
 	{ .name = "json", .type = OPTION_FLAG, .offset = OPTION(struct arguments, json), .help = "status as JSON" },
 	{ .name = "help", .type = OPTION_FLAG, .offset = OPTION(struct arguments, help), .help = "this" },
 	{}
@@ -73,6 +73,13 @@ static int command_upgrade(const struct loader_options *options, bool json __att
 	struct error err = {};
 
 	return loader_upgrade(options, &err) < 0 ? fail(&err) : report(options, "upgraded");
+}
+
+static int command_grow(const struct loader_options *options, bool json __attribute__((unused)))
+{
+	struct error err = {};
+
+	return loader_grow(options, &err) < 0 ? fail(&err) : report(options, "grown");
 }
 
 static int command_uninstall(const struct loader_options *options, bool json __attribute__((unused)))
@@ -163,6 +170,7 @@ static const struct command {
 } commands[] = {
 	{ "install", command_install, "load, pin and attach the kernel part; completes what is half there" },
 	{ "upgrade", command_upgrade, "put this build's programs in place of the attached ones; maps and counters stay" },
+	{ "grow", command_grow, "larger tables in place of those that are there, under running connections; weftd asks for it by itself" },
 	{ "uninstall", command_uninstall, "detach and remove everything of the instance" },
 	{ "status", command_status, "what is attached, and the maps; exits 1 unless all that is required is attached" },
 };

@@ -89,6 +89,18 @@ static int sizes_check(const struct kernel *kernel, struct error *err)
 	return 0;
 }
 
+/* A loader that grows the tables (loader/grow.h) has its second set of pins beside these, and some programs may run over that. */
+static int growth_check(const char *pin_path, struct error *err)
+{
+	const char *name = strrchr(pin_path, '/') + 1;
+	char path[256];
+
+	snprintf(path, sizeof(path), "%.*snext_%s", (int)(name - pin_path), pin_path, name);
+	if (access(path, F_OK) == 0)
+		return error_set(err, -EBUSY, "the tables are growing, or a loader was killed while they did: `weft-loader upgrade` completes that");
+	return 0;
+}
+
 int kernel_open(const char *instance, struct kernel *ret_kernel, struct error *err)
 {
 	struct kernel kernel = {
@@ -97,7 +109,7 @@ int kernel_open(const char *instance, struct kernel *ret_kernel, struct error *e
 	char pin_path[160], path[256];
 	int r = kernel_pin_path(instance, pin_path, sizeof(pin_path), err);
 
-	if (r < 0)
+	if (r < 0 || (r = growth_check(pin_path, err)) < 0)
 		return r;
 	kernel.cpu_count = libbpf_num_possible_cpus();
 	if (kernel.cpu_count < 0)

@@ -67,7 +67,7 @@ struct kernel {
 int kernel_pin_path(const char *instance, char *buffer, size_t size, struct error *err);
 
 /* -ENOENT when the instance has no kernel part: the message names `weft-loader install`. -EPROTO: a map of another layout, or
- * maps whose sizes do not go together. */
+ * maps whose sizes do not go together; -EBUSY: a loader has them in hand. */
 int kernel_open(const char *instance, struct kernel *ret_kernel, struct error *err);
 void kernel_close(struct kernel *kernel); /* all zero, or half open, is fine */
 
