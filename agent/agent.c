@@ -125,13 +125,29 @@ void agent_changed(struct agent *agent)
 	loop_timer_arm(agent->compile_timer, loop_now_ns(agent->loop));
 }
 
+/* Whether the tables can be larger: then the agent stops for that, and finds the plan fitting when it starts again. */
+static bool grow_for_plan(struct agent *agent)
+{
+	const uint32_t made_for = kernel_limits_services(&agent->kernel.memory.limits);
+	const uint32_t wanted = apply_services_wanted(agent->apply);
+
+	if (!wanted || made_for >= MAX_SERVICES || strcmp(agent->options.grow, "auto"))
+		return false;
+	agent->grow_services = MIN(MAX(2 * made_for, wanted), (uint32_t)MAX_SERVICES);
+	log_info("the tables grow, and weftd starts again; the kernel goes on deciding", LOG_F("from", LOG_U64(made_for)),
+		 LOG_F("services", LOG_U64(agent->grow_services)));
+	loop_stop(agent->loop, 0);
+	return true;
+}
+
 static void plan_applied(uint64_t generation, const struct error *err, void *arg)
 {
 	struct agent *agent = arg;
 	struct agent_configuration *c = &agent->configuration;
 
 	if (err) {
-		configuration_fail(agent, err);
+		if (!grow_for_plan(agent))
+			configuration_fail(agent, err);
 		return;
 	}
 	if (c->failed && !c->read_failed)

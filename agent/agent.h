@@ -43,6 +43,7 @@ struct agent_options {
 	const char *health_from; /* "agent" or "workload" */
 	const char *metrics; /* ADDR:PORT; NULL: nowhere */
 	uint32_t time_scale; /* for tests: spans of discovery and health checks are divided by it */
+	const char *grow; /* "auto" or "off" */
 	const char *proxy; /* "start", "external" or "off" */
 	const char *log_level;
 	const char *log_format;
@@ -91,6 +92,7 @@ struct agent {
 	struct directory_watch *watch;
 	struct loop_timer *compile_timer;
 	struct agent_configuration configuration;
+	uint32_t grow_services; /* the loop ends so that tables for so many can be made; 0: it does not */
 	uint64_t started_wall_ns;
 	char account[13];
 	int lock_fd;

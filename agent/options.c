@@ -56,6 +56,8 @@ static const struct option table[] = {
 	  .help = "for tests: intervals and time-outs of discovery and health checks are divided by it (1)", .min = 1, .max = 10000 },
 	{ .name = "proxy", .type = OPTION_STRING, .offset = OPT(proxy), .argument = "HOW",
 	  .help = "weft-proxy, which answers names: start, external (a unit of its own) or off (start)" },
+	{ .name = "grow", .type = OPTION_STRING, .offset = OPT(grow), .argument = "HOW",
+	  .help = "tables that are too small for the mesh are made larger: auto or off (auto)" },
 	{ .name = "log-level", .type = OPTION_STRING, .offset = OPT(log_level), .argument = "LEVEL",
 	  .help = "debug, info, warn or error (info)" },
 	{ .name = "log-format", .type = OPTION_STRING, .offset = OPT(log_format), .argument = "FORMAT",
@@ -110,6 +112,7 @@ int agent_options_read(struct agent_options *options, int argc, char *const argv
 		.drain_ns = 30 * NSEC_PER_SEC,
 		.health_from = "agent",
 		.time_scale = 1,
+		.grow = "auto",
 		.proxy = "start",
 		.log_level = "info",
 		.log_format = "text",
@@ -140,6 +143,8 @@ int agent_options_read(struct agent_options *options, int argc, char *const argv
 		return r;
 	if (strcmp(options->health_from, "agent") && strcmp(options->health_from, "workload"))
 		return error_set_field(err, -EINVAL, "health-from", "'%s' is neither agent nor workload", options->health_from);
+	if (strcmp(options->grow, "auto") && strcmp(options->grow, "off"))
+		return error_set_field(err, -EINVAL, "grow", "'%s' is neither auto nor off", options->grow);
 	if (options->drain_ns > DRAIN_MAX_NS)
 		return error_set_field(err, -EINVAL, "drain", "is more than a day");
 	DEFAULT_LIST(&options->ignored_ips, "169.254.169.254", "169.254.170.2", "fd00:ec2::254");

@@ -10,6 +10,7 @@
 #include <unistd.h>
 
 #include "agent/agent.h"
+#include "agent/grow.h"
 #include "base/cleanup.h"
 #include "base/log.h"
 
@@ -27,6 +28,7 @@ static void on_signal(int signal, void *arg)
 {
 	struct agent *agent = arg;
 
+	agent->grow_services = 0; /* not again */
 	log_info("stopping; the kernel goes on deciding", LOG_F("signal", LOG_STR(strsignal(signal))));
 	loop_stop(agent->loop, 0);
 }
@@ -49,6 +51,20 @@ static void tell_ready(void)
 			log_warn("cannot tell systemd that weftd runs", LOG_F("socket", LOG_STR(path)), LOG_F("errno", LOG_INT(errno)));
 	}
 	unsetenv("NOTIFY_SOCKET");
+}
+
+/* Returns where that is impossible. Without larger tables the plan is refused, next time. */
+static int grow_and_restart(const struct agent *agent, int argc, char *argv[])
+{
+	struct error err = {};
+	const bool grown = grow_tables(agent->options.instance, agent->grow_services, &err) == 0;
+	int r;
+
+	if (!grown)
+		log_error("the tables did not grow", LOG_F("error", LOG_STR(err.message)));
+	r = grow_restart(argc, argv, grown ? NULL : "--grow=off");
+	error_set(&err, r, "cannot start again: %s", strerror(-r));
+	return complain(&err, EXIT_FAILED);
 }
 
 int main(int argc, char *argv[])
@@ -84,6 +100,8 @@ int main(int argc, char *argv[])
 	r = loop_run(agent.loop);
 	agent_stop(&agent);
 	agent.loop = loop_free(agent.loop);
+	if (r == 0 && agent.grow_services)
+		return grow_and_restart(&agent, argc, argv);
 	json_decref(agent.options.workloads);
 	return r < 0 ? EXIT_FAILED : 0;
 }

@@ -13,6 +13,7 @@
 #include <unistd.h>
 
 #include "base/cleanup.h"
+#include "loader/device.h"
 #include "loader/hooks.h"
 #include "loader/object.h"
 #include "loader/transaction.h"
@@ -163,14 +164,17 @@ static void carry_value(const struct counted *c, const char *from, char *base, c
 	}
 }
 
-/* What the kernel wrote in arrays of `source` since they were copied goes to those of `sink`. */
-static int carry(const struct places *places, const char *source, const char *sink)
+/* What the kernel wrote in arrays of `source` since they were copied goes to those of `sink`. The copy is with the larger ones, which is
+ * one of both, and is gone where all is done. */
+static int carry(const char *source, const char *sink)
 {
 	for (size_t i = 0; i < ARRAY_SIZE(counted); i++) {
 		_cleanup_(array_done) struct array from = {}, base = {}, to = {};
-		int r = array_open(source, "", counted[i].map, &from);
+		int r = array_open(pin_exists(source, BASE_PREFIX, counted[i].map) ? source : sink, BASE_PREFIX, counted[i].map, &base);
 
-		if (r < 0 || (r = array_open(places->next, BASE_PREFIX, counted[i].map, &base)) < 0 ||
+		if (r == -ENOENT)
+			continue;
+		if (r < 0 || (r = array_open(source, "", counted[i].map, &from)) < 0 ||
 		    (r = array_open(sink, "", counted[i].map, &to)) < 0)
 			return r;
 		for (size_t at = 0; at < MIN(MIN(from.bytes, to.bytes), base.bytes); at += from.value_bytes)
@@ -315,9 +319,9 @@ static int next_drop(const struct places *places)
 
 struct swap {
 	const struct places *places;
-	struct {
+	struct swapped {
 		int link_fd, program_fd; /* what it ran before */
-	} done[128];
+	} *done;
 	size_t count;
 	bool look_only;
 	size_t swapped; /* that run new programs already */
@@ -330,6 +334,7 @@ static void swap_done(struct swap *swap)
 		fd_close(swap->done[i].link_fd);
 		fd_close(swap->done[i].program_fd);
 	}
+	free(swap->done);
 }
 
 static bool is_link(int fd)
@@ -358,6 +363,7 @@ static int link_swap(const char *directory, const char *name, void *arg)
 	struct bpf_link_info link = {};
 	struct bpf_prog_info old, new;
 	__u32 size = sizeof(link);
+	struct swapped *done;
 	int r;
 
 	if (link_fd < 0 || !is_link(link_fd) || bpf_obj_get_info_by_fd(link_fd, &link, &size) < 0 || link.type == BPF_LINK_TYPE_ITER)
@@ -377,8 +383,10 @@ static int link_swap(const char *directory, const char *name, void *arg)
 	}
 	if (swap->look_only)
 		return 0;
-	if (swap->count == ARRAY_SIZE(swap->done))
-		return error_set(swap->err, -E2BIG, "the instance has more than %zu links", ARRAY_SIZE(swap->done));
+	done = reallocarray(swap->done, swap->count + 1, sizeof(*done));
+	if (!done)
+		return error_set(swap->err, -ENOMEM, "no memory to note which links have new programs");
+	swap->done = done;
 	if (bpf_link_update(link_fd, new_fd, NULL) < 0) {
 		if (errno == ENOLINK)
 			return 0; /* dead, as above */
@@ -393,20 +401,17 @@ static int swap_back(struct swap *swap, int r)
 {
 	for (size_t i = swap->count; i-- > 0;)
 		bpf_link_update(swap->done[i].link_fd, swap->done[i].program_fd, NULL);
-	if (grace_wait() >= 0 && carry(swap->places, swap->places->next, swap->places->live) >= 0)
+	if (grace_wait() >= 0 && carry(swap->places->next, swap->places->live) >= 0)
 		next_drop(swap->places);
 	return r;
 }
 
-/* From here on it goes forward: what is left undone by a failure, or by a kill, is done by grow_recover(). */
-static int complete(const struct places *places, struct error *err)
+/* From here on it goes forward: what is left undone by a failure, or by a kill, is done by grow_recover(). Most is carried over at
+ * once, since open counts are compared with limits. */
+static int exchange(const struct places *places, struct error *err)
 {
-	int r = carry(places, places->live, places->next); /* most of it at once: open counts are compared with limits */
+	const int r = carry(places->live, places->next);
 
-	if (r >= 0)
-		r = grace_wait();
-	if (r >= 0)
-		r = carry(places, places->live, places->next);
 	if (r < 0)
 		return error_set(err, r, "cannot carry counters over: %s; `weft-loader upgrade` tries again", strerror(-r));
 	if (renameat2(AT_FDCWD, places->next, AT_FDCWD, places->live, RENAME_EXCHANGE) < 0)
@@ -414,14 +419,22 @@ static int complete(const struct places *places, struct error *err)
 	return 0;
 }
 
-/* After the exchange: the smaller set, and what was needed on the way. */
-static int tidy(const struct places *places)
+/* After the exchange: filters of devices, which have no link, what is still counted by programs that run, and the smaller set. What is
+ * needed to do it again goes in that order. */
+static int finish(const struct places *places, struct error *err)
 {
-	int r = next_drop(places);
+	int r = devices_refresh(places->live, err);
 
+	if (r < 0)
+		return r;
+	if ((r = grace_wait()) < 0 || (r = carry(places->next, places->live)) < 0)
+		return error_set(err, r, "cannot carry counters over: %s; `weft-loader upgrade` tries again", strerror(-r));
+	r = each_pin(places->live, pin_drop, BASE_PREFIX);
+	if (r >= 0)
+		r = next_drop(places);
 	if (r >= 0 || r == -ENOENT)
-		r = each_pin(places->live, pin_drop, BASE_PREFIX);
-	return r < 0 ? r : each_pin(places->live, pin_drop, SWAP_PREFIX);
+		r = each_pin(places->live, pin_drop, SWAP_PREFIX);
+	return r < 0 ? error_set(err, r, "cannot remove the pins of smaller tables: %s", strerror(-r)) : 0;
 }
 
 static int links_swap(struct swap *swap)
@@ -483,11 +496,8 @@ int grow(const char *directory, uint32_t services, struct error *err)
 	r = links_swap(&swap);
 	if (r < 0)
 		return swap_back(&swap, r);
-	r = complete(&places, err);
-	if (r < 0)
-		return r;
-	r = tidy(&places);
-	return r < 0 ? error_set(err, r, "cannot remove the pins of smaller tables: %s", strerror(-r)) : 0;
+	r = exchange(&places, err);
+	return r < 0 ? r : finish(&places, err);
 }
 
 bool grow_is_half_done(const char *directory)
@@ -524,9 +534,8 @@ int grow_recover(const char *directory, struct error *err)
 			r = next_drop(&places);
 			return r < 0 ? error_set(err, r, "cannot remove '%s': %s", places.next, strerror(-r)) : 0;
 		}
-		if (r < 0 || (r = links_swap(&swap)) < 0 || (r = complete(&places, err)) < 0)
+		if (r < 0 || (r = links_swap(&swap)) < 0 || (r = exchange(&places, err)) < 0)
 			return r;
 	}
-	r = tidy(&places);
-	return r < 0 ? error_set(err, r, "cannot remove the pins of smaller tables: %s", strerror(-r)) : 0;
+	return finish(&places, err);
 }

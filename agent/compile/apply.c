@@ -72,6 +72,8 @@ struct apply {
 	struct planned now; /* in force */
 	struct plan *next;
 	enum waiting waiting;
+	bool array_full; /* what the plan at hand was refused for */
+	uint32_t services_wanted;
 	size_t squeezes; /* how often the ring was trimmed for the plan that waits */
 
 	struct loop_timer *advance; /* runs advance() in the next turn */
@@ -222,6 +224,7 @@ static int put_in_force(struct apply *a, struct plan *plan, struct error *err)
 	_cleanup_(encoding_done) struct encoding e = {};
 	int r = encode(&a->encoder, &a->now, plan, &e, err);
 
+	a->array_full = r == -ENOSPC;
 	if (r >= 0) {
 		r = publish(a, &e, err);
 		if (r < 0) {
@@ -244,6 +247,7 @@ static int put_in_force(struct apply *a, struct plan *plan, struct error *err)
 
 static void report(struct apply *a, struct plan *refused, const struct error *err)
 {
+	a->services_wanted = refused && a->array_full ? plan_services(refused) : 0;
 	plan_free(refused);
 	a->waiting = WAITING_NOT;
 	a->squeezes = 0;
@@ -634,6 +638,11 @@ int apply_new(struct loop *loop, struct offload *offload, struct kernel *kernel,
 }
 
 /* --- questions --------------------------------------------------------------------------------------------------------- */
+
+uint32_t apply_services_wanted(const struct apply *a)
+{
+	return a->services_wanted;
+}
 
 const struct plan *apply_current(const struct apply *a)
 {

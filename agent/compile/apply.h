@@ -32,6 +32,9 @@ struct apply *apply_free(struct apply *apply);
 
 /* Takes the plan. Never blocks. */
 void apply_plan(struct apply *apply, struct plan *plan);
+/* From within `done`, after a refusal: for how many services the arrays should be made so that the plan fits; 0: it was not for want of
+ * their room. */
+uint32_t apply_services_wanted(const struct apply *apply);
 /* The plan in force; NULL before the first. Borrowed until the next `done`. */
 const struct plan *apply_current(const struct apply *apply);
 struct generations *apply_generations(struct apply *apply);

@@ -5,6 +5,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "base/cleanup.h"
 #include "base/hash.h"
 
 static void service_done(struct plan_service *service)
@@ -54,6 +55,17 @@ struct plan *plan_free(struct plan *plan)
 	free(plan->zones);
 	free(plan);
 	return NULL;
+}
+
+uint32_t plan_services(const struct plan *plan)
+{
+	size_t endpoints = 0, backends = 0;
+
+	for (size_t i = 0; i < plan->target_count; i++)
+		endpoints += plan->targets[i].endpoint_count;
+	for (size_t i = 0; i < plan->node_count; i++)
+		backends += plan->nodes[i].backend_count;
+	return (uint32_t)MAX(MAX(MAX(plan->service_count, plan->target_count), endpoints / 10), MAX(plan->node_count, backends / 2));
 }
 
 const char *plan_service_name(const struct plan_service *service)

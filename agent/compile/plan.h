@@ -127,6 +127,8 @@ struct plan {
 struct plan *plan_free(struct plan *plan); /* NULL is fine */
 
 #define PLAN_OUTSIDE "exposed" /* a mesh's node for those */
+/* How many services tables should be made for that this fits into, with the room that maps/abi/limits.h means to leave. */
+uint32_t plan_services(const struct plan *plan);
 
 /* The name that a service is asked for by: the end of its full name. */
 const char *plan_service_name(const struct plan_service *service);

@@ -1,0 +1,172 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Tables that become too small, under connections that are open and connections that are made."""
+import contextlib
+import json
+import pathlib
+import signal
+import subprocess
+import time
+
+import pytest
+from weft import BUILD, Node, wait_for
+
+HELD = """
+held = []
+def hold(address, port, count):
+    for _ in range(count):
+        s = socket.create_connection((address, port), timeout=10)
+        assert s.recv(100)
+        held.append(s)
+
+def alive():
+    for s in held:
+        s.sendall(b"x")
+    return sum(s.recv(1) == b"x" for s in held)
+"""
+
+# Connects and closes until the file is there. How often it went well, and what went wrong.
+CHURN = """
+address, port, stop = arguments
+made, failed = 0, {}
+while not os.path.exists(stop):
+    try:
+        with socket.create_connection((address, port), timeout=10) as s:
+            assert s.recv(100) == b"10.77.0.1:9001\\n"
+        made += 1
+    except Exception as e:
+        failed[repr(e)] = failed.get(repr(e), 0) + 1
+result = [made, failed]
+"""
+
+
+def mesh_of(node, count):
+    """So many more services, each with a node of its own, in place of those that were there. They come all at once."""
+    fresh, many = node.directory / "fresh-many", node.config / "many"
+    fresh.mkdir()
+    for i in range(count):
+        (fresh / f"n{i}.json").write_text(json.dumps({"meshName": "m", "virtualNodeName": f"n{i}", "spec": {
+            "listeners": [{"portMapping": {"port": 8080, "protocol": "tcp"}}],
+            "serviceDiscovery": {"awsCloudMap": {"namespaceName": "test", "serviceName": f"n{i}"}}}}))
+        (fresh / f"s{i}.json").write_text(json.dumps({"meshName": "m", "virtualServiceName": f"s{i}", "spec": {
+            "provider": {"virtualNode": {"virtualNodeName": f"n{i}"}}}}))
+    if many.exists():
+        many.rename(node.directory / "former-many")
+    fresh.rename(many)
+
+
+@contextlib.contextmanager
+def world(*options):
+    with Node(*options) as node:
+        for setting in "net.ipv4.ip_local_port_range=1024 65000", "net.ipv4.tcp_tw_reuse=1":  # many connections, one after the other
+            node.namespace.sysctl(setting)
+        node.mesh()
+        node.node("client", port=None, backends=["web"])
+        node.node("web")
+        node.service("web", node="web")
+        node.echo("10.77.0.1:9001")
+        node.register("web", "1", "10.77.0.1:9001")
+        node.workload(["sleep", "1000"])
+        node.wait_reason("web:8080", "routed")
+        yield node
+
+
+@pytest.fixture
+def node():
+    with world() as node:
+        yield node
+
+
+class Traffic:
+    """Fifty connections that stay, and others one after the other, until check()."""
+
+    def __init__(self, node):
+        self.node = node
+        self.stop = node.directory / "stop"
+        self.keeper = node.worker("client")
+        self.keeper.run(HELD)
+        self.keeper.run("hold(*arguments)", node.vip("web"), 8080, 50)
+        self.churner = node.worker("client")
+        self.churner.start(CHURN, node.vip("web"), 8080, str(self.stop))
+
+    def check(self):
+        """None was lost, none was refused, and every one was counted, once."""
+        self.stop.touch()
+        made, failed = self.churner.answer()
+        assert made > 20 and not failed
+        assert self.keeper.run("result = alive()") == 50
+        self.node.wait_open(50)
+        counters = self.node.status()["counters"]
+        assert sum(c["attempts"] for c in counters) == sum(c["established"] for c in counters) == 50 + made
+        assert self.node.status()["stats"]["slot-mismatch"] == self.node.status()["stats"]["row-mismatch"] == 0
+
+
+def entries(node, name):
+    status = json.loads(node.loader("status", "--json"))
+    return {m["name"]: m["entries"] for m in status["maps"]}[name]
+
+
+def pins(node):
+    return sorted(path.name for path in pathlib.Path(f"/sys/fs/bpf/weft/{node.instance}").iterdir())
+
+
+def test_a_mesh_that_does_not_fit_makes_the_tables_grow_under_traffic(node):
+    traffic = Traffic(node)
+    assert entries(node, "w_service") == 512
+    mesh_of(node, 700)
+    wait_for(lambda: entries(node, "w_service") > 512, "the tables have grown", 30)
+    wait_for(lambda: isinstance(node.weft("status", check=False), dict), "weftd answers again")
+    wait_for(lambda: node.vip("s699"), "what did not fit is in force")
+    node.wait_reason("web:8080", "routed")
+    traffic.check()
+    assert len(pins(node)) == 1
+    node.client("result = 1")  # enrolls somebody anew
+    mesh_of(node, 1)
+    wait_for(lambda: len(node.weft("get", "virtualService")["resources"]) == 2, "changes go on")
+
+
+def test_tables_grow_by_hand_while_no_agent_runs(node):
+    traffic = Traffic(node)
+    result = subprocess.run([BUILD / "weft-loader", "grow", "--services", "1000", "--instance", node.instance], capture_output=True, text=True)
+    assert result.returncode == 1 and "weftd" in result.stderr
+    node.kill_agent(signal.SIGTERM)
+    node.loader("grow", "--services", "1000")
+    assert entries(node, "w_service") == 2048 and entries(node, "w_object") == 4096
+    result = subprocess.run([BUILD / "weft-loader", "grow", "--services", "1000", "--instance", node.instance], capture_output=True, text=True)
+    assert result.returncode == 1 and "already" in result.stderr
+    node.start_agent()
+    traffic.check()
+
+
+def test_where_tables_may_not_grow_the_change_is_refused_with_the_table_s_name():
+    with world("--grow", "off") as node:
+        mesh_of(node, 700)
+        wait_for(lambda: "table of" in json.dumps(node.status()["configuration"]["error"]), "it is refused")
+        assert entries(node, "w_service") == 512
+        node.wait_reason("web:8080", "routed")
+
+
+def test_a_loader_that_is_killed_while_tables_grow_leaves_what_the_next_one_completes(node):
+    """At whatever moment: the delays go from its start to past its end."""
+    began = time.monotonic()
+    node.kill_agent(signal.SIGTERM)
+    node.loader("grow", "--services", "512")
+    took = time.monotonic() - began
+    node.start_agent()
+    traffic = Traffic(node)
+    node.kill_agent(signal.SIGTERM)
+    services = 512
+    for step in range(8):
+        loader = subprocess.Popen([BUILD / "weft-loader", "grow", "--services", str(services + 256), "--instance", node.instance],
+                                  stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+        with contextlib.suppress(subprocess.TimeoutExpired):
+            loader.wait(timeout=took * (0.3 + step / 8))
+        loader.kill()
+        loader.wait()
+        node.loader("upgrade")
+        assert len(pins(node)) == 1
+        assert not [path.name for path in pathlib.Path(f"/sys/fs/bpf/weft/{node.instance}", *pins(node)).iterdir()
+                    if path.name.startswith(("base_", "swap_"))]
+        services = entries(node, "w_service") // 2
+    assert services > 512
+    node.start_agent()
+    traffic.check()
