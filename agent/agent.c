@@ -46,12 +46,10 @@ struct node_names {
 	size_t count, capacity;
 };
 
-static int node_names_add(const struct workload *workload, void *arg)
+static int node_names_add(struct node_names *n, const char *node)
 {
-	struct node_names *n = arg;
-
 	for (size_t i = 0; i < n->count; i++)
-		if (!strcmp(n->names[i], workload->node))
+		if (!strcmp(n->names[i], node))
 			return 0;
 	if (n->count == n->capacity) {
 		const size_t capacity = n->capacity ? n->capacity * 2 : 32;
@@ -62,8 +60,25 @@ static int node_names_add(const struct workload *workload, void *arg)
 		n->names = grown;
 		n->capacity = capacity;
 	}
-	n->names[n->count++] = workload->node;
+	n->names[n->count++] = node;
 	return 0;
+}
+
+static int node_names_add_workload(const struct workload *workload, void *arg)
+{
+	return node_names_add(arg, workload->node);
+}
+
+/* Of whom packets or connections are decided here. */
+static int node_names_collect(const struct agent *agent, struct node_names *names)
+{
+	int r = workloads_each(agent->workloads, node_names_add_workload, names);
+	size_t count;
+	const char *const *attached = edge_nodes(agent->edge, &count);
+
+	for (size_t i = 0; r == 0 && i < count; i++)
+		r = node_names_add(names, attached[i]);
+	return r;
 }
 
 static void configuration_fail(struct agent *agent, const struct error *err)
@@ -83,6 +98,8 @@ static void compile_now(struct loop_timer *timer, void *arg)
 {
 	struct agent *agent = arg;
 	struct node_names nodes = {};
+	const char *const *exposed;
+	size_t exposed_count;
 	struct plan *plan = NULL;
 	struct error err = {};
 	int r;
@@ -90,9 +107,10 @@ static void compile_now(struct loop_timer *timer, void *arg)
 	(void)timer;
 	if (!agent->configuration.ever_read)
 		return; /* the kernel keeps what it has until there is something good to replace it */
-	if (!agent->workloads)
+	if (!agent->workloads || !agent->edge)
 		return; /* the agent stops */
-	r = workloads_each(agent->workloads, node_names_add, &nodes);
+	exposed = edge_services(agent->edge, &exposed_count);
+	r = node_names_collect(agent, &nodes);
 	if (r == 0)
 		r = compile(
 			&(struct compile_input){
@@ -103,6 +121,8 @@ static void compile_now(struct loop_timer *timer, void *arg)
 				.mesh_owner = agent->account,
 				.nodes = nodes.names,
 				.node_count = nodes.count,
+				.exposed = exposed,
+				.exposed_count = exposed_count,
 				.audit_meshes = agent->options.audit_meshes.values,
 				.audit_count = agent->options.audit_meshes.count,
 				.zone = agent->options.zone,
@@ -154,6 +174,7 @@ static void plan_applied(uint64_t generation, const struct error *err, void *arg
 		c->failed = false;
 	if (health_sync(agent->health) < 0)
 		log_error("out of memory: some health checks are as they were");
+	edge_sync(agent->edge);
 	if (generation == c->generation)
 		return;
 	c->generation = generation;
@@ -221,6 +242,11 @@ static void workloads_have_changed(void *arg)
 
 	agent_changed(agent);
 	supervisor_changed(agent->supervisor);
+}
+
+static void edge_has_changed(void *arg)
+{
+	agent_changed(arg);
 }
 
 static void workload_gone(const struct workload *workload, void *arg)
@@ -499,6 +525,10 @@ static int start_modules(struct agent *agent, struct error *err)
 	if (r == 0)
 		r = add_patterns(agent, err);
 	if (r == 0)
+		r = edge_new(agent->loop, agent->offload, &agent->kernel, agent->store, agent->apply,
+			     &(struct edge_options){ .instance = agent->options.instance, .changed = edge_has_changed, .arg = agent },
+			     &agent->edge, err);
+	if (r == 0)
 		r = start_health(agent, err);
 	if (r == 0 && (r = drain_new(agent->loop, agent->offload, &agent->kernel, agent->workloads, &agent->drain)) < 0)
 		error_set(err, r, "out of memory");
@@ -542,6 +572,7 @@ void agent_stop(struct agent *agent)
 	agent->drain = drain_free(agent->drain);
 	agent->health = health_free(agent->health);
 	own_cgroup_leave(&agent->cgroup);
+	agent->edge = edge_free(agent->edge);
 	agent->workloads = workloads_free(agent->workloads);
 	agent->tallies = tallies_free(agent->tallies);
 	agent->apply = apply_free(agent->apply);

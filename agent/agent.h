@@ -8,6 +8,7 @@
 #include "agent/compile/apply.h"
 #include "agent/discovery/dns.h"
 #include "agent/discovery/registry.h"
+#include "agent/edge/edge.h"
 #include "agent/drain/drain.h"
 #include "agent/health/health.h"
 #include "agent/http/http.h"
@@ -82,6 +83,7 @@ struct agent {
 	struct workloads *workloads;
 	struct supervisor *supervisor;
 	struct apply *apply;
+	struct edge *edge;
 	struct health_checks *health;
 	struct drain *drain;
 	struct own_cgroup cgroup; /* all zero: none is needed */

@@ -22,6 +22,12 @@ void api_top(struct agent *agent, struct http_exchange *exchange);
 void api_instances_get(struct agent *agent, struct http_exchange *exchange);
 void api_instances_put(struct agent *agent, struct http_exchange *exchange);
 void api_instances_delete(struct agent *agent, struct http_exchange *exchange);
+void api_exposed_get(struct agent *agent, struct http_exchange *exchange);
+void api_exposed_put(struct agent *agent, struct http_exchange *exchange);
+void api_exposed_delete(struct agent *agent, struct http_exchange *exchange);
+void api_attached_get(struct agent *agent, struct http_exchange *exchange);
+void api_attached_put(struct agent *agent, struct http_exchange *exchange);
+void api_attached_delete(struct agent *agent, struct http_exchange *exchange);
 void api_workloads_get(struct agent *agent, struct http_exchange *exchange);
 void api_workloads_post(struct agent *agent, struct http_exchange *exchange);
 

@@ -23,6 +23,12 @@ static const struct {
 	{ "GET", "/v1/instances", api_instances_get },
 	{ "PUT", "/v1/instances", api_instances_put },
 	{ "DELETE", "/v1/instances", api_instances_delete },
+	{ "GET", "/v1/exposed", api_exposed_get },
+	{ "PUT", "/v1/exposed", api_exposed_put },
+	{ "DELETE", "/v1/exposed", api_exposed_delete },
+	{ "GET", "/v1/attached", api_attached_get },
+	{ "PUT", "/v1/attached", api_attached_put },
+	{ "DELETE", "/v1/attached", api_attached_delete },
 	{ "GET", "/v1/workloads", api_workloads_get },
 	{ "POST", "/v1/workloads", api_workloads_post },
 };

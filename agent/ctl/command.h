@@ -47,7 +47,8 @@ struct command {
 	int (*run)(const void *arguments, const struct words *words); /* returns the exit code */
 };
 extern const struct command get_command, connections_command, explain_command, dns_command, status_command, health_command,
-	run_command, register_command, deregister_command, instances_command, top_command, doctor_command;
+	run_command, register_command, deregister_command, instances_command, top_command, doctor_command,
+	expose_command, attach_command;
 
 extern const char *ctl_command; /* the one that runs, for messages; NULL: none yet */
 
