@@ -353,11 +353,11 @@ static int address_check(const struct edge *e, const struct ip *address, struct 
 	const struct config *c = e->kernel->memory.config;
 	char text[IP_TEXT_BYTES];
 
-	if (!ip_is_connectable(address) || ip_is_loopback(address))
-		return error_set_field(err, -EINVAL, "address", "clients from outside cannot connect to %s", ip_format(address, text));
 	if (ip_in_prefix(address, &c->vip4, &c->vip4_mask) || ip_in_prefix(address, &c->vip6, &c->vip6_mask))
 		return error_set_field(err, -EINVAL, "address", "%s is in the network of VIPs, which never leave this host",
 				       ip_format(address, text));
+	if (!ip_is_connectable(address) || ip_is_loopback(address))
+		return error_set_field(err, -EINVAL, "address", "clients from outside cannot connect to %s", ip_format(address, text));
 	return 0;
 }
 
