@@ -206,7 +206,7 @@ __weak int pick(const struct target_record *target, const struct flow *flow, con
 		.runs = v6 ? target->zones[LIST_V6] : target->zones[LIST_V4],
 		.split.zones = v6 ? target->zone_count[LIST_V6] : target->zone_count[LIST_V4],
 	};
-	__u32 start = scan.first, size = scan.size, place;
+	__u32 start = scan.first, size = scan.size, place, slot;
 	const struct endpoint_ref *ref;
 	const struct endpoint *endpoint;
 	struct candidate a, b;
@@ -242,7 +242,8 @@ __weak int pick(const struct target_record *target, const struct flow *flow, con
 	if (scan.need == FIT_IN_PANIC)
 		d->flags |= DECISION_PANIC;
 	if (scan.ejects) {
-		endpoint = bpf_map_lookup_elem(&w_endpoint, &d->slot);
+		slot = d->slot; /* of the stack: Linux 6.1 takes no key from a caller's memory */
+		endpoint = bpf_map_lookup_elem(&w_endpoint, &slot);
 		until_ns = endpoint ? READ_ONCE(endpoint->ejected_until_ns) : 0;
 		if (until_ns && until_ns <= now_ns)
 			d->flags |= DECISION_PROBE;
