@@ -150,7 +150,7 @@ $(BUILD)/obj/llhttp/%.o: $(LLHTTP)/%.c | $(TOOLS)
 
 # Skeletons come before whatever may include them.
 $(patsubst %.c,$(BUILD)/obj/%.o,$(wildcard loader/*.c)): | $(SKELETON)
-$(patsubst %.c,$(BUILD)/obj/%.o,$(wildcard tests/bpf/*.c tests/lib/*.c)): | $(SKELETON) $(TEST_SKELETONS)
+$(patsubst %.c,$(BUILD)/obj/%.o,$(wildcard tests/bpf/*.c tests/lib/*.c tests/fuzz/*.c)): | $(SKELETON) $(TEST_SKELETONS)
 
 # From nothing each time, so that a deleted source leaves no member behind.
 $(LIB): $(LIB_OBJECTS)
