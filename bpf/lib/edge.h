@@ -356,8 +356,13 @@ static __always_inline void edge_follow_client(struct edge_connection *c, __u32 
 	c->seen_ns = now_ns;
 	if (state < EDGE_CLOSING)
 		return;
-	if (has_sequence(p) && !raise(&c->sent_end, sequence_end(p)))
+	if (state == EDGE_SYN_SENT && flags & TCP_SYN && c->sent_acked != bpf_ntohl(p->tcp.start.sequence) + 1) {
+		/* the client gave up, and tries again from the same port */
+		c->sent_end = sequence_end(p);
+		c->sent_acked = bpf_ntohl(p->tcp.start.sequence) + 1;
+	} else if (has_sequence(p) && !raise(&c->sent_end, sequence_end(p))) {
 		__sync_fetch_and_add(&c->retransmits, 1);
+	}
 	if (flags & TCP_RST) {
 		edge_end(c, place, state, now_ns, c->account.established_ns ? FLOW_ABORTED : FLOW_CONNECT_ABANDONED, 0);
 		return;

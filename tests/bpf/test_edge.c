@@ -446,6 +446,22 @@ TEST(a_client_that_uses_its_port_again_is_decided_anew)
 	EXPECT_EQ(count_pairs(&e), 2);
 }
 
+TEST(bytes_are_counted_from_the_sequence_number_that_was_answered)
+{
+	WITH_EDGE;
+	struct frame_tcp syn = tcp("198.51.100.7", 40000, "192.0.2.80", EXPOSED_PORT, FRAME_SYN);
+
+	given_exposed_service(&e);
+	syn.sequence = 4000000000u; /* of a connection that came to nothing */
+	EXPECT_EQ(tcp_in(&e, syn), NEXT);
+	given_connection(&e);
+	syn.flags = FRAME_RST;
+	EXPECT_EQ(tcp_in(&e, syn), NEXT);
+	EXPECT_EQ(last_record(&e).bytes_sent, 0);
+	EXPECT_EQ(row_of_route(&e)->established, 1);
+	EXPECT_EQ(row_of_route(&e)->retransmits, 0);
+}
+
 TEST(two_connections_that_would_look_the_same_to_the_endpoint_get_different_ports)
 {
 	WITH_EDGE;
@@ -853,6 +869,7 @@ int main(void)
 		cmocka_unit_test(each_end_of_a_connection_is_told_as_what_it_was),
 		cmocka_unit_test(a_bogus_acknowledgement_counts_no_bytes),
 		cmocka_unit_test(a_client_that_uses_its_port_again_is_decided_anew),
+		cmocka_unit_test(bytes_are_counted_from_the_sequence_number_that_was_answered),
 		cmocka_unit_test(two_connections_that_would_look_the_same_to_the_endpoint_get_different_ports),
 		cmocka_unit_test(a_service_may_be_exposed_at_the_address_of_its_endpoint),
 		cmocka_unit_test(towards_an_endpoint_behind_an_exposing_device_the_client_is_this_host),
