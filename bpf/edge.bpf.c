@@ -39,8 +39,9 @@ static __always_inline bool flow_of(const struct packet *p, const struct edge_de
 }
 
 /* Makes the connection known by its ends. The endpoint may know these ends already, by another connection that the same client made to
- * another address: then it gets to see another port. */
-static __always_inline enum reason edge_add_pairs(struct edge_connection *c, __u32 place)
+ * another address: then it gets to see another port. Otherwise the client's own, which is not used again before its time: a port drawn at
+ * random would often meet an earlier connection that waits for its end there (TIME-WAIT). */
+static __always_inline enum reason edge_add_pairs(struct edge_connection *c, __u32 place, bool clashed)
 {
 	struct edge_pair pair = outer_pair(c);
 
@@ -48,11 +49,12 @@ static __always_inline enum reason edge_add_pairs(struct edge_connection *c, __u
 		return REASON_NO_MEMORY;
 	if (is_same_inside(c))
 		return REASON_ROUTED;
-	for (int i = 0; i < PORT_TRIES; i++) {
+	for (int i = clashed; i < PORT_TRIES; i++) {
+		if (i)
+			c->inner_port = bpf_htons(EDGE_PORT_MIN + scale(bpf_get_prandom_u32(), 65536 - EDGE_PORT_MIN));
 		pair = inner_pair(c);
 		if (pair_add(&pair, place))
 			return REASON_ROUTED;
-		c->inner_port = bpf_htons(EDGE_PORT_MIN + scale(bpf_get_prandom_u32(), 65536 - EDGE_PORT_MIN));
 	}
 	pair = outer_pair(c);
 	bpf_map_delete_elem(&w_edge_pair, &pair);
@@ -112,7 +114,7 @@ __noinline int edge_open(__u32 place)
 		return reason;
 	}
 	edge_fill(c, work, now_ns);
-	reason = ip_equal(&c->client, &c->account.address) ? REASON_EDGE_SELF : edge_add_pairs(c, place);
+	reason = ip_equal(&c->client, &c->account.address) ? REASON_EDGE_SELF : edge_add_pairs(c, place, work->clashed);
 	if (reason != REASON_ROUTED) {
 		edge_account_close(place, now_ns, FLOW_CONNECT_ABANDONED, 0);
 		edge_let_go(c);
@@ -247,13 +249,21 @@ static __always_inline void edge_follow_error(struct edge_connection *c, __u32 p
 }
 
 /* A connection of its own that takes the ends of one that is over. True: the place is free again. */
-static __always_inline bool edge_reuse(struct edge_connection *c, __u32 place, const struct packet *p)
+static __always_inline bool edge_reuse(struct edge_connection *c, __u32 place, struct edge_work *work)
 {
-	if (p->kind != PACKET_TCP || !is_new(p) || READ_ONCE(c->state) != EDGE_CLOSED || !edge_seize(c, EDGE_CLOSED))
+	if (work->packet.kind != PACKET_TCP || !is_new(&work->packet) || READ_ONCE(c->state) != EDGE_CLOSED || !edge_seize(c, EDGE_CLOSED))
 		return false;
+	work->clashed = c->flags & EDGE_CLASH;
 	edge_take_apart(place);
 	edge_let_go(c);
 	return true;
+}
+
+/* From the client to the endpoint, not asked for by a service's address: to the endpoint it is of the same connection. */
+static __always_inline bool is_direct(const struct edge_connection *c, const struct edge_work *work)
+{
+	return work->packet.kind == PACKET_TCP && end_equal(&work->from, &c->client, c->inner_port) &&
+	       end_equal(&work->to, &c->account.address, c->account.port);
 }
 
 __noinline int edge_in(struct __sk_buff *skb)
@@ -275,7 +285,11 @@ __noinline int edge_in(struct __sk_buff *skb)
 	leg = leg_in(c, &work->from, &work->to);
 	if (leg != LEG_NONE)
 		translate_in(c, leg, &work->translation);
-	if (leg == LEG_NONE || !still(c, incarnation) || (leg == LEG_ASK && edge_reuse(c, place, p)))
+	if (leg == LEG_NONE && is_direct(c, work) && is_new(p) && !edge_reuse(c, place, work)) {
+		count_reason(c->account.source, c->account.service, REASON_EDGE_NO_PORT);
+		return EDGE_RESET;
+	}
+	if (leg == LEG_NONE || !still(c, incarnation) || (leg == LEG_ASK && edge_reuse(c, place, work)))
 		return unknown_in(skb, p);
 	if (leg == LEG_ASK && p->kind == PACKET_TCP)
 		edge_follow_client(c, place, p, bpf_ktime_get_ns());
@@ -290,6 +304,7 @@ __noinline int edge_read(struct __sk_buff *skb)
 	if (!work)
 		return 0;
 	work->packet = (struct packet){};
+	work->clashed = false;
 	packet_parse(skb, &work->packet);
 	return work->packet.protocol;
 }
@@ -417,6 +432,8 @@ __noinline int edge_out(struct __sk_buff *skb)
 		return TC_NEXT;
 	if (leg == LEG_ONWARD)
 		return send_onward(skb, p, c, place, &work->translation);
+	if (p->kind == PACKET_TCP && edge_clashes(c, place, p, bpf_ktime_get_ns()))
+		return TC_NEXT;
 	if (p->kind == PACKET_TCP)
 		edge_follow_endpoint(c, place, p, bpf_ktime_get_ns());
 	else if (p->kind == PACKET_ERROR)

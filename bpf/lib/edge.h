@@ -33,6 +33,7 @@ struct edge_work {
 	struct draw draw;
 	struct decision decision;
 	bool exposed; /* else from an attached device */
+	bool clashed; /* the last attempt from these ends */
 };
 WEFT_MAP(w_edge_work, BPF_MAP_TYPE_PERCPU_ARRAY, __u32, struct edge_work, 1, 0);
 
@@ -375,6 +376,22 @@ static __always_inline void edge_follow_client(struct edge_connection *c, __u32 
 	if (flags & TCP_FIN)
 		note_fin(c, EDGE_CLIENT_FIN);
 	end_if_done(c, place, now_ns);
+}
+
+/* A client may be connected to the endpoint directly, past the table, from the very port that it uses for a connection that is decided:
+ * to the endpoint the two are one. It then answers the SYN with anything but a SYN or a reset of this SYN; that, and all else that it
+ * says, is meant for the connection that it knows, and passes as it is. The SYN that the client sends again gets another port. */
+static __always_inline bool edge_clashes(struct edge_connection *c, __u32 place, const struct packet *p, __u64 now_ns)
+{
+	const __u8 flags = p->tcp.flags;
+	const bool answers = flags & TCP_ACK && bpf_ntohl(p->tcp.acknowledged) == c->sent_acked;
+
+	if (READ_ONCE(c->state) != EDGE_SYN_SENT || (flags & TCP_SYN && answers) || (flags & TCP_RST && answers))
+		return READ_ONCE(c->flags) & EDGE_CLASH;
+	__sync_fetch_and_or(&c->flags, EDGE_CLASH);
+	edge_end(c, place, EDGE_SYN_SENT, now_ns, FLOW_CONNECT_ABANDONED, EADDRNOTAVAIL);
+	count_stat(STAT_EDGE_CLASHES);
+	return true;
 }
 
 /* A packet from the endpoint. */

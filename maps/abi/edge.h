@@ -72,6 +72,7 @@ enum edge_state {
 #define EDGE_EXPOSED 1u /* else by an attached device */
 #define EDGE_CLIENT_FIN 2u
 #define EDGE_ENDPOINT_FIN 4u
+#define EDGE_CLASH 8u /* the endpoint knows its ends already: see edge_clashes() */
 
 struct edge_connection {
 	__u32 state; /* enum edge_state */

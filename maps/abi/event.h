@@ -66,6 +66,7 @@ WEFT_SIZE(struct flow_record, 128);
 	X(CLAIM_RETRIES, "claim-retries", "connections that chose again: others had taken the last room, or the probe")        \
 	X(EDGE_EVICTED, "edge-evicted", "connections without a local socket that had to make room for others")                 \
 	X(EDGE_EXPIRED, "edge-expired", "connections without a local socket that were forgotten after silence")                \
+	X(EDGE_CLASHES, "edge-clashes", "connections without a local socket whose endpoint was connected to the client's port by another way") \
 	X(EDGE_REDIRECTS, "edge-redirects", "ICMP redirects that would have told a client of an endpoint's address: dropped")   \
 	X(RECONNECTS, "reconnects", "connects on a socket whose last connect() never got as far as a SYN")
 

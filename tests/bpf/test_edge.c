@@ -111,7 +111,7 @@ static struct frame_tcp tcp(const char *source, uint16_t source_port, const char
 {
 	return (struct frame_tcp){
 		.source = ip(source), .source_port = source_port, .destination = ip(destination), .destination_port = destination_port,
-		.flags = flags, .sequence = 1000,
+		.flags = flags, .sequence = 1000, .acknowledged = 1001,
 	};
 }
 
@@ -483,6 +483,55 @@ TEST(two_connections_that_would_look_the_same_to_the_endpoint_get_different_port
 	expect_ends(&e, "192.0.2.80", EXPOSED_PORT, "198.51.100.7", 40000);
 }
 
+/* client:port -> endpoint, past every table. */
+static struct frame_tcp direct(uint8_t flags)
+{
+	return tcp("198.51.100.7", 40000, "10.0.10.0", 8080, flags);
+}
+
+TEST(a_connection_past_the_table_does_not_suffer_from_one_that_is_over)
+{
+	WITH_EDGE;
+	given_exposed_service(&e);
+	given_connection(&e);
+	EXPECT_EQ(tcp_in(&e, direct(FRAME_SYN)), SENT_BACK); /* while that one lives it would be part of it */
+	EXPECT_EQ(reason_count(&e, NODE, SERVICE, REASON_EDGE_NO_PORT), 1);
+	EXPECT_EQ(tcp_in(&e, tcp("198.51.100.7", 40000, "192.0.2.80", EXPOSED_PORT, FRAME_RST)), NEXT);
+
+	EXPECT_EQ(tcp_in(&e, direct(FRAME_SYN)), NEXT);
+	expect_ends(&e, "198.51.100.7", 40000, "10.0.10.0", 8080);
+	EXPECT_EQ(tcp_out(&e, tcp("10.0.10.0", 8080, "198.51.100.7", 40000, FRAME_SYN | FRAME_ACK)), NEXT);
+	expect_ends(&e, "10.0.10.0", 8080, "198.51.100.7", 40000);
+	EXPECT_EQ(count_in_use(&e), 0);
+}
+
+TEST(a_connection_past_the_table_goes_on_when_its_port_is_used_for_a_service)
+{
+	WITH_EDGE;
+	struct frame_tcp data = tcp("10.0.10.0", 8080, "198.51.100.7", 40000, FRAME_ACK), t;
+
+	given_exposed_service(&e);
+	EXPECT_EQ(tcp_in(&e, tcp("198.51.100.7", 40000, "192.0.2.80", EXPOSED_PORT, FRAME_SYN)), NEXT);
+	data.acknowledged = 77777;
+	data.payload_bytes = 10;
+	for (int i = 0; i < 2; i++) {
+		EXPECT_EQ(tcp_out(&e, data), NEXT);
+		expect_ends(&e, "10.0.10.0", 8080, "198.51.100.7", 40000);
+	}
+	EXPECT_EQ(stat_count(&e, STAT_EDGE_CLASHES), 1);
+	EXPECT_EQ(row_of_route(&e)->open, 0);
+
+	EXPECT_EQ(tcp_in(&e, tcp("198.51.100.7", 40000, "192.0.2.80", EXPOSED_PORT, FRAME_SYN)), NEXT); /* sent again */
+	EXPECT(frame_read_tcp(&e.out, &t));
+	EXPECT(t.source_port != 40000);
+	EXPECT_EQ(tcp_out(&e, data), NEXT);
+	expect_ends(&e, "10.0.10.0", 8080, "198.51.100.7", 40000);
+	data = tcp("10.0.10.0", 8080, "198.51.100.7", t.source_port, FRAME_SYN | FRAME_ACK);
+	data.acknowledged = 1001;
+	EXPECT_EQ(tcp_out(&e, data), NEXT);
+	expect_ends(&e, "192.0.2.80", EXPOSED_PORT, "198.51.100.7", 40000);
+}
+
 TEST(a_service_may_be_exposed_at_the_address_of_its_endpoint)
 {
 	WITH_EDGE;
@@ -491,7 +540,7 @@ TEST(a_service_may_be_exposed_at_the_address_of_its_endpoint)
 
 	EXPECT_EQ(tcp_in(&e, tcp("198.51.100.7", 40000, "10.0.10.0", 8080, FRAME_SYN)), NEXT);
 	expect_ends(&e, "198.51.100.7", 40000, "10.0.10.0", 8080);
-	EXPECT_EQ(tcp_out(&e, tcp("10.0.10.0", 8080, "198.51.100.7", 40000, FRAME_RST)), NEXT);
+	EXPECT_EQ(tcp_out(&e, tcp("10.0.10.0", 8080, "198.51.100.7", 40000, FRAME_RST | FRAME_ACK)), NEXT);
 
 	expect_ends(&e, "10.0.10.0", 8080, "198.51.100.7", 40000);
 	EXPECT_EQ(last_record(&e).close, FLOW_CONNECT_REFUSED);
@@ -871,6 +920,8 @@ int main(void)
 		cmocka_unit_test(a_client_that_uses_its_port_again_is_decided_anew),
 		cmocka_unit_test(bytes_are_counted_from_the_sequence_number_that_was_answered),
 		cmocka_unit_test(two_connections_that_would_look_the_same_to_the_endpoint_get_different_ports),
+		cmocka_unit_test(a_connection_past_the_table_does_not_suffer_from_one_that_is_over),
+		cmocka_unit_test(a_connection_past_the_table_goes_on_when_its_port_is_used_for_a_service),
 		cmocka_unit_test(a_service_may_be_exposed_at_the_address_of_its_endpoint),
 		cmocka_unit_test(towards_an_endpoint_behind_an_exposing_device_the_client_is_this_host),
 		cmocka_unit_test(a_device_without_an_address_gives_up_at_once),
