@@ -114,7 +114,10 @@ __noinline int edge_open(__u32 place)
 		return reason;
 	}
 	edge_fill(c, work, now_ns);
-	reason = ip_equal(&c->client, &c->account.address) ? REASON_EDGE_SELF : edge_add_pairs(c, place, work->clashed);
+	if (!work->exposed && ip_equal(&c->client, &c->account.address))
+		reason = REASON_EDGE_SELF; /* its own address as the source is what no host takes */
+	else
+		reason = edge_add_pairs(c, place, work->clashed);
 	if (reason != REASON_ROUTED) {
 		edge_account_close(place, now_ns, FLOW_CONNECT_ABANDONED, 0);
 		edge_let_go(c);

@@ -236,31 +236,33 @@ for i, s in enumerate(both):
 
 
 def test_connections_past_the_exposed_address_and_by_it_do_not_meet(lan):
-    """The client is connected to both pods directly, from the port that it then uses for the service."""
-    lan.client.ip("route", "add", "10.78.0.0/16", "via", "10.88.0.1")
-    before = lan.node.status()["stats"]["edge-clashes"]
+    """The client is connected to the endpoint directly, from the port that it then uses for the service."""
+    node = lan.node
+    expose(node, "here", "10.88.0.1:86", "--device", "up0", "--port", "8080")
+    lan.client.ip("route", "add", "10.77.0.0/24", "via", "10.88.0.1")
+    before = node.status()["stats"]["edge-clashes"]
     assert lan.worker.run("""
 def open_from(port, address):
     s = socket.socket()
     s.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
     s.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEPORT, 1)
-    s.settimeout(10)
+    s.settimeout(30)
     s.bind(("", port))
     s.connect(address)
-    f = s.makefile("rwb")
-    return s, f, f.readline().decode().split()[0]
-direct = [open_from(45700, (address, 8080)) for address in arguments]
-exposed = open_from(45700, ("10.88.0.1", 80))
+    return s, s.makefile("rwb")
+both = [open_from(45700, ("10.77.0.1", 9001)), open_from(45700, ("10.88.0.1", 86))]
 result = []
-for s, f, name in (*direct, exposed):
-    f.write(b"echo\\n")
+for i, (s, f) in enumerate(both):
+    greeting = f.readline().decode().strip()
+    f.write(f"{i}\\n".encode())
     f.flush()
-    result.append((name[:3], f.readline().decode().strip()))
+    result.append([greeting, f.readline().decode().strip()])
     f.close()
     s.close()
-""", *(pod.ipv4 for pod in lan.pods)) == [["pod", "echo"]] * 3
-    assert lan.node.status()["stats"]["edge-clashes"] == before + 1
-    lan.client.ip("route", "del", "10.78.0.0/16")
+""") == [["here 10.88.0.2", "0"], ["here 10.88.0.2", "1"]]
+    assert node.status()["stats"]["edge-clashes"] == before + 1
+    lan.client.ip("route", "del", "10.77.0.0/24")
+    node.weft("expose", "--remove", "--address", "10.88.0.1:86")
 
 
 def test_the_path_mtu_behind_the_node_is_learnt(lan):
