@@ -491,7 +491,6 @@ static int compile_caller(struct compiler *c, const struct resource *caller, str
 	size_t i;
 
 	node->flags = (mesh->drop_all ? NODE_DROP_ALL : 0) | (mesh->audit ? NODE_AUDIT : 0);
-	node->zone = plan_zone(c->input->zone);
 	node->name = strdup(caller->full_name);
 	node->backends = calloc(json_array_size(backends) + (mesh->audit ? c->service_count : 0) + 1, sizeof(*node->backends));
 	if (!node->name || !node->backends)
@@ -514,7 +513,6 @@ static int compile_caller(struct compiler *c, const struct resource *caller, str
 static int compile_outside(struct compiler *c, const struct local_mesh *mesh, struct plan_node *node)
 {
 	node->outside = true;
-	node->zone = plan_zone(c->input->zone);
 	node->backends = calloc(c->service_count + 1, sizeof(*node->backends));
 	if (!node->backends || asprintf(&node->name, "mesh/%s/" PLAN_OUTSIDE, mesh->name) < 0) {
 		node->name = NULL;

@@ -220,8 +220,9 @@ static bool same_lists(const struct run *run, const struct target_record *record
 		const struct endpoint_ref *ref = &memory->refs[record->first[list] + filled[list]];
 
 		if (filled[list]++ == record->count[list] || !ip_equal(&ref->address, &endpoint->address) ||
-		    ref->port != endpoint->port || ref->netns_cookie != endpoint->netns_cookie || ref->zone != endpoint->zone || ref->run != endpoint->run ||
-		    ref->slot >= memory->limits.endpoints || memory->endpoints[ref->slot].incarnation != ref->incarnation)
+		    ref->port != endpoint->port || ref->netns_cookie != endpoint->netns_cookie || ref->zone != endpoint->zone ||
+		    ref->run != endpoint->run || ref->slot >= memory->limits.endpoints ||
+		    memory->endpoints[ref->slot].incarnation != ref->incarnation)
 			return false;
 	}
 	return filled[LIST_V4] == record->count[LIST_V4] && filled[LIST_V6] == record->count[LIST_V6];
@@ -520,7 +521,7 @@ static int encode_service(struct run *run, uint32_t index)
 
 static bool same_node(const struct run *run, const struct plan_node *a, const struct plan_node *b)
 {
-	if (!run->services_stand || a->flags != b->flags || a->zone != b->zone || a->backend_count != b->backend_count ||
+	if (!run->services_stand || a->flags != b->flags || a->backend_count != b->backend_count ||
 	    (a->backend_count && memcmp(a->backends, b->backends, a->backend_count * sizeof(*a->backends)) != 0))
 		return false;
 	for (size_t i = 0; run->any_renewed && i < b->backend_count; i++)
@@ -543,8 +544,7 @@ static bool draft_backends(struct run *run, const struct plan_node *node, const 
 	const uint32_t *service_ids = run->encoding->now.ids[OBJECT_SERVICE];
 	const struct backend *there = current ? &run->encoder->memory->backends[current->first_backend] : NULL;
 	const struct backend *end = current ? there + current->backend_count : NULL;
-	bool same = current && current->backend_count == node->backend_count && current->flags == node->flags &&
-		    current->zone == node->zone;
+	bool same = current && current->backend_count == node->backend_count && current->flags == node->flags;
 
 	for (size_t i = 0; i < node->backend_count; i++)
 		run->order[i] = (uint64_t)service_ids[node->backends[i].service] << 32 | i;
@@ -645,7 +645,6 @@ static int encode_node(struct run *run, uint32_t index)
 		.first_backend = (uint32_t)first,
 		.backend_count = (uint32_t)node->backend_count,
 		.flags = node->flags,
-		.zone = node->zone,
 	};
 	publish_object(run, OBJECT_NODE, index, place);
 	return 0;

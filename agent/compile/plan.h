@@ -100,7 +100,6 @@ struct plan_node {
 	char *name; /* "mesh/M/virtualNode/N", or where `outside` "mesh/M/exposed" */
 	bool outside; /* clients from outside, who ask nobody for names here */
 	uint32_t flags; /* NODE_* */
-	uint16_t zone;
 	size_t backend_count;
 	struct plan_backend *backends; /* in order of service index */
 };

@@ -14,8 +14,8 @@
 
 /* --- families ---------------------------------------------------------------------------------------------------------- */
 
-/* Endpoints are in order of address, which keeps those of IPv4, with one prefix all, together, or of family. So where one is of IPv6, an
- * end is. */
+/* Endpoints are in order of address, which keeps those of IPv4, with one prefix all, together, or in order of family. So where one is
+ * of IPv6, an end is. */
 static void add_families(const struct plan_target *target, struct plan_service *service)
 {
 	const size_t count = target->endpoint_count;

@@ -1,9 +1,12 @@
 /* SPDX-License-Identifier: GPL-2.0 OR BSD-2-Clause */
 /* An endpoint of a target. A zone is drawn by the shares that the record has for the case that every endpoint can be used, and of
  * two random picks in it the one with fewer open connections. Where a pick cannot be used the whole list is read: a usable
- * endpoint is never missed, zones get the shares that the endpoints give them which can be used, and where fewer than the panic
- * threshold are healthy all are used, whatever their zone. An ejected endpoint counts as unhealthy; one without room as healthy,
- * but it is never used. */
+ * endpoint is never missed, and where fewer than the panic threshold are healthy all are used, whatever their zone. An ejected
+ * endpoint counts as unhealthy; one without room as healthy, but it is never used.
+ *
+ * Reading gives each zone what is still due to it, so that over all draws its share is that of the endpoints that can be used. No
+ * state is kept for it. A draw that no pick fails of cannot be taken back: where other zones have lost endpoints, up to a tenth
+ * of connections goes there still that the own one could carry. */
 #pragma once
 
 #include "eject.h"

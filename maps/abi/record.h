@@ -114,8 +114,7 @@ struct node_record {
 	__u32 first_backend; /* into w_backend */
 	__u32 backend_count;
 	__u32 flags;
-	__u16 zone;
-	__u16 pad;
+	__u32 pad;
 };
 WEFT_SIZE(struct node_record, 16);
 

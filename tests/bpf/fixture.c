@@ -52,6 +52,8 @@ void fixture_init(struct fixture *f)
 		.vip_fd = bpf_map__fd(s->maps.w_vip),
 		.own_address_fd = bpf_map__fd(s->maps.w_own_address),
 		.exempt_fd = bpf_map__fd(s->maps.w_exempt),
+		.stat_fd = bpf_map__fd(s->maps.w_stat),
+		.cpu_count = libbpf_num_possible_cpus(),
 		.explain_fd = bpf_map__fd(s->maps.w_explain),
 		.explain_prog_fd = bpf_program__fd(s->progs.explain),
 	};

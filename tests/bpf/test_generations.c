@@ -111,7 +111,7 @@ static uint32_t write_target(struct world *w, struct generations *g, uint16_t ta
 		w->memory->refs[first + i] = (struct endpoint_ref){
 			.slot = (uint32_t)slot,
 			.incarnation = w->memory->endpoints[slot].incarnation,
-			.zone = tag,
+			.pad = tag,
 		};
 	}
 	w->memory->targets[index] = (struct target_record){ .first = { (uint32_t)first }, .count = { count }, .panic_pct = tag };
@@ -132,7 +132,7 @@ static uint32_t write_node(struct world *w, struct generations *g, uint32_t serv
 		.tls_ports = w->memory->rows[row].incarnation,
 	};
 	w->memory->nodes[index] =
-		(struct node_record){ .first_backend = (uint32_t)first, .backend_count = 1, .zone = tag };
+		(struct node_record){ .first_backend = (uint32_t)first, .backend_count = 1, .pad = tag };
 	return REF(OBJECT_NODE, index);
 }
 
@@ -296,7 +296,7 @@ static void name_generation(struct world *w, uint64_t generation, struct named *
 		for (uint32_t k = 0; k < t->count[0]; k++) {
 			const struct endpoint_ref *ref = &m->refs[t->first[0] + k];
 
-			EXPECT_EQ(ref->zone, tag);
+			EXPECT_EQ(ref->pad, tag);
 			EXPECT_EQ(m->endpoints[ref->slot].incarnation, ref->incarnation);
 			named->endpoints[ref->slot] = 1;
 		}

@@ -115,7 +115,7 @@ TEST(nodes_are_planned_once_in_order_and_unknown_ones_not_at_all)
 {
 	static const char *const nodes[] = { WEB, "mesh/M/virtualNode/api", WEB, "mesh/M/virtualNode/none",
 					     "mesh/N/virtualNode/of-no-mesh", "mesh/M", "nonsense" };
-	static const struct compile_input input = { .nodes = nodes, .node_count = ARRAY_SIZE(nodes), .zone = "z1" };
+	static const struct compile_input input = { .nodes = nodes, .node_count = ARRAY_SIZE(nodes) };
 	FIXTURE(f);
 
 	given_mesh(&f, "M", "DROP_ALL");
@@ -126,7 +126,6 @@ TEST(nodes_are_planned_once_in_order_and_unknown_ones_not_at_all)
 	EXPECT_EQ(plan->node_count, 2);
 	EXPECT_STR(plan->nodes[0].name, "mesh/M/virtualNode/api");
 	EXPECT_STR(plan->nodes[1].name, WEB);
-	EXPECT_EQ(plan->nodes[0].zone, plan_zone("z1"));
 }
 
 TEST(backends_go_by_name_or_arn_and_those_that_name_nothing_are_left_out)
