@@ -111,7 +111,7 @@ static uint32_t write_target(struct world *w, struct generations *g, uint16_t ta
 		w->memory->refs[first + i] = (struct endpoint_ref){
 			.slot = (uint32_t)slot,
 			.incarnation = w->memory->endpoints[slot].incarnation,
-			.pad = tag,
+			.zone = tag,
 		};
 	}
 	w->memory->targets[index] = (struct target_record){ .first = { (uint32_t)first }, .count = { count }, .panic_pct = tag };
@@ -296,11 +296,11 @@ static void name_generation(struct world *w, uint64_t generation, struct named *
 		for (uint32_t k = 0; k < t->count[0]; k++) {
 			const struct endpoint_ref *ref = &m->refs[t->first[0] + k];
 
-			EXPECT_EQ(ref->pad, tag);
+			EXPECT_EQ(ref->zone, tag);
 			EXPECT_EQ(m->endpoints[ref->slot].incarnation, ref->incarnation);
 			named->endpoints[ref->slot] = 1;
 		}
-		EXPECT_EQ(m->nodes[node].zone, tag);
+		EXPECT_EQ(m->nodes[node].pad, tag);
 		EXPECT_EQ(b->flags, tag);
 		EXPECT_EQ(m->rows[b->row].incarnation, b->tls_ports);
 		named->nodes[node] = 1;
