@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0 OR BSD-2-Clause
 /* connect(), getpeername() and sendmsg() of processes in the mesh: the destination they ask for becomes an endpoint, or the door
  * is closed at once. From there on the kernel does what it always does: no cost for a packet. */
+#include "lib/account_of.h"
 #include "lib/claim.h"
 #include "lib/identity.h"
 #include "lib/resolve.h"
@@ -8,15 +9,24 @@
 char LICENSE[] SEC("license") = "Dual BSD/GPL";
 
 /* The account that the last connect() on this socket left, closed; NULL for a fresh socket. */
-static __always_inline struct account *leftover(struct bpf_sock *sk, __u64 now_ns)
+static __always_inline struct account *leftover(__u64 cookie, __u64 now_ns)
 {
-	struct account *a = bpf_sk_storage_get(&w_account, sk, NULL, 0);
+	struct account *a = account_of(cookie);
 
-	if (a && READ_ONCE(a->held)) {
-		account_abandon(a, now_ns);
+	if (a && READ_ONCE(a->held) == cookie) {
+		account_abandon(a, cookie, now_ns);
 		count_stat(STAT_RECONNECTS);
 	}
 	return a;
+}
+
+/* A new one, held by nobody yet. NULL: no memory, or MAX_ACCOUNTS. Not inlined: the frame of a hook has no room for one. */
+static __noinline struct account *account_make(__u64 cookie)
+{
+	const struct account empty = {};
+
+	bpf_map_update_elem(&w_account, &cookie, &empty, BPF_ANY);
+	return bpf_map_lookup_elem(&w_account, &cookie);
 }
 
 /* Not inlined: its keys would be on the stack together with those of decide(). False: it is no query to a resolver of the workload. */
@@ -43,10 +53,9 @@ static __always_inline void decide_any(struct bpf_sock_addr *ctx, const struct f
 /* Decides, counts and claims. */
 static __always_inline void hook_connect(struct bpf_sock_addr *ctx, struct flow *flow, struct decision *d)
 {
-	struct bpf_sock *sk = ctx->sk;
 	struct account *a = NULL;
 	struct draw draw;
-	__u64 now_ns;
+	__u64 now_ns, cookie = 0;
 	bool shared;
 
 	flow->netns_cookie = bpf_get_netns_cookie(ctx);
@@ -55,21 +64,23 @@ static __always_inline void hook_connect(struct bpf_sock_addr *ctx, struct flow 
 		return;
 	now_ns = bpf_ktime_get_ns();
 	draw = draw_words();
-	if (flow->is_tcp && sk)
-		a = leftover(sk, now_ns);
+	if (flow->is_tcp) {
+		cookie = bpf_get_socket_cookie(ctx);
+		a = leftover(cookie, now_ns);
+	}
 	if (flow->node)
 		decide_any(ctx, flow, &draw, now_ns, d);
 	if (reason_verdict(d->reason) == VERDICT_ROUTE) {
-		if (!a && sk)
-			a = bpf_sk_storage_get(&w_account, sk, NULL, BPF_SK_STORAGE_GET_F_CREATE);
-		d->reason = a ? claim(a, flow, &draw, now_ns, d) : REASON_NO_MEMORY;
+		if (!a)
+			a = account_make(cookie);
+		d->reason = a ? claim(a, cookie, flow, &draw, now_ns, d) : REASON_NO_MEMORY;
 		if (a) {
 			a->cgroup_id = bpf_get_current_cgroup_id();
 			a->pid = bpf_get_current_pid_tgid() >> 32;
 		}
 	}
-	if (a && sk && reason_verdict(d->reason) != VERDICT_ROUTE)
-		bpf_sk_storage_delete(&w_account, sk);
+	if (a && reason_verdict(d->reason) != VERDICT_ROUTE)
+		account_drop(cookie);
 	if (d->reason != REASON_UNMANAGED && d->reason != REASON_ROUTED) /* the rows count those */
 		count_reason(flow->node, d->service, d->reason);
 	/* getaddrinfo() connects UDP sockets to what it was given, to sort it: two of them a name, and no attempt at a connection. */
@@ -122,8 +133,7 @@ int connect6(struct bpf_sock_addr *ctx)
 /* The account of a socket that is connected to where weft sent it; NULL otherwise. */
 static __always_inline const struct account *account_of_peer(struct bpf_sock_addr *ctx, const struct ip *peer)
 {
-	struct bpf_sock *sk = ctx->sk;
-	const struct account *a = sk ? bpf_sk_storage_get(&w_account, sk, NULL, 0) : NULL;
+	const struct account *a = account_of(bpf_get_socket_cookie(ctx));
 
 	return a && a->port == ctx->user_port && ip_equal(&a->address, peer) ? a : NULL;
 }

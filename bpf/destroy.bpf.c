@@ -2,6 +2,7 @@
 /* Programs that user space runs to end connections that may not go on: one asks about every account, wherever its socket is; the
  * other walks the TCP sockets of the namespace it is run in, and destroys those that are due. Only a socket that has an account is
  * ever touched: one of somebody else to the same address has none. */
+#include "lib/account_of.h"
 #include "lib/count.h"
 #include "lib/iter.h"
 #include "lib/standing.h"
@@ -12,19 +13,6 @@ char LICENSE[] SEC("license") = "Dual BSD/GPL";
 
 extern int bpf_sock_destroy(struct sock_common *sock) __ksym __weak; /* Linux 6.5 */
 
-/* When a connection ends that no connect() would lead to. The deadline is kept in its account, so it outlives the agent. */
-static __always_inline __u64 leave_at(struct account *a, enum standing standing, __u64 now_ns)
-{
-	__u32 zero = 0;
-	const struct config *config = bpf_map_lookup_elem(&w_config, &zero);
-
-	if (standing != STANDING_LEFT)
-		a->leave_ns = 0;
-	else if (!a->leave_ns)
-		a->leave_ns = now_ns + (config ? config->drain_ns : 0);
-	return a->leave_ns;
-}
-
 static __always_inline void count_audited(struct account *a)
 {
 	if (a->audited || a->reason == REASON_AUDIT_NOT_A_BACKEND) /* counted in connect() */
@@ -33,23 +21,44 @@ static __always_inline void count_audited(struct account *a)
 	count_stat(STAT_AUDIT_KEPT);
 }
 
-SEC("iter/bpf_sk_storage_map")
-int iter_standing(struct bpf_iter__bpf_sk_storage_map *ctx)
+/* The deadline is kept in the account, so it outlives the agent. */
+static __always_inline void note_standing(struct account *a, enum standing standing, __u64 now_ns)
 {
-	struct account *a = ctx->value;
-	struct leaving_connection leaving = {};
+	__u32 zero = 0;
+	const struct config *config = bpf_map_lookup_elem(&w_config, &zero);
+
+	if (standing != STANDING_LEFT)
+		a->leave_ns = standing == STANDING_DENIED ? now_ns : 0;
+	else if (a->standing != STANDING_LEFT || !a->leave_ns)
+		a->leave_ns = now_ns + (config ? config->drain_ns : 0);
+	a->standing = standing;
+}
+
+static long look_at(void *map, const __u64 *cookie, struct account *a, struct standing_look *look)
+{
 	enum standing standing;
 	bool audited = false;
 
-	if (!a || !ctx->sk || !a->held)
+	if (READ_ONCE(a->held) != *cookie)
 		return 0;
 	standing = account_standing(a, &audited);
 	if (audited)
 		count_audited(a);
-	leaving.netns_cookie = a->netns_cookie;
-	leaving.leave_ns = leave_at(a, standing, bpf_ktime_get_ns());
-	if (standing != STANDING_GOOD)
-		bpf_seq_write(ctx->meta->seq, &leaving, sizeof(leaving));
+	note_standing(a, standing, look->now_ns);
+	look->good += standing == STANDING_GOOD;
+	look->left += standing == STANDING_LEFT;
+	look->denied += standing == STANDING_DENIED;
+	return 0;
+}
+
+/* Sleepable, like explain. */
+SEC("syscall")
+int look_standing(struct standing_look *ctx)
+{
+	struct standing_look look = { .now_ns = ctx->now_ns };
+
+	bpf_for_each_map_elem(&w_account, look_at, &look, 0);
+	*ctx = look;
 	return 0;
 }
 
@@ -80,15 +89,16 @@ int iter_end(struct bpf_iter__tcp *ctx)
 {
 	struct sock_common *common = ctx->sk_common;
 	struct tcp_sock *tcp = common ? bpf_skc_to_tcp_sock(common) : NULL;
-	struct account *a = tcp ? bpf_sk_storage_get(&w_account, tcp, NULL, 0) : NULL;
+	const __u64 cookie = tcp ? bpf_get_socket_cookie(tcp) : 0;
+	struct account *a = tcp ? account_of(cookie) : NULL;
 	struct ended_connection ended = {};
 
-	if (!a || !a->held)
+	if (!a || READ_ONCE(a->held) != cookie)
 		return 0;
 	ended.close = due(a);
 	if (!ended.close)
 		return 0;
-	ended.cookie = bpf_get_socket_cookie(tcp);
+	ended.cookie = cookie;
 	ended.local = local_address(common, a);
 	ended.peer = a->address;
 	ended.local_port = bpf_htons(common->skc_num);

@@ -108,7 +108,7 @@ __noinline int edge_open(__u32 place)
 
 	if (!work || !c)
 		return REASON_EDGE_FULL;
-	reason = claim(&c->account, &work->flow, &work->draw, now_ns, &work->decision);
+	reason = claim(&c->account, EDGE_HOLDER, &work->flow, &work->draw, now_ns, &work->decision);
 	if (reason_verdict(reason) != VERDICT_ROUTE) {
 		edge_let_go(c);
 		return reason;

@@ -1,8 +1,9 @@
 // SPDX-License-Identifier: GPL-2.0 OR BSD-2-Clause
-/* Programs that user space runs: the decision on demand, and a walk over the accounts of all open sockets. */
+/* Programs that user space runs: the decision on demand, and a walk over the sockets that processes have open. */
+#include "lib/account_of.h"
 #include "lib/decide.h"
 #include "lib/iter.h"
-#include "maps/abi/open.h"
+#include "maps/abi/live.h"
 
 char LICENSE[] SEC("license") = "Dual BSD/GPL";
 
@@ -58,27 +59,29 @@ int explain(struct explain *ctx)
 	return 0;
 }
 
-SEC("iter/bpf_sk_storage_map")
-int iter_account(struct bpf_iter__bpf_sk_storage_map *ctx)
+/* Sockets that no process has open any more, and those that io_uring alone knows, are not met. One that several have open is, as often. */
+SEC("iter/task_file")
+int iter_live(struct bpf_iter__task_file *ctx)
 {
-	const struct account *account = ctx->value;
-	struct sock *sk = ctx->sk;
-	struct open_connection open = {};
+	struct file *file = ctx->file; /* read once: the verifier takes a second reading for another pointer */
+	struct socket *socket = file ? bpf_sock_from_file(file) : NULL;
+	struct sock *sk = socket ? socket->sk : NULL;
+	struct live_socket live = {};
 	struct tcp_sock *tcp;
 
-	if (!account || !sk)
+	if (!sk)
 		return 0;
-	open.account = *account;
-	open.state = sk->__sk_common.skc_state;
-	open.local_port = bpf_htons(sk->__sk_common.skc_num);
-	open.cookie = bpf_get_socket_cookie(sk);
+	live.cookie = sk->__sk_common.skc_cookie.counter; /* 0: nobody has asked for it yet, as connect() would have */
+	if (!live.cookie || !account_of(live.cookie))
+		return 0;
 	tcp = bpf_skc_to_tcp_sock(sk);
-	if (tcp) {
-		open.bytes_sent = tcp_bytes_sent(tcp->bytes_acked, tcp_fin_is_acked(open.state));
-		open.bytes_received = tcp_bytes_received(tcp->bytes_received, sk->__sk_common.skc_flags);
-		open.rtt_us = tcp->srtt_us >> 3;
-		open.retransmits = tcp->total_retrans;
-	}
-	bpf_seq_write(ctx->meta->seq, &open, sizeof(open));
+	if (!tcp)
+		return 0;
+	live.state = sk->__sk_common.skc_state;
+	live.bytes_sent = tcp_bytes_sent(tcp->bytes_acked, tcp_fin_is_acked(live.state));
+	live.bytes_received = tcp_bytes_received(tcp->bytes_received, sk->__sk_common.skc_flags);
+	live.rtt_us = tcp->srtt_us >> 3;
+	live.retransmits = tcp->total_retrans;
+	bpf_seq_write(ctx->meta->seq, &live, sizeof(live));
 	return 0;
 }

@@ -1,15 +1,17 @@
 // SPDX-License-Identifier: GPL-2.0 OR BSD-2-Clause
 /* The life of a connection after connect(): established, closed. What is counted, and the flow record. */
 #include "lib/account.h"
+#include "lib/account_of.h"
 #include "lib/tcp.h"
 
 char LICENSE[] SEC("license") = "Dual BSD/GPL";
 
-enum { SOCKOPS_DONE = 1 };
+enum { SOCKOPS_DONE = 1, SOCKET_GOES = 1 };
 
 static __always_inline void on_connect(struct bpf_sock_ops *ctx, struct account *a)
 {
 	a->started = 1;
+	a->local_port = bpf_htons(ctx->local_port);
 	a->connect_ns = bpf_ktime_get_ns(); /* now, not at connect(): with TCP Fast Open the SYN may go much later */
 	bpf_sock_ops_cb_flags_set(ctx, ctx->bpf_sock_ops_cb_flags | BPF_SOCK_OPS_STATE_CB_FLAG);
 }
@@ -46,7 +48,7 @@ static __always_inline enum flow_close how_closed(int error, int old_state)
 	return FLOW_CLOSED;
 }
 
-static __always_inline void on_close(struct bpf_sock_ops *ctx, struct bpf_sock *sk, struct account *a)
+static __always_inline void on_close(struct bpf_sock_ops *ctx, struct bpf_sock *sk, struct account *a, __u64 cookie)
 {
 	const int old_state = ctx->args[0];
 	struct tcp_sock *tcp = bpf_skc_to_tcp_sock(sk);
@@ -67,7 +69,8 @@ static __always_inline void on_close(struct bpf_sock_ops *ctx, struct bpf_sock *
 		e.how = a->ending;
 		count_stat(a->ending == FLOW_DRAINED ? STAT_DRAINED : STAT_POLICY_CHANGED);
 	}
-	account_close(a, &e);
+	account_close(a, cookie, &e);
+	account_drop(cookie);
 }
 
 SEC("sockops")
@@ -75,6 +78,7 @@ int sock_ops(struct bpf_sock_ops *ctx)
 {
 	struct bpf_sock *sk;
 	struct account *a;
+	__u64 cookie;
 
 	switch (ctx->op) {
 	case BPF_SOCK_OPS_TCP_CONNECT_CB:
@@ -88,8 +92,9 @@ int sock_ops(struct bpf_sock_ops *ctx)
 		return SOCKOPS_DONE;
 	}
 	sk = ctx->sk;
-	a = sk ? bpf_sk_storage_get(&w_account, sk, NULL, 0) : NULL;
-	if (!a || !READ_ONCE(a->held))
+	cookie = bpf_get_socket_cookie(ctx);
+	a = sk ? account_of(cookie) : NULL;
+	if (!a || READ_ONCE(a->held) != cookie)
 		return SOCKOPS_DONE;
 	switch (ctx->op) {
 	case BPF_SOCK_OPS_TCP_CONNECT_CB:
@@ -99,7 +104,7 @@ int sock_ops(struct bpf_sock_ops *ctx)
 		account_established(a, bpf_ktime_get_ns());
 		break;
 	default:
-		on_close(ctx, sk, a);
+		on_close(ctx, sk, a, cookie);
 	}
 	return SOCKOPS_DONE;
 }
@@ -108,9 +113,16 @@ int sock_ops(struct bpf_sock_ops *ctx)
 SEC("cgroup/sock_release")
 int sock_release(struct bpf_sock *sk)
 {
-	struct account *a = bpf_sk_storage_get(&w_account, sk, NULL, 0);
+	__u64 cookie;
+	struct account *a;
 
-	if (a && !a->started)
-		account_abandon(a, bpf_ktime_get_ns());
-	return 1;
+	if (sk->type != SOCK_STREAM)
+		return SOCKET_GOES;
+	cookie = bpf_get_socket_cookie(sk);
+	a = account_of(cookie);
+	if (a && !READ_ONCE(a->started)) {
+		account_abandon(a, cookie, bpf_ktime_get_ns());
+		account_drop(cookie);
+	}
+	return SOCKET_GOES;
 }

@@ -11,25 +11,25 @@
 #include "base/cleanup.h"
 
 const struct hook hooks[HOOK_COUNT] = {
-	{ "explain", HOOK_PROGRAM, true, NULL, "`weft explain`" },
-	{ "iter_account", HOOK_ITERATOR, false, "w_account", "the list of open connections, and open counts after a restart" },
-	{ "iter_standing", HOOK_ITERATOR, false, "w_account", "open connections that a change leaves without an endpoint, or denies, are found" },
-	{ "iter_end", HOOK_ITERATOR, false, NULL, "and are closed" },
-	{ "edge_sweep", HOOK_PROGRAM, false, NULL, "connections without a local socket end after silence" },
-	{ "edge_egress", HOOK_PROGRAM, false, NULL, "`weft expose` and `weft attach`: answers" },
-	{ "edge_ingress", HOOK_PROGRAM, false, NULL, "`weft expose` and `weft attach`" },
-	{ "sock_release", HOOK_CGROUP, true, NULL, "open counts of connections that never got as far as a SYN" },
-	{ "sock_ops", HOOK_CGROUP, true, NULL, "counters and flow records" },
-	{ "getpeername4", HOOK_CGROUP, true, NULL, "getpeername() shows the address that was asked for" },
-	{ "getpeername6", HOOK_CGROUP, true, NULL, "getpeername() shows the address that was asked for, IPv6" },
-	{ "recvmsg4", HOOK_CGROUP, true, NULL, "answers to queries come from the resolver that was asked" },
-	{ "recvmsg6", HOOK_CGROUP, true, NULL, "answers to queries come from the resolver that was asked, IPv6" },
-	{ "bind4", HOOK_CGROUP, true, NULL, "reserved ports" },
-	{ "bind6", HOOK_CGROUP, true, NULL, "reserved ports, IPv6" },
-	{ "sendmsg4", HOOK_CGROUP, true, NULL, "names, and refusal of datagrams to services" },
-	{ "sendmsg6", HOOK_CGROUP, true, NULL, "names, and refusal of datagrams to services, IPv6" },
-	{ "connect4", HOOK_CGROUP, true, NULL, "routing, policy and names" },
-	{ "connect6", HOOK_CGROUP, true, NULL, "routing, policy and names, IPv6" },
+	{ "explain", HOOK_PROGRAM, true, "`weft explain`" },
+	{ "iter_live", HOOK_ITERATOR, false, "bytes, RTT and state of connections that are open" },
+	{ "look_standing", HOOK_PROGRAM, true, "open connections that a change leaves without an endpoint, or denies, are found" },
+	{ "iter_end", HOOK_ITERATOR, false, "open connections that may not go on are closed" },
+	{ "edge_sweep", HOOK_PROGRAM, false, "connections without a local socket end after silence" },
+	{ "edge_egress", HOOK_PROGRAM, false, "`weft expose` and `weft attach`: answers" },
+	{ "edge_ingress", HOOK_PROGRAM, false, "`weft expose` and `weft attach`" },
+	{ "sock_release", HOOK_CGROUP, true, "open counts of connections that never got as far as a SYN" },
+	{ "sock_ops", HOOK_CGROUP, true, "counters and flow records" },
+	{ "getpeername4", HOOK_CGROUP, true, "getpeername() shows the address that was asked for" },
+	{ "getpeername6", HOOK_CGROUP, true, "getpeername() shows the address that was asked for, IPv6" },
+	{ "recvmsg4", HOOK_CGROUP, true, "answers to queries come from the resolver that was asked" },
+	{ "recvmsg6", HOOK_CGROUP, true, "answers to queries come from the resolver that was asked, IPv6" },
+	{ "bind4", HOOK_CGROUP, true, "reserved ports" },
+	{ "bind6", HOOK_CGROUP, true, "reserved ports, IPv6" },
+	{ "sendmsg4", HOOK_CGROUP, true, "names, and refusal of datagrams to services" },
+	{ "sendmsg6", HOOK_CGROUP, true, "names, and refusal of datagrams to services, IPv6" },
+	{ "connect4", HOOK_CGROUP, true, "routing, policy and names" },
+	{ "connect6", HOOK_CGROUP, true, "routing, policy and names, IPv6" },
 };
 
 static const char *const pin_prefixes[] = {
@@ -109,9 +109,7 @@ static int cgroup_attach(const struct hook *hook, const struct object *object, i
 
 int hook_iterate(const struct hook *hook, const struct object *object)
 {
-	union bpf_iter_link_info info = { .map.map_fd = hook->map ? bpf_object__find_map_fd_by_name(object->bpf, hook->map) : 0 };
-	LIBBPF_OPTS(bpf_link_create_opts, options, .iter_info = &info, .iter_info_len = sizeof(info));
-	int fd = bpf_link_create(object_program_fd(object, hook->name), 0, BPF_TRACE_ITER, hook->map ? &options : NULL);
+	int fd = bpf_link_create(object_program_fd(object, hook->name), 0, BPF_TRACE_ITER, NULL);
 
 	return fd < 0 ? -errno : fd;
 }

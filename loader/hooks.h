@@ -13,14 +13,13 @@
 enum hook_type {
 	HOOK_CGROUP, /* a link to the cgroup, pinned as link_NAME; the type of attachment is that of the program's section */
 	HOOK_PROGRAM, /* run by hand: the program, pinned as prog_NAME */
-	HOOK_ITERATOR, /* a link over the elements of a map, or over the TCP sockets of whoever's namespace it is run in, pinned as NAME */
+	HOOK_ITERATOR, /* a link over files, or over the TCP sockets of whoever's namespace it is run in, pinned as NAME */
 };
 
 struct hook {
 	const char *name; /* of the program in the object */
 	enum hook_type type;
 	bool required;
-	const char *map; /* HOOK_ITERATOR: what it walks; NULL: sockets */
 	const char *purpose;
 };
 /* In the order of attaching: whoever ends an account is there before the hooks that open one. Detaching goes backwards. */

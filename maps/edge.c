@@ -108,13 +108,26 @@ int edge_account_each(struct kernel *kernel, kernel_account_fn *fn, void *arg)
 
 	for (uint32_t i = 0; i < MAX_EDGE_CONNECTIONS && r >= 0; i++) {
 		struct edge_connection c;
-		struct open_connection open = {};
 
-		if (!take_live(&kernel->edge_connections[i], &c))
+		if (take_live(&kernel->edge_connections[i], &c) && c.account.held)
+			r = fn(&c.account, arg);
+	}
+	return r < 0 ? r : 0;
+}
+
+int edge_open_each(struct kernel *kernel, kernel_open_fn *fn, void *arg)
+{
+	int r = 0;
+
+	for (uint32_t i = 0; i < MAX_EDGE_CONNECTIONS && r >= 0; i++) {
+		struct edge_connection c;
+		struct open_connection open = { .live = true };
+
+		if (!take_live(&kernel->edge_connections[i], &c) || !c.account.held)
 			continue;
 		open.account = c.account;
+		open.account.local_port = c.client_port;
 		open.state = tcp_state(&c);
-		open.local_port = c.client_port;
 		open.bytes_sent = c.bytes_sent;
 		open.bytes_received = c.bytes_received;
 		open.retransmits = c.retransmits;

@@ -4,6 +4,7 @@
 
 #include "maps/abi/edge.h"
 #include "maps/kernel.h"
+#include "maps/open.h"
 
 /* 0 or -errno; -ENOENT on removal is no error; -E2BIG when the table is full. */
 int edge_exposed_set(struct kernel *kernel, const struct ip *address, __be16 port, const struct exposed *exposed);
@@ -16,8 +17,9 @@ typedef int edge_exposed_fn(const struct exposed_key *key, const struct exposed 
 int edge_exposed_each(struct kernel *kernel, edge_exposed_fn *fn, void *arg);
 typedef int edge_device_fn(uint32_t index, const struct edge_device *device, void *arg);
 int edge_device_each(struct kernel *kernel, edge_device_fn *fn, void *arg);
-/* The live connections, as kernel_account_each() shows those of sockets. */
+/* The live connections, as kernel_account_each() and kernel_open_each() show those of sockets. */
 int edge_account_each(struct kernel *kernel, kernel_account_fn *fn, void *arg);
+int edge_open_each(struct kernel *kernel, kernel_open_fn *fn, void *arg);
 
 /* Ends connections that fell silent, that policy denies by now, and those whose time for draining is over. Sleepable: on the offload
  * thread, like kernel_explain(). -EOPNOTSUPP: the kernel part has no such program. */

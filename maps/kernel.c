@@ -12,6 +12,7 @@
 #include "base/cleanup.h"
 #include "maps/abi/version.h"
 #include "maps/edge.h"
+#include "maps/iterator.h"
 #include "maps/pinned.h"
 
 /* Every pinned map that the agent uses. */
@@ -41,7 +42,7 @@ static const struct pinned_map map_rows[] = {
 	FD("w_stat", BPF_MAP_TYPE_PERCPU_ARRAY, 4, 8, STAT_COUNT, stat_fd),
 	FD("w_flow", BPF_MAP_TYPE_RINGBUF, 0, 0, FLOW_RING_BYTES, flow_fd),
 	FD("w_explain", BPF_MAP_TYPE_HASH, sizeof(struct explain_key), 8, 4096, explain_fd),
-	FD("w_account", BPF_MAP_TYPE_SK_STORAGE, 4, sizeof(struct account), 0, account_fd),
+	FD("w_account", BPF_MAP_TYPE_HASH, 8, sizeof(struct account), MAX_ACCOUNTS, account_fd),
 	FD("w_exposed", BPF_MAP_TYPE_HASH, sizeof(struct exposed_key), sizeof(struct exposed), MAX_EXPOSED, exposed_fd),
 	FD("w_edge_device", BPF_MAP_TYPE_HASH, 4, sizeof(struct edge_device), MAX_EDGE_DEVICES, edge_device_fd),
 #undef FD
@@ -50,10 +51,12 @@ static const struct pinned_map map_rows[] = {
 static const struct {
 	const char *pin;
 	size_t member;
-} optional[] = {
+} programs[] = {
+	{ "prog_explain", offsetof(struct kernel, explain_prog_fd) },
+	{ "prog_look_standing", offsetof(struct kernel, standing_prog_fd) },
+}, optional[] = {
 	{ "prog_edge_sweep", offsetof(struct kernel, edge_sweep_prog_fd) },
-	{ "iter_account", offsetof(struct kernel, account_iter_fd) },
-	{ "iter_standing", offsetof(struct kernel, standing_iter_fd) },
+	{ "iter_live", offsetof(struct kernel, live_iter_fd) },
 	{ "iter_end", offsetof(struct kernel, end_iter_fd) },
 };
 
@@ -104,7 +107,7 @@ static int growth_check(const char *pin_path, struct error *err)
 int kernel_open(const char *instance, struct kernel *ret_kernel, struct error *err)
 {
 	struct kernel kernel = {
-		.explain_prog_fd = -1, .edge_sweep_prog_fd = -1, .account_iter_fd = -1, .standing_iter_fd = -1, .end_iter_fd = -1,
+		.explain_prog_fd = -1, .standing_prog_fd = -1, .edge_sweep_prog_fd = -1, .live_iter_fd = -1, .end_iter_fd = -1,
 	};
 	char pin_path[160], path[256];
 	int r = kernel_pin_path(instance, pin_path, sizeof(pin_path), err);
@@ -122,12 +125,16 @@ int kernel_open(const char *instance, struct kernel *ret_kernel, struct error *e
 		pinned_maps_close(map_rows, ARRAY_SIZE(map_rows), &kernel);
 		return r;
 	}
-	snprintf(path, sizeof(path), "%s/prog_explain", pin_path);
-	kernel.explain_prog_fd = bpf_obj_get(path);
-	if (kernel.explain_prog_fd < 0) {
-		r = error_set(err, -errno, "cannot open pinned program '%s': %s; run `weft-loader install`", path, strerror(errno));
-		kernel_close(&kernel);
-		return r;
+	for (size_t i = 0; i < ARRAY_SIZE(programs); i++) {
+		int *fd = (int *)((char *)&kernel + programs[i].member);
+
+		snprintf(path, sizeof(path), "%s/%s", pin_path, programs[i].pin);
+		*fd = bpf_obj_get(path);
+		if (*fd < 0) {
+			r = error_set(err, -errno, "cannot open pinned program '%s': %s; run `weft-loader install`", path, strerror(errno));
+			kernel_close(&kernel);
+			return r;
+		}
 	}
 	for (size_t i = 0; i < ARRAY_SIZE(optional); i++) {
 		snprintf(path, sizeof(path), "%s/%s", pin_path, optional[i].pin);
@@ -147,7 +154,8 @@ void kernel_close(struct kernel *kernel)
 	if (!was_opened(kernel))
 		return;
 	pinned_maps_close(map_rows, ARRAY_SIZE(map_rows), kernel);
-	fd_close(kernel->explain_prog_fd);
+	for (size_t i = 0; i < ARRAY_SIZE(programs); i++)
+		fd_close(*(int *)((char *)kernel + programs[i].member));
 	for (size_t i = 0; i < ARRAY_SIZE(optional); i++)
 		fd_close(*(int *)((char *)kernel + optional[i].member));
 	memset(kernel, 0, sizeof(*kernel));
@@ -306,65 +314,59 @@ int kernel_stats(struct kernel *kernel, uint64_t ret_stats[STAT_COUNT])
 	return 0;
 }
 
-#define ITERATOR_BATCH_BYTES 12288
+struct account_visit {
+	kernel_account_fn *fn;
+	void *arg;
+};
 
-/* Calls `fn` for each record of `bytes` that the iterator writes. */
-static int iterator_each(int link_fd, size_t bytes, int (*fn)(const void *record, void *arg), void *arg)
+/* One that nobody holds is about to be taken, or to go. */
+static int account_visit(const void *key, const void *value, void *arg)
 {
-	_cleanup_close_ int fd = -1;
-	char batch[ITERATOR_BATCH_BYTES] __attribute__((aligned(8)));
-	size_t held_bytes = 0;
-	int r = 0;
+	const struct account_visit *visit = arg;
+	const struct account *account = value;
 
-	if (link_fd < 0)
-		return -EOPNOTSUPP;
-	fd = bpf_iter_create(link_fd);
-	if (fd < 0)
-		return -errno;
-	while (r >= 0) {
-		const ssize_t n = read(fd, batch + held_bytes, sizeof(batch) - held_bytes);
-		size_t used_bytes = 0;
-
-		if (n < 0 && (errno == EAGAIN || errno == EINTR))
-			continue;
-		if (n < 0)
-			return -errno;
-		if (n == 0)
-			break;
-		held_bytes += n;
-		for (; held_bytes - used_bytes >= bytes && r >= 0; used_bytes += bytes)
-			r = fn(batch + used_bytes, arg);
-		held_bytes -= used_bytes;
-		memmove(batch, batch + used_bytes, held_bytes);
-	}
-	return r < 0 ? r : 0;
+	return account->held == *(const uint64_t *)key ? visit->fn(account, visit->arg) : 0;
 }
 
-#define DEFINE_ITERATOR_EACH(linkage, name, fn_type, member, type)                                                            \
-	struct name##_visit {                                                                                                  \
-		fn_type *fn;                                                                                                   \
-		void *arg;                                                                                                     \
-	};                                                                                                                     \
-	static int name##_visit(const void *record, void *arg)                                                                 \
-	{                                                                                                                      \
-		const struct name##_visit *visit = arg;                                                                        \
-                                                                                                                               \
-		return visit->fn((const type *)record, visit->arg);                                                            \
-	}                                                                                                                      \
-	linkage int name(struct kernel *kernel, fn_type *fn, void *arg)                                                        \
-	{                                                                                                                      \
-		return iterator_each(kernel->member, sizeof(type), name##_visit, &(struct name##_visit){ fn, arg });           \
-	}
-
-DEFINE_ITERATOR_EACH(static, socket_account_each, kernel_account_fn, account_iter_fd, struct open_connection)
-DEFINE_ITERATOR_EACH(, kernel_leaving_each, kernel_leaving_fn, standing_iter_fd, struct leaving_connection)
-DEFINE_ITERATOR_EACH(, kernel_ended_each, kernel_ended_fn, end_iter_fd, struct ended_connection)
+int kernel_socket_account_each(struct kernel *kernel, kernel_account_fn *fn, void *arg)
+{
+	return pinned_map_each(kernel->account_fd, sizeof(uint64_t), sizeof(struct account), account_visit,
+			       &(struct account_visit){ fn, arg });
+}
 
 int kernel_account_each(struct kernel *kernel, kernel_account_fn *fn, void *arg)
 {
-	int r = socket_account_each(kernel, fn, arg);
+	int r = kernel_socket_account_each(kernel, fn, arg);
 
 	return r < 0 ? r : edge_account_each(kernel, fn, arg);
+}
+
+int kernel_standing_look(struct kernel *kernel, uint64_t now_ns, struct standing_look *ret_look)
+{
+	struct standing_look request = { .now_ns = now_ns };
+	LIBBPF_OPTS(bpf_test_run_opts, options, .ctx_in = &request, .ctx_size_in = sizeof(request));
+
+	if (bpf_prog_test_run_opts(kernel->standing_prog_fd, &options) < 0)
+		return -errno;
+	*ret_look = request;
+	return 0;
+}
+
+struct ended_visit {
+	kernel_ended_fn *fn;
+	void *arg;
+};
+
+static int ended_visit(const void *record, void *arg)
+{
+	const struct ended_visit *visit = arg;
+
+	return visit->fn(record, visit->arg);
+}
+
+int kernel_ended_each(struct kernel *kernel, kernel_ended_fn *fn, void *arg)
+{
+	return iterator_each(kernel->end_iter_fd, sizeof(struct ended_connection), ended_visit, &(struct ended_visit){ fn, arg });
 }
 
 static int explain_clear(const void *key, const void *value, void *arg)

@@ -16,15 +16,15 @@
 #include "maps/abi/endpoint.h"
 #include "maps/abi/event.h"
 #include "maps/abi/identity.h"
+#include "maps/abi/live.h"
 #include "maps/abi/name.h"
-#include "maps/abi/open.h"
 #include "maps/abi/proxy.h"
 #include "maps/abi/reason.h"
 #include "maps/abi/record.h"
 #include "maps/abi/row.h"
 #include "maps/limits.h"
 
-#define PIN_ROOT "/sys/fs/bpf/weft" /* PIN_ROOT/INSTANCE/abi3/{w_root,…,link_connect4,…,prog_explain,iter_account} */
+#define PIN_ROOT "/sys/fs/bpf/weft" /* PIN_ROOT/INSTANCE/abi3/{w_root,…,link_connect4,…,prog_explain,iter_end} */
 
 /* Arrays, shared with the kernel. Plain memory in tests. */
 struct kernel_memory {
@@ -57,9 +57,9 @@ struct kernel {
 	int reason_fd, stat_fd, flow_fd, explain_fd, account_fd;
 	int exposed_fd, edge_device_fd; /* see maps/edge.h */
 	const struct edge_connection *edge_connections; /* MAX_EDGE_CONNECTIONS of them */
-	int explain_prog_fd; /* SEC("syscall") */
+	int explain_prog_fd, standing_prog_fd; /* SEC("syscall") */
 	int edge_sweep_prog_fd; /* likewise; -1 where the kernel does not take it */
-	int account_iter_fd, standing_iter_fd, end_iter_fd; /* pinned iterator links, -1 where the kernel has none */
+	int live_iter_fd, end_iter_fd; /* pinned iterator links, -1 where the kernel has none */
 	int cpu_count; /* possible CPUs: the width of per-CPU values */
 };
 
@@ -88,7 +88,7 @@ int kernel_name_remove(struct kernel *kernel, const struct name_key *key);
 int kernel_name_get(const struct kernel *kernel, const struct name_key *key, struct name_entry *ret_entry); /* -ENOENT: no such name */
 
 /* Walks. `fn` returns negative to stop, which is then returned. The table may change meanwhile: an entry that is there all the
- * time is seen at least once. */
+ * time is seen once. */
 typedef int kernel_vip_fn(const struct ip *vip, uint32_t service, void *arg);
 int kernel_vip_each(struct kernel *kernel, kernel_vip_fn *fn, void *arg);
 typedef int kernel_netns_fn(uint64_t cookie, const struct owner *owner, void *arg);
@@ -105,14 +105,14 @@ typedef int kernel_reason_fn(const struct reason_key *key, uint64_t count, void 
 int kernel_reason_each(struct kernel *kernel, kernel_reason_fn *fn, void *arg);
 int kernel_stats(struct kernel *kernel, uint64_t ret_stats[STAT_COUNT]); /* summed over CPUs */
 
-/* Every connection that has an account: those of sockets, then those without a local one. Blocks: for the offload thread. -EOPNOTSUPP without the iterator. */
-typedef int kernel_account_fn(const struct open_connection *open, void *arg);
+/* Every connection that has places in the open counts, once: those of sockets, then those without a local one. */
+typedef int kernel_account_fn(const struct account *account, void *arg);
 int kernel_account_each(struct kernel *kernel, kernel_account_fn *fn, void *arg);
+int kernel_socket_account_each(struct kernel *kernel, kernel_account_fn *fn, void *arg);
 
-/* Asks about every connection that has an account whether a connect() of now would still lead there, and calls `fn` for those where
- * it would not. Begins, keeps or ends the time that each has for draining. Blocks; -EOPNOTSUPP. */
-typedef int kernel_leaving_fn(const struct leaving_connection *leaving, void *arg);
-int kernel_leaving_each(struct kernel *kernel, kernel_leaving_fn *fn, void *arg);
+/* Asks about every connection of a socket whether a connect() of now would still lead there, and notes it in its account: begins, keeps
+ * or ends the time that it has for draining. Sleepable: for the offload thread. */
+int kernel_standing_look(struct kernel *kernel, uint64_t now_ns, struct standing_look *ret_look);
 /* Asks again, about those of the namespace that this thread is in, and ends what is due: the kernel destroys it, or it is left to `fn`
  * where the kernel cannot. Blocks; -EOPNOTSUPP. */
 typedef int kernel_ended_fn(const struct ended_connection *ended, void *arg);

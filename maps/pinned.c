@@ -9,7 +9,7 @@
 
 #include "base/cleanup.h"
 
-enum { KEYS_MAX = 1 << 18 }; /* more than any table holds: it keeps changing under the walk */
+#define BATCH_ENTRIES 1024
 
 static uint32_t *entries_of(const struct pinned_map *map, void *into)
 {
@@ -108,43 +108,37 @@ int pinned_map_remove(int fd, const void *key)
 	return bpf_map_delete_elem(fd, key) < 0 && errno != ENOENT ? -errno : 0;
 }
 
-/* The keys are taken down first: a walk by bpf_map_get_next_key() starts again from the front when its key is deleted under it, and
- * would meet entries twice without end in a busy table. */
+/* By buckets of the kernel's hash (bpf_map_lookup_batch()), each read as it is at one moment: an entry never changes its bucket, so the
+ * walk meets it once, and ends. */
 int pinned_map_each(int fd, size_t key_bytes, size_t value_bytes, pinned_map_fn *visit, void *arg)
 {
-	_cleanup_free_ char *keys = NULL;
-	_cleanup_free_ void *value = malloc(value_bytes);
-	size_t count = 0, capacity = 0;
+	_cleanup_free_ char *keys = NULL, *values = NULL;
+	uint32_t bucket, room = BATCH_ENTRIES, count;
+	bool begun = false, end = false;
 	int r = 0;
 
-	if (!value)
-		return -ENOMEM;
-	for (;;) {
-		if (count == capacity) {
-			char *grown;
-
-			capacity = capacity ? capacity * 2 : 64;
-			if (capacity > KEYS_MAX)
-				return -EAGAIN;
-			grown = realloc(keys, capacity * key_bytes);
-			if (!grown)
-				return -ENOMEM;
-			keys = grown;
+	while (r >= 0 && !end) {
+		if (!keys)
+			keys = malloc(room * key_bytes);
+		if (!values)
+			values = malloc(room * value_bytes);
+		if (!keys || !values)
+			return -ENOMEM;
+		count = room;
+		if (bpf_map_lookup_batch(fd, begun ? &bucket : NULL, &bucket, keys, values, &count, NULL) < 0) {
+			if (errno == ENOSPC) { /* a bucket holds more */
+				room *= 2;
+				free(TAKE_PTR(keys));
+				free(TAKE_PTR(values));
+				continue;
+			}
+			if (errno != ENOENT)
+				return -errno;
+			end = true;
 		}
-		if (bpf_map_get_next_key(fd, count ? keys + (count - 1) * key_bytes : NULL, keys + count * key_bytes) < 0) {
-			if (errno == ENOENT)
-				break;
-			return -errno;
-		}
-		count++;
-	}
-	for (size_t i = 0; i < count && r >= 0; i++) {
-		if (bpf_map_lookup_elem(fd, keys + i * key_bytes, value) < 0) {
-			if (errno == ENOENT)
-				continue; /* gone meanwhile */
-			return -errno;
-		}
-		r = visit(keys + i * key_bytes, value, arg);
+		begun = true;
+		for (uint32_t i = 0; i < count && r >= 0; i++)
+			r = visit(keys + i * key_bytes, values + i * value_bytes, arg);
 	}
 	return r < 0 ? r : 0;
 }

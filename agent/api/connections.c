@@ -8,6 +8,7 @@
 #include "base/address.h"
 #include "base/cleanup.h"
 #include "base/time.h"
+#include "maps/open.h"
 
 struct connections_query {
 	struct agent *agent;
@@ -67,7 +68,7 @@ static bool open_wanted(const struct connections_query *q, const struct account 
 {
 	const struct flows_filter *f = &q->filter;
 
-	return a->held && (!f->source || f->source == a->source) && (!f->service || f->service == a->service) &&
+	return (!f->source || f->source == a->source) && (!f->service || f->service == a->service) &&
 	       (!f->target || f->target == a->target) && (f->reason < 0 || f->reason == a->reason);
 }
 
@@ -94,7 +95,7 @@ static void connections_look(void *arg)
 {
 	struct connections_query *q = arg;
 
-	q->r = kernel_account_each(&q->agent->kernel, keep_open, q);
+	q->r = kernel_open_each(&q->agent->kernel, keep_open, q);
 }
 
 static json_t *open_json(struct agent *agent, const struct open_connection *o)
@@ -102,12 +103,12 @@ static json_t *open_json(struct agent *agent, const struct open_connection *o)
 	const struct account *a = &o->account;
 	const uint64_t now = time_now_ns();
 	json_t *one = json_pack("{s:o, s:s, s:s, s:o, s:I, s:I, s:I, s:i, s:i, s:i, s:I, s:i}", "time",
-				api_time_json(time_to_wall_ns(a->connect_ns)), "state", tcp_state_name(o->state), "reason",
+				api_time_json(time_to_wall_ns(a->connect_ns)), "state", o->live ? tcp_state_name(o->state) : "unknown", "reason",
 				reason_name(a->reason), "connectNs",
 				a->established_ns ? json_integer(a->established_ns - a->connect_ns) : json_null(), "durationNs",
 				(json_int_t)(now - (a->established_ns ?: a->connect_ns)), "sent", (json_int_t)o->bytes_sent, "received",
 				(json_int_t)o->bytes_received, "rttUs", o->rtt_us, "retransmits", o->retransmits, "pid", a->pid,
-				"generation", (json_int_t)a->generation, "localPort", ntohs(o->local_port));
+				"generation", (json_int_t)a->generation, "localPort", ntohs(a->local_port));
 
 	set_name(agent, one, "from", a->source);
 	set_name(agent, one, "to", a->service);
@@ -127,7 +128,7 @@ static void connections_done(void *arg)
 
 	if (!q->agent->apply)
 		q->r = -ECANCELED; /* the agent stops */
-	if (q->r < 0 && q->r != -EOPNOTSUPP) {
+	if (q->r < 0) {
 		error_set(&err, q->r, "cannot read the accounts of open sockets");
 		http_reply_error(q->exchange, &err);
 		json_decref(open);
@@ -136,7 +137,7 @@ static void connections_done(void *arg)
 			json_array_append_new(open, open_json(q->agent, &q->open[i]));
 		kernel_stats(&q->agent->kernel, stats);
 		http_reply_json(q->exchange, 200,
-				json_pack("{s:o, s:O, s:I, s:I, s:I}", "open", q->r < 0 ? (json_decref(open), json_null()) : open, "closed",
+				json_pack("{s:o, s:O, s:I, s:I, s:I}", "open", open, "closed",
 					  q->closed, "lost", (json_int_t)stats[STAT_FLOWS_LOST], "sampledOut",
 					  (json_int_t)stats[STAT_FLOWS_SAMPLED_OUT], "total", (json_int_t)stats[STAT_FLOWS_WRITTEN]));
 	}

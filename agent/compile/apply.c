@@ -294,7 +294,7 @@ static void cleanup_job(struct job **job)
 	job_free(*job);
 }
 
-static int copy_account(const struct open_connection *open, void *arg)
+static int copy_account(const struct account *account, void *arg)
 {
 	struct job *job = arg;
 
@@ -307,7 +307,7 @@ static int copy_account(const struct open_connection *open, void *arg)
 		job->accounts = accounts;
 		job->account_capacity = capacity;
 	}
-	job->accounts[job->account_count++] = open->account;
+	job->accounts[job->account_count++] = *account;
 	return 0;
 }
 

@@ -77,13 +77,10 @@ static void snapshot_take(struct snapshot *snapshot, const struct kernel_memory 
 		snapshot->slots[i] = (struct count){ LOAD(memory->endpoints[i].incarnation), LOAD(memory->endpoints[i].open) };
 }
 
-static int add_account(const struct open_connection *open, void *arg)
+static int add_account(const struct account *account, void *arg)
 {
 	struct reading *reading = arg;
-	const struct account *account = &open->account;
 
-	if (!account->held)
-		return 0;
 	if (account->row < reading->limits.rows && reading->before.rows[account->row].incarnation == account->row_incarnation)
 		reading->row_held[account->row]++;
 	if (account->slot < reading->limits.endpoints && reading->before.slots[account->slot].incarnation == account->slot_incarnation)

@@ -19,7 +19,7 @@
 
 struct reading;
 
-/* One reading. Blocks, for the offload thread. 0 or -errno (-EOPNOTSUPP: no iterator). */
+/* One reading. Blocks, for the offload thread. 0 or -errno. */
 int reading_take(const struct apply_kernel *kernel, struct reading **ret_reading);
 struct reading *reading_free(struct reading *reading);
 

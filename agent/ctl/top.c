@@ -99,7 +99,7 @@ static int print_table(const struct readings *readings, const struct top_view *v
 
 	buffer_printf(&text, "%s  generation %llu  %s%s\n", time, (unsigned long long)readings->top.generation,
 		      time_format_span(readings->top.interval_ns, span),
-		      readings->top.open_known ? "" : "  (open connections count when they close: this kernel cannot list them)");
+		      readings->top.open_known ? "" : "  (open connections count when they close: this kernel cannot tell of them)");
 	r = top_print(&readings->top, view, &text);
 	if (r < 0)
 		return r;

@@ -98,26 +98,30 @@ static int add_due(struct job *job, uint64_t netns_cookie)
 	return 0;
 }
 
-static int take_leaving(const struct leaving_connection *leaving, void *arg)
+static int take_leaving(const struct account *account, void *arg)
 {
 	struct job *job = arg;
 
-	if (leaving->leave_ns <= time_now_ns())
-		return add_due(job, leaving->netns_cookie);
-	if (!job->next_ns || leaving->leave_ns < job->next_ns)
-		job->next_ns = leaving->leave_ns;
+	if (account->standing == STANDING_GOOD)
+		return 0;
+	if (account->leave_ns <= time_now_ns())
+		return add_due(job, account->netns_cookie);
+	if (!job->next_ns || account->leave_ns < job->next_ns)
+		job->next_ns = account->leave_ns;
 	return 0;
 }
 
 static void look(void *arg)
 {
 	struct job *job = arg;
+	struct standing_look found;
 
 	job->r = grace_wait();
-	if (job->r < 0)
+	if (job->r < 0 || (!change_watch_look(job->watch, &job->kernel->memory) && !job->ask))
 		return;
-	if (change_watch_look(job->watch, &job->kernel->memory) || job->ask)
-		job->r = kernel_leaving_each(job->kernel, take_leaving, job);
+	job->r = kernel_standing_look(job->kernel, time_now_ns(), &found);
+	if (job->r == 0 && (found.left || found.denied))
+		job->r = kernel_socket_account_each(job->kernel, take_leaving, job);
 }
 
 static void end(void *arg)

@@ -442,7 +442,7 @@ static const struct family families[] = {
 	  .member = offsetof(struct generations_fill, used) },
 	{ "weft_table_size", "gauge", "How many places a kernel table has.", emit_table, .member = offsetof(struct generations_fill, size) },
 	{ "weft_kernel_events_total", "counter", "Flow records written, lost and sampled out, and faults; by name.", emit_stats },
-	{ "weft_open_connections_known", "gauge", "0: this kernel cannot list open connections, whose bytes are then told when they close.",
+	{ "weft_open_connections_known", "gauge", "0: this kernel cannot tell of open connections, whose bytes are then told when they close.",
 	  emit_one, one_open_known },
 	{ "weft_proxy_heartbeat_age_seconds", "gauge",
 	  "Time since weft-proxy last showed that it is there; above 2 names are not answered. +Inf: never.", emit_one, one_heartbeat_age },

@@ -9,12 +9,12 @@
 #include <string.h>
 
 #include "agent/compile/totals.h"
-#include "agent/telemetry/cookies.h"
 #include "base/bytes.h"
 #include "base/cleanup.h"
 #include "base/hash.h"
 #include "base/list.h"
 #include "base/time.h"
+#include "maps/open.h"
 
 /* A counter over its life, with all rows and totals that are its. */
 struct triple {
@@ -69,7 +69,6 @@ struct reading {
 	struct tally_endpoint *endpoints;
 	uint32_t place_count; /* rows that there are */
 	uint32_t *places; /* row -> 1 + its place among the copies, 0: none */
-	struct cookies met;
 };
 
 struct tallies {
@@ -120,7 +119,6 @@ static struct reading *reading_free(struct reading *reading)
 	free(reading->reasons);
 	free(reading->endpoints);
 	free(reading->places);
-	cookies_done(&reading->met);
 	free(reading);
 	return NULL;
 }
@@ -155,13 +153,9 @@ static int add_open(const struct open_connection *open, void *arg)
 	const struct account *a = &open->account;
 	const uint32_t place = a->row < reading->place_count ? reading->places[a->row] : 0;
 	struct row_copy *copy = place ? &reading->copies[place - 1] : NULL;
-	int r;
 
-	if (!a->held || !copy || copy->row.incarnation != a->row_incarnation)
+	if (!open->live || !copy || copy->row.incarnation != a->row_incarnation)
 		return 0;
-	r = cookies_add(&reading->met, open->cookie);
-	if (r <= 0)
-		return r;
 	copy->sent += open->bytes_sent;
 	copy->received += open->bytes_received;
 	copy->retransmits += open->retransmits;
@@ -195,10 +189,8 @@ static void look(void *arg)
 	reading->tally.time_ns = time_now_ns();
 	r = reading->places ? copy_rows(reading, &t->kernel->memory) : -ENOMEM;
 	if (r == 0) {
-		r = kernel_account_each(t->kernel, add_open, reading);
-		reading->tally.open_known = r == 0;
-		if (r == -EOPNOTSUPP)
-			r = 0;
+		r = kernel_open_each(t->kernel, add_open, reading);
+		reading->tally.open_known = t->kernel->live_iter_fd >= 0;
 	}
 	if (r == 0)
 		r = kernel_reason_each(t->kernel, copy_reason, reading);

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: GPL-2.0 OR BSD-2-Clause */
 /* A connection's account: opened in connect4/6, closed once by the first of: TCP state CLOSE; release of the socket when no SYN
- * was ever sent; the next connect() on the same socket. */
+ * was ever sent; the next connect() on the same socket. It is gone with that, and its memory may be another's at once: who finds one
+ * while somebody else may be ending it, in sock_release or connect() beside a reset that comes in, changes nothing but by account_close(). */
 #pragma once
 
 #include "count.h"
@@ -157,13 +158,13 @@ static __noinline void account_record(const struct account *a, const struct endi
 	});
 }
 
-/* Closes the account; whoever comes second finds it closed. */
-static __always_inline void account_close(struct account *a, const struct ending *e)
+/* Closes the account of `holder`, not 0; whoever comes second finds it closed. */
+static __always_inline void account_close(struct account *a, __u64 holder, const struct ending *e)
 {
 	struct endpoint *endpoint;
 	struct row *row;
 
-	if (!__sync_lock_test_and_set(&a->held, 0))
+	if (__sync_val_compare_and_swap(&a->held, holder, 0) != holder)
 		return;
 	row = account_row(a);
 	if (row) {
@@ -180,7 +181,7 @@ static __always_inline void account_close(struct account *a, const struct ending
 }
 
 /* A connect() that came to nothing: no SYN was ever sent. */
-static __always_inline void account_abandon(struct account *a, __u64 now_ns)
+static __always_inline void account_abandon(struct account *a, __u64 holder, __u64 now_ns)
 {
-	account_close(a, &(struct ending){ .now_ns = now_ns, .how = FLOW_CONNECT_ABANDONED });
+	account_close(a, holder, &(struct ending){ .now_ns = now_ns, .how = FLOW_CONNECT_ABANDONED });
 }

@@ -22,8 +22,8 @@ static __always_inline bool claim_place(struct endpoint *endpoint, struct decisi
 }
 
 /* Opens the account of a routed connection and takes its place in the open counts. May change the decision to another endpoint of the
- * target, or to none. Of the caller the account knows what `flow` says. */
-static __always_inline enum reason claim(struct account *a, const struct flow *flow, struct draw *draw, __u64 now_ns,
+ * target, or to none. Of the caller the account knows what `flow` says. `holder` is not 0. */
+static __always_inline enum reason claim(struct account *a, __u64 holder, const struct flow *flow, struct draw *draw, __u64 now_ns,
 					 struct decision *d)
 {
 	struct endpoint *endpoint;
@@ -63,7 +63,7 @@ static __always_inline enum reason claim(struct account *a, const struct flow *f
 		ADD(row->attempts, 1);
 		ADD(row->open, 1);
 	}
-	__sync_lock_test_and_set(&a->held, 1);
+	__sync_lock_test_and_set(&a->held, holder);
 	return d->reason;
 }
 

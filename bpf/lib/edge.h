@@ -145,7 +145,7 @@ __noinline int edge_account_close(__u32 place, __u64 now_ns, __u32 how, __u32 er
 		e.rtt_us = took_ns / 1000;
 		e.retransmits = c->retransmits;
 	}
-	account_close(&c->account, &e);
+	account_close(&c->account, EDGE_HOLDER, &e);
 	return 0;
 }
 

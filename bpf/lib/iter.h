@@ -9,10 +9,13 @@ struct bpf_iter_meta {
 	struct seq_file *seq;
 } __attribute__((preserve_access_index));
 
-struct bpf_iter__bpf_sk_storage_map {
+struct bpf_iter__task_file {
 	struct bpf_iter_meta *meta;
+	struct file *file;
+} __attribute__((preserve_access_index));
+
+struct socket {
 	struct sock *sk;
-	void *value;
 } __attribute__((preserve_access_index));
 
 struct bpf_iter__tcp {

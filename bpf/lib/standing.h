@@ -8,12 +8,6 @@
 #include "decide.h"
 #include "maps/abi/account.h"
 
-enum standing {
-	STANDING_GOOD,
-	STANDING_LEFT,
-	STANDING_DENIED,
-};
-
 /* Whether the route leads to the target. */
 static __always_inline bool route_leads_to(const struct route_record *route, __u32 target)
 {

@@ -5,6 +5,10 @@
 #include "bpf.h"
 #include "maps/abi/types.h"
 
+struct cookie_counter {
+	long long counter;
+};
+
 struct sock_common {
 	unsigned char skc_state;
 	__u16 skc_num;
@@ -12,6 +16,7 @@ struct sock_common {
 	__be32 skc_rcv_saddr;
 	struct ip skc_v6_rcv_saddr; /* struct in6_addr */
 	int skc_bound_dev_if;
+	struct cookie_counter skc_cookie; /* atomic64_t */
 } __attribute__((preserve_access_index));
 
 struct sock {

@@ -69,6 +69,8 @@ enum edge_state {
 };
 #define EDGE_EVICT_IDLE_NS (60 * 1000000000ull) /* a live connection that is quiet for so long goes when the table is full */
 
+#define EDGE_HOLDER 1 /* of an account here: its place is its own for as long as the incarnation stays */
+
 #define EDGE_EXPOSED 1u /* else by an attached device */
 #define EDGE_CLIENT_FIN 2u
 #define EDGE_ENDPOINT_FIN 4u
@@ -93,7 +95,7 @@ struct edge_connection {
 	__be16 masquerade_port; /* 0: none, or not yet */
 	__be16 service_port;
 };
-WEFT_SIZE(struct edge_connection, 224);
+WEFT_SIZE(struct edge_connection, 232);
 
 /* Where the search for a free place goes on. */
 struct edge_hand {

@@ -1,15 +1,16 @@
 /* SPDX-License-Identifier: Apache-2.0 OR GPL-2.0 OR BSD-2-Clause */
-/* What the iterators write that ask which open connections may go on, and end those that may not. */
+/* What the programs tell that ask which open connections may go on, and end those that may not. */
 #pragma once
 
 #include "types.h"
 
-/* By iter_standing, for each connection that a connect() of now would not lead to where it goes. */
-struct leaving_connection {
-	__u64 netns_cookie;
-	__u64 leave_ns; /* CLOCK_MONOTONIC: when it ends; 0: now, it is denied */
+/* Context of the SEC("syscall") program look_standing, which notes in each account how it stands (enum standing), and until when. */
+struct standing_look {
+	__u64 now_ns; /* CLOCK_MONOTONIC */
+	__u32 good, left, denied; /* out: how many there are of each */
+	__u32 pad;
 };
-WEFT_SIZE(struct leaving_connection, 16);
+WEFT_SIZE(struct standing_look, 24);
 
 /* By iter_end, for each connection that is due: it is destroyed with this, or waits for a SOCK_DESTROY by exactly these. */
 struct ended_connection {

@@ -45,7 +45,7 @@ enum verdict {
 	X(OVER_MAX_CONNECTIONS, "over-max-connections", VERDICT_REFUSE, "no endpoint has room under the listener's maxConnections") \
 	X(NEEDS_PROXY, "needs-proxy", VERDICT_REFUSE, "the route needs more than weights: an HTTP proxy, not there yet")       \
 	X(NEEDS_TLS, "needs-tls", VERDICT_REFUSE, "a listener or client policy demands TLS, not there yet")                    \
-	X(NO_MEMORY, "no-memory", VERDICT_REFUSE, "the kernel could not allocate the connection's account")                    \
+	X(NO_MEMORY, "no-memory", VERDICT_REFUSE, "no memory for the connection's account, or too many connections are open")     \
 	X(EDGE_FULL, "edge-full", VERDICT_REFUSE, "the table of connections without a local socket is full of live ones")        \
 	X(EDGE_NO_PORT, "edge-no-port", VERDICT_REFUSE, "without a local socket: no port is free towards the endpoint")        \
 	X(EDGE_SELF, "edge-self", VERDICT_REFUSE, "behind an attached device: the endpoint drawn is the caller itself")        \

@@ -6,6 +6,8 @@
 
 char LICENSE[] SEC("license") = "Dual BSD/GPL";
 
+#define LIFE_HOLDER 1
+
 struct account accounts[LIFE_CONNECTIONS];
 
 /* A frame of its own, that nothing else is in. */
@@ -18,7 +20,7 @@ static __noinline int begin(struct life_step *ctx, struct account *a)
 
 	decide(&flow, &draw, now_ns, &d);
 	if (reason_verdict(d.reason) == VERDICT_ROUTE)
-		d.reason = claim(a, &flow, &draw, now_ns, &d);
+		d.reason = claim(a, LIFE_HOLDER, &flow, &draw, now_ns, &d);
 	ctx->slot = d.slot;
 	ctx->probe = a->probe;
 	return d.reason;
@@ -41,7 +43,7 @@ int life(struct life_step *ctx)
 		e.now_ns = ctx->now_ns;
 		e.how = ctx->how;
 		e.bytes_received = ctx->bytes_received;
-		account_close(a, &e);
+		account_close(a, LIFE_HOLDER, &e);
 		break;
 	}
 	return 0;

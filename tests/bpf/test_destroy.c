@@ -24,11 +24,9 @@
 
 static struct fixture f;
 
-static int iterator(struct bpf_program *program, struct bpf_map *map)
+static int iterator(struct bpf_program *program)
 {
-	union bpf_iter_link_info info = { .map.map_fd = map ? bpf_map__fd(map) : 0 };
-	LIBBPF_OPTS(bpf_link_create_opts, options, .iter_info = &info, .iter_info_len = sizeof(info));
-	const int fd = bpf_link_create(bpf_program__fd(program), 0, BPF_TRACE_ITER, map ? &options : NULL);
+	const int fd = bpf_link_create(bpf_program__fd(program), 0, BPF_TRACE_ITER, NULL);
 
 	EXPECT_OK(fd < 0 ? -errno : 0);
 	return fd;
@@ -48,8 +46,8 @@ static int set_up(void **state __attribute__((unused)))
 	f.kernel.account_fd = bpf_map__fd(f.skeleton->maps.w_account);
 	f.kernel.stat_fd = bpf_map__fd(f.skeleton->maps.w_stat);
 	f.kernel.cpu_count = libbpf_num_possible_cpus();
-	f.kernel.standing_iter_fd = iterator(f.skeleton->progs.iter_standing, f.skeleton->maps.w_account);
-	f.kernel.end_iter_fd = iterator(f.skeleton->progs.iter_end, NULL);
+	f.kernel.standing_prog_fd = bpf_program__fd(f.skeleton->progs.look_standing);
+	f.kernel.end_iter_fd = iterator(f.skeleton->progs.iter_end);
 	f.kernel.memory.config->drain_ns = DRAIN_NS;
 	given_node(&f, 0, (uint32_t[]){ SERVICE, OTHER_SERVICE, 0 });
 	given_service(&f, SERVICE, 80, 1, (unsigned[]){ 1 });
@@ -60,7 +58,6 @@ static int set_up(void **state __attribute__((unused)))
 
 static int tear_down(void **state __attribute__((unused)))
 {
-	fd_close(f.kernel.standing_iter_fd);
 	fd_close(f.kernel.end_iter_fd);
 	fixture_done(&f);
 	return 0;
@@ -120,20 +117,25 @@ static struct ip peer_of(int fd, __be16 *ret_port)
 	return ip;
 }
 
-static uint64_t netns_cookie_here(int fd)
+static uint64_t cookie_option(int fd, int option)
 {
 	uint64_t cookie = 0;
 	socklen_t size = sizeof(cookie);
 
-	EXPECT_OK(getsockopt(fd, SOL_SOCKET, SO_NETNS_COOKIE, &cookie, &size));
+	EXPECT_OK(getsockopt(fd, SOL_SOCKET, option, &cookie, &size));
 	return cookie;
+}
+
+static uint64_t netns_cookie_here(int fd)
+{
+	return cookie_option(fd, SO_NETNS_COOKIE);
 }
 
 /* As connect() would have left it: routed to TARGET's endpoint of the address family. */
 static struct account account_for(int fd, uint32_t service)
 {
 	struct account account = {
-		.held = 1,
+		.held = cookie_option(fd, SO_COOKIE),
 		.started = 1,
 		.established_ns = 1,
 		.netns_cookie = netns_cookie_here(fd),
@@ -154,14 +156,17 @@ static struct account account_for(int fd, uint32_t service)
 
 static void set_account(int fd, const struct account *account)
 {
-	EXPECT_OK(bpf_map_update_elem(f.kernel.account_fd, &fd, account, BPF_ANY));
+	const uint64_t cookie = cookie_option(fd, SO_COOKIE);
+
+	EXPECT_OK(bpf_map_update_elem(f.kernel.account_fd, &cookie, account, BPF_ANY));
 }
 
 static struct account get_account(int fd)
 {
+	const uint64_t cookie = cookie_option(fd, SO_COOKIE);
 	struct account account;
 
-	EXPECT_OK(bpf_map_lookup_elem(f.kernel.account_fd, &fd, &account));
+	EXPECT_OK(bpf_map_lookup_elem(f.kernel.account_fd, &cookie, &account));
 	return account;
 }
 
@@ -180,22 +185,28 @@ struct asked {
 	uint64_t netns_cookie;
 };
 
-static int take_leaving(const struct leaving_connection *leaving, void *arg)
+static int take_leaving(const struct account *account, void *arg)
 {
 	struct asked *asked = arg;
 
-	asked->leaving += leaving->leave_ns != 0;
-	asked->denied += !leaving->leave_ns;
-	asked->leave_ns = leaving->leave_ns;
-	asked->netns_cookie = leaving->netns_cookie;
+	if (account->standing == STANDING_GOOD)
+		return 0;
+	asked->leaving += account->standing == STANDING_LEFT;
+	asked->denied += account->standing == STANDING_DENIED;
+	asked->leave_ns = account->leave_ns;
+	asked->netns_cookie = account->netns_cookie;
 	return 0;
 }
 
 static struct asked ask(void)
 {
 	struct asked asked = {};
+	struct standing_look look;
 
-	EXPECT_OK(kernel_leaving_each(&f.kernel, take_leaving, &asked));
+	EXPECT_OK(kernel_standing_look(&f.kernel, time_now_ns(), &look));
+	EXPECT_OK(kernel_socket_account_each(&f.kernel, take_leaving, &asked));
+	EXPECT_EQ(look.left, asked.leaving);
+	EXPECT_EQ(look.denied, asked.denied);
 	return asked;
 }
 

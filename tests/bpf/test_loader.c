@@ -381,7 +381,7 @@ TEST(an_upgrade_that_fails_goes_back_to_the_programs_before)
 		EXPECT_EQ(after.hooks[i].link_id, before.hooks[i].link_id);
 	}
 	EXPECT(!exists("%s/new_prog_explain", pins));
-	EXPECT(!exists("%s/new_iter_account", pins));
+	EXPECT(!exists("%s/new_iter_end", pins));
 	for (int i = 0; i < CGROUP_PROGRAMS_MAX; i++)
 		fd_close(links[i]);
 }

@@ -312,7 +312,7 @@ static struct counts counts_now(void)
 		EXPECT_EQ(_now.all - (before).all, n);                                                                         \
 	} while (0)
 
-static int count_account(const struct open_connection *open __attribute__((unused)), void *arg)
+static int count_account(const struct account *account __attribute__((unused)), void *arg)
 {
 	++*(unsigned *)arg;
 	return 0;

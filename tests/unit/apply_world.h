@@ -35,7 +35,7 @@ struct fake {
 	size_t name_room; /* how many it takes */
 	unsigned name_writes;
 	uint64_t name_set_in, name_removed_in; /* the generation that was current then */
-	struct open_connection open[8];
+	struct account open[8];
 	size_t open_count;
 	void (*during_accounts)(struct kernel_memory *memory); /* something happens while they are read */
 	int account_result;

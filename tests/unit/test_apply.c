@@ -439,7 +439,7 @@ TEST(what_open_connections_name_is_not_reused)
 	row = ROW(&w, 0, "a");
 	slot = slot_of(&w, M "virtualNode/a:8080", "10.0.0.97:80");
 	turn_the_ring(&w, other_service);
-	w.fake.open[0].account = (struct account){
+	w.fake.open[0] = (struct account){
 		.held = 1,
 		.row = (uint32_t)row,
 		.row_incarnation = w.memory.arrays.rows[row].incarnation,
@@ -449,8 +449,8 @@ TEST(what_open_connections_name_is_not_reused)
 	w.fake.open_count = 1;
 	agent_restart(&w);
 	in_force(&w, other_service(0));
-	EXPECT_EQ(w.memory.arrays.rows[row].incarnation, w.fake.open[0].account.row_incarnation);
-	EXPECT_EQ(w.memory.arrays.endpoints[slot].incarnation, w.fake.open[0].account.slot_incarnation);
+	EXPECT_EQ(w.memory.arrays.rows[row].incarnation, w.fake.open[0].row_incarnation);
+	EXPECT_EQ(w.memory.arrays.endpoints[slot].incarnation, w.fake.open[0].slot_incarnation);
 	wait_idle(&w);
 	w.fake.open_count = 0;
 	agent_restart(&w);

@@ -225,7 +225,7 @@ static int open_connections(struct world *w, size_t count)
 	row = ROW(w, 0, "a");
 	slot = slot_of(w, M "virtualNode/a:8080", "10.0.0.97:80");
 	for (size_t i = 0; i < count; i++)
-		w->fake.open[i].account = (struct account){
+		w->fake.open[i] = (struct account){
 			.held = 1,
 			.row = (uint32_t)row,
 			.row_incarnation = w->memory.arrays.rows[row].incarnation,
@@ -261,9 +261,9 @@ TEST(right_open_counts_take_one_reading_and_stay)
 	const int row = open_connections(&w, 2);
 	unsigned readings = w.fake.readings;
 
-	w.fake.open[1].account.held = 0;
+	w.fake.open_count = 1;
 	w.memory.arrays.rows[row].open = 1;
-	w.memory.arrays.endpoints[w.fake.open[0].account.slot].open = 1;
+	w.memory.arrays.endpoints[w.fake.open[0].slot].open = 1;
 	agent_restart(&w);
 	wait_idle(&w);
 	EXPECT_EQ(w.memory.arrays.rows[row].open, 1);
@@ -282,7 +282,7 @@ TEST(a_count_that_moves_while_accounts_are_read_is_left_alone)
 {
 	WORLD(w);
 	const int row = open_connections(&w, 2);
-	const uint32_t slot = w.fake.open[0].account.slot;
+	const uint32_t slot = w.fake.open[0].slot;
 
 	w.fake.open_count = 1;
 	w.fake.during_accounts = one_comes_one_goes;

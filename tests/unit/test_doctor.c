@@ -215,8 +215,8 @@ TEST(an_optional_hook_that_the_kernel_lacks_is_noted_with_what_it_costs)
 {
 	SCENE(scene);
 
-	scene.s.loader.hooks[hook_index("iter_account")].attached = false;
-	EXPECT_FINDING(&scene, "features", "note", hook_by_name("iter_account")->purpose);
+	scene.s.loader.hooks[hook_index("iter_live")].attached = false;
+	EXPECT_FINDING(&scene, "features", "note", hook_by_name("iter_live")->purpose);
 	EXPECT_STR(state_of(&scene, "hooks"), "ok");
 }
 

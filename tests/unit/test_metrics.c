@@ -2,7 +2,6 @@
 /* The text that Prometheus reads, from readings made by hand; tests/net/test_metrics.py has the real ones. */
 #include <arpa/inet.h>
 
-#include "agent/telemetry/cookies.h"
 #include "agent/telemetry/metrics.h"
 #include "base/address.h"
 #include "base/cleanup.h"
@@ -274,17 +273,6 @@ TEST(the_process_tells_its_memory_and_time)
 	EXPECT_EQ(process.start_wall_ns, 5);
 }
 
-TEST(a_socket_that_is_met_twice_is_known_again)
-{
-	_cleanup_(cookies_done) struct cookies cookies = {};
-
-	for (uint64_t i = 1; i <= 5000; i++)
-		EXPECT_EQ(cookies_add(&cookies, i << (i % 3 * 16)), 1);
-	for (uint64_t i = 1; i <= 5000; i++)
-		EXPECT_EQ(cookies_add(&cookies, i << (i % 3 * 16)), 0);
-	EXPECT_EQ(cookies.count, 5000);
-}
-
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -299,7 +287,6 @@ int main(void)
 		cmocka_unit_test(the_heartbeat_of_weft_proxy_has_an_age_or_never_was),
 		cmocka_unit_test(series_beyond_the_limit_are_left_out_whole_and_counted),
 		cmocka_unit_test(the_process_tells_its_memory_and_time),
-		cmocka_unit_test(a_socket_that_is_met_twice_is_known_again),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);
