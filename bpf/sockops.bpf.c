@@ -109,14 +109,15 @@ int sock_ops(struct bpf_sock_ops *ctx)
 	return SOCKOPS_DONE;
 }
 
-/* The socket goes. Where a SYN was sent the state machine tells the end, later; where none was, nobody else would. */
+/* The socket goes. Where a SYN was sent the state machine tells the end, later; where none was, nobody else would. Such a socket is in
+ * CLOSE, or in SYN_SENT where TCP Fast Open waits for data: most are in neither, and cost no look-up. */
 SEC("cgroup/sock_release")
 int sock_release(struct bpf_sock *sk)
 {
 	__u64 cookie;
 	struct account *a;
 
-	if (sk->type != SOCK_STREAM)
+	if (sk->type != SOCK_STREAM || (sk->state != BPF_TCP_CLOSE && sk->state != BPF_TCP_SYN_SENT))
 		return SOCKET_GOES;
 	cookie = bpf_get_socket_cookie(sk);
 	a = account_of(cookie);
