@@ -9,8 +9,10 @@
 #include "maps/abi/row.h"
 
 /* The port's place in the service record, or -1. */
-static __always_inline int service_port(const struct service_record *service, __be16 port)
+__weak int service_port(const struct service_record *service, __be16 port)
 {
+	if (!service)
+		return -1;
 	for (int i = 0; i < MAX_SERVICE_PORTS; i++) {
 		if (i >= service->port_count)
 			break;
@@ -21,10 +23,12 @@ static __always_inline int service_port(const struct service_record *service, __
 }
 
 /* The target's place in the route. The caller has checked that the weights add up to something. */
-static __always_inline int route_target(const struct route_record *route, __u32 random)
+__weak int route_target(const struct route_record *route, __u32 random)
 {
 	__u32 total = 0, drawn;
 
+	if (!route)
+		return -1;
 	for (int i = 0; i < MAX_ROUTE_TARGETS; i++)
 		if (i < route->target_count)
 			total = route->cumulative[i];

@@ -169,8 +169,8 @@ static __always_inline void choose_zone(struct scan *scan, const struct draw *dr
 }
 
 /* Where a pick has failed: finds another one, in scan->found. Without zones the first pick stands if it will do. */
-static __always_inline void pick_by_reading(struct scan *scan, const struct target_record *target, const struct draw *draw,
-					    __u32 first_fitness)
+static __always_inline void read_list(struct scan *scan, const struct target_record *target, const struct draw *draw,
+				      __u32 first_fitness)
 {
 	bpf_loop(scan->size, scan_count, scan, 0);
 	scan->wanted = scan->usable;
@@ -188,15 +188,37 @@ static __always_inline void pick_by_reading(struct scan *scan, const struct targ
 	bpf_loop(scan->size, scan_take, scan, 0);
 }
 
+/* Part of a list. */
+struct span {
+	__u32 first, size;
+};
+
+/* Narrows `span` from a whole list to the zone in it that is drawn. Like policy.h's loops: global. */
+__weak int pick_zone(const struct target_record *target, __u32 list, __u32 zone_draw, struct span *span)
+{
+	if (!target || !span)
+		return -1;
+
+	const struct zone_run *runs = list == LIST_V6 ? target->zones[LIST_V6] : target->zones[LIST_V4];
+	const __u32 zones = list == LIST_V6 ? target->zone_count[LIST_V6] : target->zone_count[LIST_V4];
+
+	for (__u32 z = 0; z < MAX_TARGET_ZONES && z < zones; z++) {
+		span->size = runs[z].count;
+		if (zone_draw < runs[z].below)
+			break;
+		span->first += span->size;
+	}
+	return 0;
+}
+
 /* Completes the decision for a target, and returns its reason. Not inlined, since a choice that was lost to others is made again, and
- * global, so that the verifier looks at it once, by itself: it wants pointers checked, and says so by refusing to load. */
+ * global, as above. */
 __weak int pick(const struct target_record *target, const struct flow *flow, const struct draw *draw, __u64 now_ns, struct decision *d)
 {
 	if (!target || !flow || !draw || !d)
 		return REASON_BAD_RECORD;
 
 	const bool v6 = !ip_is_v4(&flow->destination);
-	const __u32 zone_draw = scale(draw->zone, SHARE_ALL);
 	struct scan scan = {
 		.netns_cookie = flow->netns_cookie,
 		.now_ns = now_ns,
@@ -209,26 +231,23 @@ __weak int pick(const struct target_record *target, const struct flow *flow, con
 		.runs = v6 ? target->zones[LIST_V6] : target->zones[LIST_V4],
 		.split.zones = v6 ? target->zone_count[LIST_V6] : target->zone_count[LIST_V4],
 	};
-	__u32 start = scan.first, size = scan.size, place, slot;
+	struct span zone = { scan.first, scan.size };
+	__u32 place, slot;
 	const struct endpoint_ref *ref;
 	const struct endpoint *endpoint;
 	struct candidate a, b;
 	__u64 until_ns;
 
-	if (!size)
+	if (!scan.size)
 		return target->count[LIST_V4] | target->count[LIST_V6] ? REASON_NO_ENDPOINT_IN_FAMILY : REASON_NO_ENDPOINT;
-	for (__u32 z = 0; z < MAX_TARGET_ZONES && z < scan.split.zones; z++) {
-		size = scan.runs[z].count;
-		if (zone_draw < scan.runs[z].below)
-			break;
-		start += size;
-	}
-	a = candidate_at(start + scale(draw->first, size), &scan);
-	b = candidate_at(start + scale(draw->second, size), &scan);
+	if (scan.split.zones)
+		pick_zone(target, v6 ? LIST_V6 : LIST_V4, scale(draw->zone, SHARE_ALL), &zone);
+	a = candidate_at(zone.first + scale(draw->first, zone.size), &scan);
+	b = candidate_at(zone.first + scale(draw->second, zone.size), &scan);
 	if ((a.fitness & b.fitness) == FIT_ALL)
-		scan.found = start + scale(a.open <= b.open ? draw->first : draw->second, size);
+		scan.found = zone.first + scale(a.open <= b.open ? draw->first : draw->second, zone.size);
 	else
-		pick_by_reading(&scan, target, draw, a.fitness);
+		read_list(&scan, target, draw, a.fitness);
 	if (scan.found < 0)
 		return scan.healthy || (scan.offered && scan.need == FIT_IN_PANIC) ? REASON_OVER_MAX_CONNECTIONS : REASON_NO_ENDPOINT;
 
