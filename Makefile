@@ -125,7 +125,7 @@ TEST_SKELETONS := $(patsubst tests/bpf/%.bpf.c,$(BUILD)/gen/%.skel.h,$(wildcard 
 FUZZ_TARGETS := $(patsubst tests/fuzz/fuzz_%.c,%,$(wildcard tests/fuzz/fuzz_*.c))
 FUZZ_SECONDS ?= 20
 
-.PHONY: all check-tools deps manual install uninstall unit unit-build bpf-test bpf-test-build net net-build fuzz fuzz-build test test-kernels demo bench \
+.PHONY: all check-tools deps manual install uninstall unit unit-build bpf-test bpf-test-build net net-build fuzz fuzz-build test test-kernels soak demo bench \
 	demo-build bench-build clean help
 
 all: $(PROGRAMS) $(LIB) ## the programs (default)
@@ -252,6 +252,12 @@ test-kernels: ## tests of the kernel part on Debian's 6.1 and 6.12, emulated (KE
 	@$(if $(KERNEL_MISSING),$(MAKE) deps MISSING='$(KERNEL_MISSING)')
 	@$(MAKE) all bpf-test-build net-build
 	@WEFT_BUILD=$(abspath $(BUILD)) tests/kernels/run $(KERNELS)
+
+MINUTES ?= 10
+soak: ## everything at once for MINUTES (10), with checks of memory, descriptors and counts; root
+	@$(if $(MISSING),$(MAKE) deps)
+	@$(MAKE) all net-build
+	@WEFT_BUILD=$(abspath $(BUILD)) tests/soak/run --minutes $(MINUTES)
 
 demo: ## the e-commerce canary, measured; root; KEEP=1 leaves it running
 	@$(if $(MISSING),$(MAKE) deps)
