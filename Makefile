@@ -51,6 +51,7 @@ BUILD_NEEDS := gcc=gcc ar=binutils $(BPFTOOL)=bpftool $(PYTHON)=python3 \
 # What tests and the demo run beyond that.
 RUN_NEEDS := /usr/include/cmocka.h=libcmocka-dev \
 	/usr/lib/python3/dist-packages/pytest/__init__.py=python3-pytest \
+	/usr/lib/python3/dist-packages/botocore/__init__.py=python3-botocore \
 	/usr/lib/llvm-*/lib/clang/*/lib/linux/libclang_rt.fuzzer-*.a=libclang-rt-14-dev \
 	ip=iproute2 nsenter=util-linux curl=curl groff=groff-base dnsmasq=dnsmasq-base busybox=busybox-static musl-gcc=musl-tools \
 	$(if $(GO),,go=golang-go)

@@ -29,6 +29,15 @@ def test_every_reason_is_documented_with_its_verdict_and_meaning_and_no_other():
     assert documented == sources
 
 
+def test_every_reason_to_refuse_a_signature_is_documented_with_its_error_and_meaning_and_no_other():
+    errors = dict(re.findall(r'\[(\w+)\] = "(\w+Exception)"', read("agent/aws/refusal.c")))
+    sources = [(name, errors[error], text) for name, error, text in
+               re.findall(r'X\(\w+, "([^"]+)", (\w+), "([^"]+)"\)', read("agent/aws/refusal.h"))]
+    documented = re.findall(r"^\| `([a-z-]+)` \| `(\w+)` \| (.*) \|$", section(read("docs/api.md"), "Signatures and access keys"), re.M)
+    assert len(sources) > 20
+    assert documented == sources
+
+
 def test_every_option_of_weftd_is_documented_and_no_other():
     documented = re.findall(r"^\| `--([a-z0-9-]+)", section(read("docs/operations.md"), "Options of weftd"), re.M)
     assert len(documented) > 10
