@@ -2,6 +2,7 @@
 /* Dates, access keys and services, as signatures have them. */
 #include "agent/aws/credential.h"
 #include "agent/aws/date.h"
+#include "agent/aws/service.h"
 #include "base/cleanup.h"
 #include "tests/lib/test.h"
 
@@ -51,11 +52,30 @@ TEST(what_cannot_be_a_key_is_refused)
 	EXPECT_STR(credential.secret, "");
 }
 
+TEST(services_are_found_by_the_scope_of_the_signature)
+{
+	struct aws_scope scope = { .service = "appmesh" };
+	const struct aws_service *service;
+	struct error err = {};
+
+	EXPECT_OK(aws_service_find(&scope, &service, &err), &err);
+	EXPECT_STR(service->name, "appmesh");
+	EXPECT(!service->is_query_protocol);
+	strcpy(scope.service, "sts");
+	EXPECT_OK(aws_service_find(&scope, &service, &err), &err);
+	EXPECT_STR(service->name, "sts");
+	EXPECT(service->is_query_protocol);
+	strcpy(scope.service, "s3");
+	EXPECT_EQ(aws_service_find(&scope, &service, &err), -EOPNOTSUPP);
+	EXPECT_CONTAINS(err.message, "'s3' is not served here");
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(dates_that_do_not_exist_are_none),
 		cmocka_unit_test(what_cannot_be_a_key_is_refused),
+		cmocka_unit_test(services_are_found_by_the_scope_of_the_signature),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);
