@@ -65,6 +65,12 @@ def test_the_agents_cpu_memory_and_reaction_are_told(quick):
     assert all(positive(switch["ms"]["median"]) for switch in result["switch"])
 
 
+def test_verified_signatures_are_counted(quick):
+    signatures = quick["result"]["signatures"]
+    assert positive(signatures["kept_per_second"]) and positive(signatures["derived_per_second"])
+    assert "signatures of the control API verified" in quick["table"]
+
+
 def test_the_hooks_of_a_connection_ran_as_often_as_connections_were_made(quick):
     hooks = quick["result"]["hooks"]["hooks"]
     assert all(positive(hook["ns_per_run"]) for hook in hooks.values())
