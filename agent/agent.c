@@ -318,7 +318,7 @@ static int take_account(struct agent *agent, struct error *err)
 		memcpy(agent->account, agent->options.account, sizeof(agent->account));
 		return 0;
 	}
-	r = store_get(agent->store, "account", &kept, &length, NULL);
+	r = state_get(agent->state, "account", &kept, &length, NULL);
 	if (r == 0 && is_account(kept)) {
 		memcpy(agent->account, kept, sizeof(agent->account));
 		return 0;
@@ -328,7 +328,7 @@ static int take_account(struct agent *agent, struct error *err)
 	if (getrandom(&random, sizeof(random), 0) < 0)
 		return error_set(err, -errno, "no randomness: %s", strerror(errno));
 	snprintf(agent->account, sizeof(agent->account), "%012llu", (unsigned long long)(random % 900000000000ull + 100000000000ull));
-	return store_put(agent->store, "account", agent->account, 12, err);
+	return state_put(agent->state, "account", agent->account, 12, err);
 }
 
 static int parse_ports(const struct option_strings *strings, const char *option, __be16 ret_ports[MAX_CONFIG_PORTS], struct error *err)
@@ -499,11 +499,11 @@ static int start_modules(struct agent *agent, struct error *err)
 		r = make_directory(agent->options.state_dir, 0700, err);
 	snprintf(path, sizeof(path), "%s/state.db", agent->options.state_dir);
 	if (r == 0)
-		r = store_open_sqlite(path, &agent->store, err);
+		r = state_open_sqlite(path, &agent->state, err);
 	if (r == 0)
 		r = take_account(agent, err);
 	if (r == 0)
-		r = vips_new(agent->store, agent->options.vip4_network, agent->options.vip6_network, &agent->vips, err);
+		r = vips_new(agent->state, agent->options.vip4_network, agent->options.vip6_network, &agent->vips, err);
 	if (r == 0)
 		r = write_config(agent, err);
 	if (r == 0 && (r = offload_new(agent->loop, "weftd-offload", &agent->offload)) < 0)
@@ -511,21 +511,21 @@ static int start_modules(struct agent *agent, struct error *err)
 	if (r == 0 && (r = loop_timer_new(agent->loop, compile_now, agent, &agent->compile_timer)) < 0)
 		error_set(err, r, "out of memory");
 	if (r == 0)
-		r = registry_new(agent->store, registry_has_changed, agent, &agent->registry, err);
+		r = registry_new(agent->state, registry_has_changed, agent, &agent->registry, err);
 	if (r == 0)
-		r = dns_discovery_new(agent->loop, agent->store, &discovery, &agent->dns, err);
+		r = dns_discovery_new(agent->loop, agent->state, &discovery, &agent->dns, err);
 	if (r == 0)
-		r = apply_new(agent->loop, agent->offload, &agent->kernel, agent->store, plan_applied, agent, &agent->apply, err);
+		r = apply_new(agent->loop, agent->offload, &agent->kernel, agent->state, plan_applied, agent, &agent->apply, err);
 	if (r == 0)
 		r = flows_new(agent->loop, &agent->kernel, &agent->flows, err);
-	if (r == 0 && (r = tallies_new(agent->loop, agent->offload, &agent->kernel, agent->apply, agent->store, &agent->tallies)) < 0)
+	if (r == 0 && (r = tallies_new(agent->loop, agent->offload, &agent->kernel, agent->apply, agent->state, &agent->tallies)) < 0)
 		error_set(err, r, "cannot prepare to read counters: %s", strerror(-r));
 	if (r == 0)
-		r = workloads_new(agent->loop, agent->offload, &agent->kernel, agent->store, &callbacks, &agent->workloads, err);
+		r = workloads_new(agent->loop, agent->offload, &agent->kernel, agent->state, &callbacks, &agent->workloads, err);
 	if (r == 0)
 		r = add_patterns(agent, err);
 	if (r == 0)
-		r = edge_new(agent->loop, agent->offload, &agent->kernel, agent->store, agent->apply,
+		r = edge_new(agent->loop, agent->offload, &agent->kernel, agent->state, agent->apply,
 			     &(struct edge_options){ .instance = agent->options.instance, .changed = edge_has_changed, .arg = agent },
 			     &agent->edge, err);
 	if (r == 0)
@@ -583,7 +583,7 @@ void agent_stop(struct agent *agent)
 	agent->dns = dns_discovery_free(agent->dns);
 	agent->compile_timer = loop_timer_free(agent->compile_timer);
 	agent->vips = vips_free(agent->vips);
-	agent->store = store_close(agent->store);
+	agent->state = state_close(agent->state);
 	kernel_close(&agent->kernel);
 	resources_done(&agent->configuration.resources);
 	agent->lock_fd = fd_close(agent->lock_fd);

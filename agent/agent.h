@@ -76,7 +76,7 @@ struct agent {
 	struct loop *loop;
 	struct offload *offload;
 	struct kernel kernel;
-	struct store *store;
+	struct state *state;
 	struct vips *vips;
 	struct registry *registry;
 	struct dns_discovery *dns;

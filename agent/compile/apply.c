@@ -56,7 +56,7 @@ struct job {
 struct apply {
 	struct loop *loop;
 	struct offload *offload;
-	struct store *store;
+	struct state *state;
 	struct apply_kernel kernel;
 	apply_done_fn *done;
 	void *arg;
@@ -391,7 +391,7 @@ static int row_retired(uint32_t row_index, const struct row *row, void *arg)
 		a->folds_left = true;
 		return -EAGAIN;
 	}
-	r = totals_fold(a->store, a->names, row_index, row);
+	r = totals_fold(a->state, a->names, row_index, row);
 	if (r < 0) {
 		log_limited(LOG_LEVEL_WARN, "the counts of a row could not be saved: it is kept", LOG_F("error", LOG_STR(strerror(-r))));
 		return r;
@@ -518,7 +518,7 @@ static void cleanup_apply(struct apply **a)
 	apply_free(*a);
 }
 
-int apply_new_with(struct loop *loop, struct offload *offload, const struct apply_kernel *kernel, struct store *store,
+int apply_new_with(struct loop *loop, struct offload *offload, const struct apply_kernel *kernel, struct state *state,
 		   apply_done_fn *done, void *arg, struct apply **ret_apply, struct error *err)
 {
 	_cleanup_(cleanup_apply) struct apply *a = calloc(1, sizeof(*a));
@@ -528,7 +528,7 @@ int apply_new_with(struct loop *loop, struct offload *offload, const struct appl
 		return error_set(err, -ENOMEM, "no memory to apply plans");
 	a->loop = loop;
 	a->offload = offload;
-	a->store = store;
+	a->state = state;
 	a->kernel = *kernel;
 	a->done = done;
 	a->arg = arg;
@@ -538,7 +538,7 @@ int apply_new_with(struct loop *loop, struct offload *offload, const struct appl
 		return error_set(err, -ENOMEM, "no memory to apply plans");
 	r = generations_new(kernel->memory, &a->generations, err);
 	if (r >= 0)
-		r = names_new(a->generations, kernel->memory, store, &a->names, err);
+		r = names_new(a->generations, kernel->memory, state, &a->names, err);
 	if (r >= 0)
 		r = vip_entries_new(&a->kernel, a->generations, &a->vip_entries, err);
 	if (r >= 0)
@@ -618,7 +618,7 @@ static int real_grace_wait(void *arg __attribute__((unused)))
 	return grace_wait();
 }
 
-int apply_new(struct loop *loop, struct offload *offload, struct kernel *kernel, struct store *store, apply_done_fn *done,
+int apply_new(struct loop *loop, struct offload *offload, struct kernel *kernel, struct state *state, apply_done_fn *done,
 	      void *arg, struct apply **ret_apply, struct error *err)
 {
 	const struct apply_kernel real = {
@@ -634,7 +634,7 @@ int apply_new(struct loop *loop, struct offload *offload, struct kernel *kernel,
 		.arg = kernel,
 	};
 
-	return apply_new_with(loop, offload, &real, store, done, arg, ret_apply, err);
+	return apply_new_with(loop, offload, &real, state, done, arg, ret_apply, err);
 }
 
 /* --- questions --------------------------------------------------------------------------------------------------------- */
@@ -704,5 +704,5 @@ int64_t apply_endpoint_slot(const struct apply *a, const struct plan_target *tar
 
 int apply_totals_each(struct apply *a, apply_total_fn *fn, void *arg)
 {
-	return totals_each(a->store, fn, arg);
+	return totals_each(a->state, fn, arg);
 }

@@ -9,7 +9,7 @@
 #include "agent/compile/apply_kernel.h"
 #include "agent/compile/plan.h"
 #include "agent/loop/loop.h"
-#include "agent/store/store.h"
+#include "agent/state/state.h"
 #include "maps/generation.h"
 #include "maps/kernel.h"
 
@@ -17,14 +17,14 @@ struct apply;
 
 /* `done` runs on the loop, never from inside apply_plan(), after each plan that was decided: with the generation now in
  * force (the same as before when nothing changed), or with an error. It may hand in the next plan, but not free `apply`.
- * `totals` of retired rows go to the store under "totals/". Waits, then sweeps, with the help of the offload thread, and
+ * `totals` of retired rows go to the state under "totals/". Waits, then sweeps, with the help of the offload thread, and
  * only then accepts; afterwards it corrects the open counts that a kernel part may have been left with (reconcile.h).
  * Everything is borrowed. */
 typedef void apply_done_fn(uint64_t generation, const struct error *err, void *arg);
-int apply_new(struct loop *loop, struct offload *offload, struct kernel *kernel, struct store *store, apply_done_fn *done,
+int apply_new(struct loop *loop, struct offload *offload, struct kernel *kernel, struct state *state, apply_done_fn *done,
 	      void *arg, struct apply **ret_apply, struct error *err);
 /* The same with another kernel, for tests. Copies `kernel`. */
-int apply_new_with(struct loop *loop, struct offload *offload, const struct apply_kernel *kernel, struct store *store,
+int apply_new_with(struct loop *loop, struct offload *offload, const struct apply_kernel *kernel, struct state *state,
 		   apply_done_fn *done, void *arg, struct apply **ret_apply, struct error *err);
 /* Before the offload thread ends: a job under way goes on without `apply`, but with the kernel part, which is closed
  * after the thread has ended. A plan that still waits is dropped. NULL is fine. */
@@ -39,12 +39,12 @@ uint32_t apply_services_wanted(const struct apply *apply);
 const struct plan *apply_current(const struct apply *apply);
 struct generations *apply_generations(struct apply *apply);
 
-/* What ids stand for. The names of objects that left the plan are kept in the store, so that old flow records and rows
+/* What ids stand for. The names of objects that left the plan are kept in the state, so that old flow records and rows
  * can still be told. NULL: never known to this state directory. Borrowed until the next turn of the loop. */
 const char *apply_object_name(struct apply *apply, uint32_t object_id);
 uint32_t apply_object_id(const struct apply *apply, enum object_kind kind, const char *name); /* 0: none */
 /* The id of a virtual node that workloads act for, whether or not a plan has it: made where there is none, its name
- * remembered, and held while this agent runs, since w_netns and w_cgroup name it. 0: no id is free, or the store failed;
+ * remembered, and held while this agent runs, since w_netns and w_cgroup name it. 0: no id is free, or the state failed;
  * logged. */
 uint32_t apply_node_id(struct apply *apply, const char *node);
 /* Address and port of an endpoint slot; false when it is free. */

@@ -34,7 +34,7 @@ struct named {
 struct names {
 	struct generations *generations;
 	const struct kernel_memory *memory;
-	struct store *store;
+	struct state *state;
 	struct table by_name[OBJECT_NODE + 1]; /* by kind */
 	uint32_t count; /* of ids that there are */
 	struct named **by_id;
@@ -85,7 +85,7 @@ static int learn(struct names *names, enum object_kind kind, const char *name, s
 	return 0;
 }
 
-static int load_name(const struct store_entry *entry, void *arg)
+static int load_name(const struct state_entry *entry, void *arg)
 {
 	struct names *names = arg;
 	struct stored_name stored;
@@ -107,7 +107,7 @@ static void cleanup_names(struct names **names)
 	names_free(*names);
 }
 
-int names_new(struct generations *generations, const struct kernel_memory *memory, struct store *store,
+int names_new(struct generations *generations, const struct kernel_memory *memory, struct state *state,
 	      struct names **ret_names, struct error *err)
 {
 	_cleanup_(cleanup_names) struct names *names = calloc(1, sizeof(*names));
@@ -117,16 +117,16 @@ int names_new(struct generations *generations, const struct kernel_memory *memor
 		return error_set(err, -ENOMEM, "no memory for the names of objects");
 	names->generations = generations;
 	names->memory = memory;
-	names->store = store;
+	names->state = state;
 	names->count = memory->limits.objects;
 	names->by_id = calloc(names->count, sizeof(*names->by_id));
 	names->unsaved = calloc(names->count, sizeof(*names->unsaved));
 	names->queued = calloc(names->count, sizeof(*names->queued));
 	if (!names->by_id || !names->unsaved || !names->queued)
 		return error_set(err, -ENOMEM, "no memory for the names of objects");
-	r = store_list(store, KEY_PREFIX, NULL, 0, load_name, names, NULL);
+	r = state_list(state, KEY_PREFIX, NULL, 0, load_name, names, NULL);
 	if (r < 0)
-		return error_set(err, r, "cannot read the names of objects from the store");
+		return error_set(err, r, "cannot read the names of objects from the state");
 	*ret_names = TAKE_PTR(names);
 	return 0;
 }
@@ -186,7 +186,7 @@ const char *names_get(const struct names *names, uint32_t id)
 
 /* Keys and values of the operations, which point into them. */
 struct saving {
-	struct store_op *ops;
+	struct state_op *ops;
 	size_t op_count;
 	char (*keys)[KEY_BYTES];
 	struct buffer values;
@@ -242,7 +242,7 @@ int names_save(struct names *names, struct error *err)
 	r = saving_fill(&saving, names);
 	if (r < 0)
 		return error_set(err, r, "no memory to save the names of %zu objects", names->unsaved_count);
-	r = store_txn(names->store, NULL, 0, saving.ops, saving.op_count, NULL, err);
+	r = state_txn(names->state, NULL, 0, saving.ops, saving.op_count, NULL, err);
 	if (r < 0) {
 		error_prefix(err, "cannot save the names of objects");
 		return r;

@@ -1,16 +1,16 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* What object ids stand for. The maps hold hashes of names only; the names themselves are kept in the store, under
+/* What object ids stand for. The maps hold hashes of names only; the names themselves are kept in the state, under
  * "objects/ID", so that an agent can tell ids that are no longer in any configuration. Thread: the loop's. */
 #pragma once
 
-#include "agent/store/store.h"
+#include "agent/state/state.h"
 #include "base/error.h"
 #include "maps/generation.h"
 
 struct names;
 
-/* Reads what the store knows; entries that w_object no longer confirms are ignored. Borrows all. -ENOMEM, -EIO. */
-int names_new(struct generations *generations, const struct kernel_memory *memory, struct store *store,
+/* Reads what the state knows; entries that w_object no longer confirms are ignored. Borrows all. -ENOMEM, -EIO. */
+int names_new(struct generations *generations, const struct kernel_memory *memory, struct state *state,
 	      struct names **ret_names, struct error *err);
 struct names *names_free(struct names *names);
 

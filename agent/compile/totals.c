@@ -61,12 +61,12 @@ static bool is_total(const void *value, size_t bytes, const struct stored_total 
 }
 
 /* The total so far: all zero where there is none, or none that this version can read. */
-static int total_read(struct store *store, const char *key, struct stored_total *ret_total)
+static int total_read(struct state *state, const char *key, struct stored_total *ret_total)
 {
 	_cleanup_free_ void *value = NULL;
 	struct stored_total total = {};
 	size_t bytes;
-	int r = store_get(store, key, &value, &bytes, NULL);
+	int r = state_get(state, key, &value, &bytes, NULL);
 
 	if (r < 0 && r != -ENOENT)
 		return r;
@@ -78,11 +78,11 @@ static int total_read(struct store *store, const char *key, struct stored_total 
 	return 0;
 }
 
-static int is_folded(struct store *store, const char *key, const struct retired *row)
+static int is_folded(struct state *state, const char *key, const struct retired *row)
 {
 	_cleanup_free_ void *value = NULL;
 	size_t bytes;
-	int r = store_get(store, key, &value, &bytes, NULL);
+	int r = state_get(state, key, &value, &bytes, NULL);
 
 	if (r < 0)
 		return r == -ENOENT ? 0 : r;
@@ -100,7 +100,7 @@ static void add_name(struct buffer *value, const struct names *names, uint32_t i
 	buffer_append(value, "", 1);
 }
 
-int totals_fold(struct store *store, const struct names *names, uint32_t row_index, const struct row *row)
+int totals_fold(struct state *state, const struct names *names, uint32_t row_index, const struct row *row)
 {
 	_cleanup_(buffer_done) struct buffer texts = {}, value = {};
 	char key[sizeof(TOTALS_PREFIX) + 32], retired_key[sizeof("retired/") + 10];
@@ -115,7 +115,7 @@ int totals_fold(struct store *store, const struct names *names, uint32_t row_ind
 		return 0;
 	hash_name(row, sizeof(*row), retired.hash);
 	snprintf(retired_key, sizeof(retired_key), "retired/%" PRIu32, row_index);
-	r = is_folded(store, retired_key, &retired);
+	r = is_folded(state, retired_key, &retired);
 	if (r != 0)
 		return r < 0 ? r : 0;
 	add_name(&texts, names, row->source);
@@ -125,7 +125,7 @@ int totals_fold(struct store *store, const struct names *names, uint32_t row_ind
 		return -ENOMEM;
 	hash_name(texts.data, texts.length, hash);
 	snprintf(key, sizeof(key), TOTALS_PREFIX "%016" PRIx64 "%016" PRIx64, hash[0], hash[1]);
-	r = total_read(store, key, &total);
+	r = total_read(state, key, &total);
 	if (r < 0)
 		return r;
 	row_add(&total.sums, &counted);
@@ -133,8 +133,8 @@ int totals_fold(struct store *store, const struct names *names, uint32_t row_ind
 	buffer_append(&value, texts.data, texts.length);
 	if (buffer_failed(&value))
 		return -ENOMEM;
-	r = store_txn(store, NULL, 0,
-		      (struct store_op[]){
+	r = state_txn(state, NULL, 0,
+		      (struct state_op[]){
 			      { key, value.data, value.length },
 			      { retired_key, &retired, sizeof(retired) },
 		      },
@@ -147,7 +147,7 @@ struct walk {
 	void *arg;
 };
 
-static int tell_total(const struct store_entry *entry, void *arg)
+static int tell_total(const struct state_entry *entry, void *arg)
 {
 	const struct walk *walk = arg;
 	const char *names[NAME_COUNT] = { (const char *)entry->value + sizeof(struct stored_total) };
@@ -163,7 +163,7 @@ static int tell_total(const struct store_entry *entry, void *arg)
 	return walk->fn(names[0], names[1], names[2], &total.sums, walk->arg);
 }
 
-int totals_each(struct store *store, totals_fn *fn, void *arg)
+int totals_each(struct state *state, totals_fn *fn, void *arg)
 {
-	return store_list(store, TOTALS_PREFIX, NULL, 0, tell_total, &(struct walk){ fn, arg }, NULL);
+	return state_list(state, TOTALS_PREFIX, NULL, 0, tell_total, &(struct walk){ fn, arg }, NULL);
 }

@@ -38,7 +38,7 @@ struct network {
 /* What a service has, or had: kept after its quarantine as well, so that it comes back with its old addresses for as long as
  * nobody else was given them. */
 struct entry {
-	char *key; /* of the store */
+	char *key; /* of the state */
 	struct ip addresses[FAMILIES];
 	char texts[FAMILIES][IP_TEXT_BYTES];
 	bool in_use;
@@ -55,7 +55,7 @@ struct removal { /* a key that goes at the next commit */
 };
 
 struct vips {
-	struct store *store;
+	struct state *state;
 	struct network networks[FAMILIES];
 	struct table by_key, by_address;
 	struct list dirty, removals;
@@ -147,7 +147,7 @@ static int network_parse(const char *text, const struct family_rule *rule, struc
 	return 0;
 }
 
-/* Entries of networks that were configured before are left in the store unread: they count again when the networks do. */
+/* Entries of networks that were configured before are left in the state unread: they count again when the networks do. */
 static bool in_networks(const struct vips *vips, const struct entry *entry)
 {
 	for (int f = 0; f < FAMILIES; f++)
@@ -156,7 +156,7 @@ static bool in_networks(const struct vips *vips, const struct entry *entry)
 	return true;
 }
 
-static int load_entry(const struct store_entry *stored, void *arg)
+static int load_entry(const struct state_entry *stored, void *arg)
 {
 	static const char *const members[FAMILIES] = { [V4] = "v4", [V6] = "v6" };
 	_cleanup_(cleanup_entry) struct entry *entry = calloc(1, sizeof(*entry));
@@ -197,13 +197,13 @@ struct load {
 	bool told;
 };
 
-static int load_named(const struct store_entry *stored, void *arg)
+static int load_named(const struct state_entry *stored, void *arg)
 {
 	struct load *load = arg;
 	int r = load_entry(stored, load->vips);
 
 	if (r < 0)
-		error_set(load->err, r, "cannot take up '%s' of the store", stored->key);
+		error_set(load->err, r, "cannot take up '%s' of the state", stored->key);
 	load->told = r < 0;
 	return r;
 }
@@ -213,7 +213,7 @@ static void cleanup_vips(struct vips **vips)
 	vips_free(*vips);
 }
 
-int vips_new(struct store *store, const char *network4, const char *network6, struct vips **ret_vips, struct error *err)
+int vips_new(struct state *state, const char *network4, const char *network6, struct vips **ret_vips, struct error *err)
 {
 	const char *const texts[FAMILIES] = { [V4] = network4, [V6] = network6 };
 	_cleanup_(cleanup_vips) struct vips *vips = calloc(1, sizeof(*vips));
@@ -222,7 +222,7 @@ int vips_new(struct store *store, const char *network4, const char *network6, st
 
 	if (!vips)
 		return error_set(err, -ENOMEM, "out of memory");
-	vips->store = store;
+	vips->state = state;
 	vips->round = 1;
 	list_init(&vips->dirty);
 	list_init(&vips->removals);
@@ -231,9 +231,9 @@ int vips_new(struct store *store, const char *network4, const char *network6, st
 		if (r < 0)
 			return r;
 	}
-	r = store_list(store, KEY_PREFIX, NULL, 0, load_named, &load, NULL);
+	r = state_list(state, KEY_PREFIX, NULL, 0, load_named, &load, NULL);
 	if (r < 0)
-		return load.told ? r : error_set(err, r, "cannot read the VIPs of the store");
+		return load.told ? r : error_set(err, r, "cannot read the VIPs of the state");
 	*ret_vips = TAKE_PTR(vips);
 	return 0;
 }
@@ -407,7 +407,7 @@ static void cleanup_texts(char ***texts)
 int vips_commit(struct vips *vips, uint64_t now_ns, struct error *err)
 {
 	_cleanup_(cleanup_texts) char **texts = NULL;
-	_cleanup_free_ struct store_op *ops = NULL;
+	_cleanup_free_ struct state_op *ops = NULL;
 	size_t count = 0, text_count = 0;
 	int r;
 
@@ -421,7 +421,7 @@ int vips_commit(struct vips *vips, uint64_t now_ns, struct error *err)
 		return error_set(err, -ENOMEM, "out of memory");
 	/* Removals first: what was evicted may have come back with other addresses. */
 	list_for_each(it, &vips->removals)
-		ops[count++] = (struct store_op){ .key = container_of(it, struct removal, link)->key };
+		ops[count++] = (struct state_op){ .key = container_of(it, struct removal, link)->key };
 	list_for_each(it, &vips->dirty) {
 		const struct entry *entry = container_of(it, struct entry, dirty_link);
 		int length = asprintf(&texts[text_count], "{\"v4\":\"%s\",\"v6\":\"%s\",\"inUse\":%s,\"lastUseNs\":%llu}",
@@ -432,9 +432,9 @@ int vips_commit(struct vips *vips, uint64_t now_ns, struct error *err)
 			texts[text_count] = NULL;
 			return error_set(err, -ENOMEM, "out of memory");
 		}
-		ops[count++] = (struct store_op){ entry->key, texts[text_count++], (size_t)length };
+		ops[count++] = (struct state_op){ entry->key, texts[text_count++], (size_t)length };
 	}
-	r = store_txn(vips->store, NULL, 0, ops, count, NULL, err);
+	r = state_txn(vips->state, NULL, 0, ops, count, NULL, err);
 	if (r < 0)
 		return error_prefix(err, "cannot keep the VIPs"), r;
 	list_for_each_safe(it, &vips->dirty)

@@ -1,19 +1,19 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* VIPs: an address of each family for every virtual service, a hash of (mesh owner, mesh, name) with probing in two networks,
- * kept in the store: the same after restart and re-creation, not given to another name for 24 h after its last use. They
+ * kept in the state: the same after restart and re-creation, not given to another name for 24 h after its last use. They
  * never leave the host. */
 #pragma once
 
 #include <stdint.h>
 
-#include "agent/store/store.h"
+#include "agent/state/state.h"
 #include "base/error.h"
 #include "maps/abi/types.h"
 
 struct vips;
 
 /* `network4` "240.240.0.0/16" (an IPv4 prefix of /8../28), `network6` "2001:2::/48" (/32../112). -EINVAL names which is wrong. */
-int vips_new(struct store *store, const char *network4, const char *network6, struct vips **ret_vips, struct error *err);
+int vips_new(struct state *state, const char *network4, const char *network6, struct vips **ret_vips, struct error *err);
 struct vips *vips_free(struct vips *vips);
 
 /* The addresses of a service, given out now where it has none. -ENOSPC: the network is full. `now_ns` is wall-clock time. What is

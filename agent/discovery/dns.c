@@ -57,9 +57,9 @@ struct name {
 	struct dns_discovery *discovery;
 	struct table_node node;
 	struct list link; /* in discovery.names: least recently asked for first */
-	struct list unsaved; /* in discovery.unsaved, while the store does not have it */
+	struct list unsaved; /* in discovery.unsaved, while the state does not have it */
 	char *hostname; /* in lower case, without a dot at the end */
-	uint64_t round; /* the last one that asked for it; 0: only the store did */
+	uint64_t round; /* the last one that asked for it; 0: only the state did */
 	struct family families[FAMILIES];
 };
 
@@ -70,7 +70,7 @@ struct query { /* outlives a name that is let go meanwhile */
 
 struct dns_discovery {
 	struct loop *loop;
-	struct store *store;
+	struct state *state;
 	struct dns_discovery_options options; /* but for the servers */
 	struct resolver *resolver;
 	struct table by_hostname;
@@ -246,7 +246,7 @@ static int family_set(struct family *family, const struct ip *from, size_t from_
 	return 1;
 }
 
-/* --- the store --------------------------------------------------------------------------------------------------------- */
+/* --- the state --------------------------------------------------------------------------------------------------------- */
 
 /* The first one first, the others in order. */
 static json_t *family_to_json(const struct family *family)
@@ -290,7 +290,7 @@ static int family_from_json(struct family *family, const json_t *list)
 }
 
 /* What makes no sense is forgotten: it is asked for in any case. */
-static int load_name(const struct store_entry *stored, void *arg)
+static int load_name(const struct state_entry *stored, void *arg)
 {
 	_cleanup_json_ json_t *value = NULL;
 	struct dns_discovery *d = arg;
@@ -313,7 +313,7 @@ static int load_name(const struct store_entry *stored, void *arg)
 }
 
 /* The operations own their keys and values. */
-static void free_ops(struct store_op *ops, size_t count)
+static void free_ops(struct state_op *ops, size_t count)
 {
 	for (size_t i = 0; i < count; i++) {
 		free((char *)ops[i].key);
@@ -330,7 +330,7 @@ static char *key_of(const struct name *name)
 
 static int save_some(struct dns_discovery *d)
 {
-	struct store_op ops[SAVES_PER_TURN];
+	struct state_op ops[SAVES_PER_TURN];
 	struct error err = {};
 	size_t count = 0;
 	int r = 0;
@@ -342,12 +342,12 @@ static int save_some(struct dns_discovery *d)
 		if (count == ARRAY_SIZE(ops))
 			break;
 		text = name_to_text(name);
-		ops[count++] = (struct store_op){ key_of(name), text, text ? strlen(text) : 0 };
+		ops[count++] = (struct state_op){ key_of(name), text, text ? strlen(text) : 0 };
 		if (!ops[count - 1].key || !text)
 			r = error_set(&err, -ENOMEM, "out of memory");
 	}
 	if (r == 0 && count)
-		r = store_txn(d->store, NULL, 0, ops, count, NULL, &err);
+		r = state_txn(d->state, NULL, 0, ops, count, NULL, &err);
 	free_ops(ops, count);
 	if (r < 0) {
 		log_limited(LOG_LEVEL_WARN, "addresses of host names are not stored", LOG_F("error", LOG_STR(err.message)));
@@ -537,18 +537,18 @@ int dns_discovery_get(struct dns_discovery *d, const char *hostname, struct dns_
 	return 0;
 }
 
-static void forget(struct dns_discovery *d, struct store_op *ops, size_t count)
+static void forget(struct dns_discovery *d, struct state_op *ops, size_t count)
 {
 	struct error err = {};
 
-	if (count && store_txn(d->store, NULL, 0, ops, count, NULL, &err) < 0) /* the next agent tries again */
-		log_warn("addresses of host names stay in the store", LOG_F("error", LOG_STR(err.message)));
+	if (count && state_txn(d->state, NULL, 0, ops, count, NULL, &err) < 0) /* the next agent tries again */
+		log_warn("addresses of host names stay in the state", LOG_F("error", LOG_STR(err.message)));
 	free_ops(ops, count);
 }
 
 void dns_discovery_commit(struct dns_discovery *d)
 {
-	struct store_op ops[SAVES_PER_TURN];
+	struct state_op ops[SAVES_PER_TURN];
 	size_t count = 0;
 
 	while (!list_empty(&d->names)) {
@@ -559,7 +559,7 @@ void dns_discovery_commit(struct dns_discovery *d)
 			break; /* and so are all behind it */
 		key = key_of(name);
 		if (key)
-			ops[count++] = (struct store_op){ .key = key };
+			ops[count++] = (struct state_op){ .key = key };
 		name_drop(d, name);
 		if (count == ARRAY_SIZE(ops)) {
 			forget(d, ops, count);
@@ -577,7 +577,7 @@ static void cleanup_discovery(struct dns_discovery **d)
 	dns_discovery_free(*d);
 }
 
-int dns_discovery_new(struct loop *loop, struct store *store, const struct dns_discovery_options *options,
+int dns_discovery_new(struct loop *loop, struct state *state, const struct dns_discovery_options *options,
 		      struct dns_discovery **ret_discovery, struct error *err)
 {
 	_cleanup_(cleanup_discovery) struct dns_discovery *d = calloc(1, sizeof(*d));
@@ -586,7 +586,7 @@ int dns_discovery_new(struct loop *loop, struct store *store, const struct dns_d
 	if (!d)
 		return error_set(err, -ENOMEM, "out of memory");
 	d->loop = loop;
-	d->store = store;
+	d->state = state;
 	d->options = *options;
 	d->round = 1;
 	list_init(&d->names);
@@ -598,7 +598,7 @@ int dns_discovery_new(struct loop *loop, struct store *store, const struct dns_d
 			 &d->resolver, err);
 	if (r < 0)
 		return r;
-	r = store_list(store, KEY_PREFIX, NULL, 0, load_name, d, NULL);
+	r = state_list(state, KEY_PREFIX, NULL, 0, load_name, d, NULL);
 	if (r < 0)
 		return error_set(err, r, "cannot read the stored addresses of host names");
 	*ret_discovery = TAKE_PTR(d);

@@ -4,7 +4,7 @@
  * are asked for and answered apart: a family whose query fails keeps what it had, with a retry after 1 s, doubling to 30
  * s; NXDOMAIN and an empty answer are answers. Refreshed when the TTL ends, at least 5 s and at most 5 minutes after the
  * answer, a tenth more or less by chance; a name without any address after 5 s, a family without one after 30 s where
- * the other has some. What was last known is kept in the store under "discovery/dns/" and used until this run has an
+ * the other has some. What was last known is kept in the state under "discovery/dns/" and used until this run has an
  * answer. At most 1,024 queries are under way; more wait their turn. Thread: the loop's. */
 #pragma once
 
@@ -13,7 +13,7 @@
 #include <stdint.h>
 
 #include "agent/loop/loop.h"
-#include "agent/store/store.h"
+#include "agent/state/state.h"
 #include "base/error.h"
 #include "base/json.h"
 #include "maps/abi/types.h"
@@ -34,7 +34,7 @@ struct dns_discovery_options {
 	void (*changed)(void *arg);
 	void *arg;
 };
-int dns_discovery_new(struct loop *loop, struct store *store, const struct dns_discovery_options *options,
+int dns_discovery_new(struct loop *loop, struct state *state, const struct dns_discovery_options *options,
 		      struct dns_discovery **ret_discovery, struct error *err);
 struct dns_discovery *dns_discovery_free(struct dns_discovery *discovery); /* NULL is fine */
 

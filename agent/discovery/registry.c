@@ -28,7 +28,7 @@ struct service {
 };
 
 struct registry {
-	struct store *store;
+	struct state *state;
 	registry_changed_fn *changed;
 	void *arg;
 	struct table services; /* never one without instances */
@@ -343,7 +343,7 @@ static char *instance_to_text(const struct registry *registry, const struct inst
 struct load {
 	struct registry *registry;
 	struct error *err;
-	struct store_op *stale; /* keys to delete */
+	struct state_op *stale; /* keys to delete */
 	size_t stale_count;
 	bool told;
 };
@@ -357,7 +357,7 @@ static void load_done(struct load *load)
 
 static int load_stale(struct load *load, const char *key)
 {
-	struct store_op *stale = reallocarray(load->stale, load->stale_count + 1, sizeof(*stale));
+	struct state_op *stale = reallocarray(load->stale, load->stale_count + 1, sizeof(*stale));
 	char *copy = strdup(key);
 
 	if (stale)
@@ -366,7 +366,7 @@ static int load_stale(struct load *load, const char *key)
 		free(copy);
 		return -ENOMEM;
 	}
-	stale[load->stale_count++] = (struct store_op){ .key = copy };
+	stale[load->stale_count++] = (struct state_op){ .key = copy };
 	return 0;
 }
 
@@ -377,7 +377,7 @@ static bool has_loopback(const struct instance *i)
 
 /* 1: of a loopback address in a namespace of an earlier boot. The kernel counts cookies from the start again, so that it might
  * be offered to a stranger's namespace. */
-static int instance_from_store(const struct load *load, const struct store_entry *stored, struct instance **ret_instance)
+static int instance_from_store(const struct load *load, const struct state_entry *stored, struct instance **ret_instance)
 {
 	_cleanup_(cleanup_instance) struct instance *instance = NULL;
 	_cleanup_free_ char *names = strdup(stored->key + strlen(KEY_PREFIX));
@@ -412,7 +412,7 @@ static int instance_from_store(const struct load *load, const struct store_entry
 	return 0;
 }
 
-static int load_instance(const struct store_entry *stored, void *arg)
+static int load_instance(const struct state_entry *stored, void *arg)
 {
 	_cleanup_(cleanup_instance) struct instance *instance = NULL;
 	struct load *load = arg;
@@ -424,7 +424,7 @@ static int load_instance(const struct store_entry *stored, void *arg)
 		return load_stale(load, stored->key);
 	if (r < 0) {
 		load->told = true;
-		error_prefix(load->err, "cannot take up '%s' of the store", stored->key);
+		error_prefix(load->err, "cannot take up '%s' of the state", stored->key);
 		return r;
 	}
 	r = service_make(load->registry, instance, &s);
@@ -452,7 +452,7 @@ static void cleanup_registry(struct registry **registry)
 	registry_free(*registry);
 }
 
-int registry_new(struct store *store, registry_changed_fn *changed, void *arg, struct registry **ret_registry, struct error *err)
+int registry_new(struct state *state, registry_changed_fn *changed, void *arg, struct registry **ret_registry, struct error *err)
 {
 	_cleanup_(cleanup_registry) struct registry *registry = calloc(1, sizeof(*registry));
 	_cleanup_(load_done) struct load load = { .registry = registry, .err = err };
@@ -460,17 +460,17 @@ int registry_new(struct store *store, registry_changed_fn *changed, void *arg, s
 
 	if (!registry)
 		return error_set(err, -ENOMEM, "out of memory");
-	registry->store = store;
+	registry->state = state;
 	registry->changed = changed;
 	registry->arg = arg;
 	r = read_boot_id(registry->boot_id, err);
 	if (r < 0)
 		return r;
-	r = store_list(store, KEY_PREFIX, NULL, 0, load_instance, &load, NULL);
+	r = state_list(state, KEY_PREFIX, NULL, 0, load_instance, &load, NULL);
 	if (r < 0)
-		return load.told ? r : error_set(err, r, "cannot read the instances of the store");
+		return load.told ? r : error_set(err, r, "cannot read the instances of the state");
 	if (load.stale_count > 0) {
-		r = store_txn(store, NULL, 0, load.stale, load.stale_count, NULL, err);
+		r = state_txn(state, NULL, 0, load.stale, load.stale_count, NULL, err);
 		if (r < 0)
 			return r;
 	}
@@ -515,7 +515,7 @@ int registry_put(struct registry *registry, const struct instance *instance, str
 		return 0;
 	r = service_reserve(s);
 	if (r == 0)
-		r = store_put(registry->store, key, text, strlen(text), err);
+		r = state_put(registry->state, key, text, strlen(text), err);
 	else
 		error_set(err, r, "out of memory");
 	if (r == 0)
@@ -542,7 +542,7 @@ int registry_remove(struct registry *registry, const char *namespace_name, const
 	if (!found)
 		return error_set(err, -ENOENT, "service '%s' of namespace '%s' has no instance '%s'", service_name,
 				 namespace_name, id);
-	r = store_delete(registry->store, key, err);
+	r = state_delete(registry->state, key, err);
 	if (r < 0)
 		return r;
 	service_remove_at(s, at);
@@ -552,7 +552,7 @@ int registry_remove(struct registry *registry, const char *namespace_name, const
 }
 
 struct removal {
-	struct store_op *ops;
+	struct state_op *ops;
 	size_t count;
 };
 
@@ -585,7 +585,7 @@ static int store_delete_workload(struct registry *registry, uint64_t workload, s
 			removal.ops[removal.count++].key = key;
 		}
 	}
-	return store_txn(registry->store, NULL, 0, removal.ops, removal.count, NULL, NULL);
+	return state_txn(registry->state, NULL, 0, removal.ops, removal.count, NULL, NULL);
 }
 
 static size_t count_workload(const struct registry *registry, uint64_t workload)

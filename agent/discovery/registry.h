@@ -1,11 +1,11 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* weft's own registry behind `awsCloudMap` discovery: instances of a service in a namespace, with attributes, kept in the
- * store. AWS_INSTANCE_IPV4, AWS_INSTANCE_IPV6 and AWS_INSTANCE_PORT mean what they mean in Cloud Map (API_RegisterInstance). */
+ * state. AWS_INSTANCE_IPV4, AWS_INSTANCE_IPV6 and AWS_INSTANCE_PORT mean what they mean in Cloud Map (API_RegisterInstance). */
 #pragma once
 
 #include <stdint.h>
 
-#include "agent/store/store.h"
+#include "agent/state/state.h"
 #include "base/error.h"
 #include "base/json.h"
 #include "maps/abi/types.h"
@@ -26,10 +26,10 @@ struct instance {
 
 struct registry;
 
-/* Reads what the store has; loopback instances of an earlier boot, whose namespaces are gone, are dropped. `changed` runs after
+/* Reads what the state has; loopback instances of an earlier boot, whose namespaces are gone, are dropped. `changed` runs after
  * each change, once a loop turn is the caller's affair. */
 typedef void registry_changed_fn(void *arg);
-int registry_new(struct store *store, registry_changed_fn *changed, void *arg, struct registry **ret_registry, struct error *err);
+int registry_new(struct state *state, registry_changed_fn *changed, void *arg, struct registry **ret_registry, struct error *err);
 struct registry *registry_free(struct registry *registry);
 
 /* Adds or replaces. -EINVAL names the member: names 1..1024 characters without '/', id 1..64, at most 30 attributes, keys 1..255,

@@ -39,7 +39,7 @@ struct edge {
 	struct loop *loop;
 	struct offload *offload;
 	struct kernel *kernel;
-	struct store *store;
+	struct state *state;
 	struct apply *apply;
 	struct edge_options options;
 	struct devices *devices;
@@ -344,7 +344,7 @@ static int store_json(struct edge *e, const char *key, json_t *stolen, struct er
 	_cleanup_json_ json_t *value = stolen;
 	_cleanup_free_ char *text = value ? json_dumps(value, JSON_COMPACT) : NULL;
 
-	return text ? store_put(e->store, key, text, strlen(text), err) : error_set(err, -ENOMEM, "out of memory");
+	return text ? state_put(e->state, key, text, strlen(text), err) : error_set(err, -ENOMEM, "out of memory");
 }
 
 /* VIPs are no addresses that anybody else could route to here; loopback has no device. */
@@ -424,7 +424,7 @@ int edge_unexpose(struct edge *e, const struct ip *address, __be16 port, struct 
 	if (!x)
 		return error_set_field(err, -ENOENT, "address", "nothing is exposed at %s", text);
 	snprintf(key, sizeof(key), EXPOSED_PREFIX "%s", text);
-	r = store_delete(e->store, key, err);
+	r = state_delete(e->state, key, err);
 	if (r == 0 && (r = edge_exposed_remove(e->kernel, address, port)) < 0)
 		error_set(err, r, "cannot be removed from the kernel: %s", strerror(-r));
 	if (r < 0)
@@ -483,7 +483,7 @@ int edge_detach(struct edge *e, const char *device, struct error *err)
 	if (!a)
 		return error_set_field(err, -ENOENT, "device", "'%s' is not attached", device);
 	snprintf(key, sizeof(key), ATTACHED_PREFIX "%s", device);
-	r = store_delete(e->store, key, err);
+	r = state_delete(e->state, key, err);
 	if (r < 0)
 		return r;
 	attachment_free(a);
@@ -530,7 +530,7 @@ json_t *edge_attached_json(const struct edge *e)
 
 /* --- life ------------------------------------------------------------------------------------------------------------------------- */
 
-static int load_value(const struct store_entry *entry, json_t **ret_value)
+static int load_value(const struct state_entry *entry, json_t **ret_value)
 {
 	struct error err = {};
 	int r = json_parse(entry->value, entry->value_bytes, ret_value, &err);
@@ -540,7 +540,7 @@ static int load_value(const struct store_entry *entry, json_t **ret_value)
 	return r;
 }
 
-static int load_exposure(const struct store_entry *entry, void *arg)
+static int load_exposure(const struct state_entry *entry, void *arg)
 {
 	struct edge *e = arg;
 	_cleanup_json_ json_t *value = NULL;
@@ -565,7 +565,7 @@ static int load_exposure(const struct store_entry *entry, void *arg)
 	return r;
 }
 
-static int load_attachment(const struct store_entry *entry, void *arg)
+static int load_attachment(const struct state_entry *entry, void *arg)
 {
 	_cleanup_json_ json_t *value = NULL;
 	const char *node;
@@ -578,16 +578,16 @@ static int load_attachment(const struct store_entry *entry, void *arg)
 
 static int load(struct edge *e)
 {
-	int r = store_list(e->store, EXPOSED_PREFIX, NULL, 0, load_exposure, e, NULL);
+	int r = state_list(e->state, EXPOSED_PREFIX, NULL, 0, load_exposure, e, NULL);
 
 	if (r >= 0)
-		r = store_list(e->store, ATTACHED_PREFIX, NULL, 0, load_attachment, e, NULL);
+		r = state_list(e->state, ATTACHED_PREFIX, NULL, 0, load_attachment, e, NULL);
 	if (r >= 0)
 		r = names_refresh(e);
 	return r < 0 ? r : devices_sync(e);
 }
 
-int edge_new(struct loop *loop, struct offload *offload, struct kernel *kernel, struct store *store, struct apply *apply,
+int edge_new(struct loop *loop, struct offload *offload, struct kernel *kernel, struct state *state, struct apply *apply,
 	     const struct edge_options *options, struct edge **ret_edge, struct error *err)
 {
 	struct edge *e = calloc(1, sizeof(*e));
@@ -596,7 +596,7 @@ int edge_new(struct loop *loop, struct offload *offload, struct kernel *kernel, 
 	if (!e)
 		return error_set(err, -ENOMEM, "out of memory");
 	*e = (struct edge){
-		.loop = loop, .offload = offload, .kernel = kernel, .store = store, .apply = apply, .options = *options,
+		.loop = loop, .offload = offload, .kernel = kernel, .state = state, .apply = apply, .options = *options,
 	};
 	list_init(&e->exposures);
 	list_init(&e->attachments);

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* Services that are exposed at addresses of this node, and devices that stand for virtual nodes: kept in the store under "exposed/" and
+/* Services that are exposed at addresses of this node, and devices that stand for virtual nodes: kept in the state under "exposed/" and
  * "attached/", put into the kernel's tables (maps/abi/edge.h), and their connections swept. Everything goes on in the kernel
  * while no agent runs, but for connections that fell silent. Thread: the loop's. */
 #pragma once
@@ -8,7 +8,7 @@
 
 #include "agent/compile/apply.h"
 #include "agent/loop/loop.h"
-#include "agent/store/store.h"
+#include "agent/state/state.h"
 #include "base/error.h"
 #include "base/json.h"
 #include "maps/kernel.h"
@@ -20,8 +20,8 @@ struct edge_options {
 	void *arg;
 };
 
-/* Reads the store. Everything is borrowed. */
-int edge_new(struct loop *loop, struct offload *offload, struct kernel *kernel, struct store *store, struct apply *apply,
+/* Reads the state. Everything is borrowed. */
+int edge_new(struct loop *loop, struct offload *offload, struct kernel *kernel, struct state *state, struct apply *apply,
 	     const struct edge_options *options, struct edge **ret_edge, struct error *err);
 /* Before `apply` and the offload thread end. NULL is fine. */
 struct edge *edge_free(struct edge *edge);

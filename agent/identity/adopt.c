@@ -7,7 +7,7 @@
 #include "agent/identity/cgroup.h"
 #include "agent/identity/entry.h"
 #include "agent/identity/own_address.h"
-#include "agent/store/store.h"
+#include "agent/state/state.h"
 #include "base/cleanup.h"
 #include "base/log.h"
 
@@ -27,10 +27,10 @@ static void drop_record(struct workloads *all, const char *key, const struct err
 	struct error err = {};
 	char text[ERROR_MESSAGE_BYTES], delete_text[ERROR_MESSAGE_BYTES];
 
-	store_delete(all->store, key, &err);
+	state_delete(all->state, key, &err);
 	log_error("dropped a stored workload that cannot be read", LOG_F("key", LOG_STR(key)),
 		  LOG_F("reason", LOG_STR(error_text(reason, text, sizeof(text)))),
-		  LOG_F("store", LOG_STR(err.code ? error_text(&err, delete_text, sizeof(delete_text)) : NULL)));
+		  LOG_F("state", LOG_STR(err.code ? error_text(&err, delete_text, sizeof(delete_text)) : NULL)));
 }
 
 struct load {
@@ -38,7 +38,7 @@ struct load {
 	struct list entries;
 };
 
-static int load_record(const struct store_entry *stored, void *arg)
+static int load_record(const struct state_entry *stored, void *arg)
 {
 	struct load *load = arg;
 	struct workloads *all = load->all;
@@ -73,7 +73,7 @@ static int load_next_id(struct workloads *all)
 	_cleanup_free_ void *value = NULL;
 	uint64_t revision, next;
 	size_t bytes;
-	int r = store_get(all->store, PREFIX "next", &value, &bytes, &revision);
+	int r = state_get(all->state, PREFIX "next", &value, &bytes, &revision);
 
 	if (r == -ENOENT)
 		return 0;
@@ -134,7 +134,7 @@ int workloads_adopt(struct workloads *all, struct error *err)
 	int r = load_next_id(all);
 
 	if (r == 0)
-		r = store_list(all->store, PREFIX, NULL, 0, load_record, &load, NULL);
+		r = state_list(all->state, PREFIX, NULL, 0, load_record, &load, NULL);
 	if (r < 0) {
 		list_for_each_safe(it, &load.entries)
 			entry_free(container_of(it, struct entry, node));

@@ -90,7 +90,7 @@ bool entry_in_netns(const struct entry *entry, uint64_t cookie)
 	return place_find(entry, cookie);
 }
 
-/* ---- store ---- */
+/* ---- state ---- */
 
 static int entry_save(struct entry *entry, bool first, struct error *err)
 {
@@ -115,11 +115,11 @@ static int entry_save(struct entry *entry, bool first, struct error *err)
 	snprintf(key, sizeof(key), "workloads/%" PRIu64, record->workload.id);
 	snprintf(next, sizeof(next), "%" PRIu64, record->workload.id + 1);
 
-	const struct store_op ops[] = {
+	const struct state_op ops[] = {
 		{ .key = key, .value = text, .value_bytes = strlen(text) },
 		{ .key = "workloads/next", .value = next, .value_bytes = strlen(next) },
 	};
-	return store_txn(entry->all->store, NULL, 0, ops, first ? 2 : 1, NULL, err);
+	return state_txn(entry->all->state, NULL, 0, ops, first ? 2 : 1, NULL, err);
 }
 
 static void save_places(struct entry *entry)
@@ -128,7 +128,7 @@ static void save_places(struct entry *entry)
 	char text[ERROR_MESSAGE_BYTES];
 
 	if (entry_save(entry, false, &err) < 0)
-		log_error("cannot store where a workload acts", LOG_F("workload", LOG_U64(entry->record.workload.id)),
+		log_error("cannot keep where a workload acts", LOG_F("workload", LOG_U64(entry->record.workload.id)),
 			  LOG_F("error", LOG_STR(error_text(&err, text, sizeof(text)))));
 }
 
@@ -138,8 +138,8 @@ static void entry_unsave(struct entry *entry)
 	char key[40], text[ERROR_MESSAGE_BYTES];
 
 	snprintf(key, sizeof(key), "workloads/%" PRIu64, entry->record.workload.id);
-	if (store_delete(entry->all->store, key, &err) < 0)
-		log_error("cannot remove a workload from the store", LOG_F("key", LOG_STR(key)),
+	if (state_delete(entry->all->state, key, &err) < 0)
+		log_error("cannot remove a workload from the state", LOG_F("key", LOG_STR(key)),
 			  LOG_F("error", LOG_STR(error_text(&err, text, sizeof(text)))));
 }
 

@@ -2,7 +2,7 @@
 /* One workload from its request to its end, and what all of them share. Internal to agent/identity.
  *
  * pending: a probe is under way, or the addresses of a namespace are awaited. Nothing is in the kernel yet.
- * running: stored, in the kernel, watched. lost: found in the store, but ended meanwhile; told in the loop's first turn. */
+ * running: stored, in the kernel, watched. lost: found in the state, but ended meanwhile; told in the loop's first turn. */
 #pragma once
 
 #include <limits.h>
@@ -19,7 +19,7 @@ struct workloads {
 	struct loop *loop;
 	struct offload *offload;
 	struct kernel *kernel;
-	struct store *store;
+	struct state *state;
 	struct workloads_callbacks callbacks;
 	char root[PATH_MAX]; /* of the cgroup2 hierarchy, without '/' at the end */
 	char boot[BOOT_ID_BYTES];
@@ -54,7 +54,7 @@ struct entry {
 /* Copies the strings. The entry is in no list yet. */
 int entry_new(struct workloads *all, const struct workload_request *request, bool pattern, struct entry **ret_entry);
 int entry_from_record(struct workloads *all, struct record *record, struct entry **ret_entry); /* takes the record's content */
-/* Leaves kernel and store as they are. */
+/* Leaves kernel and state as they are. */
 void entry_free(struct entry *entry);
 
 /* pending -> running, or `done` with an error. */
@@ -63,7 +63,7 @@ void entry_enrol(struct entry *entry);
 void entry_proceed(struct entry *entry);
 /* Takes a stored one up again: -ENOENT when its cgroup is not there or holds no process any more, or another errno. */
 int entry_adopt(struct entry *entry);
-/* running or lost -> gone: kernel, store, cgroup, callbacks. Frees it. */
+/* running or lost -> gone: kernel, state, cgroup, callbacks. Frees it. */
 void entry_end(struct entry *entry);
 /* Looks which namespaces its processes are in by now. */
 void entry_look(struct entry *entry);
@@ -77,5 +77,5 @@ bool entry_in_netns(const struct entry *entry, uint64_t cookie);
 /* Probes that are under way lose their entry, and end by themselves. */
 void entry_forget_looks(struct workloads *all);
 
-/* adopt.c: takes up what the store has, and removes kernel entries that nothing explains. */
+/* adopt.c: takes up what the state has, and removes kernel entries that nothing explains. */
 int workloads_adopt(struct workloads *all, struct error *err);

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* What the store keeps of a workload, under "workloads/ID", so that the next agent takes it up again. */
+/* What the state keeps of a workload, under "workloads/ID", so that the next agent takes it up again. */
 #pragma once
 
 #include <stdbool.h>

@@ -115,7 +115,7 @@ static int init(struct workloads *all, struct error *err)
 	return workloads_adopt(all, err);
 }
 
-int workloads_new(struct loop *loop, struct offload *offload, struct kernel *kernel, struct store *store,
+int workloads_new(struct loop *loop, struct offload *offload, struct kernel *kernel, struct state *state,
 		  const struct workloads_callbacks *callbacks, struct workloads **ret_workloads, struct error *err)
 {
 	struct workloads *all = calloc(1, sizeof(*all));
@@ -126,7 +126,7 @@ int workloads_new(struct loop *loop, struct offload *offload, struct kernel *ker
 	all->loop = loop;
 	all->offload = offload;
 	all->kernel = kernel;
-	all->store = store;
+	all->state = state;
 	all->callbacks = *callbacks;
 	all->next_id = 1;
 	list_init(&all->pending);

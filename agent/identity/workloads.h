@@ -15,14 +15,14 @@
  * the next look; and a namespace that its watched process left without ending stays held until that process ends. `weft
  * run` in the namespace has neither problem.
  *
- * Workloads are kept in the store and taken up again by the next agent of the same boot, where their cgroup still is. */
+ * Workloads are kept in the state and taken up again by the next agent of the same boot, where their cgroup still is. */
 #pragma once
 
 #include <stdbool.h>
 #include <stdint.h>
 
 #include "agent/loop/loop.h"
-#include "agent/store/store.h"
+#include "agent/state/state.h"
 #include "base/error.h"
 #include "maps/kernel.h"
 
@@ -51,10 +51,10 @@ struct workloads_callbacks {
 	void (*gone)(const struct workload *workload, void *arg);
 	void *arg;
 };
-/* Takes up what the store has, and removes kernel entries that nothing explains. The loop's first turn calls `gone` for
+/* Takes up what the state has, and removes kernel entries that nothing explains. The loop's first turn calls `gone` for
  * those that ended meanwhile, and ends those whose pattern was not added until then. -EINVAL where cgroup2 is that of a
  * cgroup namespace. */
-int workloads_new(struct loop *loop, struct offload *offload, struct kernel *kernel, struct store *store,
+int workloads_new(struct loop *loop, struct offload *offload, struct kernel *kernel, struct state *state,
 		  const struct workloads_callbacks *callbacks, struct workloads **ret_workloads, struct error *err);
 /* Kernel entries stay: the next agent adopts them. Enrolments under way get -ECANCELED. */
 struct workloads *workloads_free(struct workloads *workloads);

@@ -76,7 +76,7 @@ struct tallies {
 	struct offload *offload;
 	struct kernel *kernel;
 	struct apply *apply;
-	struct store_watch *watch;
+	struct state_watch *watch;
 	struct loop_timer *timer;
 	struct list waiting; /* for the next reading */
 	struct reading *reading; /* under way */
@@ -252,7 +252,7 @@ static int take_total(const char *source, const char *service, const char *targe
 	return 0;
 }
 
-static void totals_changed(const struct store_entry *entry, void *arg)
+static void totals_changed(const struct state_entry *entry, void *arg)
 {
 	struct tallies *t = arg;
 
@@ -676,7 +676,7 @@ int tallies_take(struct tallies *t, tally_work_fn *work_fn, tally_done_fn *done,
 	return 0;
 }
 
-int tallies_new(struct loop *loop, struct offload *offload, struct kernel *kernel, struct apply *apply, struct store *store,
+int tallies_new(struct loop *loop, struct offload *offload, struct kernel *kernel, struct apply *apply, struct state *state,
 		struct tallies **ret_tallies)
 {
 	struct tallies *t = calloc(1, sizeof(*t));
@@ -695,7 +695,7 @@ int tallies_new(struct loop *loop, struct offload *offload, struct kernel *kerne
 	t->names = calloc(t->name_count, sizeof(*t->names));
 	r = t->owners && t->names ? loop_timer_new(loop, on_timer, t, &t->timer) : -ENOMEM;
 	if (r == 0)
-		r = store_watch_add(store, TOTALS_PREFIX, totals_changed, t, &t->watch);
+		r = state_watch_add(state, TOTALS_PREFIX, totals_changed, t, &t->watch);
 	if (r < 0) {
 		tallies_free(t);
 		return r;
@@ -710,7 +710,7 @@ struct tallies *tallies_free(struct tallies *t)
 		return NULL;
 	t->gone = true;
 	t->timer = loop_timer_free(t->timer);
-	t->watch = store_watch_remove(t->watch);
+	t->watch = state_watch_remove(t->watch);
 	tell_waiters(&t->waiting, -ECANCELED);
 	if (!t->reading)
 		destroy(t);

@@ -19,7 +19,7 @@
 
 #include "agent/compile/apply.h"
 #include "agent/loop/loop.h"
-#include "agent/store/store.h"
+#include "agent/state/state.h"
 #include "agent/telemetry/counters.h"
 #include "maps/kernel.h"
 
@@ -66,7 +66,7 @@ struct tally {
 struct tallies;
 
 /* Borrows all. 0 or -errno. */
-int tallies_new(struct loop *loop, struct offload *offload, struct kernel *kernel, struct apply *apply, struct store *store,
+int tallies_new(struct loop *loop, struct offload *offload, struct kernel *kernel, struct apply *apply, struct state *state,
 		struct tallies **ret_tallies);
 /* Before `apply` and the offload thread end. Who still waits is told -ECANCELED, now or when the offload thread's last jobs are
  * reported. NULL is fine. */

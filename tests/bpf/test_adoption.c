@@ -88,7 +88,7 @@ TEST(the_next_agent_says_who_ended_meanwhile_and_removes_what_nothing_explains)
 	EXPECT_EQ(w->gone_calls, 1);
 }
 
-static int forget_boot(const struct store_entry *entry, void *arg)
+static int forget_boot(const struct state_entry *entry, void *arg)
 {
 	_cleanup_json_ json_t *record = NULL;
 
@@ -112,9 +112,9 @@ TEST(workloads_of_another_boot_are_forgotten_and_their_ids_not_given_again)
 	p = given_apart(w, cgroup);
 	first = given_enrolled(w, NODE_A, cgroup, p, false);
 	stop_agent(w);
-	EXPECT_OK(store_list(w->store, "workloads/", NULL, 0, forget_boot, &record, NULL));
+	EXPECT_OK(state_list(w->state, "workloads/", NULL, 0, forget_boot, &record, NULL));
 	snprintf(key, sizeof(key), "workloads/%" PRIu64, first);
-	EXPECT_OK(store_put(w->store, key, record, strlen(record), NULL));
+	EXPECT_OK(state_put(w->state, key, record, strlen(record), NULL));
 
 	start_agent(w);
 	EXPECT(nothing_is_left(w));

@@ -47,7 +47,7 @@ void start_agent(struct world *w)
 
 	EXPECT_OK(loop_new(&w->loop));
 	EXPECT_OK(offload_new(w->loop, "test-offload", &w->offload));
-	EXPECT_OK(workloads_new(w->loop, w->offload, &w->kernel, w->store, &callbacks, &w->workloads, &err), &err);
+	EXPECT_OK(workloads_new(w->loop, w->offload, &w->kernel, w->state, &callbacks, &w->workloads, &err), &err);
 }
 
 void turn(struct world *w)
@@ -86,7 +86,7 @@ struct world *given_world(void)
 	w->kernel.netns_fd = hash_map(8, sizeof(struct owner), 64);
 	w->kernel.cgroup_fd = hash_map(8, sizeof(struct owner), 512);
 	w->kernel.own_address_fd = hash_map(sizeof(struct netns_address), 1, 4096);
-	EXPECT_OK(store_open_memory(&w->store));
+	EXPECT_OK(state_open_memory(&w->state));
 	start_agent(w);
 	return w;
 }
@@ -114,7 +114,7 @@ int world_done(void **state)
 		process_end(&w->processes[i]);
 	if (w->loop)
 		stop_agent(w);
-	store_close(w->store);
+	state_close(w->state);
 	WAIT_FOR(cgroup_remove(w->base) == 0, DEADLINE);
 	close(w->kernel.netns_fd);
 	close(w->kernel.cgroup_fd);

@@ -30,7 +30,7 @@ struct process { /* a shell that runs what it is told */
 struct world {
 	struct loop *loop;
 	struct offload *offload;
-	struct store *store;
+	struct state *state;
 	struct kernel kernel;
 	struct config config;
 	struct workloads *workloads;
@@ -49,7 +49,7 @@ struct world {
 struct world *given_world(void);
 int world_done(void **state); /* teardown: of the last given_world() */
 void start_agent(struct world *w);
-void stop_agent(struct world *w); /* as after kill -9: kernel entries and store stay */
+void stop_agent(struct world *w); /* as after kill -9: kernel entries and state stay */
 void turn(struct world *w);
 
 int hash_map(size_t key, size_t value, __u32 entries);

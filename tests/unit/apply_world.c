@@ -174,7 +174,7 @@ void agent_start(struct world *w)
 	struct error err = {};
 
 	EXPECT_OK(offload_new(w->loop, "offload", &w->offload));
-	EXPECT_OK(apply_new_with(w->loop, w->offload, &kernel, w->store, on_done, w, &w->apply, &err), &err);
+	EXPECT_OK(apply_new_with(w->loop, w->offload, &kernel, w->state, on_done, w, &w->apply, &err), &err);
 }
 
 void agent_stop(struct world *w)
@@ -197,7 +197,7 @@ void world_init(struct world *w)
 	sem_init(&w->fake.gate, 0, 0);
 	test_memory_init(&w->memory);
 	w->fake.memory = &w->memory.arrays;
-	EXPECT_OK(store_open_memory(&w->store));
+	EXPECT_OK(state_open_memory(&w->state));
 	EXPECT_OK(loop_new(&w->loop));
 	agent_start(w);
 }
@@ -206,7 +206,7 @@ void world_done(struct world *w)
 {
 	agent_stop(w);
 	loop_free(w->loop);
-	store_close(w->store);
+	state_close(w->state);
 	test_memory_done(&w->memory);
 	sem_destroy(&w->fake.gate);
 }

@@ -48,7 +48,7 @@ struct fake {
 struct world {
 	struct test_memory memory;
 	struct fake fake;
-	struct store *store;
+	struct state *state;
 	struct loop *loop;
 	struct offload *offload;
 	struct apply *apply;

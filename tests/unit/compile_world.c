@@ -17,9 +17,9 @@ void fixture_init(struct fixture *f)
 
 	*f = (struct fixture){};
 	resources_init(&f->resources);
-	EXPECT_OK(store_open_memory(&f->store));
-	EXPECT_OK(registry_new(f->store, ignore_change, NULL, &f->registry, &err), &err);
-	EXPECT_OK(vips_new(f->store, "240.240.0.0/16", "2001:2::/48", &f->vips, &err), &err);
+	EXPECT_OK(state_open_memory(&f->state));
+	EXPECT_OK(registry_new(f->state, ignore_change, NULL, &f->registry, &err), &err);
+	EXPECT_OK(vips_new(f->state, "240.240.0.0/16", "2001:2::/48", &f->vips, &err), &err);
 }
 
 void fixture_done(struct fixture *f)
@@ -29,7 +29,7 @@ void fixture_done(struct fixture *f)
 	loop_free(f->loop);
 	vips_free(f->vips);
 	registry_free(f->registry);
-	store_close(f->store);
+	state_close(f->state);
 	resources_done(&f->resources);
 }
 void fixture_start_dns(struct fixture *f)
@@ -38,7 +38,7 @@ void fixture_start_dns(struct fixture *f)
 	struct error err = {};
 
 	EXPECT_OK(loop_new(&f->loop));
-	EXPECT_OK(dns_discovery_new(f->loop, f->store,
+	EXPECT_OK(dns_discovery_new(f->loop, f->state,
 				    &(struct dns_discovery_options){
 					    .servers = servers, .server_count = 1, .time_scale = 1, .changed = ignore_change },
 				    &f->dns, &err),

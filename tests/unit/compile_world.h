@@ -11,10 +11,10 @@
 
 struct fixture {
 	struct resources resources;
-	struct store *store;
+	struct state *state;
 	struct registry *registry;
 	struct vips *vips;
-	struct loop *loop; /* does not run: what dns discovery knows is what the store has */
+	struct loop *loop; /* does not run: what dns discovery knows is what the state has */
 	struct dns_discovery *dns;
 	struct plan *plan;
 };

@@ -405,7 +405,7 @@ TEST(a_row_that_nothing_names_any_more_is_added_to_the_totals_once)
 	turn_the_ring(&w, other_service);
 	EXPECT(w.memory.arrays.rows[b].incarnation & 1);
 
-	/* when an agent sweeps, and is killed between the store's commit and the clearing of the row */
+	/* when an agent sweeps, and is killed between the state's commit and the clearing of the row */
 	agent_restart(&w);
 	in_force(&w, other_service(0));
 	EXPECT(!(w.memory.arrays.rows[b].incarnation & 1));

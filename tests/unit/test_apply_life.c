@@ -130,8 +130,8 @@ TEST(the_next_agent_keeps_slots_without_any_names)
 
 	in_force(&w, ENDPOINTS("10.0.0.1:80"));
 	slot = slot_of(&w, M "virtualNode/v1:8080", "10.0.0.1:80");
-	store_close(w.store);
-	EXPECT_OK(store_open_memory(&w.store));
+	state_close(w.state);
+	EXPECT_OK(state_open_memory(&w.state));
 	agent_restart(&w);
 	in_force(&w, ENDPOINTS("10.0.0.0:80", "10.0.0.1:80"));
 	EXPECT_EQ(slot_of(&w, M "virtualNode/v1:8080", "10.0.0.1:80"), slot);

@@ -622,7 +622,7 @@ TEST(every_planned_service_has_vips_that_are_let_go_when_it_leaves)
 	size_t size;
 	compiled_with(&f, &(struct compile_input){ .now_wall_ns = 6 });
 	compiled_with(&f, &(struct compile_input){ .now_wall_ns = 7 });
-	EXPECT_OK(store_get(f.store, "vips/123456789012/M/b", &value, &size, NULL));
+	EXPECT_OK(state_get(f.state, "vips/123456789012/M/b", &value, &size, NULL));
 	EXPECT_CONTAINS((char *)value, "\"inUse\":false,\"lastUseNs\":6");
 }
 

@@ -155,7 +155,7 @@ TEST(an_endpoint_that_two_listeners_share_is_checked_when_one_of_them_checks_it)
 	}
 }
 
-/* Two listeners, found by `members` of dns discovery; what the store knows of n.local. */
+/* Two listeners, found by `members` of dns discovery; what the state knows of n.local. */
 static void given_dns_target(struct fixture *f, const char *members, const char *stored)
 {
 	given_service(f, "s", BY_NODE("n"));
@@ -163,7 +163,7 @@ static void given_dns_target(struct fixture *f, const char *members, const char 
 	      "{'meshName': 'M', 'virtualNodeName': 'n', 'spec': {'listeners': [" LISTENER(80, "tcp") ", " LISTENER(
 		      90, "tcp") "], 'serviceDiscovery': {'dns': {%s}}}}",
 	      members);
-	EXPECT_OK(store_put(f->store, "discovery/dns/n.local", stored, strlen(stored), NULL));
+	EXPECT_OK(state_put(f->state, "discovery/dns/n.local", stored, strlen(stored), NULL));
 }
 
 TEST(a_node_found_by_dns_has_one_address_of_each_family_or_all_that_its_name_has)
@@ -211,7 +211,7 @@ TEST(a_node_whose_host_name_is_not_known_has_no_endpoints_and_the_name_is_asked_
 	fixture_start_dns(&f);
 	expect_endpoints(target(compiled(&f), "n:80"), "");
 	_cleanup_json_ json_t *names = dns_discovery_json(f.dns);
-	EXPECT_EQ(json_array_size(names), 1); /* and what the store had of another name is let go */
+	EXPECT_EQ(json_array_size(names), 1); /* and what the state had of another name is let go */
 	EXPECT_STR(json_path_string(json_array_get(names, 0), "hostname"), "other.local");
 }
 

@@ -15,7 +15,7 @@
 
 struct world {
 	struct loop *loop;
-	struct store *store;
+	struct state *state;
 	struct fake_dns server;
 	struct dns_discovery *discovery;
 	uint32_t time_scale;
@@ -37,7 +37,7 @@ static void agent_start(struct world *w)
 	};
 	struct error err = {};
 
-	EXPECT_OK(dns_discovery_new(w->loop, w->store, &options, &w->discovery, &err), &err);
+	EXPECT_OK(dns_discovery_new(w->loop, w->state, &options, &w->discovery, &err), &err);
 }
 
 static void agent_restart(struct world *w)
@@ -50,7 +50,7 @@ static void world_init(struct world *w, uint32_t time_scale)
 {
 	*w = (struct world){ .time_scale = time_scale };
 	EXPECT_OK(loop_new(&w->loop));
-	EXPECT_OK(store_open_memory(&w->store));
+	EXPECT_OK(state_open_memory(&w->state));
 	fake_dns_start(&w->server, w->loop);
 	agent_start(w);
 }
@@ -59,7 +59,7 @@ static void world_done(struct world *w)
 {
 	dns_discovery_free(w->discovery);
 	fake_dns_stop(&w->server);
-	store_close(w->store);
+	state_close(w->state);
 	loop_free(w->loop);
 }
 #define WORLD(w, time_scale)                                                                                                  \
@@ -399,7 +399,7 @@ static bool stored_text(struct world *w, const char *name, const char *expected)
 	size_t size;
 
 	snprintf(key, sizeof(key), "discovery/dns/%s", name);
-	return store_get(w->store, key, &value, &size, NULL) == 0 && strcmp(value, expected) == 0;
+	return state_get(w->state, key, &value, &size, NULL) == 0 && strcmp(value, expected) == 0;
 }
 
 TEST(the_next_agent_keeps_the_stored_set_until_it_has_an_answer)
@@ -429,14 +429,14 @@ TEST(what_makes_no_sense_in_the_store_is_ignored)
 	static const char odd[] = "{\"v4\": [7, \"x\", \"fd00::1\", \"10.0.0.1\"], \"v6\": {}}";
 	WORLD(w, 1);
 
-	EXPECT_OK(store_put(w.store, "discovery/dns/a.example", "{", 1, NULL));
-	EXPECT_OK(store_put(w.store, "discovery/dns/b.example", odd, strlen(odd), NULL));
+	EXPECT_OK(state_put(w.state, "discovery/dns/a.example", "{", 1, NULL));
+	EXPECT_OK(state_put(w.state, "discovery/dns/b.example", odd, strlen(odd), NULL));
 	agent_restart(&w);
 	EXPECT_STR(known(&w, "a.example"), "?");
 	EXPECT_STR(known(&w, "b.example"), "10.0.0.1* |");
 }
 
-static int count_entry(const struct store_entry *entry, void *arg)
+static int count_entry(const struct state_entry *entry, void *arg)
 {
 	(void)entry;
 	++*(unsigned *)arg;
@@ -447,7 +447,7 @@ static unsigned stored(struct world *w)
 {
 	unsigned count = 0;
 
-	EXPECT_OK(store_list(w->store, "discovery/dns/", NULL, 0, count_entry, &count, NULL));
+	EXPECT_OK(state_list(w->state, "discovery/dns/", NULL, 0, count_entry, &count, NULL));
 	return count;
 }
 
@@ -541,7 +541,7 @@ TEST(a_server_that_is_no_address_is_named)
 		struct dns_discovery *discovery;
 		struct error err = {};
 
-		EXPECT_EQ(dns_discovery_new(w.loop, w.store,
+		EXPECT_EQ(dns_discovery_new(w.loop, w.state,
 					    &(struct dns_discovery_options){
 						    .servers = &bad[i], .server_count = 1, .time_scale = 1, .changed = on_change, .arg = &w },
 					    &discovery, &err),

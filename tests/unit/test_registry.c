@@ -8,7 +8,7 @@
 #include "tests/lib/test.h"
 
 struct fixture {
-	struct store *store;
+	struct state *state;
 	struct registry *registry;
 	unsigned changes;
 };
@@ -22,16 +22,16 @@ static void given_registry(struct fixture *f)
 {
 	struct error err = {};
 
-	if (!f->store)
-		EXPECT_OK(store_open_memory(&f->store));
+	if (!f->state)
+		EXPECT_OK(state_open_memory(&f->state));
 	f->registry = registry_free(f->registry);
-	EXPECT_OK(registry_new(f->store, count_change, f, &f->registry, &err), &err);
+	EXPECT_OK(registry_new(f->state, count_change, f, &f->registry, &err), &err);
 }
 
 static void fixture_done(struct fixture *f)
 {
 	registry_free(f->registry);
-	store_close(f->store);
+	state_close(f->state);
 }
 #define FIXTURE(f) _cleanup_(fixture_done) struct fixture f = {}
 
@@ -149,16 +149,16 @@ TEST(loopback_instances_of_an_earlier_boot_are_gone_and_others_lose_their_namesp
 	struct instance i = {};
 	char value[256];
 
-	EXPECT_OK(store_open_memory(&f.store));
+	EXPECT_OK(state_open_memory(&f.state));
 	snprintf(value, sizeof(value), form, "127.0.0.1");
-	EXPECT_OK(store_put(f.store, "registry/ns/svc/loopback", value, strlen(value), NULL));
+	EXPECT_OK(state_put(f.state, "registry/ns/svc/loopback", value, strlen(value), NULL));
 	snprintf(value, sizeof(value), form, "10.0.0.1");
-	EXPECT_OK(store_put(f.store, "registry/ns/svc/other", value, strlen(value), NULL));
+	EXPECT_OK(state_put(f.state, "registry/ns/svc/other", value, strlen(value), NULL));
 	given_registry(&f);
 	expect_list(&f, NULL, NULL, "ns/svc/other ");
 	EXPECT_OK(registry_each(f.registry, "ns", "svc", copy_instance, &i));
 	EXPECT_EQ(i.netns_cookie, 0);
-	EXPECT_EQ(store_get(f.store, "registry/ns/svc/loopback", NULL, NULL, NULL), -ENOENT);
+	EXPECT_EQ(state_get(f.state, "registry/ns/svc/loopback", NULL, NULL, NULL), -ENOENT);
 }
 
 TEST(only_a_change_is_told)
@@ -319,12 +319,12 @@ TEST(a_spoilt_entry_of_the_store_is_named)
 	static const char *const values[] = { "", "{}", "{\"attributes\": {}}", "{\"attributes\": {\"AWS_INSTANCE_IPV4\": \"x\"}}" };
 	FIXTURE(f);
 
-	EXPECT_OK(store_open_memory(&f.store));
+	EXPECT_OK(state_open_memory(&f.state));
 	for (size_t n = 0; n < ARRAY_SIZE(values); n++) {
 		struct error err = {};
 
-		EXPECT_OK(store_put(f.store, "registry/ns/svc/i", values[n], strlen(values[n]), NULL));
-		EXPECT_EQ(registry_new(f.store, count_change, &f, &f.registry, &err), -EINVAL);
+		EXPECT_OK(state_put(f.state, "registry/ns/svc/i", values[n], strlen(values[n]), NULL));
+		EXPECT_EQ(registry_new(f.state, count_change, &f, &f.registry, &err), -EINVAL);
 		EXPECT_CONTAINS(err.message, "registry/ns/svc/i");
 	}
 }

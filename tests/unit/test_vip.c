@@ -17,7 +17,7 @@
 #define NET6 "2001:2::/48"
 
 struct fixture {
-	struct store *store;
+	struct state *state;
 	struct vips *vips;
 };
 
@@ -25,16 +25,16 @@ static void given_vips(struct fixture *f, const char *net4, const char *net6)
 {
 	struct error err = {};
 
-	if (!f->store)
-		EXPECT_OK(store_open_memory(&f->store));
+	if (!f->state)
+		EXPECT_OK(state_open_memory(&f->state));
 	f->vips = vips_free(f->vips);
-	EXPECT_OK(vips_new(f->store, net4, net6, &f->vips, &err), &err);
+	EXPECT_OK(vips_new(f->state, net4, net6, &f->vips, &err), &err);
 }
 
 static void fixture_done(struct fixture *f)
 {
 	vips_free(f->vips);
-	store_close(f->store);
+	state_close(f->state);
 }
 #define FIXTURE(f) _cleanup_(fixture_done) struct fixture f = {}
 
@@ -56,24 +56,24 @@ static void commit(struct fixture *f, uint64_t now_ns)
 	EXPECT_OK(vips_commit(f->vips, now_ns, &err), &err);
 }
 
-static int ignore_entry(const struct store_entry *entry, void *arg)
+static int ignore_entry(const struct state_entry *entry, void *arg)
 {
 	(void)entry;
 	(void)arg;
 	return 0;
 }
 
-static uint64_t store_revision(struct fixture *f)
+static uint64_t state_revision(struct fixture *f)
 {
 	uint64_t revision;
 
-	EXPECT_OK(store_list(f->store, "", NULL, 0, ignore_entry, NULL, &revision));
+	EXPECT_OK(state_list(f->state, "", NULL, 0, ignore_entry, NULL, &revision));
 	return revision;
 }
 
-static void store_close_p(struct store **store)
+static void state_close_p(struct state **kept)
 {
-	store_close(*store);
+	state_close(*kept);
 }
 
 static bool same(struct ip a, struct ip b)
@@ -207,7 +207,7 @@ TEST(a_service_whose_old_address_was_taken_gets_another_one_that_is_kept)
 	fill_network(&f, "c");
 	v4 = get(&f, "new", NOW_NS + 24 * HOUR_NS, NULL);
 	EXPECT(same(v4, freed));
-	commit(&f, NOW_NS + 24 * HOUR_NS); /* c left the store here */
+	commit(&f, NOW_NS + 24 * HOUR_NS); /* c left the state here */
 	get(&f, "new", NOW_NS, NULL);
 	fill_network(&f, "bc");
 	EXPECT_EQ(vips_get(f.vips, OWNER, "M", "c", NOW_NS + 24 * HOUR_NS, &v4, &v6, NULL), -ENOSPC);
@@ -240,19 +240,19 @@ TEST(the_store_is_written_once_for_a_round_and_only_when_something_changed)
 	uint64_t before;
 
 	given_vips(&f, NET4, NET6);
-	before = store_revision(&f);
+	before = state_revision(&f);
 	get(&f, "a", NOW_NS, NULL);
 	get(&f, "b", NOW_NS, NULL);
-	EXPECT_EQ(store_revision(&f), before);
+	EXPECT_EQ(state_revision(&f), before);
 	commit(&f, NOW_NS);
-	EXPECT_EQ(store_revision(&f), before + 1);
+	EXPECT_EQ(state_revision(&f), before + 1);
 	get(&f, "a", NOW_NS + HOUR_NS, NULL);
 	get(&f, "b", NOW_NS + HOUR_NS, NULL);
 	commit(&f, NOW_NS + HOUR_NS);
-	EXPECT_EQ(store_revision(&f), before + 1);
+	EXPECT_EQ(state_revision(&f), before + 1);
 	get(&f, "a", NOW_NS + HOUR_NS, NULL);
 	commit(&f, NOW_NS + HOUR_NS);
-	EXPECT_EQ(store_revision(&f), before + 2);
+	EXPECT_EQ(state_revision(&f), before + 2);
 }
 
 TEST(other_networks_give_other_addresses)
@@ -281,14 +281,14 @@ TEST(networks_of_the_wrong_family_or_size_are_named)
 		{ NET4, "2001:2::/113", "2001:2::/113" },	{ NET4, "240.240.0.0/16", "240.240.0.0/16" },
 		{ "240.240.0.1/16", NET6, "240.240.0.1/16" },	{ "nonsense", NET6, "nonsense" },
 	};
-	_cleanup_(store_close_p) struct store *store = NULL;
+	_cleanup_(state_close_p) struct state *kept = NULL;
 
-	EXPECT_OK(store_open_memory(&store));
+	EXPECT_OK(state_open_memory(&kept));
 	for (size_t i = 0; i < ARRAY_SIZE(rows); i++) {
 		struct error err = {};
 		struct vips *vips = NULL;
 
-		EXPECT_EQ(vips_new(store, rows[i].net4, rows[i].net6, &vips, &err), -EINVAL);
+		EXPECT_EQ(vips_new(kept, rows[i].net4, rows[i].net6, &vips, &err), -EINVAL);
 		EXPECT_CONTAINS(err.message, rows[i].wrong);
 	}
 }
@@ -313,15 +313,15 @@ TEST(the_widest_and_narrowest_networks_work)
 TEST(a_spoilt_entry_of_the_store_is_named)
 {
 	static const char *const values[] = { "", "{}", "{\"v4\":\"240.240.0.1\"}", "{\"v4\":\"x\",\"v6\":\"2001:2::1\"}" };
-	_cleanup_(store_close_p) struct store *store = NULL;
+	_cleanup_(state_close_p) struct state *kept = NULL;
 
-	EXPECT_OK(store_open_memory(&store));
+	EXPECT_OK(state_open_memory(&kept));
 	for (size_t i = 0; i < ARRAY_SIZE(values); i++) {
 		struct error err = {};
 		struct vips *vips = NULL;
 
-		EXPECT_OK(store_put(store, "vips/o/M/a", values[i], strlen(values[i]), NULL));
-		EXPECT_EQ(vips_new(store, NET4, NET6, &vips, &err), -EPROTO);
+		EXPECT_OK(state_put(kept, "vips/o/M/a", values[i], strlen(values[i]), NULL));
+		EXPECT_EQ(vips_new(kept, NET4, NET6, &vips, &err), -EPROTO);
 		EXPECT_CONTAINS(err.message, "vips/o/M/a");
 	}
 }

@@ -1,9 +1,9 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* What is behind store.h. store.c checks the input, tells the watches and copies for callers; a back end keeps keys, values
+/* What is behind state.h. state.c checks the input, tells the watches and copies for callers; a back end keeps keys, values
  * and revisions, and makes a transaction one. */
 #pragma once
 
-#include "agent/store/store.h"
+#include "agent/state/state.h"
 #include "base/list.h"
 
 /* One key as one transaction wrote it. Shared, never changed once it is in force. */
@@ -28,20 +28,20 @@ struct records {
 int records_reserve(struct records *records, size_t extra); /* 0 or -ENOMEM */
 void records_done(struct records *records); /* drops the references */
 
-struct store_backend {
+struct state_backend {
 	/* A reference, or -ENOENT, -errno. */
-	int (*get)(struct store *store, const char *key, struct record **ret_record);
+	int (*get)(struct state *state, const char *key, struct record **ret_record);
 	/* Adds references to `records`, in byte order. */
-	int (*list)(struct store *store, const char *prefix, const char *after, size_t limit, struct records *records);
-	/* `ops` are sorted, one for a key. On success each that changed something has store->revision + 1, and so has the
-	 * store; when none did, all keep 0 and the store its revision. Keeps references as it likes. */
-	int (*txn)(struct store *store, const struct store_compare *compares, size_t compare_count, struct record *const *ops,
+	int (*list)(struct state *state, const char *prefix, const char *after, size_t limit, struct records *records);
+	/* `ops` are sorted, one for a key. On success each that changed something has state->revision + 1, and so has the
+	 * state; when none did, all keep 0 and the state its revision. Keeps references as it likes. */
+	int (*txn)(struct state *state, const struct state_compare *compares, size_t compare_count, struct record *const *ops,
 		   size_t op_count, struct error *err);
-	void (*close)(struct store *store); /* frees what embeds the store */
+	void (*close)(struct state *state); /* frees what embeds the state */
 };
 
-struct store { /* first in the back end's own struct */
-	const struct store_backend *backend;
+struct state { /* first in the back end's own struct */
+	const struct state_backend *backend;
 	uint64_t revision;
 	struct list watches;
 	struct list batches; /* transactions that watches were not told of yet */
@@ -49,4 +49,4 @@ struct store { /* first in the back end's own struct */
 };
 
 /* For the back end's open; `revision` is that of what it found. */
-void store_init(struct store *store, const struct store_backend *backend, uint64_t revision);
+void state_init(struct state *state, const struct state_backend *backend, uint64_t revision);

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* The store in one SQLite file: one connection, which nobody else may open meanwhile (locking_mode EXCLUSIVE).
+/* State in one SQLite file: one connection, which nobody else may open meanwhile (locking_mode EXCLUSIVE).
  *
- * WAL with synchronous=NORMAL: a transaction is in the log file when store_txn() returns, so kill -9 loses nothing that was
+ * WAL with synchronous=NORMAL: a transaction is in the log file when state_txn() returns, so kill -9 loses nothing that was
  * acknowledged. A power loss may lose the last transactions, never half of one. That is enough for what is kept here in this
  * version: it is rebuilt at the next start, or belongs to the running kernel, whose maps a power loss takes as well. It also
  * means that no transaction waits for the disk (11 us at the median), but the one that finds 1,000 pages (4 MB) in the log:
@@ -12,7 +12,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "agent/store/backend.h"
+#include "agent/state/backend.h"
 #include "base/cleanup.h"
 
 #define APPLICATION_ID 0x77656674 /* "weft"; file(1) shows it */
@@ -39,7 +39,7 @@ static const char *const statements[] = {
 };
 
 struct sqlite {
-	struct store store;
+	struct state state;
 	sqlite3 *db;
 	sqlite3_stmt *statements[STATEMENT_COUNT];
 };
@@ -109,9 +109,9 @@ static struct record *record_of_row(sqlite3_stmt *row)
 
 /* ---- the back end ---- */
 
-static int sqlite_get(struct store *store, const char *key, struct record **ret_record)
+static int sqlite_get(struct state *state, const char *key, struct record **ret_record)
 {
-	struct sqlite *s = (struct sqlite *)store;
+	struct sqlite *s = (struct sqlite *)state;
 	STATEMENT(get, s, GET);
 	int result;
 
@@ -125,9 +125,9 @@ static int sqlite_get(struct store *store, const char *key, struct record **ret_
 	return *ret_record ? 0 : -ENOMEM;
 }
 
-static int sqlite_list(struct store *store, const char *prefix, const char *after, size_t limit, struct records *records)
+static int sqlite_list(struct state *state, const char *prefix, const char *after, size_t limit, struct records *records)
 {
-	struct sqlite *s = (struct sqlite *)store;
+	struct sqlite *s = (struct sqlite *)state;
 	const bool past = after && strcmp(after, prefix) >= 0;
 	const size_t length = strlen(prefix);
 	STATEMENT(list, s, LIST);
@@ -151,7 +151,7 @@ static int sqlite_list(struct store *store, const char *prefix, const char *afte
 	return result == SQLITE_DONE ? 0 : code_of(s->db, result);
 }
 
-static int check_compare(struct sqlite *s, const struct store_compare *compare, struct error *err)
+static int check_compare(struct sqlite *s, const struct state_compare *compare, struct error *err)
 {
 	uint64_t revision = 0;
 	STATEMENT(get, s, GET_REVISION);
@@ -164,7 +164,7 @@ static int check_compare(struct sqlite *s, const struct store_compare *compare, 
 	else if (result != SQLITE_DONE)
 		return sqlite_failed(s, result, "read", err);
 	if (revision != compare->revision)
-		return error_set(err, -ECANCELED, "store key '%s' was changed by another", compare->key);
+		return error_set(err, -ECANCELED, "state key '%s' was changed by another", compare->key);
 	return 0;
 }
 
@@ -197,29 +197,29 @@ static int set_revision(struct sqlite *s, uint64_t revision, struct error *err)
 }
 
 /* Between BEGIN and COMMIT. */
-static int write_all(struct sqlite *s, const struct store_compare *compares, size_t compare_count, struct record *const *ops,
+static int write_all(struct sqlite *s, const struct state_compare *compares, size_t compare_count, struct record *const *ops,
 		     size_t op_count, uint64_t *ret_revision, struct error *err)
 {
-	uint64_t revision = s->store.revision;
+	uint64_t revision = s->state.revision;
 	int r = 0;
 
 	for (size_t i = 0; i < compare_count && r >= 0; i++)
 		r = check_compare(s, &compares[i], err);
 	for (size_t i = 0; i < op_count && r >= 0; i++) {
-		r = apply(s, ops[i], s->store.revision + 1, err);
+		r = apply(s, ops[i], s->state.revision + 1, err);
 		revision = MAX(revision, ops[i]->revision);
 	}
-	if (r >= 0 && revision != s->store.revision)
+	if (r >= 0 && revision != s->state.revision)
 		r = set_revision(s, revision, err);
 	if (r >= 0)
 		*ret_revision = revision;
 	return r;
 }
 
-static int sqlite_txn(struct store *store, const struct store_compare *compares, size_t compare_count,
+static int sqlite_txn(struct state *state, const struct state_compare *compares, size_t compare_count,
 		      struct record *const *ops, size_t op_count, struct error *err)
 {
-	struct sqlite *s = (struct sqlite *)store;
+	struct sqlite *s = (struct sqlite *)state;
 	int result = run(s, BEGIN), r;
 	uint64_t revision;
 
@@ -236,13 +236,13 @@ static int sqlite_txn(struct store *store, const struct store_compare *compares,
 			run(s, ROLLBACK);
 		return r;
 	}
-	store->revision = revision;
+	state->revision = revision;
 	return 0;
 }
 
-static void sqlite_close(struct store *store)
+static void sqlite_close(struct state *state)
 {
-	struct sqlite *s = (struct sqlite *)store;
+	struct sqlite *s = (struct sqlite *)state;
 
 	for (size_t i = 0; i < STATEMENT_COUNT; i++)
 		sqlite3_finalize(s->statements[i]);
@@ -250,7 +250,7 @@ static void sqlite_close(struct store *store)
 	free(s);
 }
 
-static const struct store_backend sqlite_backend = {
+static const struct state_backend sqlite_backend = {
 	.get = sqlite_get,
 	.list = sqlite_list,
 	.txn = sqlite_txn,
@@ -343,24 +343,24 @@ static int open_file(struct sqlite *s, const char *path, struct error *err)
 		if (result != SQLITE_OK)
 			return sqlite_failed(s, result, "open", err);
 	}
-	s->store.revision = (uint64_t)revision;
+	s->state.revision = (uint64_t)revision;
 	return 0;
 }
 
-int store_open_sqlite(const char *path, struct store **ret_store, struct error *err)
+int state_open_sqlite(const char *path, struct state **ret_store, struct error *err)
 {
 	struct sqlite *s = calloc(1, sizeof(*s));
 	int r;
 
 	if (!s)
 		return error_set(err, -ENOMEM, "out of memory");
-	store_init(&s->store, &sqlite_backend, 0);
+	state_init(&s->state, &sqlite_backend, 0);
 	r = open_file(s, path, err);
 	if (r < 0) {
-		store_close(&s->store);
+		state_close(&s->state);
 		error_prefix(err, "'%s'", path);
 		return r;
 	}
-	*ret_store = &s->store;
+	*ret_store = &s->state;
 	return 0;
 }

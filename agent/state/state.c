@@ -1,20 +1,20 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-#include "agent/store/store.h"
+#include "agent/state/state.h"
 
 #include <assert.h>
 #include <errno.h>
 #include <stdlib.h>
 #include <string.h>
 
-#include "agent/store/backend.h"
+#include "agent/state/backend.h"
 #include "base/cleanup.h"
 #include "base/utf8.h"
 
-struct store_watch {
+struct state_watch {
 	struct list node;
-	struct store *store;
+	struct state *state;
 	uint64_t after; /* knows the state of this revision; is told of later ones */
-	store_watch_fn *fn; /* NULL once removed, until nobody walks the list */
+	state_watch_fn *fn; /* NULL once removed, until nobody walks the list */
 	void *arg;
 	size_t prefix_length;
 	char prefix[];
@@ -85,24 +85,24 @@ void records_done(struct records *records)
 	*records = (struct records){};
 }
 
-static struct store_entry entry_of(const struct record *record)
+static struct state_entry entry_of(const struct record *record)
 {
-	return (struct store_entry){ record->key, record->value, record->value_bytes, record->revision };
+	return (struct state_entry){ record->key, record->value, record->value_bytes, record->revision };
 }
 
 /* ---- open, close ---- */
 
-void store_init(struct store *store, const struct store_backend *backend, uint64_t revision)
+void state_init(struct state *state, const struct state_backend *backend, uint64_t revision)
 {
-	*store = (struct store){ .backend = backend, .revision = revision };
-	list_init(&store->watches);
-	list_init(&store->batches);
+	*state = (struct state){ .backend = backend, .revision = revision };
+	list_init(&state->watches);
+	list_init(&state->batches);
 }
 
-static void free_watches(struct store *store, bool all)
+static void free_watches(struct state *state, bool all)
 {
-	list_for_each_safe(it, &store->watches) {
-		struct store_watch *watch = container_of(it, struct store_watch, node);
+	list_for_each_safe(it, &state->watches) {
+		struct state_watch *watch = container_of(it, struct state_watch, node);
 
 		if (all || !watch->fn) {
 			list_remove(&watch->node);
@@ -111,22 +111,22 @@ static void free_watches(struct store *store, bool all)
 	}
 }
 
-struct store *store_close(struct store *store)
+struct state *state_close(struct state *state)
 {
-	if (!store)
+	if (!state)
 		return NULL;
-	assert(!store->telling);
-	free_watches(store, /* all= */ true);
-	store->backend->close(store);
+	assert(!state->telling);
+	free_watches(state, /* all= */ true);
+	state->backend->close(state);
 	return NULL;
 }
 
 /* ---- reading ---- */
 
-int store_get(struct store *store, const char *key, void **ret_value, size_t *ret_bytes, uint64_t *ret_revision)
+int state_get(struct state *state, const char *key, void **ret_value, size_t *ret_bytes, uint64_t *ret_revision)
 {
 	struct record *record;
-	int r = store->backend->get(store, key, &record);
+	int r = state->backend->get(state, key, &record);
 	char *value;
 
 	if (r < 0)
@@ -145,16 +145,16 @@ int store_get(struct store *store, const char *key, void **ret_value, size_t *re
 	return 0;
 }
 
-int store_list(struct store *store, const char *prefix, const char *after, size_t limit, store_list_fn *fn, void *arg,
+int state_list(struct state *state, const char *prefix, const char *after, size_t limit, state_list_fn *fn, void *arg,
 	       uint64_t *ret_revision)
 {
 	_cleanup_(records_done) struct records records = {};
-	const uint64_t revision = store->revision;
-	int r = store->backend->list(store, prefix, after, limit, &records);
+	const uint64_t revision = state->revision;
+	int r = state->backend->list(state, prefix, after, limit, &records);
 
 	/* All of it before the first callback, which may write. */
 	for (size_t i = 0; i < records.count && r >= 0; i++) {
-		const struct store_entry entry = entry_of(records.items[i]);
+		const struct state_entry entry = entry_of(records.items[i]);
 
 		r = fn(&entry, arg);
 	}
@@ -167,29 +167,29 @@ int store_list(struct store *store, const char *prefix, const char *after, size_
 
 /* ---- watching ---- */
 
-int store_watch_add(struct store *store, const char *prefix, store_watch_fn *fn, void *arg, struct store_watch **ret_watch)
+int state_watch_add(struct state *state, const char *prefix, state_watch_fn *fn, void *arg, struct state_watch **ret_watch)
 {
 	size_t length = strlen(prefix);
-	struct store_watch *watch = malloc(sizeof(*watch) + length + 1);
+	struct state_watch *watch = malloc(sizeof(*watch) + length + 1);
 
 	if (!watch)
 		return -ENOMEM;
-	*watch = (struct store_watch){
-		.store = store, .after = store->revision, .fn = fn, .arg = arg, .prefix_length = length
+	*watch = (struct state_watch){
+		.state = state, .after = state->revision, .fn = fn, .arg = arg, .prefix_length = length
 	};
 	memcpy(watch->prefix, prefix, length + 1);
-	list_append(&store->watches, &watch->node);
+	list_append(&state->watches, &watch->node);
 	*ret_watch = watch;
 	return 0;
 }
 
-struct store_watch *store_watch_remove(struct store_watch *watch)
+struct state_watch *state_watch_remove(struct state_watch *watch)
 {
 	if (!watch)
 		return NULL;
 	watch->fn = NULL;
-	if (!watch->store->telling)
-		free_watches(watch->store, /* all= */ false);
+	if (!watch->state->telling)
+		free_watches(watch->state, /* all= */ false);
 	return NULL;
 }
 
@@ -208,12 +208,12 @@ static void cleanup_batch(struct batch **batch)
 	batch_free(*batch);
 }
 
-static void tell_watches(struct store *store, const struct record *record)
+static void tell_watches(struct state *state, const struct record *record)
 {
-	const struct store_entry entry = entry_of(record);
+	const struct state_entry entry = entry_of(record);
 
-	list_for_each(it, &store->watches) {
-		struct store_watch *watch = container_of(it, struct store_watch, node);
+	list_for_each(it, &state->watches) {
+		struct state_watch *watch = container_of(it, struct state_watch, node);
 
 		if (watch->fn && watch->after < record->revision &&
 		    strncmp(record->key, watch->prefix, watch->prefix_length) == 0)
@@ -222,22 +222,22 @@ static void tell_watches(struct store *store, const struct record *record)
 }
 
 /* What a callback writes gets in line here, and is told by the call that is telling already. */
-static void tell_batch(struct store *store, struct batch *batch)
+static void tell_batch(struct state *state, struct batch *batch)
 {
-	list_append(&store->batches, &batch->node);
-	if (store->telling)
+	list_append(&state->batches, &batch->node);
+	if (state->telling)
 		return;
-	store->telling = true;
-	while (!list_empty(&store->batches)) {
-		batch = container_of(store->batches.next, struct batch, node);
+	state->telling = true;
+	while (!list_empty(&state->batches)) {
+		batch = container_of(state->batches.next, struct batch, node);
 		list_remove(&batch->node);
 		for (size_t i = 0; i < batch->count; i++)
 			if (batch->records[i]->revision != 0)
-				tell_watches(store, batch->records[i]);
+				tell_watches(state, batch->records[i]);
 		batch_free(batch);
 	}
-	store->telling = false;
-	free_watches(store, /* all= */ false);
+	state->telling = false;
+	free_watches(state, /* all= */ false);
 }
 
 /* ---- writing ---- */
@@ -247,11 +247,11 @@ static int check_key(const char *key, struct error *err)
 	size_t length = strlen(key);
 
 	if (length == 0)
-		return error_set(err, -EINVAL, "a store key is empty");
-	if (length > STORE_KEY_LIMIT_BYTES)
-		return error_set(err, -EINVAL, "store key '%.64s...' is longer than %d bytes", key, STORE_KEY_LIMIT_BYTES);
+		return error_set(err, -EINVAL, "a state key is empty");
+	if (length > STATE_KEY_LIMIT_BYTES)
+		return error_set(err, -EINVAL, "state key '%.64s...' is longer than %d bytes", key, STATE_KEY_LIMIT_BYTES);
 	if (!utf8_valid(key, length))
-		return error_set(err, -EINVAL, "a store key of %zu bytes is not UTF-8", length);
+		return error_set(err, -EINVAL, "a state key of %zu bytes is not UTF-8", length);
 	return 0;
 }
 
@@ -260,7 +260,7 @@ static int compare_records(const void *a, const void *b)
 	return strcmp((*(struct record *const *)a)->key, (*(struct record *const *)b)->key);
 }
 
-static int batch_new(const struct store_op *ops, size_t count, struct batch **ret_batch, struct error *err)
+static int batch_new(const struct state_op *ops, size_t count, struct batch **ret_batch, struct error *err)
 {
 	_cleanup_(cleanup_batch) struct batch *batch = malloc(sizeof(*batch) + count * sizeof(batch->records[0]));
 	int r;
@@ -272,9 +272,9 @@ static int batch_new(const struct store_op *ops, size_t count, struct batch **re
 		r = check_key(ops[i].key, err);
 		if (r < 0)
 			return r;
-		if (ops[i].value && ops[i].value_bytes > STORE_VALUE_LIMIT_BYTES)
-			return error_set(err, -E2BIG, "the value of store key '%s' has %zu bytes, more than %d", ops[i].key,
-					 ops[i].value_bytes, STORE_VALUE_LIMIT_BYTES);
+		if (ops[i].value && ops[i].value_bytes > STATE_VALUE_LIMIT_BYTES)
+			return error_set(err, -E2BIG, "the value of state key '%s' has %zu bytes, more than %d", ops[i].key,
+					 ops[i].value_bytes, STATE_VALUE_LIMIT_BYTES);
 		batch->records[i] = record_new(ops[i].key, ops[i].value, ops[i].value ? ops[i].value_bytes : 0, 0);
 		if (!batch->records[i])
 			return error_set(err, -ENOMEM, "out of memory");
@@ -283,13 +283,13 @@ static int batch_new(const struct store_op *ops, size_t count, struct batch **re
 	qsort(batch->records, count, sizeof(batch->records[0]), compare_records);
 	for (size_t i = 1; i < count; i++)
 		if (strcmp(batch->records[i - 1]->key, batch->records[i]->key) == 0)
-			return error_set(err, -EINVAL, "store key '%s' has two operations in one transaction",
+			return error_set(err, -EINVAL, "state key '%s' has two operations in one transaction",
 					 batch->records[i]->key);
 	*ret_batch = TAKE_PTR(batch);
 	return 0;
 }
 
-int store_txn(struct store *store, const struct store_compare *compares, size_t compare_count, const struct store_op *ops,
+int state_txn(struct state *state, const struct state_compare *compares, size_t compare_count, const struct state_op *ops,
 	      size_t op_count, uint64_t *ret_revision, struct error *err)
 {
 	_cleanup_(cleanup_batch) struct batch *batch = NULL;
@@ -303,27 +303,27 @@ int store_txn(struct store *store, const struct store_compare *compares, size_t 
 	r = batch_new(ops, op_count, &batch, err);
 	if (r < 0)
 		return r;
-	r = store->backend->txn(store, compares, compare_count, batch->records, batch->count, err);
+	r = state->backend->txn(state, compares, compare_count, batch->records, batch->count, err);
 	if (r < 0)
 		return r;
 	if (ret_revision)
-		*ret_revision = store->revision; /* before a callback writes more */
-	tell_batch(store, TAKE_PTR(batch));
+		*ret_revision = state->revision; /* before a callback writes more */
+	tell_batch(state, TAKE_PTR(batch));
 	return 0;
 }
 
-int store_put(struct store *store, const char *key, const void *value, size_t value_bytes, struct error *err)
+int state_put(struct state *state, const char *key, const void *value, size_t value_bytes, struct error *err)
 {
 	/* Not NULL, which would delete. */
-	const struct store_op op = { key, value ? value : "", value_bytes };
+	const struct state_op op = { key, value ? value : "", value_bytes };
 
 	assert(value || value_bytes == 0);
-	return store_txn(store, NULL, 0, &op, 1, NULL, err);
+	return state_txn(state, NULL, 0, &op, 1, NULL, err);
 }
 
-int store_delete(struct store *store, const char *key, struct error *err)
+int state_delete(struct state *state, const char *key, struct error *err)
 {
-	const struct store_op op = { .key = key };
+	const struct state_op op = { .key = key };
 
-	return store_txn(store, NULL, 0, &op, 1, NULL, err);
+	return state_txn(state, NULL, 0, &op, 1, NULL, err);
 }

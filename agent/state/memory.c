@@ -1,14 +1,14 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* The store in memory: records sorted by key. Writing one among n moves n pointers, which tests do not mind. */
+/* State in memory: records sorted by key. Writing one among n moves n pointers, which tests do not mind. */
 #include <errno.h>
 #include <stdlib.h>
 #include <string.h>
 
-#include "agent/store/backend.h"
+#include "agent/state/backend.h"
 #include "base/cleanup.h"
 
 struct memory {
-	struct store store;
+	struct state state;
 	struct records records;
 };
 
@@ -34,9 +34,9 @@ static size_t find(const struct memory *memory, const char *key, bool *ret_found
 	return low;
 }
 
-static int memory_get(struct store *store, const char *key, struct record **ret_record)
+static int memory_get(struct state *state, const char *key, struct record **ret_record)
 {
-	const struct memory *memory = (struct memory *)store;
+	const struct memory *memory = (struct memory *)state;
 	bool found;
 	size_t i = find(memory, key, &found);
 
@@ -46,9 +46,9 @@ static int memory_get(struct store *store, const char *key, struct record **ret_
 	return 0;
 }
 
-static int memory_list(struct store *store, const char *prefix, const char *after, size_t limit, struct records *records)
+static int memory_list(struct state *state, const char *prefix, const char *after, size_t limit, struct records *records)
 {
-	const struct memory *memory = (struct memory *)store;
+	const struct memory *memory = (struct memory *)state;
 	bool past = after && strcmp(after, prefix) >= 0, found;
 	size_t i = find(memory, past ? after : prefix, &found), length = strlen(prefix);
 
@@ -82,18 +82,18 @@ static void apply(struct records *records, size_t i, bool found, struct record *
 		*at = record_ref(op);
 }
 
-static int memory_txn(struct store *store, const struct store_compare *compares, size_t compare_count,
+static int memory_txn(struct state *state, const struct state_compare *compares, size_t compare_count,
 		      struct record *const *ops, size_t op_count, struct error *err)
 {
-	struct memory *memory = (struct memory *)store;
-	const uint64_t revision = store->revision + 1;
+	struct memory *memory = (struct memory *)state;
+	const uint64_t revision = state->revision + 1;
 	bool found;
 	size_t at;
 
 	for (size_t i = 0; i < compare_count; i++) {
 		at = find(memory, compares[i].key, &found);
 		if (compares[i].revision != (found ? memory->records.items[at]->revision : 0))
-			return error_set(err, -ECANCELED, "store key '%s' was changed by another", compares[i].key);
+			return error_set(err, -ECANCELED, "state key '%s' was changed by another", compares[i].key);
 	}
 	if (records_reserve(&memory->records, op_count) < 0)
 		return error_set(err, -ENOMEM, "out of memory");
@@ -102,33 +102,33 @@ static int memory_txn(struct store *store, const struct store_compare *compares,
 		if (!ops[i]->value && !found)
 			continue;
 		apply(&memory->records, at, found, ops[i]);
-		ops[i]->revision = store->revision = revision;
+		ops[i]->revision = state->revision = revision;
 	}
 	return 0;
 }
 
-static void memory_close(struct store *store)
+static void memory_close(struct state *state)
 {
-	struct memory *memory = (struct memory *)store;
+	struct memory *memory = (struct memory *)state;
 
 	records_done(&memory->records);
 	free(memory);
 }
 
-static const struct store_backend memory_backend = {
+static const struct state_backend memory_backend = {
 	.get = memory_get,
 	.list = memory_list,
 	.txn = memory_txn,
 	.close = memory_close,
 };
 
-int store_open_memory(struct store **ret_store)
+int state_open_memory(struct state **ret_store)
 {
 	struct memory *memory = calloc(1, sizeof(*memory));
 
 	if (!memory)
 		return -ENOMEM;
-	store_init(&memory->store, &memory_backend, 0);
-	*ret_store = &memory->store;
+	state_init(&memory->state, &memory_backend, 0);
+	*ret_store = &memory->state;
 	return 0;
 }
