@@ -109,6 +109,21 @@ int sock_ops(struct bpf_sock_ops *ctx)
 	return SOCKOPS_DONE;
 }
 
+/* The cookie that connect hooks knew a socket by. A program's MPTCP socket goes without a word of its first subflow, which made the
+ * connection; 0: it has none. The context is the kernel's socket, and is only read. */
+static __always_inline __u64 connected_as(struct bpf_sock *sk)
+{
+	struct sock *first = NULL;
+	__u64 cookie = 0;
+
+	if (sk->protocol != IPPROTO_MPTCP || !bpf_core_type_exists(struct mptcp_sock))
+		return bpf_get_socket_cookie(sk);
+	bpf_core_read(&first, sizeof(first), &((struct mptcp_sock *)sk)->first);
+	if (first)
+		bpf_core_read(&cookie, sizeof(cookie), &first->__sk_common.skc_cookie.counter);
+	return cookie;
+}
+
 /* The socket goes. Where a SYN was sent the state machine tells the end, later; where none was, nobody else would. Such a socket is in
  * CLOSE, or in SYN_SENT where TCP Fast Open waits for data: most are in neither, and cost no look-up. */
 SEC("cgroup/sock_release")
@@ -119,7 +134,7 @@ int sock_release(struct bpf_sock *sk)
 
 	if (sk->type != SOCK_STREAM || (sk->state != BPF_TCP_CLOSE && sk->state != BPF_TCP_SYN_SENT))
 		return SOCKET_GOES;
-	cookie = bpf_get_socket_cookie(sk);
+	cookie = connected_as(sk);
 	a = account_of(cookie);
 	if (a && !READ_ONCE(a->started)) {
 		account_abandon(a, cookie, bpf_ktime_get_ns());

@@ -40,6 +40,10 @@ struct tcp_sock {
 	__u32 total_retrans;
 } __attribute__((preserve_access_index));
 
+struct mptcp_sock { /* the socket of an MPTCP program; connect hooks see its first subflow, which is a TCP socket */
+	struct sock *first;
+} __attribute__((preserve_access_index));
+
 #define SOCK_DONE 1 /* bit of skc_flags: the peer's FIN was received (enum sock_flags, include/net/sock.h) */
 
 /* bytes_acked counts our SYN and FIN, bytes_received the peer's FIN: neither is data. A socket leaves LAST_ACK and CLOSING for

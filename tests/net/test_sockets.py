@@ -63,6 +63,26 @@ left.connect_ex((sys.argv[1], 8080))
     wait_for(lambda: counter(shop, "far")["abandoned"] == 3, "three connects that sent nothing")
 
 
+def test_an_mptcp_connect_without_a_route_is_given_back(shop):
+    try:
+        shop.namespace.sysctl("net.mptcp.enabled=1")
+    except subprocess.CalledProcessError:
+        pytest.skip("the kernel has no MPTCP")
+    shop.node("farther")
+    shop.service("farther", node="farther")
+    shop.node("client", port=None, backends=["web", "lone", "closed", "tls", "http", "farther"])
+    shop.register("farther", "1", "10.200.0.1:80")  # the namespace has no route there
+    shop.wait_reason("farther:8080", "routed")
+    code = """
+result = []
+s = socket.socket(socket.AF_INET, socket.SOCK_STREAM, 262)
+for _ in range(3):
+    result.append(errno.errorcode[s.connect_ex((sys.argv[1], 8080))])
+"""
+    assert shop.client(code, shop.vip("farther")) == ["ENETUNREACH"] * 3
+    wait_for(lambda: counter(shop, "farther")["abandoned"] == 3, "three connects that sent nothing")
+
+
 def test_disconnect_by_af_unspec_ends_the_connection_and_the_socket_connects_again(shop):
     code = """
 libc = ctypes.CDLL(None, use_errno=True)
