@@ -27,6 +27,23 @@ int json_parse(const char *text, size_t length, json_t **ret_value, struct error
 	return 0;
 }
 
+int json_parse_next(const char *text, size_t length, size_t *offset, json_t **ret_value, struct json_place *ret_place,
+		    struct error *err)
+{
+	json_error_t e;
+	json_t *value = json_loadb(text + *offset, length - *offset, JSON_DISABLE_EOF_CHECK | JSON_REJECT_DUPLICATES, &e);
+
+	if (!value && json_error_code(&e) == json_error_out_of_memory)
+		return error_set(err, -ENOMEM, "no memory to parse JSON");
+	if (!value) {
+		json_place_of(text, length, *offset + (size_t)MAX(e.position - 1, 0), ret_place);
+		return error_set(err, -EINVAL, "%s", e.text);
+	}
+	*offset += (size_t)e.position;
+	*ret_value = value;
+	return 0;
+}
+
 int json_parse_file(const char *path, json_t **ret_value, struct error *err)
 {
 	/* A FIFO or a device in a directory of files must not hold its reader up, not even in open(). */

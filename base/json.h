@@ -9,6 +9,7 @@
 #include <stdint.h>
 
 #include "error.h"
+#include "json_place.h"
 
 static inline void cleanup_json(json_t **j)
 {
@@ -22,6 +23,12 @@ static inline void cleanup_json(json_t **j)
 int json_parse(const char *text, size_t length, json_t **ret_value, struct error *err);
 /* The same for a whole file; -errno of open or read as well. */
 int json_parse_file(const char *path, json_t **ret_value, struct error *err);
+
+/* The object or list that begins at *offset or behind white space there; *offset moves behind it, and nothing more is looked at. What is
+ * longer than a limit is the caller's to refuse. -EINVAL with the place of the error in *ret_place, which is not in the message;
+ * -ENOMEM. */
+int json_parse_next(const char *text, size_t length, size_t *offset, json_t **ret_value, struct json_place *ret_place,
+		    struct error *err);
 
 /* Members of an object by dotted path, "spec.egressFilter.type"; "" is the value itself. NULL or the fallback when a step is absent or of another type. */
 json_t *json_path(const json_t *value, const char *path);

@@ -114,6 +114,14 @@ static const struct option *find(const struct option *table, const char *name, s
 	return NULL;
 }
 
+static const struct option *find_letter(const struct option *table, const char *word)
+{
+	for (; table->name; table++)
+		if (table->letter && word[1] == table->letter && !word[2])
+			return table;
+	return NULL;
+}
+
 int options_parse(const struct option *table, void *target, int argc, char *const argv[], int *ret_rest, struct error *err)
 {
 	bool seen[TABLE_MAX] = {};
@@ -128,7 +136,7 @@ int options_parse(const struct option *table, void *target, int argc, char *cons
 		if (!strcmp(word, "--"))
 			break;
 		snprintf(field, sizeof(field), "%.*s", (int)MIN(length, sizeof(field) - 1), word);
-		option = !strncmp(word, "--", 2) ? find(table, word + 2, length - 2) : NULL;
+		option = !strncmp(word, "--", 2) ? find(table, word + 2, length - 2) : find_letter(table, word);
 		if (!option)
 			return error_set_field(err, -EINVAL, field, "unknown option");
 		if (option->type == OPTION_FLAG && !value) {

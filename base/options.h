@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* Command-line options as table rows. One table parses the command line, reads the same names from a JSON config file, and
- * prints --help. `--name VALUE` and `--name=VALUE`; a lone `--` ends the options. */
+ * prints --help. `--name VALUE` and `--name=VALUE`, and `-n VALUE` where a row has a letter; a lone `--` ends the options. */
 #pragma once
 
 #include <stdbool.h>
@@ -32,6 +32,7 @@ struct option {
 	bool required;
 	bool command_line_only;
 	uint64_t min, max; /* OPTION_U32; both 0: any */
+	char letter; /* 'f': -f VALUE as well; 0: none */
 };
 #define OPTION(struct_type, member) offsetof(struct_type, member)
 

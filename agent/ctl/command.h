@@ -30,6 +30,12 @@ struct ctl {
 	{ .name = "help", .type = OPTION_FLAG, .offset = OPTION(struct ctl, help), .help = "this" },                           \
 	{}
 
+/* Of commands that ask nobody. */
+#define CTL_OPTIONS_OFFLINE(json_help)                                                                                        \
+	{ .name = "json", .type = OPTION_FLAG, .offset = OPTION(struct ctl, json), .help = json_help },                        \
+	{ .name = "help", .type = OPTION_FLAG, .offset = OPTION(struct ctl, help), .help = "this" },                           \
+	{}
+
 struct words {
 	size_t count;
 	char *const *values; /* ends with NULL */
@@ -48,7 +54,7 @@ struct command {
 };
 extern const struct command get_command, connections_command, explain_command, dns_command, status_command, health_command,
 	run_command, register_command, deregister_command, instances_command, top_command, doctor_command,
-	expose_command, attach_command;
+	expose_command, attach_command, validate_command;
 
 extern const char *ctl_command; /* the one that runs, for messages; NULL: none yet */
 

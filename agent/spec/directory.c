@@ -79,27 +79,14 @@ static int list_names(const char *path, struct names *ret_names, struct error *e
 	return 0;
 }
 
-static bool is_json_name(const char *name)
+bool directory_is_json(const char *path)
 {
-	const char *dot = strrchr(name, '.');
+	const char *dot = strrchr(path, '.');
 
 	return dot && strcmp(dot, ".json") == 0;
 }
 
-static int read_file(const char *path, struct resources *set, struct error *err)
-{
-	_cleanup_json_ json_t *document = NULL;
-	int r = json_parse_file(path, &document, err);
-
-	if (r < 0)
-		return r;
-	r = resources_add_json(set, document, path, err);
-	if (r < 0)
-		error_prefix(err, "'%s'", path);
-	return r;
-}
-
-static int read_below(const char *directory, size_t depth, struct resources *set, struct error *err)
+static int each_below(const char *directory, size_t depth, directory_file_fn *fn, void *arg, struct error *err)
 {
 	_cleanup_(cleanup_names) struct names names = {};
 	char path[PATH_MAX];
@@ -115,10 +102,32 @@ static int read_below(const char *directory, size_t depth, struct resources *set
 			return r;
 		/* What cannot be looked at and is not meant for us does not stop the rest. */
 		if (stat(path, &st) == 0 && S_ISDIR(st.st_mode))
-			r = read_below(path, depth + 1, set, err);
-		else if (is_json_name(names.list[i]))
-			r = read_file(path, set, err);
+			r = each_below(path, depth + 1, fn, arg, err);
+		else
+			r = fn(path, arg, err);
 	}
+	return r;
+}
+
+int directory_each(const char *path, directory_file_fn *fn, void *arg, struct error *err)
+{
+	return each_below(path, 0, fn, arg, err);
+}
+
+static int read_file(const char *path, void *arg, struct error *err)
+{
+	struct resources *set = arg;
+	_cleanup_json_ json_t *document = NULL;
+	int r;
+
+	if (!directory_is_json(path))
+		return 0;
+	r = json_parse_file(path, &document, err);
+	if (r < 0)
+		return r;
+	r = resources_add_json(set, document, path, err);
+	if (r < 0)
+		error_prefix(err, "'%s'", path);
 	return r;
 }
 
@@ -128,7 +137,7 @@ int directory_read(const char *path, struct resources *ret_set, struct error *er
 	int r;
 
 	resources_init(&set);
-	r = read_below(path, 0, &set, err);
+	r = directory_each(path, read_file, &set, err);
 	if (r < 0)
 		return r;
 	r = resources_check(&set, err);

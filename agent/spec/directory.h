@@ -9,6 +9,12 @@
 /* Deeper than this is refused: a symbolic link that leads back up never ends. */
 #define DIRECTORY_DEPTH 8
 
+/* Calls `fn` for every file below, in order of their names (by bytes); a negative return ends the walk and is returned. -errno of a
+ * directory that cannot be read, -ELOOP, -ENAMETOOLONG. */
+typedef int directory_file_fn(const char *path, void *arg, struct error *err);
+int directory_each(const char *path, directory_file_fn *fn, void *arg, struct error *err);
+bool directory_is_json(const char *path); /* by its name */
+
 /* Reads and checks everything. On success what `ret_set` (initialised before) held is released and it holds what was read;
  * `source` of each resource is the path of its file. On any fault -errno, and `ret_set` is as it was: `field` is the member at
  * fault, and the message names the file, `'DIR/node.json': must be …`, or `cannot open 'DIR/node.json': …`. */

@@ -182,6 +182,11 @@ static int sort_list(struct resources *set)
 	return 0;
 }
 
+int resource_check(const struct resources *set, const struct resource *resource, struct error *err)
+{
+	return graph_checks[resource->kind] ? graph_checks[resource->kind](set, resource, err) : 0;
+}
+
 int resources_check(struct resources *set, struct error *err)
 {
 	int r = sort_list(set);
@@ -191,7 +196,7 @@ int resources_check(struct resources *set, struct error *err)
 	list_for_each(it, &set->list) {
 		const struct resource *resource = container_of(it, struct resource, link);
 
-		r = graph_checks[resource->kind] ? graph_checks[resource->kind](set, resource, err) : 0;
+		r = resource_check(set, resource, err);
 		if (r >= 0)
 			continue;
 		if (resource->source)

@@ -71,6 +71,8 @@ int resources_add_json(struct resources *set, const json_t *document, const char
  * message begins with the source, if any, and the resource's name: `'route.json': mesh/M/virtualRouter/R/route/T: …`; the field
  * is the path. */
 int resources_check(struct resources *set, struct error *err);
+/* The rules of one resource against the others of the set. -EINVAL with the field path. */
+int resource_check(const struct resources *set, const struct resource *resource, struct error *err);
 
 /* Calls `fn` for every reference that names nothing: from, field path ("spec.provider…", "meshName", "virtualRouterName"), and the
  * full name of what it names. */

@@ -25,7 +25,7 @@ static const struct option table[] = {
 	{ "state-dir", OPTION_STRING, OPTION(struct settings, state_dir), "DIR", "where state lives", .required = true },
 	{ "vips", OPTION_STRINGS, OPTION(struct settings, vips), "PREFIX", "prefixes of VIPs" },
 	{ "port", OPTION_U32, OPTION(struct settings, port), "PORT", "where to listen", .min = 1, .max = 65535 },
-	{ "any", OPTION_U32, OPTION(struct settings, any), "N", "a number" },
+	{ "any", OPTION_U32, OPTION(struct settings, any), "N", "a number", .letter = 'n' },
 	{ "wait", OPTION_SPAN, OPTION(struct settings, wait_ns), "TIME", "how long" },
 	{ "config", OPTION_STRING, OPTION(struct settings, config), "FILE", "this file", .command_line_only = true },
 	{},
@@ -46,6 +46,20 @@ static int read_text(const char *text, struct settings *settings, options_extra_
 	EXPECT(fd >= 0 && write(fd, text, strlen(text)) == (ssize_t)strlen(text));
 	snprintf(path, sizeof(path), "/proc/self/fd/%d", fd);
 	return options_read_file(table, settings, path, extra, arg, err);
+}
+
+TEST(an_option_with_a_letter_is_read_by_it_too)
+{
+	struct settings s = {};
+	struct error err = {};
+	int rest;
+
+	EXPECT_OK(PARSE(&s, &rest, &err, "-n", "7", "-"), &err);
+	EXPECT_EQ(s.any, 7);
+	EXPECT_EQ(rest, 3); /* a dash alone is a word */
+	EXPECT_EQ(PARSE(&s, &rest, &err, "-n"), -EINVAL);
+	EXPECT_STR(err.field, "-n");
+	EXPECT_EQ(PARSE(&s, &rest, &err, "-n7"), -EINVAL);
 }
 
 TEST(every_type_is_read_from_the_command_line)
@@ -309,6 +323,7 @@ TEST(help_prints_two_columns)
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
+		cmocka_unit_test(an_option_with_a_letter_is_read_by_it_too),
 		cmocka_unit_test(every_type_is_read_from_the_command_line),
 		cmocka_unit_test(what_is_not_given_keeps_its_default),
 		cmocka_unit_test(options_end_at_the_first_other_word_or_after_two_dashes),

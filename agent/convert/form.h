@@ -1,0 +1,18 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* What a document is, told by what is in it, and what it would have to be where it cannot be read. */
+#pragma once
+
+#include "base/error.h"
+#include "base/json.h"
+
+enum document_form {
+	FORM_CREATE, /* what `aws appmesh create-* --cli-input-json` takes */
+	FORM_DESCRIBE, /* what `aws appmesh describe-*` prints, or the API answers */
+	FORM_STATE, /* terraform.tfstate */
+	FORM_TEMPLATE, /* CloudFormation */
+};
+
+/* -EINVAL says what the document seems to be, and why it is not read. */
+int form_of_document(const json_t *document, enum document_form *ret_form, struct error *err);
+/* -EINVAL where a text is no JSON but something that people have: says what. `first` is its first character. */
+int form_of_text(const char *name, char first, struct error *err);
