@@ -540,7 +540,7 @@ static int start_modules(struct agent *agent, struct error *err)
 		return r;
 	configuration_read(agent);
 	snprintf(path, sizeof(path), "%s/weftd.sock", run_dir);
-	r = http_server_unix(agent->loop, path, api_local, agent, &agent->server, err);
+	r = http_server_new(agent->loop, path, &api_local, agent, &agent->server, err);
 	if (r == 0 && agent->options.metrics)
 		r = metrics_listener_new(agent, agent->options.metrics, &agent->metrics, err);
 	return r;

@@ -6,7 +6,7 @@
 #include "agent/telemetry/counters.h"
 
 /* Answers every request. `arg` is the agent. */
-http_handler_fn api_local;
+extern const struct http_service api_local;
 
 /* One file each. */
 void api_resources(struct agent *agent, struct http_exchange *exchange);

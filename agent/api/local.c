@@ -33,11 +33,15 @@ static const struct {
 	{ "POST", "/v1/workloads", api_workloads_post },
 };
 
-void api_local(struct http_exchange *exchange, void *arg)
+static void serve(struct http_exchange *exchange, void *arg)
 {
 	struct error err = {};
 	bool path_known = false;
 
+	if (!http_path(exchange)) {
+		http_refuse(exchange, HTTP_BAD_TARGET);
+		return;
+	}
 	for (size_t i = 0; i < ARRAY_SIZE(routes); i++) {
 		if (strcmp(routes[i].path, http_path(exchange)))
 			continue;
@@ -56,6 +60,14 @@ void api_local(struct http_exchange *exchange, void *arg)
 	error_set(&err, -ENOENT, "there is nothing at %s; docs/local-api.md lists what there is", http_path(exchange));
 	http_reply_error(exchange, &err);
 }
+
+const struct http_service api_local = {
+	.name = "local",
+	.handler = serve,
+	.methods = "GET, PUT, POST, DELETE",
+	.body_limit_bytes = 1024 * 1024,
+	.connections_max = 256,
+};
 
 json_t *api_time_json(uint64_t wall_ns)
 {

@@ -12,6 +12,7 @@
 #include "base/list.h"
 
 #define TABLES_MAX 16
+#define METRICS_CONNECTIONS_MAX 32 /* of peers that nobody vouches for, each of which may hold an answer of some MiB */
 
 struct waiting {
 	struct list node;
@@ -121,7 +122,9 @@ static void serve(struct http_exchange *exchange, void *arg)
 	static const char where[] = "weft: metrics for Prometheus are at /metrics\n";
 	struct error err = {};
 
-	if (!strcmp(http_path(exchange), "/metrics")) {
+	if (!http_path(exchange)) {
+		http_refuse(exchange, HTTP_BAD_TARGET);
+	} else if (!strcmp(http_path(exchange), "/metrics")) {
 		serve_metrics(arg, exchange);
 	} else if (!strcmp(http_path(exchange), "/")) {
 		http_reply(exchange, 200, "text/plain; charset=utf-8", where, sizeof(where) - 1);
@@ -130,6 +133,13 @@ static void serve(struct http_exchange *exchange, void *arg)
 		http_reply_error(exchange, &err);
 	}
 }
+
+static const struct http_service metrics_service = {
+	.name = "metrics",
+	.handler = serve,
+	.methods = "GET, HEAD",
+	.connections_max = METRICS_CONNECTIONS_MAX,
+};
 
 int metrics_listener_new(struct agent *agent, const char *address, struct metrics_listener **ret_listener, struct error *err)
 {
@@ -142,7 +152,7 @@ int metrics_listener_new(struct agent *agent, const char *address, struct metric
 	l->agent = agent;
 	list_init(&l->asked);
 	list_init(&l->next);
-	r = http_server_tcp(agent->loop, address, serve, l, &l->server, &cause);
+	r = http_server_new(agent->loop, address, &metrics_service, l, &l->server, &cause);
 	if (r < 0) {
 		free(l);
 		return error_set_field(err, r, "metrics", "%s", cause.message);

@@ -1,54 +1,50 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* HTTP/1 requests, on llhttp: bytes in, events out. No sockets, no clock. However the bytes are cut, the events are the same,
- * but for where the pieces of a body end. RFC 9112. */
+/* HTTP/1 messages read, on llhttp: requests for servers, responses for clients; bytes in, events out. No sockets, no clock. However the
+ * bytes are cut, the events are the same, but for where the pieces of a body end. RFC 9112; where it leaves a choice between lenient and
+ * strict, strict, for what two readers of a message could take for two different ones is how requests are smuggled (section 11.2):
+ * lines end with CR LF and begin with no space, there are no NULs and no controls, no space before a colon, one Content-Length that is a
+ * number, or one Transfer-Encoding that is "chunked", never both. A session of HTTP/2 gives the same events, per stream. */
 #pragma once
 
 #include <stdbool.h>
 #include <stddef.h>
-#include <stdint.h>
 
-#define HTTP_HEADERS_MAX 100
+#include "agent/http/head.h"
+#include "agent/http/refusal.h"
 
 enum http_event_type {
 	HTTP_EVENT_MORE, /* all bytes are used; it goes on with more */
-	HTTP_EVENT_HEAD, /* http_codec_head() has it, until HTTP_EVENT_END */
+	HTTP_EVENT_HEAD, /* the head is filled, and stays so until after HTTP_EVENT_END */
 	HTTP_EVENT_BODY, /* a piece, decoded */
-	HTTP_EVENT_END, /* of the message */
+	HTTP_EVENT_END, /* of the message; trailers are left out */
 	HTTP_EVENT_CLOSED, /* the last message was the last, or asks for another protocol: what follows is not looked at */
 	HTTP_EVENT_FAILED, /* and so it stays: no byte is looked at any more */
 };
 
 struct http_event {
-	const char *body; /* HTTP_EVENT_BODY: borrowed from the input */
-	size_t body_bytes;
-	int status; /* HTTP_EVENT_FAILED: what to answer, 400, 431 or 505 */
-	const char *reason; /* static text */
+	struct span body; /* HTTP_EVENT_BODY: borrowed from the input */
+	enum http_refusal refusal; /* HTTP_EVENT_FAILED */
 };
 
-struct http_header {
-	const char *name, *value; /* without white space around */
-};
-
-struct http_head { /* strings live as long as the head */
-	const char *method;
-	const char *target; /* as it came: "/v1/status?x=y" */
-	int minor; /* HTTP/1.minor */
-	bool keep_alive; /* another message may follow */
-	bool chunked;
-	uint64_t content_length; /* 0 where it is not said */
-	const struct http_header *headers;
-	size_t header_count;
+enum http_side {
+	HTTP_REQUESTS,
+	HTTP_RESPONSES, /* "1xx" are messages of their own */
 };
 
 struct http_codec;
 
-/* A head, and what is neither head nor body (blank lines before a request, chunk sizes and extensions, trailers, which are
- * left out) may not have more than `run_limit_bytes` on end. 0 or -ENOMEM. */
-int http_codec_new(size_t run_limit_bytes, struct http_codec **ret_codec);
+/* A head, and what is neither head nor body (blank lines before a request, chunk sizes and extensions, trailers), may not have more than
+ * `limit_bytes` on end. 0 or -ENOMEM. */
+int http_codec_new(enum http_side side, size_t limit_bytes, struct http_codec **ret_codec);
 struct http_codec *http_codec_free(struct http_codec *codec); /* NULL is fine */
 
-/* The next event of the input, which it moves past what it used. Call again, also with nothing, until HTTP_EVENT_MORE. */
-enum http_event_type http_codec_next(struct http_codec *codec, const char **data, size_t *length, struct http_event *ret_event);
-const struct http_head *http_codec_head(const struct http_codec *codec);
-/* The first value of that name, in any case, or NULL; how often it is there. */
-const char *http_head_value(const struct http_head *head, const char *name, size_t *ret_count);
+/* HTTP_RESPONSES, before the first byte of each: whether it answers HEAD, and so has no body whatever it says. */
+void http_codec_answers_head(struct http_codec *codec, bool answers_head);
+
+/* The next event of the input, which it moves past what it used. Call again, also with nothing, until HTTP_EVENT_MORE. `head` is the same
+ * from the first byte of a message to its end. */
+enum http_event_type http_codec_next(struct http_codec *codec, struct http_head *head, const char **data, size_t *length,
+				     struct http_event *ret_event);
+/* No more input will come, after HTTP_EVENT_MORE: HTTP_EVENT_END where that is the end of a response, HTTP_EVENT_CLOSED between
+ * messages, else HTTP_EVENT_FAILED. */
+enum http_event_type http_codec_end(struct http_codec *codec, struct http_event *ret_event);

@@ -1,35 +1,94 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-#include "agent/http/exchange.h"
-
 #include <errno.h>
 #include <stdlib.h>
 #include <string.h>
 
+#include "agent/http/internal.h"
 #include "base/cleanup.h"
+
+#define BODY_KEPT_BYTES (64 * 1024) /* more than that is given back after an exchange */
+
+struct http_exchange *http_exchange_new(struct http_connection *connection)
+{
+	struct http_server *server = connection->server;
+	struct http_exchange *exchange;
+
+	if (server->spare_count > 0) {
+		exchange = container_of(server->spares.next, struct http_exchange, node);
+		list_remove(&exchange->node);
+		server->spare_count--;
+	} else {
+		exchange = calloc(1, sizeof(*exchange));
+		if (!exchange)
+			return NULL;
+		exchange->server = server;
+	}
+	exchange->connection = connection;
+	exchange->peer = connection->peer;
+	list_append(&server->exchanges, &exchange->node);
+	return exchange;
+}
+
+static void destroy(struct http_exchange *exchange)
+{
+	http_target_done(&exchange->target);
+	http_head_done(&exchange->head);
+	buffer_done(&exchange->body);
+	free(exchange);
+}
 
 struct http_exchange *http_exchange_free(struct http_exchange *exchange)
 {
+	struct http_server *server = exchange ? exchange->server : NULL;
+
 	if (!exchange)
 		return NULL;
-	http_target_done(&exchange->target);
-	buffer_done(&exchange->body);
-	free(exchange);
+	list_remove(&exchange->node);
+	if (!server || server->spare_count == SPARE_EXCHANGES_MAX) {
+		destroy(exchange);
+		return NULL;
+	}
+	if (exchange->decoded)
+		http_target_done(&exchange->target);
+	exchange->decoded = false;
+	if (exchange->body.capacity > BODY_KEPT_BYTES)
+		buffer_done(&exchange->body);
+	else
+		buffer_clear(&exchange->body);
+	exchange->connection = NULL;
+	list_append(&server->spares, &exchange->node);
+	server->spare_count++;
 	return NULL;
+}
+
+/* ---- the request ---- */
+
+const struct http_head *http_head(const struct http_exchange *exchange)
+{
+	return &exchange->head;
 }
 
 const char *http_method(const struct http_exchange *exchange)
 {
-	return exchange->method;
+	return exchange->head.method;
 }
 
-const char *http_path(const struct http_exchange *exchange)
+static const struct http_target *decoded(struct http_exchange *exchange)
 {
-	return exchange->target.path;
+	if (!exchange->decoded)
+		http_target_init(exchange->head.target, &exchange->target); /* stays empty where it fails */
+	exchange->decoded = true;
+	return &exchange->target;
 }
 
-const char *http_query(const struct http_exchange *exchange, const char *name)
+const char *http_path(struct http_exchange *exchange)
 {
-	return http_target_parameter(&exchange->target, name);
+	return decoded(exchange)->path;
+}
+
+const char *http_query(struct http_exchange *exchange, const char *name)
+{
+	return http_target_parameter(decoded(exchange), name);
 }
 
 const void *http_body(const struct http_exchange *exchange, size_t *ret_bytes)
@@ -38,18 +97,34 @@ const void *http_body(const struct http_exchange *exchange, size_t *ret_bytes)
 	return buffer_string(&exchange->body);
 }
 
-int http_peer_pid(const struct http_exchange *exchange)
+const struct http_peer *http_peer(const struct http_exchange *exchange)
 {
-	return exchange->peer_pid;
+	return &exchange->peer;
 }
 
-void http_reply(struct http_exchange *exchange, int status, const char *content_type, const void *body, size_t length)
+/* ---- answers ---- */
+
+void http_answer(struct http_exchange *exchange, const struct http_answer *answer)
 {
 	struct http_connection *connection = exchange->connection;
 
 	if (connection)
-		http_connection_answer(connection, status, content_type, body, length);
+		http_connection_answer(connection, answer);
 	http_exchange_free(exchange);
+}
+
+void http_refuse(struct http_exchange *exchange, enum http_refusal refusal)
+{
+	struct http_connection *connection = exchange->connection;
+
+	if (connection)
+		http_connection_refuse(connection, refusal);
+	http_exchange_free(exchange);
+}
+
+void http_reply(struct http_exchange *exchange, int status, const char *content_type, const void *body, size_t length)
+{
+	http_answer(exchange, &(struct http_answer){ .status = status, .content_type = content_type, .body = { body, length } });
 }
 
 static int append_json(const char *text, size_t length, void *arg)

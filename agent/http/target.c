@@ -6,7 +6,6 @@
 #include <stdbool.h>
 #include <stdlib.h>
 #include <string.h>
-#include <strings.h>
 
 #include "base/cleanup.h"
 #include "base/utf8.h"
@@ -64,27 +63,31 @@ static int decode_parameters(char *query, struct http_target *target)
 	return 0;
 }
 
-/* The path of "http://host/path", which a server must take as well (RFC 9112 section 3.2.2). */
-static const char *path_of(const char *text)
+struct span http_target_origin(struct span target)
 {
-	const char *path;
+	const struct span scheme = SPAN("http://");
+	size_t skip = 0;
 
-	if (strncasecmp(text, "http://", 7) != 0)
-		return text;
-	path = strpbrk(text + 7, "/?");
-	return path && *path == '/' ? path : NULL;
+	if (target.length > scheme.length && span_equal_nocase((struct span){ target.data, scheme.length }, scheme)) {
+		skip = scheme.length;
+		while (skip < target.length && target.data[skip] != '/' && target.data[skip] != '?')
+			skip++;
+	}
+	if (skip == target.length || target.data[skip] != '/' || memchr(target.data, '#', target.length))
+		return (struct span){};
+	return (struct span){ target.data + skip, target.length - skip };
 }
 
-int http_target_init(const char *text, struct http_target *ret_target)
+int http_target_init(struct span text, struct http_target *ret_target)
 {
 	_cleanup_(http_target_done) struct http_target target = {};
-	const char *path = path_of(text);
+	const struct span origin = http_target_origin(text);
 	char *query;
 	int r = 0;
 
-	if (!path || *path != '/' || strchr(path, '#'))
+	if (!origin.data || memchr(origin.data, '\0', origin.length))
 		return -EINVAL;
-	target.text = strdup(path);
+	target.text = strndup(origin.data, origin.length);
 	if (!target.text)
 		return -ENOMEM;
 	query = target.text;

@@ -4,6 +4,8 @@
 
 #include <stddef.h>
 
+#include "base/span.h"
+
 struct http_parameter {
 	const char *name, *value;
 };
@@ -15,8 +17,12 @@ struct http_target { /* strings point into `text` */
 	size_t parameter_count;
 };
 
-/* "/path?a=b&c", or the same behind "http://host". -EINVAL: another form, a bad escape, or one that gives a NUL or no UTF-8. */
-int http_target_init(const char *text, struct http_target *ret_target);
+/* "/path?a=b&c" of that, or of the same behind "http://host", which a server must take as well (RFC 9112 section 3.2.2); no data: it is
+ * another form. */
+struct span http_target_origin(struct span target);
+
+/* -EINVAL: another form, a bad escape, or one that gives a NUL or no UTF-8; -ENOMEM. */
+int http_target_init(struct span target, struct http_target *ret_target);
 void http_target_done(struct http_target *target);
 /* The first value of that name; "" for a name without one; NULL: absent. */
 const char *http_target_parameter(const struct http_target *target, const char *name);

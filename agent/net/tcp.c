@@ -3,6 +3,7 @@
 
 #include <errno.h>
 #include <netinet/in.h>
+#include <netinet/tcp.h>
 #include <string.h>
 #include <sys/socket.h>
 
@@ -46,6 +47,7 @@ int tcp_listen(const char *text, int *ret_fd, struct error *err)
 	if (fd < 0)
 		return error_set(err, -errno, "cannot make a socket: %m");
 	if (setsockopt(fd, SOL_SOCKET, SO_REUSEADDR, &on, sizeof(on)) < 0 ||
+	    setsockopt(fd, IPPROTO_TCP, TCP_NODELAY, &on, sizeof(on)) < 0 ||
 	    (address.any.sa_family == AF_INET6 && setsockopt(fd, IPPROTO_IPV6, IPV6_V6ONLY, &off, sizeof(off)) < 0))
 		return error_set(err, -errno, "cannot set up a socket: %m");
 	if (bind(fd, &address.any, size) < 0)
@@ -54,4 +56,19 @@ int tcp_listen(const char *text, int *ret_fd, struct error *err)
 		return error_set(err, -errno, "cannot listen on '%s': %m", text);
 	*ret_fd = TAKE_FD(fd);
 	return 0;
+}
+
+void tcp_address_read(const struct sockaddr *address, struct ip *ret_ip, __be16 *ret_port)
+{
+	union address from = {};
+
+	if (address->sa_family == AF_INET) {
+		memcpy(&from.v4, address, sizeof(from.v4));
+		*ret_ip = (struct ip){ .words = { 0, 0, htonl(0xffff), from.v4.sin_addr.s_addr } };
+		*ret_port = from.v4.sin_port;
+	} else {
+		memcpy(&from.v6, address, sizeof(from.v6));
+		memcpy(ret_ip->bytes, &from.v6.sin6_addr, sizeof(ret_ip->bytes));
+		*ret_port = from.v6.sin6_port;
+	}
 }

@@ -59,12 +59,23 @@ int unix_listen(const char *path, mode_t mode, int *ret_fd, struct error *err)
 	return 0;
 }
 
-int unix_peer_pid(int fd)
+int unix_peer(int fd, pid_t *ret_pid, uid_t *ret_uid)
 {
 	struct ucred peer;
 	socklen_t size = sizeof(peer);
 
 	if (getsockopt(fd, SOL_SOCKET, SO_PEERCRED, &peer, &size) < 0)
 		return -errno;
-	return peer.pid;
+	*ret_pid = peer.pid;
+	*ret_uid = peer.uid;
+	return 0;
+}
+
+int unix_peer_pid(int fd)
+{
+	pid_t pid = 0;
+	uid_t uid;
+	int r = unix_peer(fd, &pid, &uid);
+
+	return r < 0 ? r : pid;
 }

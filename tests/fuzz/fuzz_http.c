@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* Requests: however the bytes are cut, the codec finds the same. Targets: whatever decodes is text. */
+/* Requests and responses: however the bytes are cut, the codec finds the same. Targets: whatever decodes is text. */
 #include <stdint.h>
 #include <stdio.h>
 #include <string.h>
@@ -10,11 +10,11 @@
 
 #define RUN_LIMIT_BYTES 512 /* small, so that inputs of a few hundred bytes reach it */
 
-static void check_same(const struct buffer *whole, const char *data, size_t size, size_t piece_bytes)
+static void check_same(enum http_side side, const struct buffer *whole, const char *data, size_t size, size_t piece_bytes)
 {
 	_cleanup_(buffer_done) struct buffer cut = {};
 
-	print_events(data, size, piece_bytes, RUN_LIMIT_BYTES, &cut);
+	print_events(side, data, size, piece_bytes, RUN_LIMIT_BYTES, &cut);
 	if (cut.length != whole->length || memcmp(buffer_string(&cut), buffer_string(whole), cut.length) != 0) {
 		fprintf(stderr, "pieces of %zu give: %s\nall at once: %s\n", piece_bytes, buffer_string(&cut),
 			buffer_string(whole));
@@ -25,9 +25,8 @@ static void check_same(const struct buffer *whole, const char *data, size_t size
 static void check_target(const char *data, size_t size)
 {
 	_cleanup_(http_target_done) struct http_target target = {};
-	_cleanup_free_ char *text = strndup(data, size);
 
-	if (http_target_init(text, &target) < 0)
+	if (http_target_init((struct span){ data, size }, &target) < 0)
 		return;
 	if (!utf8_valid(target.path, strlen(target.path)) || target.path[0] != '/')
 		abort();
@@ -40,15 +39,22 @@ static void check_target(const char *data, size_t size)
 	}
 }
 
-int LLVMFuzzerTestOneInput(const uint8_t *bytes, size_t size)
+static void check_messages(enum http_side side, const char *data, size_t size)
 {
 	_cleanup_(buffer_done) struct buffer whole = {};
+
+	print_events(side, data, size, size, RUN_LIMIT_BYTES, &whole);
+	check_same(side, &whole, data, size, 1);
+	check_same(side, &whole, data, size, 2);
+	check_same(side, &whole, data, size, 1 + size / 3);
+}
+
+int LLVMFuzzerTestOneInput(const uint8_t *bytes, size_t size)
+{
 	const char *data = (const char *)bytes;
 
-	print_events(data, size, size, RUN_LIMIT_BYTES, &whole);
-	check_same(&whole, data, size, 1);
-	check_same(&whole, data, size, 2);
-	check_same(&whole, data, size, 1 + size / 3);
+	check_messages(HTTP_REQUESTS, data, size);
+	check_messages(HTTP_RESPONSES, data, size);
 	check_target(data, size);
 	return 0;
 }

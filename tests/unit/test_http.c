@@ -14,10 +14,14 @@
 #include "base/time.h"
 #include "tests/lib/test.h"
 #include "tests/unit/clock.h"
+#include "tests/unit/http_answer.h"
 
 #define DEADLINE_NS (10 * NSEC_PER_SEC)
 
 #define CLIENTS 300
+#define BODY_LIMIT_BYTES (1024 * 1024)
+#define CONNECTIONS_MAX 256
+
 struct fixture {
 	char directory[64], path[96];
 	struct loop *loop;
@@ -33,12 +37,17 @@ struct fixture {
 static void handle(struct http_exchange *exchange, void *arg)
 {
 	struct fixture *f = arg;
-	const char *path = http_path(exchange), *large = http_query(exchange, "large");
+	const char *path = http_path(exchange), *large = path ? http_query(exchange, "large") : NULL;
 	size_t bytes;
 	const char *body = http_body(exchange, &bytes);
 
 	f->calls++;
-	f->peer_pid = http_peer_pid(exchange);
+	f->peer_pid = http_peer(exchange)->pid;
+	EXPECT(http_peer(exchange)->local && http_peer(exchange)->uid == getuid());
+	if (!path) {
+		http_refuse(exchange, HTTP_BAD_TARGET);
+		return;
+	}
 	if (f->free_server)
 		f->server = http_server_free(f->server);
 	if (strcmp(path, "/later") == 0) {
@@ -59,6 +68,14 @@ static void handle(struct http_exchange *exchange, void *arg)
 	}
 }
 
+static const struct http_service service = {
+	.name = "test",
+	.handler = handle,
+	.methods = "GET, PUT, POST, DELETE",
+	.body_limit_bytes = BODY_LIMIT_BYTES,
+	.connections_max = CONNECTIONS_MAX,
+};
+
 static int setup(void **state)
 {
 	struct fixture *f = calloc(1, sizeof(*f));
@@ -70,7 +87,7 @@ static int setup(void **state)
 	snprintf(f->path, sizeof(f->path), "%s/socket", f->directory);
 	memset(f->clients, -1, sizeof(f->clients));
 	EXPECT_OK(loop_new(&f->loop));
-	EXPECT_OK(http_server_unix(f->loop, f->path, handle, f, &f->server, &err), &err);
+	EXPECT_OK(http_server_new(f->loop, f->path, &service, f, &f->server, &err), &err);
 	*state = f;
 	return 0;
 }
@@ -178,9 +195,10 @@ static const char *answer_to(struct fixture *f, const char *request)
 TEST(a_request_is_handed_over_whole_and_answered)
 {
 	struct fixture *f = *state;
-	const char *answer = answer_to(f, "PUT /v1/x%20y?a=b HTTP/1.1\r\n" HOST "Content-Length: 5\r\n\r\nhello");
 
-	EXPECT_STR(answer, "HTTP/1.1 200 OK\r\nContent-Type: application/json\r\nContent-Length: 59\r\n\r\n"
+	answer_to(f, "PUT /v1/x%20y?a=b HTTP/1.1\r\n" HOST "Content-Length: 5\r\n\r\nhello");
+	EXPECT_STR(without_date(&f->received),
+		   "HTTP/1.1 200 OK\r\nContent-Type: application/json\r\nContent-Length: 59\r\n\r\n"
 			   "{\"method\":\"PUT\",\"path\":\"/v1/x y\",\"bytes\":5,\"body\":\"hello\"}\n");
 	EXPECT_EQ(f->peer_pid, getpid());
 }
@@ -254,7 +272,8 @@ static const struct {
 	{ "HELLO\r\n\r\n", "HTTP/1.1 400 Bad Request" },
 	{ "GET / HTTP/1.1\r\n\r\n", "HTTP/1.1 400 Bad Request" },
 	{ "GET / HTTP/1.1\r\n" HOST HOST "\r\n", "HTTP/1.1 400 Bad Request" },
-	{ "GET /%00 HTTP/1.1\r\n" HOST "\r\n", "HTTP/1.1 400 Bad Request" },
+	{ "GET /#a HTTP/1.1\r\n" HOST "\r\n", "HTTP/1.1 400 Bad Request" },
+	{ "GET weft:1 HTTP/1.1\r\n" HOST "\r\n", "HTTP/1.1 400 Bad Request" },
 	{ "GET / HTTP/2.0\r\n" HOST "\r\n", "HTTP/1.1 505 HTTP Version" },
 	{ "GET / HTTP/1.1\r\n" HOST "Expect: wonders\r\n\r\n", "HTTP/1.1 417 Expectation" },
 	{ "PATCH / HTTP/1.1\r\n" HOST "Content-Length: 2\r\n\r\nab", "HTTP/1.1 405 Method" },
@@ -279,6 +298,18 @@ TEST(what_cannot_be_a_request_here_is_refused_as_json)
 	EXPECT_CONTAINS(answer_to(f, "PATCH / HTTP/1.1\r\n" HOST "\r\n"), "Allow: GET, PUT, POST, DELETE\r\n");
 	EXPECT_STR(strstr(answer_to(f, "HEAD / HTTP/1.1\r\n" HOST "\r\n"), "\r\n\r\n"), "\r\n\r\n");
 	EXPECT_EQ(f->calls, 0);
+}
+
+TEST(a_target_whose_escapes_give_no_text_is_for_the_handler_to_refuse_and_the_connection_goes_on)
+{
+	struct fixture *f = *state;
+
+	EXPECT_OK(connect_client(f, 0));
+	client_says(f, 0, "GET /%00 HTTP/1.1\r\n" HOST "\r\nGET /fine HTTP/1.1\r\n" HOST "\r\n");
+	EXPECT(!client_reads(f, 0, "/fine", 1));
+	EXPECT_CONTAINS(buffer_string(&f->received), "HTTP/1.1 400 Bad Request");
+	EXPECT_EQ(http_server_counters(f->server)->refused[HTTP_BAD_TARGET], 1);
+	EXPECT_EQ(http_server_counters(f->server)->requests, 2);
 }
 
 static void send_body(struct fixture *f, size_t bytes, bool chunked)
@@ -312,9 +343,9 @@ TEST(bodies_up_to_the_limit_are_taken_and_larger_ones_refused)
 	struct fixture *f = *state;
 
 	for (int chunked = 0; chunked < 2; chunked++) {
-		send_body(f, HTTP_BODY_LIMIT_BYTES, chunked);
+		send_body(f, BODY_LIMIT_BYTES, chunked);
 		EXPECT_CONTAINS(buffer_string(&f->received), "\"bytes\":1048576");
-		send_body(f, HTTP_BODY_LIMIT_BYTES + 1, chunked);
+		send_body(f, BODY_LIMIT_BYTES + 1, chunked);
 		EXPECT_CONTAINS(buffer_string(&f->received), "HTTP/1.1 413 ");
 	}
 	EXPECT_EQ(f->calls, 2);
@@ -326,7 +357,11 @@ TEST(heads_larger_than_16_kib_are_refused)
 	char request[HTTP_HEAD_LIMIT_BYTES + 64];
 
 	snprintf(request, sizeof(request), "GET /%0*d HTTP/1.1\r\n" HOST "\r\n", HTTP_HEAD_LIMIT_BYTES, 0);
+	EXPECT_CONTAINS(answer_to(f, request), "HTTP/1.1 414 URI Too Long");
+	snprintf(request, sizeof(request), "GET / HTTP/1.1\r\n" HOST "A: %0*d\r\n\r\n", HTTP_HEAD_LIMIT_BYTES, 0);
 	EXPECT_CONTAINS(answer_to(f, request), "HTTP/1.1 431 Request Header Fields Too Large");
+	EXPECT_EQ(http_server_counters(f->server)->refused[HTTP_LONG_TARGET], 1);
+	EXPECT_EQ(http_server_counters(f->server)->refused[HTTP_LARGE_HEAD], 1);
 }
 
 TEST(an_error_becomes_a_status_and_names_its_field)
@@ -453,7 +488,7 @@ TEST(a_silent_connection_is_closed_after_30_seconds)
 	EXPECT(client_reads(f, 0, "200 OK", 3));
 }
 
-TEST(half_a_request_is_closed_10_seconds_after_its_first_byte)
+TEST(a_head_that_is_not_whole_10_seconds_after_its_first_byte_gets_408)
 {
 	struct fixture *f = *state;
 
@@ -466,16 +501,40 @@ TEST(half_a_request_is_closed_10_seconds_after_its_first_byte)
 	EXPECT_EQ(recv(f->clients[0], (char[1]){}, 1, 0), -1); /* still open */
 	EXPECT_EQ(errno, EAGAIN);
 	clock_skip(6 * NSEC_PER_SEC);
-	EXPECT(client_reads(f, 0, "HTTP", 1));
-	EXPECT_EQ(f->received.length, 0);
+	EXPECT(client_reads(f, 0, "never said", 1));
+	EXPECT_CONTAINS(buffer_string(&f->received), "HTTP/1.1 408 Request Timeout");
+	EXPECT_CONTAINS(buffer_string(&f->received), "Connection: close");
+	EXPECT_EQ(http_server_counters(f->server)->refused[HTTP_SLOW_HEAD], 1);
 }
 
-TEST(half_a_request_before_the_end_is_not_handed_over)
+TEST(a_body_may_take_60_seconds_and_then_gets_408)
 {
 	struct fixture *f = *state;
 
-	EXPECT_STR(answer_to(f, "PUT / HTTP/1.1\r\n" HOST "Content-Length: 3\r\n\r\nab"), "");
+	EXPECT_OK(connect_client(f, 0));
+	client_says(f, 0, "PUT / HTTP/1.1\r\n" HOST "Content-Length: 100\r\n\r\n");
+	for (int i = 0; i < 5; i++) {
+		client_says(f, 0, "a");
+		turns(f);
+		clock_skip(11 * NSEC_PER_SEC);
+		turns(f);
+	}
+	EXPECT_EQ(recv(f->clients[0], (char[1]){}, 1, 0), -1);
+	EXPECT_EQ(errno, EAGAIN);
+	clock_skip(6 * NSEC_PER_SEC);
+	EXPECT(client_reads(f, 0, "never said", 1));
+	EXPECT_CONTAINS(buffer_string(&f->received), "HTTP/1.1 408 Request Timeout");
+	EXPECT_EQ(http_server_counters(f->server)->refused[HTTP_SLOW_BODY], 1);
+}
+
+TEST(half_a_request_before_the_end_is_refused)
+{
+	struct fixture *f = *state;
+
+	EXPECT_CONTAINS(answer_to(f, "PUT / HTTP/1.1\r\n" HOST "Content-Length: 3\r\n\r\nab"), "HTTP/1.1 400 Bad Request");
 	EXPECT_EQ(f->calls, 0);
+	EXPECT_EQ(http_server_counters(f->server)->refused[HTTP_CUT_OFF], 1);
+	EXPECT_STR(answer_to(f, "\r\n"), ""); /* nothing was asked */
 }
 
 TEST(more_clients_than_connections_are_served_as_others_leave)
@@ -487,9 +546,9 @@ TEST(more_clients_than_connections_are_served_as_others_leave)
 	for (size_t i = 0; i < CLIENTS; i++) {
 		client_says(f, i, "GET / HTTP/1.1\r\n" HOST "\r\n");
 		buffer_clear(&f->received);
-		if (i >= HTTP_CONNECTIONS_MAX) {
+		if (i >= CONNECTIONS_MAX) {
 			EXPECT_EQ(f->calls, i);
-			f->clients[i - HTTP_CONNECTIONS_MAX] = fd_close(f->clients[i - HTTP_CONNECTIONS_MAX]);
+			f->clients[i - CONNECTIONS_MAX] = fd_close(f->clients[i - CONNECTIONS_MAX]);
 		}
 		EXPECT(!client_reads(f, i, "200 OK", 1));
 	}
@@ -522,13 +581,13 @@ TEST(the_socket_is_ours_alone_and_only_a_dead_one_is_replaced)
 
 	EXPECT_EQ(stat(f->path, &st), 0);
 	EXPECT_EQ(st.st_mode & 07777, 0600);
-	EXPECT_EQ(http_server_unix(f->loop, f->path, handle, f, &second, &err), -EADDRINUSE);
+	EXPECT_EQ(http_server_new(f->loop, f->path, &service, f, &second, &err), -EADDRINUSE);
 	EXPECT_CONTAINS(err.message, f->path);
 	turns(f);
 
 	f->server = http_server_free(f->server);
 	close(open(f->path, O_CREAT | O_WRONLY, 0600));
-	EXPECT_EQ(http_server_unix(f->loop, f->path, handle, f, &second, &err), -EEXIST);
+	EXPECT_EQ(http_server_new(f->loop, f->path, &service, f, &second, &err), -EEXIST);
 	EXPECT_EQ(access(f->path, F_OK), 0);
 	unlink(f->path);
 
@@ -539,13 +598,13 @@ TEST(the_socket_is_ours_alone_and_only_a_dead_one_is_replaced)
 	EXPECT_EQ(bind(dead, (struct sockaddr *)&address, sizeof(address)), 0);
 	close(dead);
 	EXPECT_EQ(access(f->path, F_OK), 0);
-	EXPECT_OK(http_server_unix(f->loop, f->path, handle, f, &f->server, &err), &err);
+	EXPECT_OK(http_server_new(f->loop, f->path, &service, f, &f->server, &err), &err);
 	EXPECT_CONTAINS(answer_to(f, "GET / HTTP/1.1\r\n" HOST "\r\n"), "200 OK");
 
 	char long_path[200];
 
 	snprintf(long_path, sizeof(long_path), "%s/%0120d", f->directory, 0);
-	EXPECT_EQ(http_server_unix(f->loop, long_path, handle, f, &second, &err), -ENAMETOOLONG);
+	EXPECT_EQ(http_server_new(f->loop, long_path, &service, f, &second, &err), -ENAMETOOLONG);
 }
 
 static void read_pipe(struct loop_io *io, uint32_t events, void *arg)
@@ -603,6 +662,7 @@ int main(void)
 		ON_SERVER(http_1_0_and_connection_close_end_the_connection_after_the_answer),
 		ON_SERVER(a_client_that_expects_it_is_told_to_continue),
 		ON_SERVER(what_cannot_be_a_request_here_is_refused_as_json),
+		ON_SERVER(a_target_whose_escapes_give_no_text_is_for_the_handler_to_refuse_and_the_connection_goes_on),
 		ON_SERVER(bodies_up_to_the_limit_are_taken_and_larger_ones_refused),
 		ON_SERVER(heads_larger_than_16_kib_are_refused),
 		ON_SERVER(an_error_becomes_a_status_and_names_its_field),
@@ -612,8 +672,9 @@ int main(void)
 		ON_SERVER(a_handler_may_free_the_server),
 		ON_SERVER(a_large_answer_waits_for_its_reader_and_for_30_seconds_without_one),
 		ON_SERVER(a_silent_connection_is_closed_after_30_seconds),
-		ON_SERVER(half_a_request_is_closed_10_seconds_after_its_first_byte),
-		ON_SERVER(half_a_request_before_the_end_is_not_handed_over),
+		ON_SERVER(a_head_that_is_not_whole_10_seconds_after_its_first_byte_gets_408),
+		ON_SERVER(a_body_may_take_60_seconds_and_then_gets_408),
+		ON_SERVER(half_a_request_before_the_end_is_refused),
 		ON_SERVER(more_clients_than_connections_are_served_as_others_leave),
 		ON_SERVER(out_of_descriptors_the_server_waits_and_goes_on),
 		ON_SERVER(the_socket_is_ours_alone_and_only_a_dead_one_is_replaced),

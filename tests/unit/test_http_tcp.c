@@ -7,13 +7,16 @@
 #include <unistd.h>
 
 #include "agent/http/http.h"
+#include "base/address.h"
 #include "base/bytes.h"
 #include "base/cleanup.h"
 #include "base/time.h"
 #include "tests/lib/test.h"
+#include "tests/unit/http_answer.h"
 
 #define DEADLINE_NS (10 * NSEC_PER_SEC)
-#define CLIENTS (HTTP_TCP_CONNECTIONS_MAX + 3)
+#define CONNECTIONS_MAX 32
+#define CLIENTS (CONNECTIONS_MAX + 3)
 
 struct fixture {
 	struct loop *loop;
@@ -22,7 +25,7 @@ struct fixture {
 	socklen_t address_bytes;
 	char text[64];
 	char method[8];
-	int peer_pid;
+	struct http_peer peer;
 	int calls;
 	int clients[CLIENTS];
 	struct buffer received;
@@ -33,10 +36,17 @@ static void handle(struct http_exchange *exchange, void *arg)
 	struct fixture *f = arg;
 
 	f->calls++;
-	f->peer_pid = http_peer_pid(exchange);
+	f->peer = *http_peer(exchange);
 	snprintf(f->method, sizeof(f->method), "%s", http_method(exchange));
 	http_reply(exchange, 200, "text/plain", "hello\n", 6);
 }
+
+static const struct http_service service = {
+	.name = "test",
+	.handler = handle,
+	.methods = "GET, HEAD",
+	.connections_max = CONNECTIONS_MAX,
+};
 
 /* A port that nobody has at the moment; a listener may take it at once, for nothing was ever connected there. */
 static void serve(struct fixture *f, int family)
@@ -56,7 +66,7 @@ static void serve(struct fixture *f, int family)
 	probe = fd_close(probe);
 	snprintf(f->text, sizeof(f->text), family == AF_INET ? "127.0.0.1:%u" : "[::1]:%u",
 		 ntohs(family == AF_INET ? v4->sin_port : f->address.sin6_port));
-	EXPECT_OK(http_server_tcp(f->loop, f->text, handle, f, &f->server, &err), &err);
+	EXPECT_OK(http_server_new(f->loop, f->text, &service, f, &f->server, &err), &err);
 }
 
 static int setup(void **state)
@@ -134,10 +144,9 @@ TEST(ipv4_and_ipv6_addresses_are_served)
 
 	for (size_t i = 0; i < ARRAY_SIZE(families); i++) {
 		serve(f, families[i]);
-		f->peer_pid = -1;
-		EXPECT_STR(answer_to(f, "GET / HTTP/1.1\r\n" HOST "\r\n"),
-			   "HTTP/1.1 200 OK\r\nContent-Type: text/plain\r\nContent-Length: 6\r\n\r\nhello\n");
-		EXPECT_EQ(f->peer_pid, 0);
+		answer_to(f, "GET / HTTP/1.1\r\n" HOST "\r\n");
+		EXPECT_STR(without_date(&f->received), "HTTP/1.1 200 OK\r\nContent-Type: text/plain\r\nContent-Length: 6\r\n\r\nhello\n");
+		EXPECT(!f->peer.local && f->peer.port && ip_is_loopback(&f->peer.address));
 		f->server = http_server_free(f->server);
 	}
 }
@@ -147,8 +156,8 @@ TEST(a_head_comes_like_a_get_and_its_answer_has_no_body)
 	struct fixture *f = *state;
 
 	serve(f, AF_INET);
-	EXPECT_STR(answer_to(f, "HEAD /metrics HTTP/1.1\r\n" HOST "\r\n"),
-		   "HTTP/1.1 200 OK\r\nContent-Type: text/plain\r\nContent-Length: 6\r\n\r\n");
+	answer_to(f, "HEAD /metrics HTTP/1.1\r\n" HOST "\r\n");
+	EXPECT_STR(without_date(&f->received), "HTTP/1.1 200 OK\r\nContent-Type: text/plain\r\nContent-Length: 6\r\n\r\n");
 	EXPECT_STR(f->method, "HEAD");
 }
 
@@ -178,14 +187,14 @@ TEST(clients_beyond_the_limit_wait_until_others_leave)
 		f->clients[i] = client(f);
 		say(f->clients[i], "GET / HTTP/1.1\r\n" HOST "\r\n");
 	}
-	for (size_t i = 0; i < HTTP_TCP_CONNECTIONS_MAX; i++)
+	for (size_t i = 0; i < CONNECTIONS_MAX; i++)
 		EXPECT_CONTAINS(hear(f, f->clients[i], "hello"), "200 OK");
 	for (int i = 0; i < 5; i++)
 		EXPECT_OK(loop_turn(f->loop, 0));
-	EXPECT_EQ(f->calls, HTTP_TCP_CONNECTIONS_MAX);
+	EXPECT_EQ(f->calls, CONNECTIONS_MAX);
 
-	for (size_t i = HTTP_TCP_CONNECTIONS_MAX; i < CLIENTS; i++) {
-		f->clients[i - HTTP_TCP_CONNECTIONS_MAX] = fd_close(f->clients[i - HTTP_TCP_CONNECTIONS_MAX]);
+	for (size_t i = CONNECTIONS_MAX; i < CLIENTS; i++) {
+		f->clients[i - CONNECTIONS_MAX] = fd_close(f->clients[i - CONNECTIONS_MAX]);
 		EXPECT_CONTAINS(hear(f, f->clients[i], "hello"), "200 OK");
 	}
 	EXPECT_EQ(f->calls, CLIENTS);
@@ -198,14 +207,14 @@ TEST(an_address_that_was_just_left_is_taken_again_and_one_in_use_is_not)
 	struct error err = {};
 
 	serve(f, AF_INET);
-	EXPECT_EQ(http_server_tcp(f->loop, f->text, handle, f, &second, &err), -EADDRINUSE);
+	EXPECT_EQ(http_server_new(f->loop, f->text, &service, f, &second, &err), -EADDRINUSE);
 	EXPECT_CONTAINS(err.message, f->text);
 	f->clients[0] = client(f);
 	say(f->clients[0], "GET / HTTP/1.1\r\n" HOST "\r\n");
 	hear(f, f->clients[0], "hello");
 	f->server = http_server_free(f->server); /* closes first: the address is in TIME_WAIT */
 
-	EXPECT_OK(http_server_tcp(f->loop, f->text, handle, f, &f->server, &err), &err);
+	EXPECT_OK(http_server_new(f->loop, f->text, &service, f, &f->server, &err), &err);
 }
 
 TEST(what_is_no_address_and_port_is_refused_with_an_example)
@@ -216,7 +225,7 @@ TEST(what_is_no_address_and_port_is_refused_with_an_example)
 	for (size_t i = 0; i < ARRAY_SIZE(texts); i++) {
 		struct error err = {};
 
-		EXPECT_EQ(http_server_tcp(f->loop, texts[i], handle, f, &f->server, &err), -EINVAL);
+		EXPECT_EQ(http_server_new(f->loop, texts[i], &service, f, &f->server, &err), -EINVAL);
 		EXPECT_CONTAINS(err.message, "[fd00::1]:9090");
 	}
 }
