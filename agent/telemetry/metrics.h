@@ -10,6 +10,7 @@
 #include <stddef.h>
 #include <stdint.h>
 
+#include "agent/inbound/inbound.h"
 #include "agent/telemetry/tally.h"
 #include "base/bytes.h"
 #include "maps/abi/proxy.h"
@@ -31,6 +32,8 @@ struct metrics_input {
 	bool configuration_failed;
 	size_t table_count;
 	const struct generations_fill *tables;
+	size_t listener_count;
+	const struct inbound_listener *listeners;
 	const struct proxy_state *proxy; /* shared with weft-proxy */
 	struct metrics_process process;
 };
