@@ -113,7 +113,7 @@ static int kind_of(const json_t *document, enum resource_kind *ret_kind, struct 
 			 "virtualRouterName (and routeName), or virtualGatewayName (and gatewayRouteName)");
 }
 
-static int check_name(const char *member, const char *name, struct error *err)
+int resource_name_check(const char *member, const char *name, struct error *err)
 {
 	const size_t length = text_characters(name);
 
@@ -122,6 +122,8 @@ static int check_name(const char *member, const char *name, struct error *err)
 				       RESOURCE_NAME_CHARACTERS);
 	if (strchr(name, '/'))
 		return error_set_field(err, -EINVAL, member, "must be a plain name, without \"/\"");
+	if (strcmp(name, ".") == 0 || strcmp(name, "..") == 0) /* no path of a URL could name it */
+		return error_set_field(err, -EINVAL, member, "must not be \".\" or \"..\"");
 	for (const char *c = name; *c; c++)
 		if ((unsigned char)*c < ' ' || *c == 0x7f)
 			return error_set_field(err, -EINVAL, member, "must not have control characters");
@@ -133,7 +135,7 @@ static int take_name(const json_t *document, enum resource_kind kind, char **ret
 {
 	const char *member = resource_kinds[kind].name_member;
 	const char *name = json_path_string(document, member);
-	int r = check_name(member, name, err);
+	int r = resource_name_check(member, name, err);
 
 	if (r < 0)
 		return r;

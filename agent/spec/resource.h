@@ -92,6 +92,10 @@ const struct resource *resources_find(const struct resources *set, const char *m
 #define RESOURCE_FULL_NAME_BYTES 3328 /* three names of 255 characters of 4 bytes, and the words between them */
 int resource_full_name(char *buffer, size_t size, const char *mesh, enum resource_kind kind, const char *parent, const char *name);
 
+/* What every name must hold to, a virtual service's too: 1 to 255 characters, no "/", no control characters, neither "." nor "..".
+ * -EINVAL; `member` is for the message. */
+int resource_name_check(const char *member, const char *name, struct error *err);
+
 /* Parses "mesh/M/virtualNode/N" or a full ARN of it (App Mesh user guide: the forms a proxy is started with); the mesh may be
  * "M@123456789012", a shared mesh with its owner's account. Writes the short form, "mesh/M/virtualNode/N". -EINVAL says what is
  * wrong. */

@@ -1,0 +1,436 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "agent/api/appmesh/state.h"
+
+#include <errno.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "base/cleanup.h"
+
+#define RESOURCE_PREFIX APPMESH_PREFIX "resource/"
+#define GUARD_PREFIX APPMESH_PREFIX "guard/"
+#define TOKEN_PREFIX APPMESH_PREFIX "token/"
+
+struct appmesh_collection {
+	char *key; /* of its resources, up to the last '/' */
+	struct appmesh_resource **items; /* by name */
+	size_t count, capacity;
+	struct table_node node;
+};
+
+struct guard {
+	char *key;
+	uint64_t revision;
+	struct table_node node;
+};
+
+/* --- keys --------------------------------------------------------------------------------------------------------------------- */
+
+static int collection_key(char key[APPMESH_KEY_BYTES], struct appmesh_scope scope, enum resource_kind kind, const char *mesh,
+			  const char *parent)
+{
+	const char *word = resource_kinds[kind].path_word;
+	int length;
+
+	if (kind == RESOURCE_MESH)
+		length = snprintf(key, APPMESH_KEY_BYTES, RESOURCE_PREFIX "%s/%s/%s/", scope.account, scope.region, word);
+	else if (resource_kinds[kind].parent == RESOURCE_MESH)
+		length = snprintf(key, APPMESH_KEY_BYTES, RESOURCE_PREFIX "%s/%s/%s/%s/", scope.account, scope.region, word, mesh);
+	else
+		length = snprintf(key, APPMESH_KEY_BYTES, RESOURCE_PREFIX "%s/%s/%s/%s/%s/", scope.account, scope.region, word, mesh, parent);
+	return length < APPMESH_KEY_BYTES ? length : -ENAMETOOLONG;
+}
+
+int appmesh_resource_key(char key[APPMESH_KEY_BYTES], struct appmesh_scope scope, enum resource_kind kind, const char *mesh,
+			 const char *parent, const char *name)
+{
+	const int length = collection_key(key, scope, kind, mesh, parent);
+
+	if (length < 0 || length + strlen(name) >= APPMESH_KEY_BYTES)
+		return -ENAMETOOLONG;
+	strcpy(key + length, name);
+	return 0;
+}
+
+void appmesh_guard_key(char key[APPMESH_KEY_BYTES], struct appmesh_scope scope, const char *mesh)
+{
+	snprintf(key, APPMESH_KEY_BYTES, GUARD_PREFIX "%s/%s%s%s", scope.account, scope.region, mesh ? "/" : "", mesh ? mesh : "");
+}
+
+void appmesh_token_key(char key[APPMESH_KEY_BYTES], struct appmesh_scope scope, const char *operation, const char *token)
+{
+	snprintf(key, APPMESH_KEY_BYTES, TOKEN_PREFIX "%s/%s/%s/%s", scope.account, scope.region, operation, token);
+}
+
+static bool has_prefix(const char *text, const char *prefix)
+{
+	return strncmp(text, prefix, strlen(prefix)) == 0;
+}
+
+static int kind_of_word(const char *word, enum resource_kind *ret_kind)
+{
+	for (enum resource_kind kind = 0; kind < RESOURCE_KIND_COUNT; kind++)
+		if (strcmp(resource_kinds[kind].path_word, word) == 0) {
+			*ret_kind = kind;
+			return 0;
+		}
+	return -EINVAL;
+}
+
+/* "ACCOUNT/REGION/KIND/NAMES": cuts resource->parts into them. */
+static int take_parts(struct appmesh_resource *resource)
+{
+	char *rest = resource->parts;
+	const char *word;
+	bool good;
+
+	resource->account = strsep(&rest, "/");
+	resource->region = strsep(&rest, "/");
+	word = strsep(&rest, "/");
+	resource->mesh = strsep(&rest, "/");
+	if (!resource->mesh || kind_of_word(word, &resource->kind) < 0)
+		return -EINVAL;
+	if (resource->kind == RESOURCE_MESH) {
+		resource->name = resource->mesh;
+		return rest ? -EINVAL : 0;
+	}
+	good = resource_kinds[resource->kind].parent == RESOURCE_MESH || (resource->parent = strsep(&rest, "/"));
+	resource->name = strsep(&rest, "/");
+	return good && resource->name && !rest ? 0 : -EINVAL;
+}
+
+/* --- life --------------------------------------------------------------------------------------------------------------------- */
+
+void appmesh_state_init(struct appmesh_state *state)
+{
+	*state = (struct appmesh_state){};
+	list_init(&state->token_list);
+}
+
+static struct appmesh_resource *resource_free(struct appmesh_resource *resource)
+{
+	if (!resource)
+		return NULL;
+	json_decref(resource->record);
+	free(resource->key);
+	free(resource->parts);
+	free(resource);
+	return NULL;
+}
+
+static void cleanup_resource(struct appmesh_resource **resource)
+{
+	resource_free(*resource);
+}
+
+static struct appmesh_token *token_free(struct appmesh_token *token)
+{
+	if (!token)
+		return NULL;
+	json_decref(token->record);
+	free(token->key);
+	free(token);
+	return NULL;
+}
+
+static void cleanup_token(struct appmesh_token **token)
+{
+	token_free(*token);
+}
+
+static void collection_free(struct appmesh_collection *collection)
+{
+	free(collection->items);
+	free(collection->key);
+	free(collection);
+}
+
+static void guard_free(struct guard *guard)
+{
+	free(guard->key);
+	free(guard);
+}
+
+#define FREE_TABLE(table, type, free_one)                                                                                     \
+	do {                                                                                                                   \
+		for (struct table_node *node = table_first(table), *next; node; node = next) {                                 \
+			next = table_next(table, node);                                                                        \
+			free_one(container_of(node, type, node));                                                              \
+		}                                                                                                              \
+		table_done(table);                                                                                             \
+	} while (0)
+
+void appmesh_state_done(struct appmesh_state *state)
+{
+	FREE_TABLE(&state->resources, struct appmesh_resource, resource_free);
+	FREE_TABLE(&state->collections, struct appmesh_collection, collection_free);
+	FREE_TABLE(&state->guards, struct guard, guard_free);
+	FREE_TABLE(&state->tokens, struct appmesh_token, token_free);
+	appmesh_state_init(state);
+}
+
+/* --- collections -------------------------------------------------------------------------------------------------------------- */
+
+static struct appmesh_collection *collection_get(const struct appmesh_state *state, const char *key)
+{
+	struct table_node *node = table_get(&state->collections, key);
+
+	return node ? container_of(node, struct appmesh_collection, node) : NULL;
+}
+
+/* That of the resource's key, made where there is none. */
+static struct appmesh_collection *collection_for(struct appmesh_state *state, const struct appmesh_resource *resource)
+{
+	char key[APPMESH_KEY_BYTES];
+	struct appmesh_collection *collection;
+
+	if (collection_key(key, (struct appmesh_scope){ resource->account, resource->region }, resource->kind, resource->mesh,
+			   resource->parent) < 0)
+		return NULL;
+	collection = collection_get(state, key);
+	if (collection)
+		return collection;
+	collection = calloc(1, sizeof(*collection));
+	if (!collection)
+		return NULL;
+	collection->key = strdup(key);
+	if (!collection->key || table_add(&state->collections, &collection->node, collection->key) < 0) {
+		collection_free(collection);
+		return NULL;
+	}
+	return collection;
+}
+
+/* Where the name is, or would be. */
+static size_t place_of(const struct appmesh_collection *collection, const char *name)
+{
+	size_t low = 0, high = collection->count;
+
+	while (low < high) {
+		const size_t middle = low + (high - low) / 2;
+
+		if (strcmp(collection->items[middle]->name, name) < 0)
+			low = middle + 1;
+		else
+			high = middle;
+	}
+	return low;
+}
+
+static int collection_add(struct appmesh_collection *collection, struct appmesh_resource *resource)
+{
+	const size_t place = place_of(collection, resource->name);
+
+	if (collection->count == collection->capacity) {
+		const size_t capacity = collection->capacity ? 2 * collection->capacity : 8;
+		struct appmesh_resource **grown = reallocarray(collection->items, capacity, sizeof(struct appmesh_resource *));
+
+		if (!grown)
+			return -ENOMEM;
+		collection->items = grown;
+		collection->capacity = capacity;
+	}
+	memmove(collection->items + place + 1, collection->items + place, (collection->count - place) * sizeof(*collection->items));
+	collection->items[place] = resource;
+	collection->count++;
+	resource->collection = collection;
+	return 0;
+}
+
+static void collection_remove(struct appmesh_state *state, struct appmesh_resource *resource)
+{
+	struct appmesh_collection *collection = resource->collection;
+	const size_t place = place_of(collection, resource->name);
+
+	collection->count--;
+	memmove(collection->items + place, collection->items + place + 1, (collection->count - place) * sizeof(*collection->items));
+	if (collection->count)
+		return;
+	table_remove(&state->collections, &collection->node);
+	collection_free(collection);
+}
+
+/* --- changes ------------------------------------------------------------------------------------------------------------------ */
+
+static int check_record(const json_t *record, struct error *err)
+{
+	static const char *const integers[] = { "version", "createdAt", "lastUpdatedAt" };
+
+	if (!json_path_string(record, "uid"))
+		return error_set_field(err, -EINVAL, "uid", "must be a string");
+	for (size_t i = 0; i < ARRAY_SIZE(integers); i++)
+		if (!json_is_integer(json_object_get(record, integers[i])))
+			return error_set_field(err, -EINVAL, integers[i], "must be an integer");
+	if (!json_is_object(json_object_get(record, "spec")) || !json_is_object(json_object_get(record, "tags")))
+		return error_set_field(err, -EINVAL, "spec", "and tags must be objects");
+	return 0;
+}
+
+static int resource_put(struct appmesh_state *state, const char *key, json_t *record, uint64_t revision, struct error *err)
+{
+	_cleanup_(cleanup_resource) struct appmesh_resource *resource = NULL;
+	struct table_node *node = table_get(&state->resources, key);
+	struct appmesh_collection *collection;
+	int r = check_record(record, err);
+
+	if (r < 0)
+		return r;
+	if (node) {
+		struct appmesh_resource *old = container_of(node, struct appmesh_resource, node);
+
+		json_decref(old->record);
+		old->record = json_incref(record);
+		old->revision = revision;
+		return 0;
+	}
+	resource = calloc(1, sizeof(*resource));
+	if (!resource)
+		return -ENOMEM;
+	resource->key = strdup(key);
+	resource->parts = strdup(key + strlen(RESOURCE_PREFIX));
+	if (!resource->key || !resource->parts)
+		return -ENOMEM;
+	r = take_parts(resource);
+	if (r < 0)
+		return error_set(err, r, "the key has not the parts of a resource's");
+	resource->record = json_incref(record);
+	resource->revision = revision;
+	r = table_add(&state->resources, &resource->node, resource->key);
+	if (r < 0)
+		return r;
+	collection = collection_for(state, resource);
+	if (!collection || collection_add(collection, resource) < 0) {
+		table_remove(&state->resources, &resource->node);
+		return -ENOMEM;
+	}
+	state->resource_count++;
+	TAKE_PTR(resource);
+	return 0;
+}
+
+static int guard_put(struct appmesh_state *state, const char *key, uint64_t revision)
+{
+	struct table_node *node = table_get(&state->guards, key);
+	struct guard *guard = node ? container_of(node, struct guard, node) : calloc(1, sizeof(*guard));
+
+	if (!guard)
+		return -ENOMEM;
+	guard->revision = revision;
+	if (node)
+		return 0;
+	guard->key = strdup(key);
+	if (!guard->key || table_add(&state->guards, &guard->node, guard->key) < 0) {
+		guard_free(guard);
+		return -ENOMEM;
+	}
+	return 0;
+}
+
+static int token_put(struct appmesh_state *state, const char *key, json_t *record, struct error *err)
+{
+	_cleanup_(cleanup_token) struct appmesh_token *token = NULL;
+	int r;
+
+	if (!json_path_string(record, "request") || !json_is_integer(json_object_get(record, "at")))
+		return error_set(err, -EINVAL, "a token has \"request\" and \"at\"");
+	appmesh_state_remove(state, key);
+	token = calloc(1, sizeof(*token));
+	if (!token || !(token->key = strdup(key)))
+		return -ENOMEM;
+	token->record = json_incref(record);
+	token->at_ms = json_path_int(record, "at", 0);
+	r = table_add(&state->tokens, &token->node, token->key);
+	if (r < 0)
+		return r;
+	list_append(&state->token_list, &token->link);
+	TAKE_PTR(token);
+	return 0;
+}
+
+int appmesh_state_put(struct appmesh_state *state, const char *key, const void *value, size_t value_bytes, uint64_t revision,
+		      struct error *err)
+{
+	_cleanup_json_ json_t *record = NULL;
+	int r;
+
+	if (has_prefix(key, GUARD_PREFIX))
+		return guard_put(state, key, revision);
+	if (!has_prefix(key, RESOURCE_PREFIX) && !has_prefix(key, TOKEN_PREFIX))
+		return 0;
+	r = json_parse(value, value_bytes, &record, err);
+	if (r < 0)
+		return r;
+	return has_prefix(key, TOKEN_PREFIX) ? token_put(state, key, record, err) : resource_put(state, key, record, revision, err);
+}
+
+void appmesh_state_remove(struct appmesh_state *state, const char *key)
+{
+	struct table_node *node;
+
+	if ((node = table_get(&state->resources, key))) {
+		struct appmesh_resource *resource = container_of(node, struct appmesh_resource, node);
+
+		table_remove(&state->resources, node);
+		collection_remove(state, resource);
+		resource_free(resource);
+		state->resource_count--;
+	} else if ((node = table_get(&state->guards, key))) {
+		table_remove(&state->guards, node);
+		guard_free(container_of(node, struct guard, node));
+	} else if ((node = table_get(&state->tokens, key))) {
+		struct appmesh_token *token = container_of(node, struct appmesh_token, node);
+
+		table_remove(&state->tokens, node);
+		list_remove(&token->link);
+		token_free(token);
+	}
+}
+
+/* --- reading ------------------------------------------------------------------------------------------------------------------ */
+
+const struct appmesh_resource *appmesh_find(const struct appmesh_state *state, struct appmesh_scope scope, enum resource_kind kind,
+					    const char *mesh, const char *parent, const char *name)
+{
+	char key[APPMESH_KEY_BYTES];
+	const struct table_node *node;
+
+	if (appmesh_resource_key(key, scope, kind, mesh, parent, name) < 0)
+		return NULL;
+	node = table_get(&state->resources, key);
+	return node ? container_of(node, struct appmesh_resource, node) : NULL;
+}
+
+size_t appmesh_children(const struct appmesh_state *state, struct appmesh_scope scope, enum resource_kind kind, const char *mesh,
+			const char *parent, const struct appmesh_resource *const **ret_list)
+{
+	char key[APPMESH_KEY_BYTES];
+	const struct appmesh_collection *collection =
+		collection_key(key, scope, kind, mesh, parent) < 0 ? NULL : collection_get(state, key);
+
+	if (ret_list)
+		*ret_list = collection ? (const struct appmesh_resource *const *)collection->items : NULL;
+	return collection ? collection->count : 0;
+}
+
+uint64_t appmesh_guard_revision(const struct appmesh_state *state, const char *key)
+{
+	const struct table_node *node = table_get(&state->guards, key);
+
+	return node ? container_of(node, struct guard, node)->revision : 0;
+}
+
+const struct appmesh_token *appmesh_token_find(const struct appmesh_state *state, const char *key)
+{
+	const struct table_node *node = table_get(&state->tokens, key);
+
+	return node ? container_of(node, struct appmesh_token, node) : NULL;
+}
+
+const struct appmesh_token *appmesh_token_expired(const struct appmesh_state *state, int64_t now_ms, const struct appmesh_token *after)
+{
+	const struct list *next = after ? after->link.next : state->token_list.next;
+	const struct appmesh_token *token = next == &state->token_list ? NULL : container_of(next, struct appmesh_token, link);
+
+	return token && now_ms - token->at_ms > APPMESH_TOKEN_KEPT_MS ? token : NULL;
+}

@@ -1,0 +1,76 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* What is stored for the App Mesh API, in memory and parsed: resources by their place, guards, client tokens. It is filled from the
+ * store, key by key, and holds what is committed, nothing else. One thread.
+ *
+ *   config/resource/ACCOUNT/REGION/virtualNode/MESH/NAME  {"uid", "version", "createdAt", "lastUpdatedAt", "spec", "tags"}: times are
+ *                                                         ms since the epoch. A route has its router's name before its own
+ *   config/guard/ACCOUNT/REGION/MESH                      written by each change to the mesh, so that two changes that do not know of
+ *                                                         each other cannot both hold; without MESH: meshes come and go
+ *   config/token/ACCOUNT/REGION/OPERATION/TOKEN           a clientToken and what it stood for (token.h)
+ */
+#pragma once
+
+#include "agent/spec/resource.h"
+
+#define APPMESH_PREFIX "config/"
+#define APPMESH_KEY_LIMIT 1024 /* of a store: names of letters, digits and signs fit in any case */
+#define APPMESH_KEY_BYTES (RESOURCE_FULL_NAME_BYTES + 160)
+#define APPMESH_TOKEN_KEPT_MS (24 * 3600 * 1000ll)
+
+/* Where names are looked for. Borrowed. */
+struct appmesh_scope {
+	const char *account, *region;
+};
+
+struct appmesh_collection; /* the resources of one kind under one parent */
+
+struct appmesh_resource {
+	enum resource_kind kind;
+	const char *account, *region, *mesh, *parent, *name; /* into `parts`; parent: NULL but for routes; a mesh is its own mesh */
+	char *key, *parts;
+	json_t *record;
+	uint64_t revision; /* of the store's key */
+	struct appmesh_collection *collection;
+	struct table_node node; /* by key */
+};
+
+struct appmesh_token {
+	char *key;
+	json_t *record;
+	int64_t at_ms;
+	struct table_node node;
+	struct list link; /* as they came */
+};
+
+struct appmesh_state {
+	struct table resources, collections, guards, tokens;
+	struct list token_list;
+	size_t resource_count;
+};
+
+void appmesh_state_init(struct appmesh_state *state);
+void appmesh_state_done(struct appmesh_state *state);
+
+/* The key was written, or is gone. Keys that are none of those above are left alone. -EINVAL: no record, which is left out;
+ * -ENOMEM. */
+int appmesh_state_put(struct appmesh_state *state, const char *key, const void *value, size_t value_bytes, uint64_t revision,
+		      struct error *err);
+void appmesh_state_remove(struct appmesh_state *state, const char *key);
+
+/* By parts, as resources_find(): a mesh is (mesh, RESOURCE_MESH, NULL, mesh). NULL: absent. */
+const struct appmesh_resource *appmesh_find(const struct appmesh_state *state, struct appmesh_scope scope, enum resource_kind kind,
+					    const char *mesh, const char *parent, const char *name);
+/* Of one kind under one parent (RESOURCE_MESH: mesh is NULL), in byte order of their names. Borrowed until the state changes. */
+size_t appmesh_children(const struct appmesh_state *state, struct appmesh_scope scope, enum resource_kind kind, const char *mesh,
+			const char *parent, const struct appmesh_resource *const **ret_list);
+/* The revision of a guard or of any key that the state keeps; 0: absent. */
+uint64_t appmesh_guard_revision(const struct appmesh_state *state, const char *key);
+const struct appmesh_token *appmesh_token_find(const struct appmesh_state *state, const char *key);
+/* The oldest token where it is older than is kept. NULL: none. */
+const struct appmesh_token *appmesh_token_expired(const struct appmesh_state *state, int64_t now_ms, const struct appmesh_token *after);
+
+/* -ENAMETOOLONG. */
+int appmesh_resource_key(char key[APPMESH_KEY_BYTES], struct appmesh_scope scope, enum resource_kind kind, const char *mesh,
+			 const char *parent, const char *name);
+void appmesh_guard_key(char key[APPMESH_KEY_BYTES], struct appmesh_scope scope, const char *mesh); /* NULL: that of meshes */
+void appmesh_token_key(char key[APPMESH_KEY_BYTES], struct appmesh_scope scope, const char *operation, const char *token);
