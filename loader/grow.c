@@ -260,9 +260,9 @@ static int programs_prepare(const struct preparation *p)
 		if (program_fd < 0)
 			continue; /* the kernel does not take it */
 		hook_pin(hook, p->places->next, path);
-		if (hook->type == HOOK_ITERATOR)
-			link_fd = hook_iterate(hook, p->object);
-		if (hook->type == HOOK_ITERATOR && link_fd < 0)
+		if (hook_is_relinked(hook))
+			link_fd = hook_link(hook, p->object);
+		if (hook_is_relinked(hook) && link_fd < 0)
 			continue; /* the same */
 		r = hook->type == HOOK_CGROUP ? 0 : next_pin(p, link_fd < 0 ? program_fd : link_fd, "", strrchr(path, '/') + 1);
 		if (r == 0)
@@ -366,7 +366,7 @@ static int link_swap(const char *directory, const char *name, void *arg)
 	struct swapped *done;
 	int r;
 
-	if (link_fd < 0 || !is_link(link_fd) || bpf_obj_get_info_by_fd(link_fd, &link, &size) < 0 || link.type == BPF_LINK_TYPE_ITER)
+	if (is_of_programs(directory, name) || link_fd < 0 || !is_link(link_fd) || bpf_obj_get_info_by_fd(link_fd, &link, &size) < 0)
 		return 0;
 	old_fd = bpf_prog_get_fd_by_id(link.prog_id);
 	if (old_fd < 0 || program_info(old_fd, &old) < 0)

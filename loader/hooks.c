@@ -12,6 +12,7 @@
 
 const struct hook hooks[HOOK_COUNT] = {
 	{ "explain", HOOK_PROGRAM, true, "`weft explain`" },
+	{ "exec_claim", HOOK_TRACEPOINT, false, "workloads by the App Mesh variables in their environment" },
 	{ "iter_live", HOOK_ITERATOR, false, "bytes, RTT and state of connections that are open" },
 	{ "look_standing", HOOK_PROGRAM, true, "open connections that a change leaves without an endpoint, or denies, are found" },
 	{ "iter_end", HOOK_ITERATOR, false, "open connections that may not go on are closed" },
@@ -36,6 +37,7 @@ static const char *const pin_prefixes[] = {
 	[HOOK_CGROUP] = "link_",
 	[HOOK_PROGRAM] = "prog_",
 	[HOOK_ITERATOR] = "",
+	[HOOK_TRACEPOINT] = "",
 };
 
 const struct hook *hook_by_name(const char *name)
@@ -107,9 +109,15 @@ static int cgroup_attach(const struct hook *hook, const struct object *object, i
 	return fd < 0 ? -errno : fd;
 }
 
-int hook_iterate(const struct hook *hook, const struct object *object)
+bool hook_is_relinked(const struct hook *hook)
 {
-	int fd = bpf_link_create(object_program_fd(object, hook->name), 0, BPF_TRACE_ITER, NULL);
+	return hook->type == HOOK_ITERATOR || hook->type == HOOK_TRACEPOINT;
+}
+
+int hook_link(const struct hook *hook, const struct object *object)
+{
+	const enum bpf_attach_type type = hook->type == HOOK_ITERATOR ? BPF_TRACE_ITER : BPF_TRACE_RAW_TP;
+	int fd = bpf_link_create(object_program_fd(object, hook->name), 0, type, NULL);
 
 	return fd < 0 ? -errno : fd;
 }
@@ -139,9 +147,9 @@ int hook_attach(const struct hook *hook, const char *directory, const struct obj
 		r = transaction_update_link(transaction, TAKE_FD(pinned_fd), program_fd, old_fd);
 		return r < 0 ? error_set(err, r, "cannot replace the program of '%s': %s", hook->name, strerror(-r)) : 0;
 	}
-	/* A link to an iterator takes no other program, and a dead one none at all: a new one takes their place. */
+	/* Some links take no other program, and a dead one none at all: a new one takes their place. */
 	link_fd = hook->type == HOOK_CGROUP ? cgroup_attach(hook, object, program_fd, cgroup_fd) :
-					      hook_iterate(hook, object);
+					      hook_link(hook, object);
 	if (link_fd < 0)
 		return error_set(err, hook->required ? link_fd : -EOPNOTSUPP, "cannot attach '%s' (%s): %s", hook->name,
 				 hook->purpose, strerror(-link_fd));

@@ -14,6 +14,7 @@ enum hook_type {
 	HOOK_CGROUP, /* a link to the cgroup, pinned as link_NAME; the type of attachment is that of the program's section */
 	HOOK_PROGRAM, /* run by hand: the program, pinned as prog_NAME */
 	HOOK_ITERATOR, /* a link over files, or over the TCP sockets of whoever's namespace it is run in, pinned as NAME */
+	HOOK_TRACEPOINT, /* a link to a tracepoint of the kernel, for all processes, pinned as NAME */
 };
 
 struct hook {
@@ -23,7 +24,7 @@ struct hook {
 	const char *purpose;
 };
 /* In the order of attaching: whoever ends an account is there before the hooks that open one. Detaching goes backwards. */
-#define HOOK_COUNT 19
+#define HOOK_COUNT 20
 extern const struct hook hooks[HOOK_COUNT];
 
 const struct hook *hook_by_name(const char *name); /* NULL: none */
@@ -36,8 +37,10 @@ struct hook_state {
 	uint32_t program_id;
 	uint64_t cgroup_id; /* HOOK_CGROUP: where it is attached, 0: nowhere */
 };
-/* HOOK_ITERATOR: a link to the program of `object`, which is neither pinned nor has an owner yet. -errno. */
-int hook_iterate(const struct hook *hook, const struct object *object);
+/* Whether its link takes no other program: a new link takes its place. */
+bool hook_is_relinked(const struct hook *hook);
+/* Of such a hook: a link to the program of `object`, which is neither pinned nor has an owner yet. -errno. */
+int hook_link(const struct hook *hook, const struct object *object);
 /* What is pinned for the hook; nothing is a state too. */
 int hook_inspect(const struct hook *hook, const char *directory, struct hook_state *ret_state, struct error *err);
 

@@ -20,7 +20,6 @@
 #include "loader/grow.h"
 #include "loader/hooks.h"
 #include "loader/lock.h"
-#include "loader/lookup.h"
 #include "loader/object.h"
 #include "loader/transaction.h"
 #include "maps/abi/proxy.h"
@@ -193,8 +192,7 @@ static int apply(const struct loader_options *options, const char *directory, ui
 			return r;
 	}
 	transaction_commit(&t);
-	r = devices_refresh(directory, err);
-	return r < 0 ? r : lookup_refresh(directory, err);
+	return devices_refresh(directory, err);
 }
 
 int loader_install(const struct loader_options *options, struct error *err)

@@ -30,8 +30,8 @@ static const struct pinned_map map_rows[] = {
 	PINNED_SIZED_ARRAY("w_row", struct row, memory.limits.rows, struct kernel, memory.rows),
 	PINNED_ARRAY("w_config", struct config, 1, struct kernel, memory.config),
 	PINNED_ARRAY("w_proxy", struct proxy_state, 1, struct kernel, memory.proxy),
+	PINNED_ARRAY("w_exec_state", struct exec_state, 1, struct kernel, memory.exec),
 	PINNED_ARRAY("w_edge", struct edge_connection, MAX_EDGE_CONNECTIONS, struct kernel, edge_connections),
-	PINNED_ARRAY("w_serving_place", struct serving, MAX_SERVINGS, struct kernel, servings),
 #define FD(pin, type, key, value, count, member) PINNED_FD(pin, type, key, value, count, struct kernel, member)
 	FD("w_vip", BPF_MAP_TYPE_HASH, sizeof(struct ip), 4, MAX_VIPS, vip_fd),
 	FD("w_netns", BPF_MAP_TYPE_HASH, 8, sizeof(struct owner), MAX_OWNERS, netns_fd),
@@ -42,12 +42,11 @@ static const struct pinned_map map_rows[] = {
 	FD("w_reason", BPF_MAP_TYPE_PERCPU_HASH, sizeof(struct reason_key), 8, MAX_REASON_ROWS, reason_fd),
 	FD("w_stat", BPF_MAP_TYPE_PERCPU_ARRAY, 4, 8, STAT_COUNT, stat_fd),
 	FD("w_flow", BPF_MAP_TYPE_RINGBUF, 0, 0, FLOW_RING_BYTES, flow_fd),
+	FD("w_exec", BPF_MAP_TYPE_RINGBUF, 0, 0, EXEC_RING_BYTES, exec_fd),
 	FD("w_explain", BPF_MAP_TYPE_HASH, sizeof(struct explain_key), 8, 4096, explain_fd),
 	FD("w_account", BPF_MAP_TYPE_HASH, 8, sizeof(struct account), MAX_ACCOUNTS, account_fd),
 	FD("w_exposed", BPF_MAP_TYPE_HASH, sizeof(struct exposed_key), sizeof(struct exposed), MAX_EXPOSED, exposed_fd),
 	FD("w_edge_device", BPF_MAP_TYPE_HASH, 4, sizeof(struct edge_device), MAX_EDGE_DEVICES, edge_device_fd),
-	FD("w_serving", BPF_MAP_TYPE_HASH, sizeof(struct serving_key), 4, MAX_SERVINGS, serving_fd),
-	FD("w_served", BPF_MAP_TYPE_HASH, 8, sizeof(struct served), MAX_ACCOUNTS, served_fd),
 #undef FD
 };
 
@@ -61,6 +60,7 @@ static const struct {
 	{ "prog_edge_sweep", offsetof(struct kernel, edge_sweep_prog_fd) },
 	{ "iter_live", offsetof(struct kernel, live_iter_fd) },
 	{ "iter_end", offsetof(struct kernel, end_iter_fd) },
+	{ "exec_claim", offsetof(struct kernel, exec_link_fd) },
 };
 
 int kernel_pin_path(const char *instance, char *buffer, size_t size, struct error *err)
@@ -111,6 +111,7 @@ int kernel_open(const char *instance, struct kernel *ret_kernel, struct error *e
 {
 	struct kernel kernel = {
 		.explain_prog_fd = -1, .standing_prog_fd = -1, .edge_sweep_prog_fd = -1, .live_iter_fd = -1, .end_iter_fd = -1,
+		.exec_link_fd = -1,
 	};
 	char pin_path[160], path[256];
 	int r = kernel_pin_path(instance, pin_path, sizeof(pin_path), err);
@@ -209,14 +210,6 @@ int kernel_own_address_remove(struct kernel *kernel, uint64_t cookie, const stru
 	const struct netns_address key = { .netns_cookie = cookie, .address = *address };
 
 	return pinned_map_remove(kernel->own_address_fd, &key);
-}
-
-bool kernel_own_address_has(const struct kernel *kernel, uint64_t cookie, const struct ip *address)
-{
-	const struct netns_address key = { .netns_cookie = cookie, .address = *address };
-	uint8_t one;
-
-	return bpf_map_lookup_elem(kernel->own_address_fd, &key, &one) == 0;
 }
 
 int kernel_exempt_set(struct kernel *kernel, const struct ip *address, const struct exemption *exemption)
