@@ -78,36 +78,9 @@ static int node_names_collect(const struct agent *agent, struct node_names *name
 
 	for (size_t i = 0; r == 0 && i < count; i++)
 		r = node_names_add(names, attached[i]);
+	if (r == 0 && claims_node(agent->claims))
+		r = node_names_add(names, claims_node(agent->claims));
 	return r;
-}
-
-struct places {
-	struct compile_place *places;
-	size_t count, capacity;
-};
-
-static int places_add(const struct workload *workload, uint64_t netns_cookie, void *arg)
-{
-	struct places *p = arg;
-
-	if (p->count == p->capacity) {
-		const size_t capacity = p->capacity ? p->capacity * 2 : 32;
-		struct compile_place *grown = reallocarray(p->places, capacity, sizeof(*grown));
-
-		if (!grown)
-			return -ENOMEM;
-		p->places = grown;
-		p->capacity = capacity;
-	}
-	p->places[p->count++] = (struct compile_place){ workload->node, netns_cookie, workload->own_netns };
-	return 0;
-}
-
-static bool owns_address(uint64_t netns_cookie, const struct ip *address, void *arg)
-{
-	struct agent *agent = arg;
-
-	return kernel_own_address_has(&agent->kernel, netns_cookie, address);
 }
 
 static void configuration_fail(struct agent *agent, const struct error *err)
@@ -127,7 +100,6 @@ static void compile_now(struct loop_timer *timer, void *arg)
 {
 	struct agent *agent = arg;
 	struct node_names nodes = {};
-	struct places places = {};
 	const char *const *exposed;
 	size_t exposed_count;
 	struct plan *plan = NULL;
@@ -142,8 +114,6 @@ static void compile_now(struct loop_timer *timer, void *arg)
 	exposed = edge_services(agent->edge, &exposed_count);
 	r = node_names_collect(agent, &nodes);
 	if (r == 0)
-		r = workloads_each_place(agent->workloads, places_add, &places);
-	if (r == 0)
 		r = compile(
 			&(struct compile_input){
 				.resources = &agent->configuration.resources,
@@ -153,10 +123,6 @@ static void compile_now(struct loop_timer *timer, void *arg)
 				.mesh_owner = agent->account,
 				.nodes = nodes.names,
 				.node_count = nodes.count,
-				.places = places.places,
-				.place_count = places.count,
-				.owns = owns_address,
-				.owns_arg = agent,
 				.exposed = exposed,
 				.exposed_count = exposed_count,
 				.audit_meshes = agent->options.audit_meshes.values,
@@ -167,7 +133,6 @@ static void compile_now(struct loop_timer *timer, void *arg)
 			},
 			&plan, &err);
 	free(nodes.names);
-	free(places.places);
 	if (r < 0) {
 		if (!err.code)
 			error_set(&err, r, "out of memory");
@@ -202,6 +167,7 @@ static void plan_applied(uint64_t generation, const struct error *err, void *arg
 	struct agent *agent = arg;
 	struct agent_configuration *c = &agent->configuration;
 
+	claims_planned(agent->claims);
 	if (err) {
 		if (!grow_for_plan(agent))
 			configuration_fail(agent, err);
@@ -212,7 +178,6 @@ static void plan_applied(uint64_t generation, const struct error *err, void *arg
 	if (health_sync(agent->health) < 0)
 		log_error("out of memory: some health checks are as they were");
 	edge_sync(agent->edge);
-	inbound_sync(agent->inbound);
 	if (generation == c->generation)
 		return;
 	c->generation = generation;
@@ -280,6 +245,50 @@ static void workloads_have_changed(void *arg)
 
 	agent_changed(agent);
 	supervisor_changed(agent->supervisor);
+}
+
+static void claims_have_changed(void *arg)
+{
+	agent_changed(arg);
+}
+
+/* A node that is not configured will not be in a plan either. */
+static bool claim_planned(const char *node, void *arg)
+{
+	struct agent *agent = arg;
+	const struct plan *plan = apply_current(agent->apply);
+
+	if (!resources_get(&agent->configuration.resources, node))
+		return true;
+	for (size_t i = 0; plan && i < plan->node_count; i++)
+		if (!strcmp(plan->nodes[i].name, node))
+			return true;
+	return false;
+}
+
+/* Short names are of this account and region; what a name says itself must be them. */
+static int claim_resolve(const char *value, char *ret_node, size_t size, enum claim_outcome *ret_outcome, struct error *err, void *arg)
+{
+	const struct agent *agent = arg;
+	struct resource_scope scope;
+	const char *account;
+
+	resource_name_scope(value, &scope);
+	account = scope.account[0] && strcmp(scope.account, agent->account) ? scope.account : scope.mesh_owner;
+	if (resource_name_parse(value, RESOURCE_VIRTUAL_NODE, ret_node, size, err) < 0) {
+		*ret_outcome = resource_name_parse(value, RESOURCE_VIRTUAL_GATEWAY, ret_node, size, NULL) == 0 ? CLAIM_GATEWAY : CLAIM_BAD_NAME;
+		ret_node[0] = '\0';
+		return *ret_outcome == CLAIM_GATEWAY ? error_set(err, -EINVAL, "virtual gateways are not there yet") : -EINVAL;
+	}
+	if (account[0] && strcmp(account, agent->account)) {
+		*ret_outcome = CLAIM_OTHER_ACCOUNT;
+		return error_set(err, -EINVAL, "the account is %s, that of this weftd is %s (--account)", account, agent->account);
+	}
+	if (scope.region[0] && strcmp(scope.region, agent->options.region)) {
+		*ret_outcome = CLAIM_OTHER_REGION;
+		return error_set(err, -EINVAL, "the region is %s, that of this weftd is %s (--region)", scope.region, agent->options.region);
+	}
+	return 0;
 }
 
 static void edge_has_changed(void *arg)
@@ -515,6 +524,22 @@ static int start_supervisor(struct agent *agent, struct error *err)
 	return supervisor_new(agent->loop, &agent->kernel, agent->workloads, &options, &agent->supervisor, err);
 }
 
+static int start_claims(struct agent *agent, struct error *err)
+{
+	char scope[PATH_MAX];
+	const struct claims_options options = {
+		.wanted = !strcmp(agent->options.environment, "on"),
+		.scope = scope,
+		.resolve = claim_resolve,
+		.planned = claim_planned,
+		.changed = claims_have_changed,
+		.arg = agent,
+	};
+	int r = loader_cgroup(agent->options.instance, scope, sizeof(scope), err);
+
+	return r < 0 ? r : claims_new(agent->loop, agent->offload, &agent->kernel, agent->workloads, &options, &agent->claims, err);
+}
+
 static int start_modules(struct agent *agent, struct error *err)
 {
 	const struct workloads_callbacks callbacks = {
@@ -567,13 +592,11 @@ static int start_modules(struct agent *agent, struct error *err)
 			     &(struct edge_options){ .instance = agent->options.instance, .changed = edge_has_changed, .arg = agent },
 			     &agent->edge, err);
 	if (r == 0)
+		r = start_claims(agent, err);
+	if (r == 0)
 		r = start_health(agent, err);
 	if (r == 0 && (r = drain_new(agent->loop, agent->offload, &agent->kernel, agent->workloads, &agent->drain)) < 0)
 		error_set(err, r, "out of memory");
-	if (r == 0)
-		r = inbound_new(agent->loop, agent->offload, &agent->kernel, agent->apply, agent->workloads,
-				&(struct inbound_options){ .instance = agent->options.instance, .node_id = node_id, .arg = agent },
-				&agent->inbound, err);
 	if (r == 0)
 		r = start_supervisor(agent, err);
 	if (r == 0)
@@ -611,11 +634,11 @@ void agent_stop(struct agent *agent)
 	agent->supervisor = supervisor_free(agent->supervisor);
 	if (agent->cgroup.id)
 		publish_cgroup(agent, 0);
-	agent->inbound = inbound_free(agent->inbound);
 	agent->drain = drain_free(agent->drain);
 	agent->health = health_free(agent->health);
 	own_cgroup_leave(&agent->cgroup);
 	agent->edge = edge_free(agent->edge);
+	agent->claims = claims_free(agent->claims);
 	agent->workloads = workloads_free(agent->workloads);
 	agent->tallies = tallies_free(agent->tallies);
 	agent->apply = apply_free(agent->apply);

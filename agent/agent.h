@@ -12,8 +12,8 @@
 #include "agent/drain/drain.h"
 #include "agent/health/health.h"
 #include "agent/http/http.h"
+#include "agent/identity/claims.h"
 #include "agent/identity/workloads.h"
-#include "agent/inbound/inbound.h"
 #include "agent/loop/loop.h"
 #include "agent/proxy/own_cgroup.h"
 #include "agent/proxy/supervisor.h"
@@ -46,6 +46,7 @@ struct agent_options {
 	const char *metrics; /* ADDR:PORT; NULL: nowhere */
 	uint32_t time_scale; /* for tests: spans of discovery and health checks are divided by it */
 	const char *grow; /* "auto" or "off" */
+	const char *environment; /* "on" or "off" */
 	const char *proxy; /* "start", "external" or "off" */
 	const char *log_level;
 	const char *log_format;
@@ -82,12 +83,12 @@ struct agent {
 	struct registry *registry;
 	struct dns_discovery *dns;
 	struct workloads *workloads;
+	struct claims *claims;
 	struct supervisor *supervisor;
 	struct apply *apply;
 	struct edge *edge;
 	struct health_checks *health;
 	struct drain *drain;
-	struct inbound *inbound;
 	struct own_cgroup cgroup; /* all zero: none is needed */
 	struct flows *flows;
 	struct tallies *tallies;

@@ -54,6 +54,8 @@ static const struct option table[] = {
 	  .help = "health checks run in the namespace of the agent, or of a workload that may call the target (agent)" },
 	{ .name = "time-scale", .type = OPTION_U32, .offset = OPT(time_scale), .argument = "N",
 	  .help = "for tests: intervals and time-outs of discovery and health checks are divided by it (1)", .min = 1, .max = 10000 },
+	{ .name = "environment", .type = OPTION_STRING, .offset = OPT(environment), .argument = "HOW",
+	  .help = "processes with APPMESH_RESOURCE_ARN or APPMESH_VIRTUAL_NODE_NAME act for that node: on or off (on)" },
 	{ .name = "proxy", .type = OPTION_STRING, .offset = OPT(proxy), .argument = "HOW",
 	  .help = "weft-proxy, which answers names: start, external (a unit of its own) or off (start)" },
 	{ .name = "grow", .type = OPTION_STRING, .offset = OPT(grow), .argument = "HOW",
@@ -112,6 +114,7 @@ int agent_options_read(struct agent_options *options, int argc, char *const argv
 		.drain_ns = 30 * NSEC_PER_SEC,
 		.health_from = "agent",
 		.time_scale = 1,
+		.environment = "on",
 		.grow = "auto",
 		.proxy = "start",
 		.log_level = "info",
@@ -143,6 +146,8 @@ int agent_options_read(struct agent_options *options, int argc, char *const argv
 		return r;
 	if (strcmp(options->health_from, "agent") && strcmp(options->health_from, "workload"))
 		return error_set_field(err, -EINVAL, "health-from", "'%s' is neither agent nor workload", options->health_from);
+	if (strcmp(options->environment, "on") && strcmp(options->environment, "off"))
+		return error_set_field(err, -EINVAL, "environment", "'%s' is neither on nor off", options->environment);
 	if (strcmp(options->grow, "auto") && strcmp(options->grow, "off"))
 		return error_set_field(err, -EINVAL, "grow", "'%s' is neither auto nor off", options->grow);
 	if (options->drain_ns > DRAIN_MAX_NS)

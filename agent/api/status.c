@@ -119,6 +119,25 @@ static json_t *tables_json(struct agent *agent)
 	return list;
 }
 
+/* Workloads by their environment. */
+static json_t *environment_json(const struct agent *agent)
+{
+	json_t *outcomes = json_array(), *window, *refusal = json_null();
+	struct claims_report report;
+
+	claims_report(agent->claims, &report);
+	for (int i = 0; i < CLAIM_OUTCOME_COUNT; i++)
+		json_array_append_new(outcomes, json_pack("{s:s, s:I, s:s}", "outcome", claim_outcome_name(i), "count",
+							  (json_int_t)report.outcomes[i], "text", claim_outcome_text(i)));
+	window = json_pack("{s:I, s:o, s:o, s:o}", "count", (json_int_t)report.window_count, "meanNs",
+			   per_closed(report.window_sum_ns, report.window_count), "lastNs", per_closed(report.window_last_ns, !!report.window_count),
+			   "maxNs", per_closed(report.window_max_ns, !!report.window_count));
+	if (report.last_refusal.code)
+		refusal = json_pack("{s:o, s:s}", "at", api_time_json(report.last_refusal_wall_ns), "error", report.last_refusal.message);
+	return json_pack("{s:b, s:s?, s:o, s:I, s:I, s:o, s:o}", "on", !report.off, "off", report.off, "outcomes", outcomes, "lost",
+			 (json_int_t)report.lost, "waiting", (json_int_t)report.waiting, "window", window, "lastRefusal", refusal);
+}
+
 static int append_workload(const struct workload *workload, void *arg)
 {
 	struct reasons_of *of = arg;
@@ -156,27 +175,6 @@ static json_t *hooks_json(const struct loader_status *status)
 	return list;
 }
 
-static json_t *listeners_json(const struct agent *agent)
-{
-	json_t *list = json_array();
-	struct inbound_listener *listeners = NULL;
-	size_t count = 0;
-
-	if (inbound_listeners(agent->inbound, &listeners, &count) < 0)
-		return list;
-	for (size_t i = 0; i < count; i++) {
-		const struct inbound_listener *l = &listeners[i];
-
-		json_array_append_new(list, json_pack("{s:s, s:s, s:I, s:I, s:I, s:I, s:I, s:I, s:s}", "target", l->target, "address",
-						      l->address, "netnsCookie", (json_int_t)l->netns_cookie, "maxConnections",
-						      (json_int_t)l->max_connections, "open", (json_int_t)l->open, "handshakes",
-						      (json_int_t)l->handshakes, "accepted", (json_int_t)l->accepted, "refused",
-						      (json_int_t)l->refused, "state", l->state));
-	}
-	inbound_listeners_free(listeners, count);
-	return list;
-}
-
 static void status_answer(struct status *s)
 {
 	struct agent *agent = s->agent;
@@ -194,8 +192,8 @@ static void status_answer(struct status *s)
 			  (json_int_t)generations_oldest(g), "startedAt", api_time_json(agent->started_wall_ns), "zone",
 			  agent->options.zone, "configuration", api_configuration_json(agent), "workloads", workloads.list, "hooks",
 			  hooks_json(&s->loader), "cgroup", s->loader.cgroup, "tables", tables_json(agent), "stats", stats_json(agent),
-			  "counters", api_counters_json(agent), "listeners", listeners_json(agent), "reasons", reasons_json(agent),
-			  "endpoints", api_endpoints_json(agent), "proxy", supervisor_json(agent->supervisor), "warnings", warnings));
+			  "counters", api_counters_json(agent), "reasons", reasons_json(agent),
+			  "endpoints", api_endpoints_json(agent), "environment", environment_json(agent), "proxy", supervisor_json(agent->supervisor), "warnings", warnings));
 }
 
 static void status_done(void *arg)

@@ -43,6 +43,11 @@ static const struct section sections[] = {
 		{ "SINCE", "since", CELL_STRING },
 		{ "EARLIER SOCKETS", "earlierSockets", CELL_COUNT },
 	} },
+	{ "workloads by their environment", "environment.outcomes", true, {
+		{ "OUTCOME", "outcome", CELL_STRING },
+		{ "COUNT", "count", CELL_COUNT },
+		{ "MEANING", "text", CELL_STRING },
+	} },
 	{ "hooks", "hooks", false, {
 		{ "HOOK", "name", CELL_STRING },
 		{ "ATTACHED", "attached", CELL_YES },
@@ -53,16 +58,6 @@ static const struct section sections[] = {
 		{ "TABLE", "name", CELL_STRING },
 		{ "USED", "used", CELL_COUNT },
 		{ "SIZE", "size", CELL_COUNT },
-	} },
-	{ "listeners with maxConnections", "listeners", false, {
-		{ "TARGET", "target", CELL_NAME },
-		{ "ADDRESS", "address", CELL_STRING },
-		{ "MAX", "maxConnections", CELL_COUNT },
-		{ "OPEN", "open", CELL_COUNT },
-		{ "HANDSHAKES", "handshakes", CELL_COUNT },
-		{ "ACCEPTED", "accepted", CELL_COUNT },
-		{ "REFUSED", "refused", CELL_COUNT },
-		{ "STATE", "state", CELL_STRING },
 	} },
 	{ "connections by source, service and target", "counters", false, {
 		{ "FROM", "from", CELL_NAME },
@@ -200,6 +195,22 @@ static void endpoints_print(const json_t *endpoints)
 	printf("\n");
 }
 
+static void environment_print(const json_t *environment)
+{
+	const json_t *window = json_path(environment, "window");
+	const char *refusal = json_path_string(environment, "lastRefusal.error");
+	char last[FORMAT_BYTES], mean[FORMAT_BYTES], max[FORMAT_BYTES];
+
+	if (!json_path_bool(environment, "on", false)) {
+		printf("%-14s %s\n", "environment", json_path_string(environment, "off") ?: "-");
+		return;
+	}
+	printf("%-14s looked at; from exec to enrolment: last %s, mean %s, at most %s\n", "environment", format_member_span(window, "lastNs", last),
+	       format_member_span(window, "meanNs", mean), format_member_span(window, "maxNs", max));
+	if (refusal)
+		printf("%-14s last refused %s: %s\n", "", json_path_string(environment, "lastRefusal.at") ?: "-", refusal);
+}
+
 static int stats_print(const json_t *answer)
 {
 	static const struct grid_column columns[] = { { .title = "STATISTIC" }, { "COUNT", true }, {} };
@@ -230,6 +241,7 @@ static int answer_print(const json_t *answer)
 	printf("%-14s %s\n", "attached to", json_path_string(answer, "cgroup") ?: "-");
 	endpoints_print(json_object_get(answer, "endpoints"));
 	proxy_print(json_object_get(answer, "proxy"));
+	environment_print(json_object_get(answer, "environment"));
 	configuration_print(answer);
 	warnings_print(answer);
 	for (size_t i = 0; i < ARRAY_SIZE(sections); i++)

@@ -68,6 +68,10 @@ void check_workloads(const struct sighting *s, struct findings *findings)
 				    "%s in the cgroup '%s': %" PRId64 " connections are older than its enrolment, and were left alone",
 				    text_of(workload, "virtualNode"), text_of(workload, "cgroup"), earlier);
 	}
+	if (json_path_string(s->status, "environment.lastRefusal.error"))
+		finding_add(findings, WEIGHT_NOTE, "correct the variable, or enrol the program otherwise (`weft run`, a pattern); docs/operations.md has the reasons",
+			    "a process was not taken for the virtual node that its environment names, last: %s",
+			    text_of(s->status, "environment.lastRefusal.error"));
 }
 
 void check_heartbeat(const struct sighting *s, struct findings *findings)

@@ -214,6 +214,24 @@ const struct workload *workloads_by_netns(const struct workloads *all, uint64_t 
 	return NULL;
 }
 
+const struct workload *workloads_acting(const struct workloads *all, const char *cgroup, uint64_t cookie)
+{
+	const struct workload *nearest = NULL;
+
+	list_for_each(it, &all->running) {
+		const struct entry *entry = container_of(it, struct entry, node);
+		const struct workload *w = &entry->record.workload;
+
+		if (!entry_in_netns(entry, cookie))
+			continue;
+		if (w->own_netns)
+			return w;
+		if (cgroup_depth(w->cgroup, cgroup) >= 0 && (!nearest || strlen(nearest->cgroup) < strlen(w->cgroup)))
+			nearest = w;
+	}
+	return nearest;
+}
+
 const struct workload *workloads_get(const struct workloads *all, uint64_t id)
 {
 	list_for_each(it, &all->running) {

@@ -88,6 +88,8 @@ typedef int workloads_fn(const struct workload *workload, void *arg);
 int workloads_each(const struct workloads *workloads, workloads_fn *fn, void *arg);
 /* One that acts in the namespace: as a whole, or the oldest of the cgroups that share it. */
 const struct workload *workloads_by_netns(const struct workloads *workloads, uint64_t netns_cookie); /* NULL: none */
+/* Whom the hooks take a process in this cgroup (path below the mount) and namespace for. NULL: for nobody. */
+const struct workload *workloads_acting(const struct workloads *workloads, const char *cgroup, uint64_t netns_cookie);
 const struct workload *workloads_get(const struct workloads *workloads, uint64_t id);
 /* Every (workload, namespace it acts in), those of a workload one after the other, the one it was enrolled in first. It may be without a
  * process there: a pattern's acts in the agent's namespace from the start. */

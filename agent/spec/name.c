@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* Names of resources: "mesh/M/virtualRouter/R/route/T", and ARNs that end in them. */
 #include <errno.h>
+#include <stdio.h>
 #include <string.h>
 
 #include "agent/spec/resource.h"
@@ -122,4 +123,34 @@ int resource_name_parse(const char *text, enum resource_kind kind, char *ret_ful
 		return error_set(err, -EINVAL, "a name of %zu bytes is too long", strlen(text));
 	strcpy(ret_full_name, full_name);
 	return 0;
+}
+
+static void copy_part(char *to, size_t size, const char *from, size_t length)
+{
+	snprintf(to, size, "%.*s", (int)MIN(length, size), from);
+}
+
+void resource_name_scope(const char *text, struct resource_scope *ret_scope)
+{
+	static const char mesh[] = "mesh/";
+	const char *rest = resource_part(text);
+	size_t length, name_length;
+
+	*ret_scope = (struct resource_scope){};
+	if (!rest)
+		return;
+	if (rest != text) { /* arn:PARTITION:appmesh:REGION:ACCOUNT: */
+		const char *region = strstr(text, ":appmesh:") + strlen(":appmesh:");
+		const char *account = strchr(region, ':') + 1;
+
+		copy_part(ret_scope->region, sizeof(ret_scope->region), region, (size_t)(account - 1 - region));
+		copy_part(ret_scope->account, sizeof(ret_scope->account), account, (size_t)(rest - 1 - account));
+	}
+	if (strncmp(rest, mesh, strlen(mesh)) != 0)
+		return;
+	rest += strlen(mesh);
+	length = strcspn(rest, "/");
+	name_length = mesh_name_length(rest, length);
+	if (name_length < length)
+		copy_part(ret_scope->mesh_owner, sizeof(ret_scope->mesh_owner), rest + name_length + 1, length - name_length - 1);
 }

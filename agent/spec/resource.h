@@ -108,3 +108,12 @@ struct port_mapping {
 	bool implies_tls;
 };
 void port_mapping_read(const json_t *port_mapping, struct port_mapping *ret_mapping);
+
+/* Whose and where the resource of a name is, as far as the name says: region and account of an ARN, and the account of the mesh's owner
+ * in "M@123456789012". "" where it does not say; what is too long is cut, and so equals nothing. */
+struct resource_scope {
+	char region[32];
+	char account[16];
+	char mesh_owner[16];
+};
+void resource_name_scope(const char *text, struct resource_scope *ret_scope);

@@ -30,7 +30,7 @@ struct family {
 	const char *name, *type, *help;
 	void (*emit)(struct writer *w, const struct family *family);
 	double (*value)(const struct metrics_input *input); /* emit_one() */
-	size_t member; /* of struct row, struct endpoint, struct inbound_listener or struct generations_fill */
+	size_t member; /* of struct row, struct endpoint or struct generations_fill */
 	size_t open_member; /* of struct tally_row, added to the one of the row; 0: none */
 	size_t sum_member; /* of struct row, in ns; 0: none */
 	int first_bucket, last_bucket;
@@ -70,26 +70,15 @@ static void label(struct buffer *to, const char *name, const char *value)
 	add_label(to, name, value, strlen(value));
 }
 
-/* "mesh/M/virtualNode/N:8080" -> "/virtualNode/N:8080", and where "M" begins. NULL: it is no name of a resource. */
-static const char *after_mesh(const char *full_name, const char **ret_mesh)
+/* "mesh/M/virtualNode/N:8080" -> "N:8080" and, where `mesh` is wanted, that of "M" before it. Any other text stays, of no mesh. */
+static void name_label(struct buffer *to, const char *name, const char *full_name, bool mesh)
 {
-	*ret_mesh = full_name && !strncmp(full_name, "mesh/", 5) ? full_name + 5 : NULL;
-	return *ret_mesh ? strchr(*ret_mesh, '/') : NULL;
-}
+	const char *mesh_name = full_name && !strncmp(full_name, "mesh/", 5) ? full_name + 5 : NULL;
+	const char *mesh_end = mesh_name ? strchr(mesh_name, '/') : NULL;
+	const char *own = mesh_end ? strchr(mesh_end + 1, '/') : NULL;
 
-/* Any other text is of no mesh. */
-static void mesh_label(struct buffer *to, const char *full_name)
-{
-	const char *mesh, *end = after_mesh(full_name, &mesh);
-
-	add_label(to, "mesh", end ? mesh : "", end ? (size_t)(end - mesh) : 0);
-}
-
-/* "N:8080"; any other text stays. */
-static void name_label(struct buffer *to, const char *name, const char *full_name)
-{
-	const char *mesh, *end = after_mesh(full_name, &mesh), *own = end ? strchr(end + 1, '/') : NULL;
-
+	if (mesh)
+		add_label(to, "mesh", mesh_name ?: "", own ? (size_t)(mesh_end - mesh_name) : 0);
 	label(to, name, own ? own + 1 : full_name ?: "");
 }
 
@@ -129,10 +118,9 @@ static void label_rows(struct writer *w)
 		if (!tally_row_is_used(tally->rows[i]))
 			continue;
 		w->rows[w->row_count++] = (struct labelled_row){ tally->rows[i], w->row_labels.length };
-		mesh_label(&w->row_labels, counter->source);
-		name_label(&w->row_labels, "source", counter->source);
-		name_label(&w->row_labels, "service", counter->service);
-		name_label(&w->row_labels, "target", counter->target);
+		name_label(&w->row_labels, "source", counter->source, true);
+		name_label(&w->row_labels, "service", counter->service, false);
+		name_label(&w->row_labels, "target", counter->target, false);
 		buffer_append(&w->row_labels, "", 1);
 	}
 	if (buffer_failed(&w->row_labels)) {
@@ -236,9 +224,8 @@ static void emit_reasons(struct writer *w, const struct family *family)
 		const struct tally_reason *reason = &w->input->tally->reasons[i];
 
 		buffer_clear(&labels);
-		mesh_label(&labels, reason->source ?: reason->service);
-		name_label(&labels, "source", reason->source);
-		name_label(&labels, "service", reason->service);
+		name_label(&labels, "source", reason->source, true);
+		name_label(&labels, "service", reason->service, false);
 		label(&labels, "reason", reason_name(reason->reason));
 		count_series(w, family, buffer_string(&labels), reason->count);
 	}
@@ -268,8 +255,7 @@ static void emit_host_count(struct writer *w, const struct family *family)
 		for (next = i; next < tally->endpoint_count && same_target(&tally->endpoints[i], &tally->endpoints[next]); next++)
 			count += is_healthy(&tally->endpoints[next]) == family->healthy;
 		buffer_clear(&labels);
-		mesh_label(&labels, tally->endpoints[i].target);
-		name_label(&labels, "target", tally->endpoints[i].target);
+		name_label(&labels, "target", tally->endpoints[i].target, true);
 		count_series(w, family, buffer_string(&labels), count);
 	}
 }
@@ -291,8 +277,7 @@ static void endpoint_series(struct writer *w, const struct family *family, const
 	_cleanup_(buffer_done) struct buffer labels = {};
 	char text[ENDPOINT_TEXT_BYTES];
 
-	mesh_label(&labels, e->target);
-	name_label(&labels, "target", e->target);
+	name_label(&labels, "target", e->target, true);
 	label(&labels, "address", ip_port_format(&e->address, e->port, text));
 	count_series(w, family, buffer_string(&labels), count);
 }
@@ -336,24 +321,6 @@ static void emit_endpoint_healthy(struct writer *w, const struct family *family)
 		for (size_t n = i; n < next; n++)
 			healthy &= is_healthy(&tally->endpoints[n]);
 		endpoint_series(w, family, &tally->endpoints[i], healthy);
-	}
-}
-
-static void emit_listener(struct writer *w, const struct family *family)
-{
-	_cleanup_(buffer_done) struct buffer labels = {};
-	char netns[24];
-
-	for (size_t i = 0; i < w->input->listener_count; i++) {
-		const struct inbound_listener *listener = &w->input->listeners[i];
-
-		buffer_clear(&labels);
-		mesh_label(&labels, listener->target);
-		name_label(&labels, "target", listener->target);
-		label(&labels, "address", listener->address);
-		snprintf(netns, sizeof(netns), "%" PRIu64, listener->netns_cookie);
-		label(&labels, "netns", netns);
-		count_series(w, family, buffer_string(&labels), COUNT_AT(listener, family->member));
 	}
 }
 
@@ -431,6 +398,26 @@ static void emit_dns(struct writer *w, const struct family *family)
 	}
 }
 
+static void emit_claims(struct writer *w, const struct family *family)
+{
+	char labels[64];
+
+	for (int i = 0; i < CLAIM_OUTCOME_COUNT; i++) {
+		snprintf(labels, sizeof(labels), "outcome=\"%s\"", claim_outcome_name(i));
+		count_series(w, family, labels, w->input->claims.outcomes[i]);
+	}
+}
+
+static void emit_claim_window(struct writer *w, const struct family *family)
+{
+	if (!has_room(w, 2))
+		return;
+	series(w, family, "_sum", "");
+	add_seconds(w->out, w->input->claims.window_sum_ns);
+	series(w, family, "_count", "");
+	buffer_printf(w->out, " %" PRIu64 "\n", w->input->claims.window_count);
+}
+
 static void emit_stats(struct writer *w, const struct family *family)
 {
 	char labels[64];
@@ -460,7 +447,6 @@ static void emit_dropped(struct writer *w, const struct family *family)
 
 /* --- the table --------------------------------------------------------------------------------------------------------------------------------- */
 
-#define LISTENER(name) .emit = emit_listener, .member = offsetof(struct inbound_listener, name)
 #define ROW(name) .emit = emit_row, .member = offsetof(struct row, name)
 
 static const struct family families[] = {
@@ -481,6 +467,8 @@ static const struct family families[] = {
 	{ "weft_proxy_heartbeat_age_seconds", "gauge",
 	  "Time since weft-proxy last showed that it is there; above 2 names are not answered. +Inf: never.", emit_one, one_heartbeat_age },
 	{ "weft_dns_queries_total", "counter", "Queries that weft-proxy was asked, by how they ended.", emit_dns },
+	{ "weft_environment_claims_total", "counter", "Processes whose environment names a virtual node, by what came of it.", emit_claims },
+	{ "weft_environment_window_seconds", "summary", "From the begin of such a program to its enrolment.", emit_claim_window },
 	{ "weft_decisions_total", "counter", "Connections that were not just routed, by reason; no service: the destination is none of the mesh.",
 	  emit_reasons },
 	{ "weft_connection_attempts_total", "counter", "Connections routed to an endpoint of the target.", ROW(attempts) },
@@ -504,10 +492,6 @@ static const struct family families[] = {
 	{ "weft_endpoint_healthy", "gauge", "1: healthy or not checked; 0: failed its health check, has no result yet, or is ejected.",
 	  emit_endpoint_healthy },
 	{ "weft_endpoint_ejections_total", "counter", "How often outlier detection took the endpoint out of rotation.", emit_endpoint_ejections },
-	{ "weft_listener_max_connections", "gauge", "maxConnections of a listener of this node, where connections come in.", LISTENER(max_connections) },
-	{ "weft_listener_open", "gauge", "Connections that it accepted and that are open.", LISTENER(open) },
-	{ "weft_listener_accepted_total", "counter", "Connections that it accepted.", LISTENER(accepted) },
-	{ "weft_listener_refused_total", "counter", "Connections that it refused, as it was full.", LISTENER(refused) },
 	{ "weft_connect_seconds", "histogram", "From connect() to established.", emit_histogram,
 	  .member = offsetof(struct row, connect_ns), .sum_member = offsetof(struct row, connect_ns_sum), .first_bucket = 3,
 	  .last_bucket = 25 },

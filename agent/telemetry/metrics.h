@@ -10,7 +10,7 @@
 #include <stddef.h>
 #include <stdint.h>
 
-#include "agent/inbound/inbound.h"
+#include "agent/identity/claims.h"
 #include "agent/telemetry/tally.h"
 #include "base/bytes.h"
 #include "maps/abi/proxy.h"
@@ -32,8 +32,7 @@ struct metrics_input {
 	bool configuration_failed;
 	size_t table_count;
 	const struct generations_fill *tables;
-	size_t listener_count;
-	const struct inbound_listener *listeners;
+	struct claims_report claims;
 	const struct proxy_state *proxy; /* shared with weft-proxy */
 	struct metrics_process process;
 };
