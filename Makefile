@@ -43,6 +43,7 @@ BUILD_NEEDS := gcc=gcc ar=binutils $(BPFTOOL)=bpftool $(PYTHON)=python3 \
 	/usr/include/gelf.h=libelf-dev \
 	/usr/include/zlib.h=zlib1g-dev \
 	/usr/include/jansson.h=libjansson-dev \
+	/usr/include/yaml.h=libyaml-dev \
 	/usr/include/sqlite3.h=libsqlite3-dev \
 	/usr/include/openssl/evp.h=libssl-dev \
 	/usr/include/*/curl/curl.h=libcurl4-openssl-dev \
@@ -90,6 +91,7 @@ BPF_FLAGS := -target bpf -mcpu=v3 -O2 -g -Wall -Werror -I. -idirafter /usr/inclu
 LIBS := -lbpf -lelf -lz -ljansson -lcrypto -lpthread
 CURL_LIBS := -lcurl
 CARES_LIBS := -lcares
+YAML_LIBS := -lyaml
 SQLITE_LIBS := -lsqlite3
 LLHTTP := /usr/share/llhttp
 
@@ -169,11 +171,11 @@ $(BUILD)/weftd: $(BUILD)/obj/agent/weftd.o $(LIB)
 $(BUILD)/weft-proxy: $(BUILD)/obj/agent/weft_proxy.o $(LIB)
 	$(call link)
 $(BUILD)/weft: $(BUILD)/obj/agent/ctl/main.o $(LIB)
-	$(call link,$(CURL_LIBS))
+	$(call link,$(CURL_LIBS) $(YAML_LIBS))
 $(BUILD)/weft-loader: $(BUILD)/obj/loader/main.o $(LIB)
 	$(call link)
 $(UNIT_TESTS): $(BUILD)/tests/%: $(BUILD)/obj/tests/%.o $(UNIT_SHARED) $(LIB)
-	$(call link,$(SQLITE_LIBS) $(CURL_LIBS) $(CARES_LIBS) -lcmocka)
+	$(call link,$(SQLITE_LIBS) $(CURL_LIBS) $(CARES_LIBS) $(YAML_LIBS) -lcmocka)
 $(BPF_TESTS): $(BUILD)/tests/%: $(BUILD)/obj/tests/%.o $(BPF_SHARED) $(LIB)
 	$(call link,$(SQLITE_LIBS) $(CURL_LIBS) $(CARES_LIBS) -lcmocka)
 $(NET_TOOLS): $(BUILD)/tests/net/%: $(BUILD)/obj/tests/net/tools/%.o $(LIB)
@@ -233,7 +235,7 @@ net: net-build ## real sockets in namespaces of their own; root
 fuzz-build: $(FUZZ_TARGETS:%=$(BUILD)/tests/fuzz/%)
 	@:
 $(BUILD)/tests/fuzz/%: $(BUILD)/obj/tests/fuzz/fuzz_%.o $(LIB)
-	@echo "  LD $@"; mkdir -p $(@D); $(CC) -fsanitize=fuzzer,address,undefined -o $@ $(filter %.o %.a,$^) $(LIBS) $(SQLITE_LIBS)
+	@echo "  LD $@"; mkdir -p $(@D); $(CC) -fsanitize=fuzzer,address,undefined -o $@ $(filter %.o %.a,$^) $(LIBS) $(SQLITE_LIBS) $(YAML_LIBS)
 # What is found goes to build-fuzz/; add it to tests/fuzz/corpus/NAME by hand, with its fix.
 fuzz: ## every parser by libFuzzer for FUZZ_SECONDS (20) each
 	@$(MAKE) BUILD=build-fuzz CC='$(CLANG)' SANITIZE=fuzzer-no-link,address,undefined WARNINGS=-Wall fuzz-build

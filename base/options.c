@@ -93,7 +93,7 @@ static int set_text(const struct option *option, void *target, const char *text,
 		*(const char **)to = text;
 		return 0;
 	case OPTION_STRINGS:
-		return add_list(to, text, field, err);
+		return option->whole ? add_string(to, text, strlen(text), field, err) : add_list(to, text, field, err);
 	case OPTION_U32:
 		return set_u32(option, to, text, field, err);
 	case OPTION_SPAN:

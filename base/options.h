@@ -33,6 +33,7 @@ struct option {
 	bool command_line_only;
 	uint64_t min, max; /* OPTION_U32; both 0: any */
 	char letter; /* 'f': -f VALUE as well; 0: none */
+	bool whole; /* OPTION_STRINGS: a comma is part of a value */
 };
 #define OPTION(struct_type, member) offsetof(struct_type, member)
 

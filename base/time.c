@@ -85,3 +85,56 @@ int time_parse_span(const char *text, uint64_t *ret_ns)
 		}
 	return -EINVAL;
 }
+
+/* ".012345" -> ns; more digits than nine are left out. */
+static uint64_t take_fraction(const char **text)
+{
+	uint64_t value = 0, unit = NSEC_PER_SEC / 10;
+
+	if (**text != '.' || !isdigit((unsigned char)(*text)[1]))
+		return 0;
+	for (++*text; isdigit((unsigned char)**text); ++*text, unit /= 10)
+		value += (uint64_t)(**text - '0') * unit;
+	return value;
+}
+
+/* "Z", "+02:00", "-0500" or nothing. */
+static int take_zone(const char **text, int64_t *ret_seconds)
+{
+	const int sign = **text == '-' ? -1 : 1;
+	int hours, minutes, used = 0;
+
+	*ret_seconds = 0;
+	if (**text == 'Z')
+		++*text;
+	if (**text != '+' && **text != '-')
+		return 0;
+	if ((sscanf(*text + 1, "%2d:%2d%n", &hours, &minutes, &used) != 2 && sscanf(*text + 1, "%2d%2d%n", &hours, &minutes, &used) != 2) ||
+	    hours < 0 || minutes < 0 || minutes > 59)
+		return -EINVAL;
+	*text += 1 + used;
+	*ret_seconds = sign * (hours * 3600 + minutes * 60);
+	return 0;
+}
+
+int time_parse_wall(const char *text, uint64_t *ret_wall_ns)
+{
+	const char *at = text + strspn(text, "0123456789");
+	struct tm tm = {};
+	int64_t zone, seconds;
+	uint64_t fraction;
+
+	if (at - text != 4)
+		return -EINVAL; /* a year; what is longer overflows */
+	at = strptime(text, "%Y-%m-%dT%H:%M:%S", &tm);
+	if (!at)
+		return -EINVAL;
+	fraction = take_fraction(&at);
+	if (take_zone(&at, &zone) < 0 || *at)
+		return -EINVAL;
+	seconds = timegm(&tm) - zone;
+	if (seconds < 0)
+		return -EINVAL;
+	*ret_wall_ns = (uint64_t)seconds * NSEC_PER_SEC + fraction;
+	return 0;
+}

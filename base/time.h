@@ -19,3 +19,5 @@ const char *time_format(uint64_t wall_ns, char buffer[TIME_TEXT_BYTES]);
 const char *time_format_span(uint64_t ns, char buffer[TIME_TEXT_BYTES]);
 /* "90s", "5m", "2h", "1d", "500ms" -> ns. 0 or -EINVAL. */
 int time_parse_span(const char *text, uint64_t *ret_ns);
+/* Wall-clock time as AWS's tools print it, "2022-05-05T18:12:34.012-05:00", "...Z"; without a zone, UTC. 0 or -EINVAL. */
+int time_parse_wall(const char *text, uint64_t *ret_wall_ns);

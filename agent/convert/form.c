@@ -60,14 +60,16 @@ int form_of_document(const json_t *document, enum document_form *ret_form, struc
 	return 0;
 }
 
-int form_of_text(const char *name, char first, struct error *err)
+int form_is_json(const char *name, char first, struct error *err)
 {
 	const char *dot = strrchr(name, '.');
 
 	if (first == '{' || first == '[')
-		return 0;
+		return 1;
 	if (dot && (strcmp(dot, ".tf") == 0 || strcmp(dot, ".hcl") == 0))
 		return error_set(err, -EINVAL, "Terraform's own language is not read: give the state, terraform.tfstate, or what "
 					       "`terraform state pull` prints");
-	return error_set(err, -EINVAL, "is no JSON, which begins with { or [; YAML is not read in this version");
+	if (dot && strcmp(dot, ".json") == 0)
+		return error_set(err, -EINVAL, "is no JSON: a document begins with { or [");
+	return 0;
 }

@@ -14,5 +14,6 @@ enum document_form {
 
 /* -EINVAL says what the document seems to be, and why it is not read. */
 int form_of_document(const json_t *document, enum document_form *ret_form, struct error *err);
-/* -EINVAL where a text is no JSON but something that people have: says what. `first` is its first character. */
-int form_of_text(const char *name, char first, struct error *err);
+/* By a text's name and its first character that is no space: 1 JSON, 0 it may be YAML. -EINVAL: it is something else that people have,
+ * and says what. */
+int form_is_json(const char *name, char first, struct error *err);

@@ -7,6 +7,7 @@
 #include <sys/stat.h>
 
 #include "agent/convert/form.h"
+#include "agent/convert/yaml.h"
 #include "agent/spec/directory.h"
 #include "base/bytes.h"
 #include "base/cleanup.h"
@@ -16,6 +17,7 @@
 struct input_text {
 	char *name;
 	struct buffer bytes;
+	json_t *places; /* of YAML; NULL: it is JSON */
 };
 
 static void cleanup_text(struct input_text **text)
@@ -24,6 +26,7 @@ static void cleanup_text(struct input_text **text)
 		return;
 	free((*text)->name);
 	buffer_done(&(*text)->bytes);
+	json_decref((*text)->places);
 	free(*text);
 }
 
@@ -47,8 +50,8 @@ void inputs_done(struct inputs *inputs)
 
 /* --- what is wrong ------------------------------------------------------------------------------------------------------- */
 
-static int add_problem(struct inputs *inputs, const char *file, const struct json_place *place, const char *resource,
-		       const struct error *err)
+int inputs_problem_at(struct inputs *inputs, const char *file, const struct json_place *place, const char *resource,
+		      const struct error *err)
 {
 	json_t *problem = json_pack("{s:s*, s:s*, s:s*, s:s}", "file", file, "resource", resource, "field",
 				    err->field[0] ? err->field : NULL, "error", err->message);
@@ -65,13 +68,31 @@ const char *document_file(const struct document *document)
 	return document->text->name;
 }
 
+static void yaml_place(const json_t *places, char *path, struct json_place *ret_place)
+{
+	const json_t *place;
+
+	while (!(place = json_object_get(places, path)) && *path) {
+		char *dot = strrchr(path, '.'), *bracket = strrchr(path, '[');
+
+		*(dot > bracket ? dot : bracket ?: path) = '\0';
+	}
+	*ret_place = (struct json_place){ 1, 1 };
+	if (place)
+		*ret_place = (struct json_place){ (unsigned int)json_integer_value(json_array_get(place, 0)),
+						  (unsigned int)json_integer_value(json_array_get(place, 1)) };
+}
+
 void document_place(const struct document *document, const char *field, struct json_place *ret_place)
 {
 	const struct buffer *bytes = &document->text->bytes;
 	char path[sizeof(document->prefix) + 1 + ERROR_FIELD_BYTES];
 
 	snprintf(path, sizeof(path), "%s%s%s", document->prefix, document->prefix[0] && field[0] ? "." : "", field);
-	json_place_find(buffer_string(bytes), bytes->length, document->offset, path, ret_place);
+	if (document->text->places)
+		yaml_place(document->text->places, path, ret_place);
+	else
+		json_place_find(buffer_string(bytes), bytes->length, document->offset, path, ret_place);
 }
 
 int inputs_problem(struct inputs *inputs, const struct document *document, const char *resource, const struct error *err)
@@ -79,7 +100,7 @@ int inputs_problem(struct inputs *inputs, const struct document *document, const
 	struct json_place place;
 
 	document_place(document, err->field, &place);
-	return add_problem(inputs, document_file(document), &place, resource, err);
+	return inputs_problem_at(inputs, document_file(document), &place, resource, err);
 }
 
 void problems_print(const json_t *problems, FILE *to)
@@ -173,26 +194,50 @@ static int add_value(struct inputs *inputs, const struct input_text *text, size_
 	return r;
 }
 
-static int parse(struct inputs *inputs, const struct input_text *text, struct error *err)
+/* A template of CloudFormation, or nothing that is read here. */
+static int parse_yaml(struct inputs *inputs, struct input_text *text, struct error *err)
+{
+	_cleanup_json_ json_t *value = NULL;
+	enum document_form form;
+	struct json_place place;
+	bool more = false;
+	int r = yaml_parse(text->bytes.data, text->bytes.length, &value, &text->places, &more, &place, err);
+
+	if (r == 0)
+		place = (struct json_place){ 1, 1 };
+	if (r == 0 && json_is_object(value))
+		r = form_of_document(value, &form, err);
+	if (r == 0 && (!json_is_object(value) || form != FORM_TEMPLATE))
+		r = error_set(err, -EINVAL, "is no JSON, which begins with { or [; of YAML, templates of CloudFormation are read");
+	if (r == 0 && more)
+		r = error_set(err, -EINVAL, "is several documents of YAML; a template is one");
+	if (r == -EINVAL)
+		return inputs_problem_at(inputs, text->name, &place, NULL, err);
+	return r < 0 ? r : add_document(inputs, text, 0, "", value);
+}
+
+static int parse(struct inputs *inputs, struct input_text *text, struct error *err)
 {
 	const struct buffer *bytes = &text->bytes;
 	size_t at = skip_space(bytes, 0);
 	struct json_place place = { 1, 1 };
 	int r;
 
-	if (at == bytes->length) {
-		error_set(err, -EINVAL, "is empty");
-		return add_problem(inputs, text->name, NULL, NULL, err);
-	}
-	if (form_of_text(text->name, bytes->data[at], err) < 0)
-		return add_problem(inputs, text->name, NULL, NULL, err);
+	if (at == bytes->length)
+		r = error_set(err, -EINVAL, "is empty");
+	else
+		r = form_is_json(text->name, bytes->data[at], err);
+	if (r < 0)
+		return inputs_problem_at(inputs, text->name, NULL, NULL, err);
+	if (r == 0)
+		return parse_yaml(inputs, text, err);
 	while (at < bytes->length) {
 		_cleanup_json_ json_t *value = NULL;
 		const size_t offset = at;
 
 		r = json_parse_next(bytes->data, bytes->length, &at, &value, &place, err);
 		if (r == -EINVAL)
-			return add_problem(inputs, text->name, &place, NULL, err);
+			return inputs_problem_at(inputs, text->name, &place, NULL, err);
 		if (r == 0)
 			r = add_value(inputs, text, offset, value);
 		if (r < 0)
@@ -212,7 +257,7 @@ static int read_fd(struct inputs *inputs, int fd, const char *name, struct error
 		return r;
 	r = read_bytes(fd, &text->bytes, &own);
 	if (r < 0 && r != -ENOMEM)
-		return add_problem(inputs, name, NULL, NULL, &own);
+		return inputs_problem_at(inputs, name, NULL, NULL, &own);
 	return r < 0 ? r : parse(inputs, text, err);
 }
 
@@ -224,7 +269,7 @@ static int read_path(struct inputs *inputs, const char *path, struct error *err)
 	if (fd >= 0)
 		return read_fd(inputs, fd, path, err);
 	error_set(&own, -errno, "cannot be opened: %m");
-	return add_problem(inputs, path, NULL, NULL, &own);
+	return inputs_problem_at(inputs, path, NULL, NULL, &own);
 }
 
 static int read_below(const char *path, void *arg, struct error *err)
@@ -241,7 +286,7 @@ static int read_below(const char *path, void *arg, struct error *err)
 		struct error own = {};
 
 		error_set(&own, -EINVAL, "is not a regular file");
-		return add_problem(inputs, path, NULL, NULL, &own);
+		return inputs_problem_at(inputs, path, NULL, NULL, &own);
 	}
 	return read_path(inputs, path, err);
 }
@@ -257,7 +302,7 @@ int inputs_read(struct inputs *inputs, const char *path, struct error *err)
 	} else if (stat(path, &st) == 0 && S_ISDIR(st.st_mode)) {
 		r = directory_each(path, read_below, inputs, &own);
 		if (r < 0 && r != -ENOMEM)
-			r = add_problem(inputs, NULL, NULL, NULL, &own);
+			r = inputs_problem_at(inputs, NULL, NULL, NULL, &own);
 	} else {
 		r = read_path(inputs, path, &own);
 	}

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* What people hand to the command line: files, directories of files, standard input. A file holds one JSON value or several, each a
- * document or a list of documents. Texts are kept, so that whatever is wrong with a document is told with its place.
+ * document or a list of documents; or one CloudFormation template in YAML. Texts are kept, so that whatever is wrong with a document is told with its place.
  *
  * One bad file does not end the reading: what is wrong is gathered, in order, and the rest is read. */
 #pragma once
@@ -41,6 +41,9 @@ int inputs_read(struct inputs *inputs, const char *path, struct error *err);
 const char *document_file(const struct document *document);
 /* Adds what is wrong with a document: its place is that of err->field. `resource`: its full name, or NULL. 0 or -ENOMEM. */
 int inputs_problem(struct inputs *inputs, const struct document *document, const char *resource, const struct error *err);
+/* The same for a place that is known. `file` and `place` may be NULL. */
+int inputs_problem_at(struct inputs *inputs, const char *file, const struct json_place *place, const char *resource,
+		      const struct error *err);
 /* Where a member of the document is. */
 void document_place(const struct document *document, const char *field, struct json_place *ret_place);
 

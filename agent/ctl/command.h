@@ -36,6 +36,11 @@ struct ctl {
 	{ .name = "help", .type = OPTION_FLAG, .offset = OPTION(struct ctl, help), .help = "this" },                           \
 	{}
 
+/* Of commands that read templates of CloudFormation. */
+#define CONVERT_OPTIONS(owner, member)                                                                                        \
+	{ .name = "parameter", .type = OPTION_STRINGS, .offset = OPTION(owner, member), .argument = "NAME=VALUE", .whole = true, \
+	  .help = "a parameter of a CloudFormation template, or what it names and does not have; may be given several times" }
+
 struct words {
 	size_t count;
 	char *const *values; /* ends with NULL */

@@ -3,24 +3,28 @@
 #include <errno.h>
 #include <string.h>
 
-#include "agent/convert/form.h"
-#include "agent/convert/input.h"
+#include "agent/convert/convert.h"
 #include "agent/ctl/command.h"
 #include "agent/spec/resource.h"
 #include "base/cleanup.h"
 
 struct validate_arguments {
 	struct ctl ctl;
+	struct option_strings parameters;
 };
-static const struct option options[] = { CTL_OPTIONS_OFFLINE("for programs: {valid, resources, errors, unresolved, notInForce}") };
+static const struct option options[] = {
+	CONVERT_OPTIONS(struct validate_arguments, parameters),
+	CTL_OPTIONS_OFFLINE("for programs: {valid, resources, errors, unresolved, notInForce, notCarriedOver}")
+};
 
 struct origin {
 	const struct resource *resource;
-	const struct document *document;
+	const struct converted *item;
 };
 
 struct validation {
 	struct inputs inputs;
+	struct conversion conversion;
 	struct resources set;
 	struct origin *origins; /* in the order of the resources' addresses, once all are there */
 	json_t *unresolved, *not_in_force;
@@ -32,11 +36,12 @@ static int validation_init(struct validation *v)
 {
 	*v = (struct validation){ .unresolved = json_array(), .not_in_force = json_array() };
 	resources_init(&v->set);
-	return inputs_init(&v->inputs) < 0 || !v->unresolved || !v->not_in_force ? -ENOMEM : 0;
+	return inputs_init(&v->inputs) < 0 || conversion_init(&v->conversion) < 0 || !v->unresolved || !v->not_in_force ? -ENOMEM : 0;
 }
 
 static void validation_done(struct validation *v)
 {
+	conversion_done(&v->conversion);
 	inputs_done(&v->inputs);
 	resources_done(&v->set);
 	free(v->origins);
@@ -56,32 +61,21 @@ static const struct origin *origin_of(const struct validation *v, const struct r
 	return bsearch(&(struct origin){ .resource = resource }, v->origins, v->set.count, sizeof(*v->origins), compare_origins);
 }
 
-static int add_document(struct validation *v, const struct document *document, struct error *err)
+static int add_resources(struct validation *v)
 {
-	enum document_form form;
-	int r = form_of_document(document->value, &form, err);
+	const struct conversion *conversion = &v->conversion;
 
-	if (r == 0 && form != FORM_CREATE)
-		return error_set(err, -EINVAL, "is not in the form that `aws appmesh create-* --cli-input-json` takes");
-	return r < 0 ? r : resources_add_json(&v->set, document->value, document_file(document), err);
-}
-
-static int add_documents(struct validation *v)
-{
-	const struct inputs *inputs = &v->inputs;
-
-	v->origins = calloc(inputs->document_count + 1, sizeof(*v->origins));
+	v->origins = calloc(conversion->count + 1, sizeof(*v->origins));
 	if (!v->origins)
 		return -ENOMEM;
-	for (size_t i = 0; i < inputs->document_count; i++) {
-		const struct document *document = &inputs->documents[i];
+	for (size_t i = 0; i < conversion->count; i++) {
+		const struct converted *item = &conversion->list[i];
 		struct error err = {};
-		int r = add_document(v, document, &err);
+		int r = resources_add_json(&v->set, item->document, document_file(item->from), &err);
 
 		if (r == 0)
-			v->origins[v->set.count - 1] = (struct origin){ .resource = container_of(v->set.list.prev, struct resource, link),
-									.document = document };
-		else if (r == -ENOMEM || inputs_problem(&v->inputs, document, NULL, &err) < 0)
+			v->origins[v->set.count - 1] = (struct origin){ container_of(v->set.list.prev, struct resource, link), item };
+		else if (r == -ENOMEM || converted_problem(item, &v->inputs, NULL, &err) < 0)
 			return -ENOMEM;
 	}
 	qsort(v->origins, v->set.count, sizeof(*v->origins), compare_origins);
@@ -95,7 +89,7 @@ static int check_together(struct validation *v)
 		struct error err = {};
 
 		if (resource_check(&v->set, resource, &err) < 0 &&
-		    inputs_problem(&v->inputs, origin_of(v, resource)->document, resource->full_name, &err) < 0)
+		    converted_problem(origin_of(v, resource)->item, &v->inputs, resource->full_name, &err) < 0)
 			return -ENOMEM;
 	}
 	return 0;
@@ -105,8 +99,8 @@ static void note(struct validation *v, json_t *list, const struct origin *origin
 {
 	struct json_place place;
 
-	document_place(origin->document, field, &place);
-	if (json_array_append_new(list, json_pack("{s:s, s:i, s:i, s:s, s:s, s:s}", "file", document_file(origin->document), "line",
+	converted_place(origin->item, field, &place);
+	if (json_array_append_new(list, json_pack("{s:s, s:i, s:i, s:s, s:s, s:s}", "file", document_file(origin->item->from), "line",
 						  (int)place.line, "column", (int)place.column, "resource",
 						  origin->resource->full_name, "field", field, member, text)) < 0)
 		v->failed = true;
@@ -167,14 +161,16 @@ static int show(const struct validation *v, bool json)
 	const bool valid = json_array_size(v->inputs.problems) == 0;
 
 	if (json) {
-		_cleanup_json_ json_t *answer = json_pack("{s:b, s:I, s:O, s:O, s:O}", "valid", valid, "resources",
+		_cleanup_json_ json_t *answer = json_pack("{s:b, s:I, s:O, s:O, s:O, s:O}", "valid", valid, "resources",
 							  (json_int_t)v->set.count, "errors", v->inputs.problems, "unresolved",
-							  v->unresolved, "notInForce", v->not_in_force);
+							  v->unresolved, "notInForce", v->not_in_force, "notCarriedOver",
+							  v->conversion.remarks);
 
 		ctl_print_json(answer);
 	} else {
 		notes_print(v->unresolved, "not among these files: ", "missing");
 		notes_print(v->not_in_force, "", "meaning");
+		remarks_print(v->conversion.remarks, stdout);
 		problems_print(v->inputs.problems, stdout);
 		counts_print(v);
 	}
@@ -192,9 +188,12 @@ static int validate_run(const void *arguments, const struct words *words)
 		error_set_field(&err, -EINVAL, "FILE", "is missing: a file, a directory, or - for standard input");
 		return ctl_fail(&err);
 	}
+	for (size_t i = 0; i < a->parameters.count; i++)
+		if (r == 0 && conversion_set(&v.conversion, a->parameters.values[i], &err) < 0)
+			return ctl_fail(&err);
 	for (size_t i = 0; i < words->count && r == 0; i++)
 		r = inputs_read(&v.inputs, words->values[i], &err);
-	if (r < 0 || add_documents(&v) < 0 || check_together(&v) < 0 || take_notes(&v) < 0) {
+	if (r < 0 || conversion_run(&v.conversion, &v.inputs) < 0 || add_resources(&v) < 0 || check_together(&v) < 0 || take_notes(&v) < 0) {
 		error_set(&err, -ENOMEM, "out of memory");
 		return ctl_fail(&err);
 	}
@@ -208,11 +207,11 @@ static int validate_run(const void *arguments, const struct words *words)
 
 const struct command validate_command = {
 	.name = "validate",
-	.synopsis = "FILE... [--json]",
+	.synopsis = "FILE... [options]",
 	.summary = "checks resources in files as weftd does, without weftd",
-	.more = "\nFILE is a file, a directory (whatever is called *.json in it and below), or - for standard input. Each has one JSON\n"
-		"document or several, in the form that `aws appmesh create-* --cli-input-json` takes. They are checked together, also\n"
-		"against one another. What is wrong is told with file, line and column; exits 1 where anything is.",
+	.more = "\nFILE is a file, a directory (whatever is called *.json in it and below), or - for standard input. They have\n"
+		"resources in the form that `aws appmesh create-* --cli-input-json` takes, or in any of docs/cli.md. They are\n"
+		"checked together, also against one another. What is wrong is told with file, line and column; exits 1 where anything is.",
 	.options = options,
 	.arguments_size = sizeof(struct validate_arguments),
 	.words_max = SIZE_MAX,

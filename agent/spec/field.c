@@ -37,11 +37,19 @@ size_t text_characters(const char *text)
 
 const char *field_format(char buffer[ERROR_FIELD_BYTES], const char *format, ...)
 {
+	static const char mark[] = "...";
+	size_t end = ERROR_FIELD_BYTES - sizeof(mark);
 	va_list args;
+	int length;
 
 	va_start(args, format);
-	vsnprintf(buffer, ERROR_FIELD_BYTES, format, args);
+	length = vsnprintf(buffer, ERROR_FIELD_BYTES, format, args);
 	va_end(args);
+	if (length < ERROR_FIELD_BYTES)
+		return buffer;
+	while (end > 0 && is_continuation(buffer[end]))
+		end--;
+	memcpy(buffer + end, mark, sizeof(mark));
 	return buffer;
 }
 

@@ -7,7 +7,8 @@
 #include "base/error.h"
 #include "base/json.h"
 
-/* A formatted path that lives as long as the block around it: FIELD("spec.listeners[%zu].tls", i). */
+/* A formatted path that lives as long as the block around it: FIELD("spec.listeners[%zu].tls", i). What is longer than
+ * ERROR_FIELD_BYTES ends in "...", between two characters. */
 #define FIELD(...) field_format((char[ERROR_FIELD_BYTES]){ 0 }, __VA_ARGS__)
 const char *field_format(char buffer[ERROR_FIELD_BYTES], const char *format, ...) __attribute__((format(printf, 2, 3)));
 

@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """weft validate: needs no weftd and no root, and says file, line and column."""
 import json
+import re
 import subprocess
 from pathlib import Path
 
@@ -58,7 +59,7 @@ def test_what_cannot_be_read_is_refused_for_what_it_is(tmp_path):
     (tmp_path / "mesh.yaml").write_text("apiVersion: appmesh.k8s.aws/v1beta2\nkind: Mesh\n")
     (tmp_path / "main.tf").write_text('resource "aws_appmesh_mesh" "m" {}\n')
     (tmp_path / "mesh.k8s").write_text('{"apiVersion": "appmesh.k8s.aws/v1beta2", "kind": "Mesh"}')
-    for name, text in {"mesh.yaml": "YAML is not read", "main.tf": "terraform.tfstate", "mesh.k8s": "manifest of Kubernetes",
+    for name, text in {"mesh.yaml": "manifest of Kubernetes", "main.tf": "terraform.tfstate", "mesh.k8s": "manifest of Kubernetes",
                        "none.json": "No such file"}.items():
         result = validate(tmp_path / name)
         assert result.returncode == 1 and text in result.stdout
@@ -70,3 +71,22 @@ def test_a_directory_without_resources_does_not_pass_for_a_valid_one(tmp_path):
     result = validate(tmp_path)
     assert result.returncode == 1
     assert "there is no resource in what was given, and 1 file is not called *.json" in result.stderr
+
+
+def test_other_forms_are_checked_where_they_stand(tmp_path):
+    """The same mesh as describe outputs, as a state of Terraform and as a template: valid; and a fault is told in the source's own lines."""
+    data = ROOT / "tests/data/convert"
+    assert validate(data / "describe").stdout.endswith("10 resources in 10 files: valid\n")
+    assert validate(data / "terraform.tfstate").stdout.endswith("10 resources in 1 file: valid\n")
+    template = (data / "template.yaml").read_text()
+    assert validate("-", "--parameter", "MeshName=m", stdin=template).stdout.endswith("10 resources in 1 file: valid\n")
+
+    (tmp_path / "template.yaml").write_text(template.replace("v1: 90", "v1: 900"))
+    result = validate(tmp_path / "template.yaml", "--parameter", "MeshName=m")
+    assert result.returncode == 1
+    line = next(i for i, text in enumerate(template.splitlines(), 1) if "Weight: !FindInMap" in text)
+    assert re.search(rf"^{tmp_path}/template.yaml:{line}:\d+: spec.httpRoute.action.weightedTargets\[0\].weight: is 900", result.stdout, re.M)
+
+    result = validate(data / "template.yaml")
+    assert result.returncode == 1
+    assert "MeshName: a parameter without default; `--parameter MeshName=VALUE` gives it" in result.stdout

@@ -180,15 +180,41 @@ TEST(a_document_tells_its_form)
 	}
 }
 
-TEST(text_that_is_no_json_is_refused_for_what_it_is)
+TEST(text_that_is_no_json_is_told_for_what_it_is)
 {
 	struct error err = {};
 
-	EXPECT_OK(form_of_text("x", '{', &err));
-	EXPECT_EQ(form_of_text("dir/main.tf", 'r', &err), -EINVAL);
+	EXPECT_EQ(form_is_json("x", '{', &err), 1);
+	EXPECT_EQ(form_is_json("template.yaml", 'R', &err), 0);
+	EXPECT_EQ(form_is_json("dir/main.tf", 'r', &err), -EINVAL);
 	EXPECT_CONTAINS(err.message, "terraform.tfstate");
-	EXPECT_EQ(form_of_text("node.yaml", 'a', &err), -EINVAL);
-	EXPECT_CONTAINS(err.message, "YAML");
+	EXPECT_EQ(form_is_json("node.json", 'm', &err), -EINVAL);
+}
+
+TEST(of_yaml_templates_are_read_and_nothing_else)
+{
+	static const struct {
+		const char *text, *problem;
+	} cases[] = {
+		{ "Resources:\n  A: {Type: x}\n", NULL },
+		{ "meshName: m\nspec: {}\n", "1:1 : is no JSON, which begins with { or [; of YAML, templates of CloudFormation are read" },
+		{ "Resources: {}\n---\nResources: {}\n", "1:1 : is several documents of YAML; a template is one" },
+		{ "apiVersion: appmesh.k8s.aws/v1beta2\nkind: Mesh\n",
+		  "1:1 apiVersion: a manifest of Kubernetes (\"Mesh\") is not read in this version" },
+		{ "Resources: {A: [}", "1:17 : YAML: did not find expected node content" },
+		{ "some words", "1:1 : is no JSON, which begins with { or [; of YAML, templates of CloudFormation are read" },
+	};
+
+	for (size_t i = 0; i < ARRAY_SIZE(cases); i++) {
+		_cleanup_(place_done) struct place p;
+		struct error err = {};
+
+		place_init(&p);
+		EXPECT_OK(inputs_read(&p.inputs, write_file(&p, "template.yaml", cases[i].text), &err), &err);
+		EXPECT_EQ(p.inputs.document_count, !cases[i].problem);
+		if (cases[i].problem)
+			EXPECT_STR(problem(&p), cases[i].problem);
+	}
 }
 
 int main(void)
@@ -199,7 +225,8 @@ int main(void)
 		cmocka_unit_test(a_fault_of_syntax_has_its_place_also_behind_other_documents),
 		cmocka_unit_test(one_bad_file_does_not_keep_others_from_being_read),
 		cmocka_unit_test(a_document_tells_its_form),
-		cmocka_unit_test(text_that_is_no_json_is_refused_for_what_it_is),
+		cmocka_unit_test(text_that_is_no_json_is_told_for_what_it_is),
+		cmocka_unit_test(of_yaml_templates_are_read_and_nothing_else),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

@@ -13,7 +13,7 @@
 struct settings {
 	bool audit;
 	const char *state_dir;
-	struct option_strings vips;
+	struct option_strings vips, whole;
 	uint32_t port;
 	uint32_t any;
 	uint64_t wait_ns;
@@ -24,6 +24,7 @@ static const struct option table[] = {
 	{ "audit", OPTION_FLAG, OPTION(struct settings, audit), .help = "only count" },
 	{ "state-dir", OPTION_STRING, OPTION(struct settings, state_dir), "DIR", "where state lives", .required = true },
 	{ "vips", OPTION_STRINGS, OPTION(struct settings, vips), "PREFIX", "prefixes of VIPs" },
+	{ "whole", OPTION_STRINGS, OPTION(struct settings, whole), "TEXT", "texts", .whole = true },
 	{ "port", OPTION_U32, OPTION(struct settings, port), "PORT", "where to listen", .min = 1, .max = 65535 },
 	{ "any", OPTION_U32, OPTION(struct settings, any), "N", "a number", .letter = 'n' },
 	{ "wait", OPTION_SPAN, OPTION(struct settings, wait_ns), "TIME", "how long" },
@@ -46,6 +47,18 @@ static int read_text(const char *text, struct settings *settings, options_extra_
 	EXPECT(fd >= 0 && write(fd, text, strlen(text)) == (ssize_t)strlen(text));
 	snprintf(path, sizeof(path), "/proc/self/fd/%d", fd);
 	return options_read_file(table, settings, path, extra, arg, err);
+}
+
+TEST(a_comma_is_part_of_a_value_where_the_option_says_so)
+{
+	struct settings s = {};
+	struct error err = {};
+	int rest;
+
+	EXPECT_OK(PARSE(&s, &rest, &err, "--whole", "a,b", "--whole=c"), &err);
+	EXPECT_EQ(s.whole.count, 2);
+	EXPECT_STR(s.whole.values[0], "a,b");
+	EXPECT_STR(s.whole.values[1], "c");
 }
 
 TEST(an_option_with_a_letter_is_read_by_it_too)
@@ -323,6 +336,7 @@ TEST(help_prints_two_columns)
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
+		cmocka_unit_test(a_comma_is_part_of_a_value_where_the_option_says_so),
 		cmocka_unit_test(an_option_with_a_letter_is_read_by_it_too),
 		cmocka_unit_test(every_type_is_read_from_the_command_line),
 		cmocka_unit_test(what_is_not_given_keeps_its_default),

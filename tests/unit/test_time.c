@@ -103,9 +103,34 @@ TEST(what_is_no_span_is_refused_and_leaves_the_value_alone)
 	EXPECT_EQ(ns, 42);
 }
 
+TEST(instants_are_read_as_tools_of_aws_print_them)
+{
+	static const struct {
+		const char *text;
+		int64_t ms; /* -1: none */
+	} cases[] = {
+		{ "2022-05-05T23:12:34Z", 1651792354000 },	     { "2022-05-05T18:12:34.012000-05:00", 1651792354012 },
+		{ "2022-05-06T00:12:34.1+0100", 1651792354100 }, { "2022-05-05T23:12:34", 1651792354000 },
+		{ "1970-01-01T00:00:00Z", 0 },		     { "1969-12-31T23:59:59Z", -1 },
+		{ "2022-05-05", -1 },			     { "2022-05-05T23:12:34X", -1 },
+		{ "2022-05-05T23:12:34Z ", -1 },		     { "2022-13-05T23:12:34Z", -1 },
+		{ "99999-05-05T23:12:34Z", -1 },		     { "2022-05-05T23:12:34+01", -1 },
+		{ "", -1 },				     { "1651792354", -1 },
+	};
+
+	for (size_t i = 0; i < ARRAY_SIZE(cases); i++) {
+		uint64_t ns = 0;
+		const int r = time_parse_wall(cases[i].text, &ns);
+
+		EXPECT_EQ(r, cases[i].ms < 0 ? -EINVAL : 0);
+		EXPECT_EQ(r < 0 ? -1 : (int64_t)(ns / NSEC_PER_MSEC), cases[i].ms);
+	}
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
+		cmocka_unit_test(instants_are_read_as_tools_of_aws_print_them),
 		cmocka_unit_test(the_clock_is_monotonic_and_never_goes_back),
 		cmocka_unit_test(now_on_the_wall_is_now_and_a_second_ago_is_a_second_before),
 		cmocka_unit_test(instants_print_in_utc_with_milliseconds),
