@@ -106,6 +106,8 @@ LIB := $(BUILD)/libweft.a
 
 BPF_OBJECTS := $(patsubst bpf/%.bpf.c,$(BUILD)/bpf/%.bpf.o,$(wildcard bpf/*.bpf.c))
 SKELETON := $(if $(BPF_OBJECTS),$(BUILD)/gen/weft.skel.h)
+# Programs of which each namespace has its own, loaded apart: bpf/netns/NAME.bpf.c is build/gen/NAME.skel.h.
+NETNS_SKELETONS := $(patsubst bpf/netns/%.bpf.c,$(BUILD)/gen/%.skel.h,$(wildcard bpf/netns/*.bpf.c))
 
 program = $(if $(wildcard $(2)),$(BUILD)/$(1))
 PROGRAMS := $(call program,weftd,agent/weftd.c) $(call program,weft-proxy,agent/weft_proxy.c) $(call program,weft,agent/ctl/main.c) \
@@ -152,8 +154,8 @@ $(BUILD)/obj/llhttp/%.o: $(LLHTTP)/%.c | $(TOOLS)
 	@echo "  CC $<"; mkdir -p $(@D); $(CC) $(filter-out $(WARNINGS),$(C_FLAGS)) -w -I/usr/share/include/llhttp -c -o $@ $<
 
 # Skeletons come before whatever may include them.
-$(patsubst %.c,$(BUILD)/obj/%.o,$(wildcard loader/*.c)): | $(SKELETON)
-$(patsubst %.c,$(BUILD)/obj/%.o,$(wildcard tests/bpf/*.c tests/lib/*.c tests/fuzz/*.c)): | $(SKELETON) $(TEST_SKELETONS)
+$(patsubst %.c,$(BUILD)/obj/%.o,$(wildcard loader/*.c)): | $(SKELETON) $(NETNS_SKELETONS)
+$(patsubst %.c,$(BUILD)/obj/%.o,$(wildcard tests/bpf/*.c tests/lib/*.c tests/fuzz/*.c)): | $(SKELETON) $(NETNS_SKELETONS) $(TEST_SKELETONS)
 
 # From nothing each time, so that a deleted source leaves no member behind.
 $(LIB): $(LIB_OBJECTS)
@@ -201,6 +203,8 @@ $(BUILD)/bpf/weft.o: $(BPF_OBJECTS)
 	@echo "  BPFLINK $@"; $(BPFTOOL) gen object $@ $^
 $(BUILD)/gen/weft.skel.h: $(BUILD)/bpf/weft.o
 	@echo "  SKEL $@"; mkdir -p $(@D); $(BPFTOOL) gen skeleton $< name weft_bpf > $@
+$(NETNS_SKELETONS): $(BUILD)/gen/%.skel.h: $(BUILD)/bpf/netns/%.bpf.o
+	@echo "  SKEL $@"; mkdir -p $(@D); $(BPFTOOL) gen skeleton $< name weft_$* > $@
 $(TEST_SKELETONS): $(BUILD)/gen/%.skel.h: $(BUILD)/bpf/tests/%.bpf.o
 	@echo "  SKEL $@"; mkdir -p $(@D); $(BPFTOOL) gen skeleton $< name $* > $@
 

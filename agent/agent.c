@@ -83,6 +83,35 @@ static int node_names_collect(const struct agent *agent, struct node_names *name
 	return r;
 }
 
+struct places {
+	struct compile_place *places;
+	size_t count, capacity;
+};
+
+static int places_add(const struct workload *workload, uint64_t netns_cookie, void *arg)
+{
+	struct places *p = arg;
+
+	if (p->count == p->capacity) {
+		const size_t capacity = p->capacity ? p->capacity * 2 : 32;
+		struct compile_place *grown = reallocarray(p->places, capacity, sizeof(*grown));
+
+		if (!grown)
+			return -ENOMEM;
+		p->places = grown;
+		p->capacity = capacity;
+	}
+	p->places[p->count++] = (struct compile_place){ workload->node, netns_cookie, workload->own_netns };
+	return 0;
+}
+
+static bool owns_address(uint64_t netns_cookie, const struct ip *address, void *arg)
+{
+	struct agent *agent = arg;
+
+	return kernel_own_address_has(&agent->kernel, netns_cookie, address);
+}
+
 static void configuration_fail(struct agent *agent, const struct error *err)
 {
 	struct agent_configuration *c = &agent->configuration;
@@ -100,6 +129,7 @@ static void compile_now(struct loop_timer *timer, void *arg)
 {
 	struct agent *agent = arg;
 	struct node_names nodes = {};
+	struct places places = {};
 	const char *const *exposed;
 	size_t exposed_count;
 	struct plan *plan = NULL;
@@ -114,6 +144,8 @@ static void compile_now(struct loop_timer *timer, void *arg)
 	exposed = edge_services(agent->edge, &exposed_count);
 	r = node_names_collect(agent, &nodes);
 	if (r == 0)
+		r = workloads_each_place(agent->workloads, places_add, &places);
+	if (r == 0)
 		r = compile(
 			&(struct compile_input){
 				.resources = &agent->configuration.resources,
@@ -123,6 +155,10 @@ static void compile_now(struct loop_timer *timer, void *arg)
 				.mesh_owner = agent->account,
 				.nodes = nodes.names,
 				.node_count = nodes.count,
+				.places = places.places,
+				.place_count = places.count,
+				.owns = owns_address,
+				.owns_arg = agent,
 				.exposed = exposed,
 				.exposed_count = exposed_count,
 				.audit_meshes = agent->options.audit_meshes.values,
@@ -133,6 +169,7 @@ static void compile_now(struct loop_timer *timer, void *arg)
 			},
 			&plan, &err);
 	free(nodes.names);
+	free(places.places);
 	if (r < 0) {
 		if (!err.code)
 			error_set(&err, r, "out of memory");
@@ -178,6 +215,7 @@ static void plan_applied(uint64_t generation, const struct error *err, void *arg
 	if (health_sync(agent->health) < 0)
 		log_error("out of memory: some health checks are as they were");
 	edge_sync(agent->edge);
+	inbound_sync(agent->inbound);
 	if (generation == c->generation)
 		return;
 	c->generation = generation;
@@ -598,6 +636,10 @@ static int start_modules(struct agent *agent, struct error *err)
 	if (r == 0 && (r = drain_new(agent->loop, agent->offload, &agent->kernel, agent->workloads, &agent->drain)) < 0)
 		error_set(err, r, "out of memory");
 	if (r == 0)
+		r = inbound_new(agent->loop, agent->offload, &agent->kernel, agent->apply, agent->workloads,
+				&(struct inbound_options){ .instance = agent->options.instance, .node_id = node_id, .arg = agent },
+				&agent->inbound, err);
+	if (r == 0)
 		r = start_supervisor(agent, err);
 	if (r == 0)
 		r = directory_watch_new(agent->loop, agent->options.config_dir, configuration_read, agent, &agent->watch, err);
@@ -634,6 +676,7 @@ void agent_stop(struct agent *agent)
 	agent->supervisor = supervisor_free(agent->supervisor);
 	if (agent->cgroup.id)
 		publish_cgroup(agent, 0);
+	agent->inbound = inbound_free(agent->inbound);
 	agent->drain = drain_free(agent->drain);
 	agent->health = health_free(agent->health);
 	own_cgroup_leave(&agent->cgroup);

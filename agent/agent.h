@@ -14,6 +14,7 @@
 #include "agent/http/http.h"
 #include "agent/identity/claims.h"
 #include "agent/identity/workloads.h"
+#include "agent/inbound/inbound.h"
 #include "agent/loop/loop.h"
 #include "agent/proxy/own_cgroup.h"
 #include "agent/proxy/supervisor.h"
@@ -89,6 +90,7 @@ struct agent {
 	struct edge *edge;
 	struct health_checks *health;
 	struct drain *drain;
+	struct inbound *inbound;
 	struct own_cgroup cgroup; /* all zero: none is needed */
 	struct flows *flows;
 	struct tallies *tallies;

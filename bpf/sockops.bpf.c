@@ -1,7 +1,9 @@
 // SPDX-License-Identifier: GPL-2.0 OR BSD-2-Clause
-/* The life of a connection after connect(): established, closed. What is counted, and the flow record. */
+/* The life of a connection after connect(): established, closed. What is counted, and the flow record. And that of connections to
+ * listeners that have a limit, from their SYN on. */
 #include "lib/account.h"
 #include "lib/account_of.h"
+#include "lib/serving.h"
 #include "lib/tcp.h"
 
 char LICENSE[] SEC("license") = "Dual BSD/GPL";
@@ -73,6 +75,40 @@ static __always_inline void on_close(struct bpf_sock_ops *ctx, struct bpf_sock *
 	account_drop(cookie);
 }
 
+/* The listener that a request or accepted socket came by, where it has a limit. */
+static __always_inline struct serving *serving_of_socket(struct bpf_sock_ops *ctx, __u32 *ret_place)
+{
+	struct ip address;
+
+	if (!serving_any())
+		return NULL;
+	address = ip_local_of(ctx);
+	return serving_of(bpf_get_netns_cookie(ctx), &address, bpf_htons(ctx->local_port), ret_place);
+}
+
+/* A SYN gets its request socket, which is no full one; a connecting socket asks for the same time. */
+static __always_inline void on_timeout_init(struct bpf_sock_ops *ctx)
+{
+	struct serving *serving;
+	__u32 place;
+
+	serving = ctx->is_fullsock ? NULL : serving_of_socket(ctx, &place);
+	if (serving)
+		serving_begin(serving, bpf_ktime_get_ns());
+}
+
+static __always_inline void on_accept(struct bpf_sock_ops *ctx)
+{
+	struct serving *serving;
+	__u32 place;
+
+	serving = serving_of_socket(ctx, &place);
+	if (!serving)
+		return;
+	serving_established(serving, place, bpf_get_socket_cookie(ctx), bpf_ktime_get_ns());
+	bpf_sock_ops_cb_flags_set(ctx, ctx->bpf_sock_ops_cb_flags | BPF_SOCK_OPS_STATE_CB_FLAG);
+}
+
 SEC("sockops")
 int sock_ops(struct bpf_sock_ops *ctx)
 {
@@ -88,12 +124,20 @@ int sock_ops(struct bpf_sock_ops *ctx)
 		if (ctx->args[1] == BPF_TCP_CLOSE)
 			break;
 		return SOCKOPS_DONE;
+	case BPF_SOCK_OPS_TIMEOUT_INIT:
+		on_timeout_init(ctx);
+		return SOCKOPS_DONE;
+	case BPF_SOCK_OPS_PASSIVE_ESTABLISHED_CB:
+		on_accept(ctx);
+		return SOCKOPS_DONE;
 	default:
 		return SOCKOPS_DONE;
 	}
 	sk = ctx->sk;
 	cookie = bpf_get_socket_cookie(ctx);
 	a = sk ? account_of(cookie) : NULL;
+	if (!a && ctx->op == BPF_SOCK_OPS_STATE_CB)
+		serving_ended(cookie);
 	if (!a || READ_ONCE(a->held) != cookie)
 		return SOCKOPS_DONE;
 	switch (ctx->op) {

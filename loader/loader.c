@@ -20,6 +20,7 @@
 #include "loader/grow.h"
 #include "loader/hooks.h"
 #include "loader/lock.h"
+#include "loader/lookup.h"
 #include "loader/object.h"
 #include "loader/transaction.h"
 #include "maps/abi/proxy.h"
@@ -192,7 +193,8 @@ static int apply(const struct loader_options *options, const char *directory, ui
 			return r;
 	}
 	transaction_commit(&t);
-	return devices_refresh(directory, err);
+	r = devices_refresh(directory, err);
+	return r < 0 ? r : lookup_refresh(directory, err);
 }
 
 int loader_install(const struct loader_options *options, struct error *err)

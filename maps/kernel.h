@@ -4,6 +4,7 @@
  * stored with atomics (maps/generation.c and the accessors here do), whole records only where no directory names them. */
 #pragma once
 
+#include <stdbool.h>
 #include <stdint.h>
 
 #include "base/error.h"
@@ -23,6 +24,7 @@
 #include "maps/abi/reason.h"
 #include "maps/abi/record.h"
 #include "maps/abi/row.h"
+#include "maps/abi/serving.h"
 #include "maps/limits.h"
 
 #define PIN_ROOT "/sys/fs/bpf/weft" /* PIN_ROOT/INSTANCE/abi3/{w_root,…,link_connect4,…,prog_explain,iter_end} */
@@ -58,6 +60,8 @@ struct kernel {
 	int vip_fd, netns_fd, cgroup_fd, own_address_fd, exempt_fd, name_fd;
 	int reason_fd, stat_fd, flow_fd, exec_fd, explain_fd, account_fd;
 	int exposed_fd, edge_device_fd; /* see maps/edge.h */
+	int serving_fd, served_fd; /* see maps/serving.h */
+	struct serving *servings; /* MAX_SERVINGS of them, shared like those of `memory` */
 	const struct edge_connection *edge_connections; /* MAX_EDGE_CONNECTIONS of them */
 	int explain_prog_fd, standing_prog_fd; /* SEC("syscall") */
 	int edge_sweep_prog_fd; /* likewise; -1 where the kernel does not take it */
@@ -83,6 +87,7 @@ int kernel_cgroup_set(struct kernel *kernel, uint64_t id, const struct owner *ow
 int kernel_cgroup_remove(struct kernel *kernel, uint64_t id);
 int kernel_own_address_set(struct kernel *kernel, uint64_t cookie, const struct ip *address);
 int kernel_own_address_remove(struct kernel *kernel, uint64_t cookie, const struct ip *address);
+bool kernel_own_address_has(const struct kernel *kernel, uint64_t cookie, const struct ip *address);
 /* For all namespaces: cookie 0. Those of one namespace are weft-proxy's. */
 int kernel_exempt_set(struct kernel *kernel, const struct ip *address, const struct exemption *exemption);
 int kernel_exempt_remove(struct kernel *kernel, const struct ip *address);

@@ -27,6 +27,8 @@ struct metrics_listener {
 	bool busy; /* a reading is under way */
 	bool gone; /* freed, but for that */
 	struct generations_fill tables[TABLES_MAX];
+	struct inbound_listener *listeners;
+	size_t listener_count;
 	struct metrics_input input;
 	struct buffer text;
 };
@@ -56,6 +58,13 @@ static void write_text(const struct tally *tally, void *arg)
 
 static void begin(struct metrics_listener *l);
 
+static void drop_listeners(struct metrics_listener *l)
+{
+	inbound_listeners_free(l->listeners, l->listener_count);
+	l->listeners = NULL;
+	l->listener_count = 0;
+}
+
 static void written(int r, void *arg)
 {
 	struct metrics_listener *l = arg;
@@ -69,6 +78,7 @@ static void written(int r, void *arg)
 		error_set(&err, r, "cannot read what was counted: %s", strerror(-r));
 	answer_all(&l->asked, &l->text, &err); /* may bring more, to `next` */
 	buffer_done(&l->text);
+	drop_listeners(l);
 	l->busy = false;
 	if (l->gone) {
 		answer_all(&l->next, NULL, &err);
@@ -87,16 +97,20 @@ static void begin(struct metrics_listener *l)
 		list_remove(it);
 		list_append(&l->asked, it);
 	}
+	l->busy = inbound_listeners(agent->inbound, &l->listeners, &l->listener_count) == 0;
 	l->input = (struct metrics_input){
 		.configuration_failed = agent->configuration.failed,
 		.tables = l->tables,
 		.table_count = generations_fill(apply_generations(agent->apply), l->tables, TABLES_MAX),
+		.listener_count = l->listener_count,
+		.listeners = l->listeners,
 		.proxy = agent->kernel.memory.proxy,
 		.process.start_wall_ns = agent->started_wall_ns,
 	};
 	claims_report(agent->claims, &l->input.claims);
-	l->busy = tallies_take(agent->tallies, write_text, written, l) == 0;
+	l->busy = l->busy && tallies_take(agent->tallies, write_text, written, l) == 0;
 	if (!l->busy) {
+		drop_listeners(l);
 		error_set(&err, -ENOMEM, "out of memory");
 		answer_all(&l->asked, NULL, &err);
 	}

@@ -175,6 +175,27 @@ static json_t *hooks_json(const struct loader_status *status)
 	return list;
 }
 
+static json_t *listeners_json(const struct agent *agent)
+{
+	json_t *list = json_array();
+	struct inbound_listener *listeners = NULL;
+	size_t count = 0;
+
+	if (inbound_listeners(agent->inbound, &listeners, &count) < 0)
+		return list;
+	for (size_t i = 0; i < count; i++) {
+		const struct inbound_listener *l = &listeners[i];
+
+		json_array_append_new(list, json_pack("{s:s, s:s, s:I, s:I, s:I, s:I, s:I, s:I, s:s}", "target", l->target, "address",
+						      l->address, "netnsCookie", (json_int_t)l->netns_cookie, "maxConnections",
+						      (json_int_t)l->max_connections, "open", (json_int_t)l->open, "handshakes",
+						      (json_int_t)l->handshakes, "accepted", (json_int_t)l->accepted, "refused",
+						      (json_int_t)l->refused, "state", l->state));
+	}
+	inbound_listeners_free(listeners, count);
+	return list;
+}
+
 static void status_answer(struct status *s)
 {
 	struct agent *agent = s->agent;
@@ -186,13 +207,13 @@ static void status_answer(struct status *s)
 	supervisor_warnings(agent->supervisor, warnings);
 	http_reply_json(
 		s->exchange, 200,
-		json_pack("{s:s, s:s, s:i, s:s, s:s, s:I, s:I, s:o, s:s?, s:o, s:o, s:o, s:s, s:o, s:o, s:o, s:o, s:o, s:o, s:o, s:o}", "version", WEFT_VERSION,
+		json_pack("{s:s, s:s, s:i, s:s, s:s, s:I, s:I, s:o, s:s?, s:o, s:o, s:o, s:s, s:o, s:o, s:o, s:o, s:o, s:o, s:o, s:o, s:o}", "version", WEFT_VERSION,
 			  "instance", agent->options.instance, "pid", getpid(), "account", agent->account, "region",
 			  agent->options.region, "generation", (json_int_t)generations_current(g), "oldestGeneration",
 			  (json_int_t)generations_oldest(g), "startedAt", api_time_json(agent->started_wall_ns), "zone",
 			  agent->options.zone, "configuration", api_configuration_json(agent), "workloads", workloads.list, "hooks",
 			  hooks_json(&s->loader), "cgroup", s->loader.cgroup, "tables", tables_json(agent), "stats", stats_json(agent),
-			  "counters", api_counters_json(agent), "reasons", reasons_json(agent),
+			  "counters", api_counters_json(agent), "listeners", listeners_json(agent), "reasons", reasons_json(agent),
 			  "endpoints", api_endpoints_json(agent), "environment", environment_json(agent), "proxy", supervisor_json(agent->supervisor), "warnings", warnings));
 }
 

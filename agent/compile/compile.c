@@ -9,6 +9,7 @@
 
 #include "agent/compile/plan_names.h"
 #include "agent/compile/routes.h"
+#include "agent/compile/servings.h"
 #include "agent/compile/targets.h"
 #include "base/cleanup.h"
 #include "base/list.h"
@@ -564,6 +565,8 @@ int compile(const struct compile_input *input, struct plan **ret_plan, struct er
 	if (r == 0)
 		r = compile_callers(&c);
 	if (r == 0 && (targets_finish(&c.targets, c.plan) < 0 || plan_names(c.plan) < 0))
+		r = no_memory(&c);
+	if (r == 0 && (r = servings_plan(input, c.plan, err)) == -ENOMEM)
 		r = no_memory(&c);
 	if (r == 0)
 		r = vips_commit(input->vips, input->now_wall_ns, err);

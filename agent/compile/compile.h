@@ -9,6 +9,13 @@
 #include "agent/discovery/registry.h"
 #include "agent/spec/resource.h"
 
+/* A namespace that a local workload acts in. */
+struct compile_place {
+	const char *node; /* full name */
+	uint64_t netns_cookie;
+	bool whole; /* the namespace acts as this node alone */
+};
+
 struct compile_input {
 	const struct resources *resources; /* checked: compile relies on what resources_check() found in order */
 	const struct registry *registry;
@@ -17,6 +24,10 @@ struct compile_input {
 	const char *mesh_owner; /* account id, one for all meshes until resources come with owners: VIPs are a hash of it */
 	const char *const *nodes; /* full names of the virtual nodes that local workloads act for */
 	size_t node_count;
+	const struct compile_place *places; /* where their processes are */
+	size_t place_count;
+	bool (*owns)(uint64_t netns_cookie, const struct ip *address, void *arg); /* whether it is an address of that namespace */
+	void *owns_arg;
 	const char *const *exposed; /* full names of virtual services that clients from outside may call, at addresses of this node */
 	size_t exposed_count;
 	const char *const *audit_meshes; /* names of meshes in audit mode */

@@ -33,6 +33,12 @@ static void node_done(struct plan_node *node)
 	free(node->backends);
 }
 
+void plan_serving_done(struct plan_serving *serving)
+{
+	free(serving->target);
+	free(serving->node);
+}
+
 struct plan *plan_free(struct plan *plan)
 {
 	if (!plan)
@@ -47,6 +53,9 @@ struct plan *plan_free(struct plan *plan)
 		free(plan->scopes[i]);
 	for (size_t i = 0; i < plan->zone_count; i++)
 		free(plan->zones[i]);
+	for (size_t i = 0; i < plan->serving_count; i++)
+		plan_serving_done(&plan->servings[i]);
+	free(plan->servings);
 	free(plan->services);
 	free(plan->targets);
 	free(plan->nodes);

@@ -111,12 +111,24 @@ struct plan_name {
 	uint32_t service; /* index into plan.services, whose name and VIPs it has */
 };
 
+/* A listener of a workload on this node that has a limit, at one place where connections to it come in (maps/abi/serving.h). */
+struct plan_serving {
+	uint64_t netns_cookie;
+	struct ip address; /* all zero: every address of the namespace but loopback ones */
+	__be16 port;
+	uint32_t max_connections; /* not 0 */
+	char *target; /* "mesh/M/virtualNode/N:8080" */
+	char *node; /* "mesh/M/virtualNode/N" */
+};
+
 struct plan {
 	size_t service_count, target_count, node_count, name_count;
 	struct plan_service *services; /* each array in order of name */
 	struct plan_target *targets;
 	struct plan_node *nodes;
 	struct plan_name *names; /* in order of scope, then service */
+	size_t serving_count;
+	struct plan_serving *servings; /* in order of namespace, address, port; no duplicates */
 	size_t zone_count;
 	char **zones; /* names of zones that numbers in the plan stand for, in no order */
 	size_t scope_count;
@@ -124,6 +136,7 @@ struct plan {
 };
 
 struct plan *plan_free(struct plan *plan); /* NULL is fine */
+void plan_serving_done(struct plan_serving *serving);
 
 #define PLAN_OUTSIDE "exposed" /* a mesh's node for those */
 /* How many services tables should be made for that this fits into, with the room that maps/abi/limits.h means to leave. */

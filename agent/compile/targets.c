@@ -423,6 +423,11 @@ uint16_t targets_meant_port(const struct resource *node, uint16_t given)
 	return mapping.port;
 }
 
+const struct plan_target *targets_at(const struct targets *targets, uint32_t index)
+{
+	return &targets->drafts[index]->target;
+}
+
 uint16_t targets_port(const struct targets *targets, uint32_t index)
 {
 	return targets->drafts[index]->port;

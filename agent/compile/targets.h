@@ -21,6 +21,7 @@ void targets_done(struct targets *targets);
 
 /* The index of a node's listener on `port`, planned now if it was not. -ENOENT: the node has no such listener; -ENOMEM. */
 int targets_get(struct targets *targets, const struct resource *node, uint16_t port, uint32_t *ret_index);
+const struct plan_target *targets_at(const struct targets *targets, uint32_t index); /* until targets_finish() */
 uint16_t targets_port(const struct targets *targets, uint32_t index);
 /* The port of a node that a weighted target means: `given`, or where that is 0 its only listener's. 0: it has none. Where there
  * are several, resources_check() demands that it is given. */

@@ -59,6 +59,16 @@ static const struct section sections[] = {
 		{ "USED", "used", CELL_COUNT },
 		{ "SIZE", "size", CELL_COUNT },
 	} },
+	{ "listeners with maxConnections", "listeners", false, {
+		{ "TARGET", "target", CELL_NAME },
+		{ "ADDRESS", "address", CELL_STRING },
+		{ "MAX", "maxConnections", CELL_COUNT },
+		{ "OPEN", "open", CELL_COUNT },
+		{ "HANDSHAKES", "handshakes", CELL_COUNT },
+		{ "ACCEPTED", "accepted", CELL_COUNT },
+		{ "REFUSED", "refused", CELL_COUNT },
+		{ "STATE", "state", CELL_STRING },
+	} },
 	{ "connections by source, service and target", "counters", false, {
 		{ "FROM", "from", CELL_NAME },
 		{ "TO", "to", CELL_NAME },

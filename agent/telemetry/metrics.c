@@ -30,7 +30,7 @@ struct family {
 	const char *name, *type, *help;
 	void (*emit)(struct writer *w, const struct family *family);
 	double (*value)(const struct metrics_input *input); /* emit_one() */
-	size_t member; /* of struct row, struct endpoint or struct generations_fill */
+	size_t member; /* of struct row, struct endpoint, struct inbound_listener or struct generations_fill */
 	size_t open_member; /* of struct tally_row, added to the one of the row; 0: none */
 	size_t sum_member; /* of struct row, in ns; 0: none */
 	int first_bucket, last_bucket;
@@ -70,15 +70,26 @@ static void label(struct buffer *to, const char *name, const char *value)
 	add_label(to, name, value, strlen(value));
 }
 
-/* "mesh/M/virtualNode/N:8080" -> "N:8080" and, where `mesh` is wanted, that of "M" before it. Any other text stays, of no mesh. */
-static void name_label(struct buffer *to, const char *name, const char *full_name, bool mesh)
+/* "mesh/M/virtualNode/N:8080" -> "/virtualNode/N:8080", and where "M" begins. NULL: it is no name of a resource. */
+static const char *after_mesh(const char *full_name, const char **ret_mesh)
 {
-	const char *mesh_name = full_name && !strncmp(full_name, "mesh/", 5) ? full_name + 5 : NULL;
-	const char *mesh_end = mesh_name ? strchr(mesh_name, '/') : NULL;
-	const char *own = mesh_end ? strchr(mesh_end + 1, '/') : NULL;
+	*ret_mesh = full_name && !strncmp(full_name, "mesh/", 5) ? full_name + 5 : NULL;
+	return *ret_mesh ? strchr(*ret_mesh, '/') : NULL;
+}
 
-	if (mesh)
-		add_label(to, "mesh", mesh_name ?: "", own ? (size_t)(mesh_end - mesh_name) : 0);
+/* Any other text is of no mesh. */
+static void mesh_label(struct buffer *to, const char *full_name)
+{
+	const char *mesh, *end = after_mesh(full_name, &mesh);
+
+	add_label(to, "mesh", end ? mesh : "", end ? (size_t)(end - mesh) : 0);
+}
+
+/* "N:8080"; any other text stays. */
+static void name_label(struct buffer *to, const char *name, const char *full_name)
+{
+	const char *mesh, *end = after_mesh(full_name, &mesh), *own = end ? strchr(end + 1, '/') : NULL;
+
 	label(to, name, own ? own + 1 : full_name ?: "");
 }
 
@@ -118,9 +129,10 @@ static void label_rows(struct writer *w)
 		if (!tally_row_is_used(tally->rows[i]))
 			continue;
 		w->rows[w->row_count++] = (struct labelled_row){ tally->rows[i], w->row_labels.length };
-		name_label(&w->row_labels, "source", counter->source, true);
-		name_label(&w->row_labels, "service", counter->service, false);
-		name_label(&w->row_labels, "target", counter->target, false);
+		mesh_label(&w->row_labels, counter->source);
+		name_label(&w->row_labels, "source", counter->source);
+		name_label(&w->row_labels, "service", counter->service);
+		name_label(&w->row_labels, "target", counter->target);
 		buffer_append(&w->row_labels, "", 1);
 	}
 	if (buffer_failed(&w->row_labels)) {
@@ -224,8 +236,9 @@ static void emit_reasons(struct writer *w, const struct family *family)
 		const struct tally_reason *reason = &w->input->tally->reasons[i];
 
 		buffer_clear(&labels);
-		name_label(&labels, "source", reason->source, true);
-		name_label(&labels, "service", reason->service, false);
+		mesh_label(&labels, reason->source ?: reason->service);
+		name_label(&labels, "source", reason->source);
+		name_label(&labels, "service", reason->service);
 		label(&labels, "reason", reason_name(reason->reason));
 		count_series(w, family, buffer_string(&labels), reason->count);
 	}
@@ -255,7 +268,8 @@ static void emit_host_count(struct writer *w, const struct family *family)
 		for (next = i; next < tally->endpoint_count && same_target(&tally->endpoints[i], &tally->endpoints[next]); next++)
 			count += is_healthy(&tally->endpoints[next]) == family->healthy;
 		buffer_clear(&labels);
-		name_label(&labels, "target", tally->endpoints[i].target, true);
+		mesh_label(&labels, tally->endpoints[i].target);
+		name_label(&labels, "target", tally->endpoints[i].target);
 		count_series(w, family, buffer_string(&labels), count);
 	}
 }
@@ -277,7 +291,8 @@ static void endpoint_series(struct writer *w, const struct family *family, const
 	_cleanup_(buffer_done) struct buffer labels = {};
 	char text[ENDPOINT_TEXT_BYTES];
 
-	name_label(&labels, "target", e->target, true);
+	mesh_label(&labels, e->target);
+	name_label(&labels, "target", e->target);
 	label(&labels, "address", ip_port_format(&e->address, e->port, text));
 	count_series(w, family, buffer_string(&labels), count);
 }
@@ -321,6 +336,24 @@ static void emit_endpoint_healthy(struct writer *w, const struct family *family)
 		for (size_t n = i; n < next; n++)
 			healthy &= is_healthy(&tally->endpoints[n]);
 		endpoint_series(w, family, &tally->endpoints[i], healthy);
+	}
+}
+
+static void emit_listener(struct writer *w, const struct family *family)
+{
+	_cleanup_(buffer_done) struct buffer labels = {};
+	char netns[24];
+
+	for (size_t i = 0; i < w->input->listener_count; i++) {
+		const struct inbound_listener *listener = &w->input->listeners[i];
+
+		buffer_clear(&labels);
+		mesh_label(&labels, listener->target);
+		name_label(&labels, "target", listener->target);
+		label(&labels, "address", listener->address);
+		snprintf(netns, sizeof(netns), "%" PRIu64, listener->netns_cookie);
+		label(&labels, "netns", netns);
+		count_series(w, family, buffer_string(&labels), COUNT_AT(listener, family->member));
 	}
 }
 
@@ -447,6 +480,7 @@ static void emit_dropped(struct writer *w, const struct family *family)
 
 /* --- the table --------------------------------------------------------------------------------------------------------------------------------- */
 
+#define LISTENER(name) .emit = emit_listener, .member = offsetof(struct inbound_listener, name)
 #define ROW(name) .emit = emit_row, .member = offsetof(struct row, name)
 
 static const struct family families[] = {
@@ -492,6 +526,10 @@ static const struct family families[] = {
 	{ "weft_endpoint_healthy", "gauge", "1: healthy or not checked; 0: failed its health check, has no result yet, or is ejected.",
 	  emit_endpoint_healthy },
 	{ "weft_endpoint_ejections_total", "counter", "How often outlier detection took the endpoint out of rotation.", emit_endpoint_ejections },
+	{ "weft_listener_max_connections", "gauge", "maxConnections of a listener of this node, where connections come in.", LISTENER(max_connections) },
+	{ "weft_listener_open", "gauge", "Connections that it accepted and that are open.", LISTENER(open) },
+	{ "weft_listener_accepted_total", "counter", "Connections that it accepted.", LISTENER(accepted) },
+	{ "weft_listener_refused_total", "counter", "Connections that it refused, as it was full.", LISTENER(refused) },
 	{ "weft_connect_seconds", "histogram", "From connect() to established.", emit_histogram,
 	  .member = offsetof(struct row, connect_ns), .sum_member = offsetof(struct row, connect_ns_sum), .first_bucket = 3,
 	  .last_bucket = 25 },

@@ -11,6 +11,7 @@
 #include <stdint.h>
 
 #include "agent/identity/claims.h"
+#include "agent/inbound/inbound.h"
 #include "agent/telemetry/tally.h"
 #include "base/bytes.h"
 #include "maps/abi/proxy.h"
@@ -33,6 +34,8 @@ struct metrics_input {
 	size_t table_count;
 	const struct generations_fill *tables;
 	struct claims_report claims;
+	size_t listener_count;
+	const struct inbound_listener *listeners;
 	const struct proxy_state *proxy; /* shared with weft-proxy */
 	struct metrics_process process;
 };

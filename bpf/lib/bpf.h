@@ -10,6 +10,7 @@
 #include <bpf/bpf_endian.h>
 #include <bpf/bpf_helpers.h>
 
+#define AF_INET 2
 #define SOCK_STREAM 1
 #ifndef IPPROTO_MPTCP
 #define IPPROTO_MPTCP 262

@@ -10,6 +10,16 @@ static __always_inline struct ip ip_from_v4(__be32 v4)
 	return (struct ip){ .words = { 0, 0, bpf_htonl(0xffff), v4 } };
 }
 
+/* From a context's two fields. Both are read, whatever the family: where the compiler made one load of two branches, by a pointer that
+ * it has computed, the verifier would refuse it. */
+static __always_inline struct ip ip_from_fields(__u32 family, __be32 v4, __be32 word0, __be32 word1, __be32 word2, __be32 word3)
+{
+	return family == AF_INET ? ip_from_v4(v4) : (struct ip){ .words = { word0, word1, word2, word3 } };
+}
+#define ip_local_of(ctx)                                                                                                      \
+	ip_from_fields((ctx)->family, READ_ONCE((ctx)->local_ip4), READ_ONCE((ctx)->local_ip6[0]), READ_ONCE((ctx)->local_ip6[1]),\
+		       READ_ONCE((ctx)->local_ip6[2]), READ_ONCE((ctx)->local_ip6[3]))
+
 static __always_inline bool ip_is_v4(const struct ip *ip)
 {
 	return !ip->words[0] && !ip->words[1] && ip->words[2] == bpf_htonl(0xffff);

@@ -15,7 +15,7 @@ struct config {
 	__be16 ignored_ports[MAX_CONFIG_PORTS]; /* 0: unused */
 	__be16 reserved_ports[MAX_CONFIG_PORTS];
 	__u32 flows_per_second; /* normal closes recorded in full up to this rate, by each CPU; 0: no limit */
-	__u32 pad;
+	__u32 serving; /* some listener of this node has a limit on connections */
 	__u64 drain_ns; /* how long a connection may go on after no connect() would lead where it goes */
 };
 WEFT_SIZE(struct config, 152);

@@ -64,6 +64,7 @@ WEFT_SIZE(struct flow_record, 128);
 	X(EJECTIONS_CAPPED, "ejections-capped", "endpoints that were not ejected, for maxEjectionPercent of their target are") \
 	X(PROBES, "ejection-probes", "connections that were to find out whether an ejected endpoint works again")              \
 	X(CLAIM_RETRIES, "claim-retries", "connections that chose again: others had taken the last room, or the probe")        \
+	X(SERVED_UNCOUNTED, "served-uncounted", "accepted connections that no table had room for: they do not count for maxConnections") \
 	X(EDGE_EVICTED, "edge-evicted", "connections without a local socket that had to make room for others")                 \
 	X(EDGE_EXPIRED, "edge-expired", "connections without a local socket that were forgotten after silence")                \
 	X(EDGE_CLASHES, "edge-clashes", "connections without a local socket whose endpoint was connected to the client's port by another way") \

@@ -1,0 +1,149 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "servings.h"
+
+#include <arpa/inet.h>
+#include <errno.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "agent/compile/targets.h"
+#include "base/address.h"
+#include "base/cleanup.h"
+
+struct gather {
+	const struct compile_input *input;
+	struct targets targets;
+	struct plan *plan;
+	size_t capacity;
+};
+
+static int serving_order(const void *a, const void *b)
+{
+	const struct plan_serving *x = a, *y = b;
+	int order;
+
+	if (x->netns_cookie != y->netns_cookie)
+		return x->netns_cookie < y->netns_cookie ? -1 : 1;
+	order = memcmp(&x->address, &y->address, sizeof(x->address));
+	if (order)
+		return order;
+	return x->port != y->port ? (int)ntohs(x->port) - (int)ntohs(y->port) : strcmp(x->target, y->target);
+}
+
+static bool same_place(const struct plan_serving *a, const struct plan_serving *b)
+{
+	return a->netns_cookie == b->netns_cookie && a->port == b->port && ip_equal(&a->address, &b->address);
+}
+
+static int add(struct gather *g, const struct plan_target *target, uint64_t netns_cookie, const struct ip *address, __be16 port)
+{
+	struct plan *plan = g->plan;
+	struct plan_serving *serving;
+
+	if (plan->serving_count == g->capacity) {
+		const size_t capacity = g->capacity ? 2 * g->capacity : 16;
+		struct plan_serving *grown = reallocarray(plan->servings, capacity, sizeof(*grown));
+
+		if (!grown)
+			return -ENOMEM;
+		plan->servings = grown;
+		g->capacity = capacity;
+	}
+	serving = &plan->servings[plan->serving_count];
+	*serving = (struct plan_serving){
+		.netns_cookie = netns_cookie,
+		.address = *address,
+		.port = port,
+		.max_connections = target->max_connections,
+		.target = strdup(target->name),
+		.node = strdup(target->node),
+	};
+	plan->serving_count++;
+	return serving->target && serving->node ? 0 : -ENOMEM;
+}
+
+static int add_endpoint(struct gather *g, const struct compile_place *place, const struct plan_target *target,
+			const struct plan_endpoint *endpoint)
+{
+	static const struct ip any;
+
+	if (ip_is_loopback(&endpoint->address))
+		return endpoint->netns_cookie == place->netns_cookie ?
+			       add(g, target, place->netns_cookie, &endpoint->address, endpoint->port) : 0;
+	if (!g->input->owns(place->netns_cookie, &endpoint->address, g->input->owns_arg))
+		return 0;
+	return add(g, target, place->netns_cookie, place->whole ? &any : &endpoint->address, endpoint->port);
+}
+
+static int add_listener(struct gather *g, const struct compile_place *place, const struct resource *node, uint16_t port)
+{
+	static const struct ip any;
+	const struct plan_target *target;
+	uint32_t index;
+	int r = targets_get(&g->targets, node, port, &index);
+
+	if (r < 0)
+		return r;
+	target = targets_at(&g->targets, index);
+	if (!target->max_connections)
+		return 0;
+	r = place->whole ? add(g, target, place->netns_cookie, &any, htons(port)) : 0;
+	for (size_t i = 0; r == 0 && i < target->endpoint_count; i++)
+		r = add_endpoint(g, place, target, &target->endpoints[i]);
+	return r;
+}
+
+static int add_place(struct gather *g, const struct compile_place *place)
+{
+	const struct resource *node = resources_get(g->input->resources, place->node);
+	const json_t *listeners = node && node->kind == RESOURCE_VIRTUAL_NODE ? json_object_get(node->spec, "listeners") : NULL;
+	json_t *listener;
+	size_t i;
+
+	json_array_foreach(listeners, i, listener) {
+		struct port_mapping mapping;
+		int r;
+
+		if (!json_object_get(listener, "connectionPool"))
+			continue;
+		port_mapping_read(json_object_get(listener, "portMapping"), &mapping);
+		r = add_listener(g, place, node, mapping.port);
+		if (r < 0)
+			return r;
+	}
+	return 0;
+}
+
+/* Several workloads of one node in a namespace come to the same; of two listeners at one place the first by name counts. */
+static void drop_duplicates(struct plan *plan)
+{
+	size_t kept = 0;
+
+	if (plan->serving_count)
+		qsort(plan->servings, plan->serving_count, sizeof(*plan->servings), serving_order);
+	for (size_t i = 0; i < plan->serving_count; i++) {
+		if (kept && same_place(&plan->servings[kept - 1], &plan->servings[i]))
+			plan_serving_done(&plan->servings[i]);
+		else
+			plan->servings[kept++] = plan->servings[i];
+	}
+	plan->serving_count = kept;
+}
+
+int servings_plan(const struct compile_input *input, struct plan *plan, struct error *err)
+{
+	struct gather g = { .input = input, .plan = plan };
+	int r = 0;
+
+	targets_init(&g.targets, input);
+	for (size_t i = 0; r == 0 && i < input->place_count; i++)
+		r = add_place(&g, &input->places[i]);
+	targets_done(&g.targets);
+	if (r < 0)
+		return r;
+	drop_duplicates(plan);
+	if (plan->serving_count > MAX_SERVINGS)
+		return error_set(err, -E2BIG, "workloads of this node have %zu listeners with maxConnections, %d are possible",
+				 plan->serving_count, MAX_SERVINGS);
+	return 0;
+}

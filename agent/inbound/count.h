@@ -1,0 +1,14 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* The counts of open connections at listeners with a limit, compared with the sockets that have a place there, and corrected. */
+#pragma once
+
+#include <stddef.h>
+
+#include "maps/kernel.h"
+
+/* Counts are read, and again after all accepted sockets were, with a grace period before and after that. `accepted` only grows, and
+ * grows with every place taken: where it and `open` stayed the same, no place was taken and so none was given back, and the sockets
+ * read in between are exactly those that hold one. Other places are read again, some times. A count that is right is never changed,
+ * since the correction is an atomic addition of the difference. Blocks: for the offload thread. The number of places that were
+ * corrected, or -errno. `grace_wait` is that of maps/generation.h, but in tests. */
+int inbound_count_correct(struct kernel *kernel, int (*grace_wait)(void));

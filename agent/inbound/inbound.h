@@ -1,0 +1,42 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* maxConnections where connections come in: puts the listeners of this node's workloads that have a limit (plan->servings) into the
+ * kernel's tables (maps/abi/serving.h), and the program that refuses into their namespaces (loader/lookup.h). Both outlive the agent,
+ * counts included; the next one takes up what is there, and corrects counts that are wrong.
+ *
+ * Thread: the loop's; programs are loaded and attached on the offload thread. A limit holds from then on: some ms after the generation
+ * that it came with, or after a workload was enrolled. */
+#pragma once
+
+#include "agent/compile/apply.h"
+#include "agent/identity/workloads.h"
+#include "agent/loop/loop.h"
+#include "base/address.h"
+#include "base/error.h"
+#include "maps/kernel.h"
+
+struct inbound;
+struct inbound_options {
+	const char *instance;
+	uint32_t (*node_id)(const char *node, void *arg); /* object id of a virtual node's name; 0: none could be made */
+	void *arg;
+};
+
+/* Reads the kernel's tables. Everything is borrowed. */
+int inbound_new(struct loop *loop, struct offload *offload, struct kernel *kernel, struct apply *apply, const struct workloads *workloads,
+		const struct inbound_options *options, struct inbound **ret_inbound, struct error *err);
+/* Before `workloads`, `apply` and the offload thread end. NULL is fine. */
+struct inbound *inbound_free(struct inbound *inbound);
+
+/* The plan in force (apply_current()) has changed. */
+void inbound_sync(struct inbound *inbound);
+
+struct inbound_listener { /* a copy of one moment */
+	char *target; /* "mesh/M/virtualNode/N:8080" */
+	char address[ENDPOINT_TEXT_BYTES]; /* "10.0.0.1:8080"; "*:8080": all of the namespace but loopback ones */
+	char state[128]; /* "enforced", "pending" or what is in the way */
+	uint64_t netns_cookie;
+	uint64_t max_connections, open, handshakes, accepted, refused;
+};
+/* In order of namespace, address and port; the caller's to free. 0 or -ENOMEM. */
+int inbound_listeners(const struct inbound *inbound, struct inbound_listener **ret_listeners, size_t *ret_count);
+void inbound_listeners_free(struct inbound_listener *listeners, size_t count);

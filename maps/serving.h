@@ -1,0 +1,15 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* The tables of listeners with a limit (maps/abi/serving.h), for the agent. */
+#pragma once
+
+#include "maps/kernel.h"
+
+/* 0 or -errno; -ENOENT on removal is no error; -E2BIG when the table is full. */
+int serving_set(struct kernel *kernel, const struct serving_key *key, uint32_t place);
+int serving_remove(struct kernel *kernel, const struct serving_key *key);
+
+/* Walks, as in maps/kernel.h. */
+typedef int serving_fn(const struct serving_key *key, uint32_t place, void *arg);
+int serving_each(struct kernel *kernel, serving_fn *fn, void *arg);
+typedef int served_fn(const struct served *served, void *arg);
+int served_each(struct kernel *kernel, served_fn *fn, void *arg);

@@ -1,0 +1,122 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* compile(): where this node's own listeners have a limit on connections. */
+#include "tests/unit/compile_world.h"
+
+#include <arpa/inet.h>
+#include <errno.h>
+
+#define POOL(port, kind, limit)                                                                                               \
+	"{'portMapping': {'port': " #port ", 'protocol': '" kind "'}, 'connectionPool': {'" kind "': {'maxConnections': " #limit "}}}"
+#define N "mesh/M/virtualNode/n"
+#define POD 7
+#define HOST 8
+
+/* Namespace POD has 10.0.0.7 and fd00::7, HOST has 10.0.0.8 and 10.0.0.9. */
+static bool owns(uint64_t netns_cookie, const struct ip *address, void *arg)
+{
+	static const struct {
+		uint64_t netns_cookie;
+		const char *address;
+	} own[] = { { POD, "10.0.0.7" }, { POD, "fd00::7" }, { HOST, "10.0.0.8" }, { HOST, "10.0.0.9" } };
+	struct ip ip;
+
+	(void)arg;
+	for (size_t i = 0; i < ARRAY_SIZE(own); i++)
+		if (own[i].netns_cookie == netns_cookie && ip_parse(own[i].address, &ip) == 0 && ip_equal(&ip, address))
+			return true;
+	return false;
+}
+
+/* "netns address:port node:port=limit", in lines; "*" for any address. */
+static void expect_servings(struct fixture *f, const struct compile_place *places, size_t count, const char *expected)
+{
+	static const char *const nodes[] = { N };
+	static const struct ip any;
+	const struct plan *plan = compiled_with(f, &(struct compile_input){ .nodes = nodes, .node_count = 1, .places = places,
+									    .place_count = count, .owns = owns });
+	_cleanup_(buffer_done) struct buffer b = {};
+	char text[ENDPOINT_TEXT_BYTES];
+
+	for (size_t i = 0; i < plan->serving_count; i++) {
+		const struct plan_serving *s = &plan->servings[i];
+
+		EXPECT_STR(s->node, N);
+		buffer_printf(&b, "%s%d ", i ? "\n" : "", (int)s->netns_cookie);
+		if (ip_equal(&s->address, &any))
+			buffer_printf(&b, "*:%u", ntohs(s->port));
+		else
+			buffer_add(&b, ip_port_format(&s->address, s->port, text));
+		buffer_printf(&b, " %s=%u", strrchr(s->target, '/') + 1, s->max_connections);
+	}
+	EXPECT_STR(buffer_string(&b), expected);
+	EXPECT_EQ(plan->target_count, 0); /* nobody here calls it */
+}
+
+TEST(a_namespace_of_its_own_serves_at_all_its_addresses)
+{
+	static const struct compile_place pod[] = { { N, POD, true } }, twice[] = { { N, POD, true }, { N, POD, true } };
+	FIXTURE(f);
+
+	given_mesh(&f, "M", "DROP_ALL");
+	given_node(&f, "n", POOL(8080, "tcp", 50) ", " POOL(9090, "http", 7) ", " LISTENER(7070, "tcp"), "");
+	expect_servings(&f, pod, 1, "7 *:8080 n:8080=50\n7 *:9090 n:9090=7");
+	given_instance(&f, "n", "a", "{'AWS_INSTANCE_IPV4': '10.0.0.7', 'AWS_INSTANCE_IPV6': 'fd00::7'}", 0, NULL);
+	expect_servings(&f, twice, 2, "7 *:8080 n:8080=50\n7 *:9090 n:9090=7");
+}
+
+TEST(an_instance_names_a_port_and_those_of_other_hosts_do_not)
+{
+	static const struct compile_place pod[] = { { N, POD, true } };
+	FIXTURE(f);
+
+	given_mesh(&f, "M", "DROP_ALL");
+	given_node(&f, "n", POOL(8080, "tcp", 50), "");
+	given_instance(&f, "n", "a", "{'AWS_INSTANCE_IPV4': '10.0.0.7', 'AWS_INSTANCE_PORT': '81'}", 0, NULL);
+	given_instance(&f, "n", "b", "{'AWS_INSTANCE_IPV4': '10.0.0.70', 'AWS_INSTANCE_PORT': '82'}", 0, NULL);
+	given_instance(&f, "n", "c", "{'AWS_INSTANCE_IPV4': '127.0.0.1', 'AWS_INSTANCE_PORT': '83'}", POD, NULL);
+	given_instance(&f, "n", "d", "{'AWS_INSTANCE_IPV4': '127.0.0.1', 'AWS_INSTANCE_PORT': '84'}", HOST, NULL);
+	expect_servings(&f, pod, 1, "7 *:81 n:8080=50\n7 *:8080 n:8080=50\n7 127.0.0.1:83 n:8080=50");
+}
+
+TEST(in_a_shared_namespace_only_registered_addresses_serve)
+{
+	static const struct compile_place places[] = { { N, HOST, false }, { "mesh/M/virtualNode/gone", HOST, false } };
+	FIXTURE(f);
+
+	given_mesh(&f, "M", "DROP_ALL");
+	given_node(&f, "n", POOL(8080, "tcp", 50), "");
+	expect_servings(&f, places, 2, "");
+	given_instance(&f, "n", "a", "{'AWS_INSTANCE_IPV4': '10.0.0.8'}", 0, NULL);
+	given_instance(&f, "n", "b", "{'AWS_INSTANCE_IPV4': '10.0.0.9', 'AWS_INSTANCE_PORT': '81'}", 0, NULL);
+	given_instance(&f, "n", "c", "{'AWS_INSTANCE_IPV4': '10.0.0.10'}", 0, NULL);
+	given_instance(&f, "n", "d", "{'AWS_INSTANCE_IPV4': '127.0.0.1', 'AWS_INSTANCE_PORT': '84'}", HOST, NULL);
+	expect_servings(&f, places, 2, "8 10.0.0.8:8080 n:8080=50\n8 10.0.0.9:81 n:8080=50\n8 127.0.0.1:84 n:8080=50");
+}
+
+TEST(too_many_are_refused_as_a_whole)
+{
+	static const char *const nodes[] = { N };
+	_cleanup_free_ struct compile_place *places = calloc(MAX_SERVINGS + 1, sizeof(*places));
+	struct error err = {};
+	FIXTURE(f);
+
+	given_mesh(&f, "M", "DROP_ALL");
+	given_node(&f, "n", POOL(8080, "tcp", 50), "");
+	for (uint64_t i = 0; i <= MAX_SERVINGS; i++)
+		places[i] = (struct compile_place){ N, i + 1, true };
+	EXPECT_EQ(try_compile(&f, &(struct compile_input){ .nodes = nodes, .node_count = 1, .places = places, .place_count = MAX_SERVINGS + 1,
+							   .owns = owns }, &err), -E2BIG);
+	EXPECT_CONTAINS(err.message, "4097 listeners with maxConnections, 4096 are possible");
+}
+
+int main(void)
+{
+	const struct CMUnitTest tests[] = {
+		cmocka_unit_test(a_namespace_of_its_own_serves_at_all_its_addresses),
+		cmocka_unit_test(an_instance_names_a_port_and_those_of_other_hosts_do_not),
+		cmocka_unit_test(in_a_shared_namespace_only_registered_addresses_serve),
+		cmocka_unit_test(too_many_are_refused_as_a_whole),
+	};
+
+	return cmocka_run_group_tests_name("servings", tests, NULL, NULL);
+}
