@@ -48,6 +48,7 @@ BUILD_NEEDS := gcc=gcc ar=binutils $(BPFTOOL)=bpftool $(PYTHON)=python3 \
 	/usr/include/openssl/evp.h=libssl-dev \
 	/usr/include/*/curl/curl.h=libcurl4-openssl-dev \
 	/usr/include/ares.h=libc-ares-dev \
+	g++=g++ /usr/include/re2/re2.h=libre2-dev \
 	/usr/share/llhttp/llhttp.c=node-llhttp
 # What tests and the demo run beyond that.
 RUN_NEEDS := /usr/include/cmocka.h=libcmocka-dev \
@@ -79,7 +80,8 @@ CC := gcc
 CFLAGS ?= -O2 -g
 # Rows of tables leave out what is zero.
 WARNINGS := -Wall -Wextra -Werror -Wno-missing-field-initializers
-C_FLAGS := -std=gnu17 -D_GNU_SOURCE $(CFLAGS) $(WARNINGS) -DWEFT_VERSION='"$(VERSION)"' -I. -I$(BUILD)/gen -isystem /usr/share/include \
+C_STANDARD := -std=gnu17
+C_FLAGS := $(C_STANDARD) -D_GNU_SOURCE $(CFLAGS) $(WARNINGS) -DWEFT_VERSION='"$(VERSION)"' -I. -I$(BUILD)/gen -isystem /usr/share/include \
 	-MMD -MP
 LINK_FLAGS := $(LDFLAGS) -Wl,--as-needed
 ifneq ($(SANITIZE),)
@@ -88,7 +90,7 @@ LINK_FLAGS += -fsanitize=$(filter-out fuzzer-no-link%,$(SANITIZE))
 endif
 BPF_FLAGS := -target bpf -mcpu=v3 -O2 -g -Wall -Werror -I. -idirafter /usr/include/$(MULTIARCH) -MMD -MP
 
-LIBS := -lbpf -lelf -lz -ljansson -lcrypto -lpthread
+LIBS := -lbpf -lelf -lz -ljansson -lcrypto -lpthread -lre2 -lstdc++
 CURL_LIBS := -lcurl
 CARES_LIBS := -lcares
 YAML_LIBS := -lyaml
@@ -100,7 +102,7 @@ LLHTTP := /usr/share/llhttp
 MAINS := agent/weftd.c agent/weft_proxy.c agent/ctl/main.c loader/main.c
 MODEL_TABLES := $(if $(wildcard agent/spec/gen_model.py),$(BUILD)/gen/model_tables.c)
 LIB_SOURCES := $(filter-out $(MAINS),$(wildcard base/*.c maps/*.c loader/*.c) $(sort $(shell find agent -name '*.c' 2>/dev/null)))
-LIB_OBJECTS := $(LIB_SOURCES:%.c=$(BUILD)/obj/%.o) $(MODEL_TABLES:%.c=%.o) \
+LIB_OBJECTS := $(LIB_SOURCES:%.c=$(BUILD)/obj/%.o) $(patsubst %.cc,$(BUILD)/obj/%.o,$(wildcard base/*.cc)) $(MODEL_TABLES:%.c=%.o) \
 	$(addprefix $(BUILD)/obj/llhttp/,api.o http.o llhttp.o)
 LIB := $(BUILD)/libweft.a
 
@@ -147,6 +149,9 @@ check-tools:
 
 $(BUILD)/obj/%.o: %.c | $(TOOLS)
 	@echo "  CC $<"; mkdir -p $(@D); $(CC) $(C_FLAGS) -c -o $@ $<
+# A library whose interface is C++ has one file here, whose interface is C.
+$(BUILD)/obj/%.o: %.cc | $(TOOLS)
+	@echo "  CC $<"; mkdir -p $(@D); $(CC) $(filter-out $(C_STANDARD),$(C_FLAGS)) -std=gnu++17 -c -o $@ $<
 $(BUILD)/gen/%.o: $(BUILD)/gen/%.c | $(TOOLS)
 	@echo "  CC $<"; $(CC) $(C_FLAGS) -c -o $@ $<
 # The distribution ships llhttp as source; its warnings are its own.
@@ -239,7 +244,7 @@ net: net-build ## real sockets in namespaces of their own; root
 fuzz-build: $(FUZZ_TARGETS:%=$(BUILD)/tests/fuzz/%)
 	@:
 $(BUILD)/tests/fuzz/%: $(BUILD)/obj/tests/fuzz/fuzz_%.o $(LIB)
-	@echo "  LD $@"; mkdir -p $(@D); $(CC) -fsanitize=fuzzer,address,undefined -o $@ $(filter %.o %.a,$^) $(LIBS) $(SQLITE_LIBS) $(YAML_LIBS)
+	@echo "  LD $@"; mkdir -p $(@D); $(CC) --driver-mode=g++ -fsanitize=fuzzer,address,undefined -o $@ $(filter %.o %.a,$^) $(LIBS) $(SQLITE_LIBS) $(YAML_LIBS)
 # What is found goes to build-fuzz/; add it to tests/fuzz/corpus/NAME by hand, with its fix.
 fuzz: ## every parser by libFuzzer for FUZZ_SECONDS (20) each
 	@$(MAKE) BUILD=build-fuzz CC='$(CLANG)' SANITIZE=fuzzer-no-link,address,undefined WARNINGS=-Wall fuzz-build

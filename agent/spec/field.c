@@ -5,6 +5,9 @@
 #include <stdio.h>
 #include <string.h>
 
+#include "base/cleanup.h"
+#include "base/time.h"
+
 static bool is_continuation(char c)
 {
 	return ((unsigned char)c & 0xc0) == 0x80;
@@ -116,4 +119,15 @@ void field_each(const json_t *spec, const char *pattern, field_each_fn *fn, void
 	char field[ERROR_FIELD_BYTES] = "spec"; /* the model's names and list lengths fit many times */
 
 	each(spec, pattern, field, strlen(field), fn, arg);
+}
+
+uint64_t duration_ns(const json_t *duration, uint64_t otherwise_ns)
+{
+	const char *unit = json_path_string(duration, "unit");
+	uint64_t unit_ns;
+
+	if (!duration)
+		return otherwise_ns;
+	unit_ns = unit && !strcmp(unit, "s") ? NSEC_PER_SEC : NSEC_PER_MSEC;
+	return MIN((uint64_t)json_path_int(duration, "value", 0), DURATION_LONGEST_NS / unit_ns) * unit_ns;
 }

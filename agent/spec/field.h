@@ -3,6 +3,7 @@
 #pragma once
 
 #include <stddef.h>
+#include <stdint.h>
 
 #include "base/error.h"
 #include "base/json.h"
@@ -21,6 +22,11 @@ const char *value_text(const json_t *value, char buffer[VALUE_TEXT_BYTES]);
 void text_cut(char *buffer, size_t size, const char *text);
 /* UTF-8 characters. */
 size_t text_characters(const char *text);
+
+/* The API's Duration, {"unit": "s" or "ms", "value": n}, checked, in nanoseconds; `otherwise_ns` where it is absent. What is longer than
+ * DURATION_LONGEST_NS is as long as that. */
+#define DURATION_LONGEST_NS (100 * 365 * 24 * 3600ull * 1000000000ull)
+uint64_t duration_ns(const json_t *duration, uint64_t otherwise_ns);
 
 /* Calls `fn` for every member a pattern finds in a spec: "listeners[].tls"; "*" stands for any member, "" for the spec itself.
  * `field` is the whole path, "spec.listeners[2].tls", and valid during the call. */

@@ -4,6 +4,7 @@
 #include "agent/spec/field.h"
 #include "agent/spec/kind.h"
 #include "base/cleanup.h"
+#include "base/regex.h"
 
 const struct route_protocol route_protocols[] = {
 	{ "httpRoute", "http" }, { "http2Route", "http2" }, { "grpcRoute", "grpc" }, { "tcpRoute", "tcp" }, {},
@@ -40,6 +41,31 @@ static int check_ranges(const json_t *match, const char *list, const char *field
 	return 0;
 }
 
+/* Compiled only to see that it can be: RE2, the whole value (user guide, route match). */
+static int check_regex(const json_t *parent, const char *field, struct error *err)
+{
+	const json_t *pattern = json_path(parent, "regex");
+	struct regex *regex;
+	struct error why = {};
+	int r = pattern ? regex_new(json_string_value(pattern), &regex, &why) : -ENOENT;
+
+	if (r == -ENOENT)
+		return 0;
+	if (r < 0)
+		return error_set_field(err, r, FIELD("%s.regex", field), "%s", why.message);
+	regex_free(regex);
+	return 0;
+}
+
+static int check_regexes(const json_t *match, const char *list, const char *field, struct error *err)
+{
+	int r = 0;
+
+	for (size_t i = 0; r == 0 && i < json_path_count(match, list); i++)
+		r = check_regex(json_path(json_path_at(match, list, i), "match"), FIELD("%s.%s[%zu].match", field, list, i), err);
+	return r;
+}
+
 int match_check(const json_t *match, const char *field, struct error *err)
 {
 	static const char *const lists[] = { "headers", "metadata" };
@@ -50,10 +76,11 @@ int match_check(const json_t *match, const char *field, struct error *err)
 		return error_set_field(err, -EINVAL, FIELD("%s.prefix", field), "is %s, must start with \"/\"", VALUE(prefix));
 	if (prefix && json_object_get(match, "path"))
 		return error_set_field(err, -EINVAL, field, "has both prefix and path, must have one of them");
-	for (size_t i = 0; i < ARRAY_SIZE(lists); i++) {
+	r = check_regex(json_path(match, "path"), FIELD("%s.path", field), err);
+	for (size_t i = 0; r == 0 && i < ARRAY_SIZE(lists); i++) {
 		r = check_ranges(match, lists[i], field, err);
-		if (r < 0)
-			return r;
+		if (r == 0)
+			r = check_regexes(match, lists[i], field, err);
 	}
-	return 0;
+	return r;
 }

@@ -170,6 +170,9 @@ TEST(an_http_match_has_a_prefix_with_slash_or_a_path)
 	static const struct verdict verdicts[] = {
 		{ HTTP_MATCH("{'prefix': '/a'}"), NULL, NULL },
 		{ HTTP_MATCH("{'path': {'regex': '/a.*'}}"), NULL, NULL },
+		{ HTTP_MATCH("{'path': {'regex': '/(a'}}"), "spec.httpRoute.match.path.regex", "'/(a' is no regular expression of RE2: missing )" },
+		{ HTTP_MATCH("{'prefix': '/', 'headers': [{'name': 'x', 'match': {'regex': 'a(?=b)'}}]}"),
+		  "spec.httpRoute.match.headers[0].match.regex", "is no regular expression of RE2" },
 		{ HTTP_MATCH("{'port': 80}"), "spec.httpRoute.match", "has neither prefix nor path" },
 		{ HTTP_MATCH("{'prefix': '/', 'path': {'exact': '/a'}}"), "spec.httpRoute.match", "has both prefix and path" },
 		{ HTTP_MATCH("{'prefix': 'a'}"), "spec.httpRoute.match.prefix", "is \"a\", must start with \"/\"" },
