@@ -165,6 +165,7 @@ static void compile_now(struct loop_timer *timer, void *arg)
 				.audit_count = agent->options.audit_meshes.count,
 				.zone = agent->options.zone,
 				.panic_pct = agent->options.panic_pct,
+				.time_scale = agent->options.time_scale,
 				.now_wall_ns = wall_now_ns(),
 			},
 			&plan, &err);

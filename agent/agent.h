@@ -45,7 +45,7 @@ struct agent_options {
 	uint64_t drain_ns;
 	const char *health_from; /* "agent" or "workload" */
 	const char *metrics; /* ADDR:PORT; NULL: nowhere */
-	uint32_t time_scale; /* for tests: spans of discovery and health checks are divided by it */
+	uint32_t time_scale; /* for tests: spans of discovery, health checks and outlier detection are divided by it */
 	const char *grow; /* "auto" or "off" */
 	const char *environment; /* "on" or "off" */
 	const char *proxy; /* "start", "external" or "off" */

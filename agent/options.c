@@ -53,7 +53,7 @@ static const struct option table[] = {
 	{ .name = "health-from", .type = OPTION_STRING, .offset = OPT(health_from), .argument = "WHERE",
 	  .help = "health checks run in the namespace of the agent, or of a workload that may call the target (agent)" },
 	{ .name = "time-scale", .type = OPTION_U32, .offset = OPT(time_scale), .argument = "N",
-	  .help = "for tests: intervals and time-outs of discovery and health checks are divided by it (1)", .min = 1, .max = 10000 },
+	  .help = "for tests: times of discovery, health checks and outlier detection are divided by it (1)", .min = 1, .max = 10000 },
 	{ .name = "environment", .type = OPTION_STRING, .offset = OPT(environment), .argument = "HOW",
 	  .help = "processes with APPMESH_RESOURCE_ARN or APPMESH_VIRTUAL_NODE_NAME act for that node: on or off (on)" },
 	{ .name = "proxy", .type = OPTION_STRING, .offset = OPT(proxy), .argument = "HOW",

@@ -47,11 +47,12 @@ void api_health(struct agent *agent, struct http_exchange *exchange)
 
 json_t *api_endpoints_json(struct agent *agent)
 {
-	uint64_t counts[HEALTH_STATES];
+	struct health_counts counts;
 	json_t *object = json_object();
 
-	health_count(agent->health, counts);
+	health_count(agent->health, &counts);
 	for (uint32_t i = 0; i < HEALTH_STATES; i++)
-		json_object_set_new(object, health_name(i), json_integer((json_int_t)counts[i]));
+		json_object_set_new(object, health_name(i), json_integer((json_int_t)counts.by_health[i]));
+	json_object_set_new(object, "ejected", json_integer((json_int_t)counts.ejected));
 	return object;
 }

@@ -34,6 +34,7 @@ struct compile_input {
 	size_t audit_count;
 	const char *zone; /* of this node; NULL: none */
 	uint16_t panic_pct;
+	uint32_t time_scale; /* for tests: times of outlier detection are divided by it; 0 or 1: not at all */
 	uint64_t now_wall_ns; /* dates the use of VIPs */
 };
 

@@ -290,17 +290,17 @@ static int read_check(const json_t *listener, struct plan_check *ret_check)
 	return 0;
 }
 
-static uint64_t read_duration(const json_t *duration)
+static uint64_t read_duration(const json_t *duration, uint32_t time_scale)
 {
 	const json_int_t value = json_path_int(duration, "value", 0);
 	const char *unit = json_path_string(duration, "unit");
 	const uint64_t unit_ns = unit && strcmp(unit, "s") == 0 ? NSEC_PER_SEC : NSEC_PER_MSEC;
 
-	return (uint64_t)value < PLAN_LONGEST_NS / unit_ns ? (uint64_t)value * unit_ns : PLAN_LONGEST_NS;
+	return ((uint64_t)value < PLAN_LONGEST_NS / unit_ns ? (uint64_t)value * unit_ns : PLAN_LONGEST_NS) / MAX(time_scale, 1u);
 }
 
 /* Bounds are the model's. Requests of http2 and grpc are not connections. */
-static void read_limits(const json_t *listener, struct plan_target *target)
+static void read_limits(const json_t *listener, uint32_t time_scale, struct plan_target *target)
 {
 	const json_t *outlier = json_object_get(listener, "outlierDetection");
 	const json_int_t tcp = json_path_int(listener, "connectionPool.tcp.maxConnections", 0),
@@ -311,8 +311,8 @@ static void read_limits(const json_t *listener, struct plan_target *target)
 		return;
 	target->outlier = (struct plan_outlier){
 		.max_errors = (uint32_t)MIN(json_path_int(outlier, "maxServerErrors", 0), (json_int_t)UINT32_MAX),
-		.interval_ns = MAX(read_duration(json_object_get(outlier, "interval")), (uint64_t)NSEC_PER_MSEC),
-		.base_ejection_ns = read_duration(json_object_get(outlier, "baseEjectionDuration")),
+		.interval_ns = MAX(read_duration(json_object_get(outlier, "interval"), time_scale), (uint64_t)NSEC_PER_MSEC),
+		.base_ejection_ns = read_duration(json_object_get(outlier, "baseEjectionDuration"), time_scale),
 		.max_ejection_pct = (uint8_t)json_path_int(outlier, "maxEjectionPercent", 0),
 	};
 }
@@ -394,7 +394,7 @@ int targets_get(struct targets *targets, const struct resource *node, uint16_t p
 	draft->target.flags = target_flags(node, listener, &mapping);
 	draft->target.panic_pct = targets->input->panic_pct;
 	draft->target.zone = plan_zone(targets->input->zone);
-	read_limits(listener, &draft->target);
+	read_limits(listener, targets->input->time_scale, &draft->target);
 	draft->index = (uint32_t)targets->count;
 	draft->port = port;
 	if (!draft->target.node)

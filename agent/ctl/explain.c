@@ -50,7 +50,7 @@ static int targets_print(const json_t *answer)
 {
 	static const struct grid_column columns[] = {
 		{ .title = "TARGET" }, { "WEIGHT", true }, { "SHARE", true }, { .title = "ENDPOINT" }, { .title = "HEALTH" },
-		{ "OPEN", true },      { .title = "ZONE" },  {},
+		{ "EJECTED", true },   { "OPEN", true },      { .title = "ZONE" },  {},
 	};
 	_cleanup_(grid_done) struct grid grid;
 	char name[NAME_TEXT_BYTES], text[FORMAT_BYTES];
@@ -68,6 +68,7 @@ static int targets_print(const json_t *answer)
 			grid_add(&grid, n ? " " : format_share(json_number_value(json_object_get(target, "share")), text));
 			grid_add(&grid, endpoints ? json_path_string(endpoint, "address") : "none");
 			grid_add(&grid, json_path_string(endpoint, "health"));
+			grid_add(&grid, format_member_span(endpoint, "ejectedForNs", text));
 			grid_add(&grid, format_member_count(endpoint, "open", text));
 			grid_add(&grid, json_path_string(endpoint, "zone"));
 		}

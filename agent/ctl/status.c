@@ -196,7 +196,7 @@ static void warnings_print(const json_t *answer)
 
 static void endpoints_print(const json_t *endpoints)
 {
-	static const char *const states[] = { "up", "down", "pending", "unchecked" };
+	static const char *const states[] = { "up", "down", "pending", "unchecked", "ejected" };
 	char text[FORMAT_BYTES];
 
 	printf("%-14s", "endpoints");

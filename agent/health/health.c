@@ -431,18 +431,21 @@ json_t *health_json(const struct health_checks *all)
 	return list;
 }
 
-void health_count(const struct health_checks *all, uint64_t ret_counts[HEALTH_STATES])
+void health_count(const struct health_checks *all, struct health_counts *ret_counts)
 {
 	const struct plan *plan = apply_current(all->apply);
 
-	memset(ret_counts, 0, HEALTH_STATES * sizeof(*ret_counts));
+	*ret_counts = (struct health_counts){};
 	for (size_t t = 0; plan && t < plan->target_count; t++)
 		for (size_t e = 0; e < plan->targets[t].endpoint_count; e++) {
 			const struct plan_endpoint *endpoint = &plan->targets[t].endpoints[e];
-			const uint32_t health = health_at(all, apply_endpoint_slot(all->apply, &plan->targets[t], endpoint), endpoint);
+			const int64_t slot = apply_endpoint_slot(all->apply, &plan->targets[t], endpoint);
+			const uint32_t health = health_at(all, slot, endpoint);
 
-			if (health < HEALTH_STATES)
-				ret_counts[health]++;
+			if (slot >= 0 && health < HEALTH_DOWN && __atomic_load_n(&all->memory->endpoints[slot].ejected_until_ns, __ATOMIC_RELAXED))
+				ret_counts->ejected++;
+			else if (health < HEALTH_STATES)
+				ret_counts->by_health[health]++;
 		}
 }
 

@@ -55,5 +55,9 @@ int health_sync(struct health_checks *checks);
 json_t *health_json(const struct health_checks *checks);
 
 #define HEALTH_STATES (HEALTH_PENDING + 1)
-/* Endpoints of the plan in force, by enum health. */
-void health_count(const struct health_checks *checks, uint64_t ret_counts[HEALTH_STATES]);
+struct health_counts { /* each endpoint once */
+	uint64_t by_health[HEALTH_STATES]; /* enum health */
+	uint64_t ejected; /* would be used, but for outlier detection */
+};
+/* Endpoints of the plan in force. */
+void health_count(const struct health_checks *checks, struct health_counts *ret_counts);

@@ -325,6 +325,20 @@ static void emit_endpoint_ejections(struct writer *w, const struct family *famil
 	}
 }
 
+static void emit_endpoint_ejected(struct writer *w, const struct family *family)
+{
+	const struct tally *tally = w->input->tally;
+
+	for (size_t i = 0, next; i < tally->endpoint_count; i = next) {
+		bool ejected = false;
+
+		next = same_address(tally, i);
+		for (size_t n = i; n < next; n++)
+			ejected |= tally->endpoints[n].state.ejected_until_ns != 0;
+		endpoint_series(w, family, &tally->endpoints[i], ejected);
+	}
+}
+
 static void emit_endpoint_healthy(struct writer *w, const struct family *family)
 {
 	const struct tally *tally = w->input->tally;
@@ -525,6 +539,7 @@ static const struct family families[] = {
 	{ "weft_endpoint_open", "gauge", "Connections to the endpoint that are open, or being opened.", emit_endpoint_open },
 	{ "weft_endpoint_healthy", "gauge", "1: healthy or not checked; 0: failed its health check, has no result yet, or is ejected.",
 	  emit_endpoint_healthy },
+	{ "weft_endpoint_ejected", "gauge", "1: outlier detection has the endpoint out of rotation.", emit_endpoint_ejected },
 	{ "weft_endpoint_ejections_total", "counter", "How often outlier detection took the endpoint out of rotation.", emit_endpoint_ejections },
 	{ "weft_listener_max_connections", "gauge", "maxConnections of a listener of this node, where connections come in.", LISTENER(max_connections) },
 	{ "weft_listener_open", "gauge", "Connections that it accepted and that are open.", LISTENER(open) },

@@ -1,5 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
 """Servers at ADDRESS:PORT… that greet with their own address in a line and then echo. One process, no threads."""
+import contextlib
 import selectors
 import socket
 import sys
@@ -19,7 +20,8 @@ while True:
     for key, _ in selector.select():
         if key.data:
             connection, _ = key.fileobj.accept()
-            connection.send(key.data.encode() + b"\n")
+            with contextlib.suppress(OSError):  # who has gone already is found out below
+                connection.send(key.data.encode() + b"\n")
             selector.register(connection, selectors.EVENT_READ, None)
             continue
         try:

@@ -435,27 +435,31 @@ TEST(a_new_agent_keeps_what_the_slots_say_until_its_own_results_say_otherwise)
 TEST(endpoints_are_counted_by_health)
 {
 	struct plan *plan = plan_new();
-	uint64_t counts[HEALTH_STATES];
+	struct health_counts counts;
 	SCENE(s);
 
 	add_checked(plan, "v1", s.peer.address, &http_ping, "/");
 	TARGET(plan, "v2", "127.0.0.1:1", "127.0.0.1:2");
 	sync_plan(&s, plan);
-	health_count(s.health, counts);
-	EXPECT_EQ(counts[HEALTH_PENDING], 1);
-	EXPECT_EQ(counts[HEALTH_UNCHECKED], 2);
+	health_count(s.health, &counts);
+	EXPECT_EQ(counts.by_health[HEALTH_PENDING], 1);
+	EXPECT_EQ(counts.by_health[HEALTH_UNCHECKED], 2);
 	TURN_UNTIL(&s.w, health_of(&s, V1) == HEALTH_UP);
-	health_count(s.health, counts);
-	EXPECT_EQ(counts[HEALTH_PENDING], 0);
-	EXPECT_EQ(counts[HEALTH_UP], 1);
-	EXPECT_EQ(counts[HEALTH_DOWN], 0);
+	health_count(s.health, &counts);
+	EXPECT_EQ(counts.by_health[HEALTH_PENDING], 0);
+	EXPECT_EQ(counts.by_health[HEALTH_UP], 1);
+	EXPECT_EQ(counts.by_health[HEALTH_DOWN], 0);
+	s.w.memory.arrays.endpoints[slot_of(&s.w, V1, s.peer.address)].ejected_until_ns = 1;
+	health_count(s.health, &counts);
+	EXPECT_EQ(counts.by_health[HEALTH_UP], 0);
+	EXPECT_EQ(counts.ejected, 1);
 }
 
 TEST(a_thousand_checks_share_the_places_and_all_get_their_turn)
 {
 	enum { CHECKS = 1000 };
 	struct plan *plan = plan_new();
-	uint64_t counts[HEALTH_STATES];
+	struct health_counts counts;
 	SCENE(s);
 
 	s.peer.manner = PEER_HOLDS;
@@ -474,9 +478,9 @@ TEST(a_thousand_checks_share_the_places_and_all_get_their_turn)
 	do {
 		peer_answer_all(&s.peer);
 		loop_turn(s.w.loop, NSEC_PER_MSEC);
-		health_count(s.health, counts);
-	} while (s.peer.requests < 100 * CHECKS && counts[HEALTH_UP] < CHECKS);
-	EXPECT_EQ(counts[HEALTH_UP], CHECKS);
+		health_count(s.health, &counts);
+	} while (s.peer.requests < 100 * CHECKS && counts.by_health[HEALTH_UP] < CHECKS);
+	EXPECT_EQ(counts.by_health[HEALTH_UP], CHECKS);
 	EXPECT(s.peer.requests < 2 * CHECKS); /* nobody comes twice while others have not had their turn */
 	EXPECT_EQ(s.peer.open_max, RUNNER_PLACES);
 }
