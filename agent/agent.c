@@ -233,30 +233,43 @@ static void log_unresolved(const struct resource *from, const char *field, const
 		 LOG_F("missing", LOG_STR(missing)));
 }
 
+static void log_lost(const struct resource *from, void *arg)
+{
+	log_warn("a reference names nothing any more", LOG_F("resource", LOG_STR(from->full_name)), LOG_F("missing", LOG_STR(arg)));
+}
+
+/* The one place where a change of resources becomes a generation: what came, went or was replaced since the last one. */
+static void resource_changed(const struct resource *before, const struct resource *now, void *arg)
+{
+	struct agent *agent = arg;
+	const struct resources *set = &agent->configuration.resources;
+
+	if (now)
+		resources_unresolved(set, now, log_unresolved, NULL);
+	else
+		resources_referrers(set, before->full_name, log_lost, (char *)before->full_name);
+	agent_changed(agent);
+}
+
 static void configuration_read(void *arg)
 {
 	struct agent *agent = arg;
 	struct agent_configuration *c = &agent->configuration;
-	struct resources fresh;
 	struct error err = {};
 
-	resources_init(&fresh);
-	if (directory_read(agent->options.config_dir, &fresh, &err) < 0) {
-		resources_done(&fresh);
+	if (directory_read(agent->directory, &c->resources, &err) < 0) {
 		c->read_failed = true;
 		configuration_fail(agent, &err);
 		return;
 	}
-	resources_done(&c->resources);
-	resources_init(&c->resources);
-	resources_move(&c->resources, &fresh);
-	c->files = c->resources.count;
+	c->files = directory_files(agent->directory);
 	c->read_wall_ns = wall_now_ns();
+	if (!c->ever_read || c->failed)
+		agent_changed(agent);
 	c->ever_read = true;
 	c->read_failed = c->failed = false;
-	resources_unresolved(&c->resources, log_unresolved, NULL);
+	resources_commit(&c->resources, resource_changed, agent);
 	log_info("configuration read", LOG_F("resources", LOG_U64(c->resources.count)));
-	agent_changed(agent);
 }
 
 /* --- callbacks of modules ----------------------------------------------------------------------------------------------------- */
@@ -634,6 +647,8 @@ static int start_modules(struct agent *agent, struct error *err)
 		r = start_claims(agent, err);
 	if (r == 0)
 		r = start_health(agent, err);
+	if (r == 0 && (r = directory_new(agent->options.config_dir, &agent->directory)) < 0)
+		error_set(err, r, "out of memory");
 	if (r == 0 && (r = drain_new(agent->loop, agent->offload, &agent->kernel, agent->workloads, &agent->drain)) < 0)
 		error_set(err, r, "out of memory");
 	if (r == 0)
@@ -643,7 +658,7 @@ static int start_modules(struct agent *agent, struct error *err)
 	if (r == 0)
 		r = start_supervisor(agent, err);
 	if (r == 0)
-		r = directory_watch_new(agent->loop, agent->options.config_dir, configuration_read, agent, &agent->watch, err);
+		r = directory_watch(agent->directory, agent->loop, configuration_read, agent, err);
 	if (r < 0)
 		return r;
 	configuration_read(agent);
@@ -671,7 +686,7 @@ void agent_stop(struct agent *agent)
 {
 	agent->server = http_server_free(agent->server);
 	agent->metrics = metrics_listener_free(agent->metrics);
-	agent->watch = directory_watch_free(agent->watch);
+	agent->directory = directory_free(agent->directory);
 	/* Modules give up their jobs on the offload thread before it ends; what the thread had under way is reported to the loop
 	 * and finds them gone. The kernel part is closed after that. */
 	agent->supervisor = supervisor_free(agent->supervisor);

@@ -60,7 +60,7 @@ struct agent_options {
  * 1: printed, nothing else to do; 0; or -EINVAL that names the option. */
 int agent_options_read(struct agent_options *options, int argc, char *const argv[], struct error *err);
 
-/* The configuration directory as it was last read. While `error` is set the last good state stays in force, whole. */
+/* The configuration directory as it was last read without a fault. While `error` is set the last good state stays in force, whole. */
 struct agent_configuration {
 	struct resources resources;
 	size_t files;
@@ -96,7 +96,7 @@ struct agent {
 	struct tallies *tallies;
 	struct http_server *server;
 	struct metrics_listener *metrics;
-	struct directory_watch *watch;
+	struct directory *directory;
 	struct loop_timer *compile_timer;
 	struct agent_configuration configuration;
 	uint32_t grow_services; /* the loop ends so that tables for so many can be made; 0: it does not */

@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* Health on the local socket: /v1/health, and the sums in /v1/status. */
+#include <errno.h>
 #include <string.h>
 
 #include "agent/api/api.h"
@@ -14,15 +15,14 @@ static bool is_named(const char *full_name, const char *asked)
 	return !strcmp(full_name, asked) || (last && !strcmp(last + 1, asked));
 }
 
+static int find_node(const struct resource *r, void *arg)
+{
+	return r->kind == RESOURCE_VIRTUAL_NODE && is_named(r->full_name, arg) ? -EEXIST : 0;
+}
+
 static bool is_node(const struct agent *agent, const char *asked)
 {
-	list_for_each(it, &agent->configuration.resources.list) {
-		const struct resource *r = container_of(it, struct resource, link);
-
-		if (r->kind == RESOURCE_VIRTUAL_NODE && is_named(r->full_name, asked))
-			return true;
-	}
-	return false;
+	return resources_each(&agent->configuration.resources, find_node, (char *)asked) == -EEXIST;
 }
 
 void api_health(struct agent *agent, struct http_exchange *exchange)

@@ -15,17 +15,10 @@ static void append_not_in_force(const char *field, const char *meaning, void *ar
 	json_array_append_new(arg, json_pack("{s:s, s:s}", "field", field, "meaning", meaning));
 }
 
-struct unresolved_of {
-	const struct resource *resource;
-	json_t *list;
-};
-
 static void append_unresolved(const struct resource *from, const char *field, const char *missing, void *arg)
 {
-	struct unresolved_of *of = arg;
-
-	if (from == of->resource)
-		json_array_append_new(of->list, json_pack("{s:s, s:s}", "field", field, "missing", missing));
+	(void)from;
+	json_array_append_new(arg, json_pack("{s:s, s:s}", "field", field, "missing", missing));
 }
 
 static const struct plan_service *planned_service(struct agent *agent, const struct resource *service)
@@ -107,8 +100,7 @@ static json_t *endpoints_json(struct agent *agent, const struct resource *node)
 
 static json_t *resource_json(struct agent *agent, const struct resource *r)
 {
-	json_t *not_in_force = json_array();
-	struct unresolved_of unresolved = { .resource = r, .list = json_array() };
+	json_t *not_in_force = json_array(), *unresolved = json_array();
 	const bool service = r->kind == RESOURCE_VIRTUAL_SERVICE;
 	const struct plan_service *planned = service ? planned_service(agent, r) : NULL;
 	json_t *one;
@@ -116,9 +108,9 @@ static json_t *resource_json(struct agent *agent, const struct resource *r)
 	resource_not_in_force(r, append_not_in_force, not_in_force);
 	if (service)
 		append_name_not_in_force(r, planned, not_in_force);
-	resources_unresolved(&agent->configuration.resources, append_unresolved, &unresolved);
+	resources_unresolved(&agent->configuration.resources, r, append_unresolved, unresolved);
 	one = json_pack("{s:s, s:s, s:s, s:s, s:s?, s:O, s:o, s:o}", "kind", resource_kinds[r->kind].path_word, "name", r->name, "mesh",
-			r->mesh, "resource", r->full_name, "source", r->source, "spec", r->spec, "unresolved", unresolved.list,
+			r->mesh, "resource", r->full_name, "source", r->source, "spec", r->spec, "unresolved", unresolved,
 			"notInForce", not_in_force);
 	if (r->parent)
 		json_object_set_new(one, "parent", json_string(r->parent));
@@ -129,24 +121,35 @@ static json_t *resource_json(struct agent *agent, const struct resource *r)
 	return one;
 }
 
+struct listing {
+	struct agent *agent;
+	const char *kind, *mesh, *name; /* NULL: any */
+	json_t *list;
+};
+
+static int append_resource(const struct resource *r, void *arg)
+{
+	const struct listing *l = arg;
+
+	if ((!l->kind || !strcmp(l->kind, resource_kinds[r->kind].path_word)) && (!l->mesh || !strcmp(l->mesh, r->mesh)) &&
+	    (!l->name || !strcmp(l->name, r->name) || !strcmp(l->name, r->full_name)))
+		json_array_append_new(l->list, resource_json(l->agent, r));
+	return 0;
+}
+
 void api_resources(struct agent *agent, struct http_exchange *exchange)
 {
-	const char *kind = http_query(exchange, "kind"), *mesh = http_query(exchange, "mesh"), *name = http_query(exchange, "name");
-	json_t *list = json_array();
+	struct listing listing = {
+		.agent = agent,
+		.kind = http_query(exchange, "kind"),
+		.mesh = http_query(exchange, "mesh"),
+		.name = http_query(exchange, "name"),
+		.list = json_array(),
+	};
 
-	list_for_each(it, &agent->configuration.resources.list) {
-		const struct resource *r = container_of(it, struct resource, link);
-
-		if (kind && strcmp(kind, resource_kinds[r->kind].path_word))
-			continue;
-		if (mesh && strcmp(mesh, r->mesh))
-			continue;
-		if (name && strcmp(name, r->name) && strcmp(name, r->full_name))
-			continue;
-		json_array_append_new(list, resource_json(agent, r));
-	}
+	resources_each(&agent->configuration.resources, append_resource, &listing);
 	http_reply_json(exchange, 200,
-			json_pack("{s:I, s:o}", "generation", (json_int_t)agent->configuration.generation, "resources", list));
+			json_pack("{s:I, s:o}", "generation", (json_int_t)agent->configuration.generation, "resources", listing.list));
 }
 
 json_t *api_configuration_json(struct agent *agent)

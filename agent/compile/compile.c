@@ -15,7 +15,7 @@
 #include "base/list.h"
 
 struct local_mesh { /* of some local node, or of an exposed service */
-	const char *name;
+	const struct resource *mesh;
 	bool drop_all, audit;
 	bool called; /* from here, not by clients from outside alone */
 	bool exposed; /* has services that are */
@@ -40,14 +40,12 @@ struct compiler {
 	struct local_service *services; /* in order of name */
 	size_t service_count;
 	struct table services_by_name;
-	struct route_index routes;
 	struct targets targets;
 };
 
 static void compiler_done(struct compiler *c)
 {
 	targets_done(&c->targets);
-	route_index_done(&c->routes);
 	table_done(&c->services_by_name);
 	free(c->services);
 	free(c->meshes);
@@ -62,10 +60,10 @@ static int no_memory(const struct compiler *c)
 
 /* --- who calls, and in which meshes -------------------------------------------------------------------------------------- */
 
-static struct local_mesh *find_mesh(const struct compiler *c, const char *name)
+static struct local_mesh *find_mesh(const struct compiler *c, const struct resource *of)
 {
 	for (size_t i = 0; i < c->mesh_count; i++)
-		if (strcmp(c->meshes[i].name, name) == 0)
+		if (resource_same_mesh(c->meshes[i].mesh, of))
 			return &c->meshes[i];
 	return NULL;
 }
@@ -79,22 +77,22 @@ static bool is_audited(const struct compile_input *input, const char *mesh)
 }
 
 /* NULL when the mesh is no resource. */
-static struct local_mesh *take_mesh(struct compiler *c, const char *name)
+static struct local_mesh *take_mesh(struct compiler *c, const struct resource *of)
 {
-	struct local_mesh *known = find_mesh(c, name);
+	struct local_mesh *known = find_mesh(c, of);
 	const struct resource *mesh;
 	const char *egress;
 
 	if (known)
 		return known;
-	mesh = resources_find(c->input->resources, name, RESOURCE_MESH, NULL, name);
+	mesh = resources_sibling(c->input->resources, of, RESOURCE_MESH, NULL, of->mesh);
 	if (!mesh)
 		return NULL;
 	egress = json_path_string(mesh->spec, "egressFilter.type");
 	c->meshes[c->mesh_count] = (struct local_mesh){
-		.name = mesh->name,
+		.mesh = mesh,
 		.drop_all = !egress || strcmp(egress, "ALLOW_ALL") != 0,
-		.audit = is_audited(c->input, name),
+		.audit = is_audited(c->input, mesh->name),
 	};
 	return &c->meshes[c->mesh_count++];
 }
@@ -115,7 +113,7 @@ static int take_callers(struct compiler *c)
 		return no_memory(c);
 	for (size_t i = 0; i < input->node_count; i++) {
 		const struct resource *node = resources_get(input->resources, input->nodes[i]);
-		struct local_mesh *mesh = node && node->kind == RESOURCE_VIRTUAL_NODE ? take_mesh(c, node->mesh) : NULL;
+		struct local_mesh *mesh = node && node->kind == RESOURCE_VIRTUAL_NODE ? take_mesh(c, node) : NULL;
 
 		if (!mesh)
 			continue;
@@ -126,7 +124,7 @@ static int take_callers(struct compiler *c)
 		const struct resource *service = resources_get(input->resources, input->exposed[i]);
 
 		if (service && service->kind == RESOURCE_VIRTUAL_SERVICE)
-			take_mesh(c, service->mesh);
+			take_mesh(c, service);
 	}
 	qsort(c->callers, c->caller_count, sizeof(*c->callers), resource_order);
 	for (size_t i = 0; i < c->caller_count; i++)
@@ -149,42 +147,35 @@ static struct local_service *find_backend(const struct compiler *c, const struct
 
 	if (!text)
 		return NULL;
-	if (strncmp(text, "arn:", 4) == 0)
-		r = resource_name_parse(text, RESOURCE_VIRTUAL_SERVICE, full_name, sizeof(full_name), NULL);
-	else
-		r = resource_full_name(full_name, sizeof(full_name), caller->mesh, RESOURCE_VIRTUAL_SERVICE, NULL, text);
+	r = resource_reference_name(full_name, sizeof(full_name), caller, RESOURCE_VIRTUAL_SERVICE, text);
 	node = r < 0 ? NULL : table_get(&c->services_by_name, full_name);
 	if (!node)
 		return NULL;
 	service = container_of(node, struct local_service, node);
-	return strcmp(service->resource->mesh, caller->mesh) == 0 ? service : NULL;
+	return resource_same_mesh(service->resource, caller) ? service : NULL;
+}
+
+static int index_service(const struct resource *resource, void *arg)
+{
+	struct compiler *c = arg;
+	struct local_service *service = &c->services[c->service_count];
+	const struct local_mesh *mesh = resource->kind == RESOURCE_VIRTUAL_SERVICE ? find_mesh(c, resource) : NULL;
+
+	if (!mesh)
+		return 0;
+	/* Where what is no backend is refused, or counted, a name of the mesh must have its VIP to be told apart. */
+	*service = (struct local_service){ .resource = resource, .planned = mesh->called && (mesh->drop_all || mesh->audit) };
+	c->service_count++;
+	return table_add(&c->services_by_name, &service->node, resource->full_name);
 }
 
 static int index_services(struct compiler *c)
 {
 	const struct resources *resources = c->input->resources;
-	int r;
 
 	c->services = calloc(resources->count + 1, sizeof(*c->services));
-	if (!c->services)
+	if (!c->services || resources_each(resources, index_service, c) < 0)
 		return no_memory(c);
-	list_for_each(it, &resources->list) {
-		const struct resource *resource = container_of(it, struct resource, link);
-		struct local_service *service = &c->services[c->service_count];
-		const struct local_mesh *mesh;
-
-		if (resource->kind != RESOURCE_VIRTUAL_SERVICE)
-			continue;
-		mesh = find_mesh(c, resource->mesh);
-		if (!mesh)
-			continue;
-		/* Where what is no backend is refused, or counted, a name of the mesh must have its VIP to be told apart. */
-		*service = (struct local_service){ .resource = resource, .planned = mesh->called && (mesh->drop_all || mesh->audit) };
-		r = table_add(&c->services_by_name, &service->node, resource->full_name);
-		if (r < 0)
-			return no_memory(c);
-		c->service_count++;
-	}
 	return 0;
 }
 
@@ -197,7 +188,7 @@ static void choose_exposed(struct compiler *c)
 		if (!service)
 			continue;
 		service->planned = service->exposed = true;
-		find_mesh(c, service->resource->mesh)->exposed = true;
+		find_mesh(c, service->resource)->exposed = true;
 	}
 }
 
@@ -303,7 +294,7 @@ static int serve_by_route(struct compiler *c, const struct resource *router, con
 	}
 	json_array_foreach(choice.targets, i, weighted) {
 		uint16_t given = (uint16_t)json_path_int(weighted, "port", 0), weight = (uint16_t)json_path_int(weighted, "weight", 0);
-		const struct resource *node = resources_find(c->input->resources, router->mesh, RESOURCE_VIRTUAL_NODE, NULL,
+		const struct resource *node = resources_sibling(c->input->resources, router, RESOURCE_VIRTUAL_NODE, NULL,
 							     json_path_string(weighted, "virtualNode"));
 
 		r = add_target(c, port, node, node ? targets_meant_port(node, given) : 0, weight);
@@ -323,7 +314,7 @@ static int serve_by_router(struct compiler *c, const struct resource *router, st
 
 	if (r < 0)
 		return r;
-	r = routes_of(&c->routes, router, &routes);
+	r = routes_of(c->input->resources, router, &routes);
 	if (r < 0)
 		return no_memory(c);
 	json_array_foreach(listeners, i, listener) {
@@ -387,9 +378,9 @@ static int compile_service(struct compiler *c, const struct resource *resource, 
 	if (r < 0)
 		return r;
 	if (node_name)
-		provider = resources_find(input->resources, resource->mesh, RESOURCE_VIRTUAL_NODE, NULL, node_name);
+		provider = resources_sibling(input->resources, resource, RESOURCE_VIRTUAL_NODE, NULL, node_name);
 	else if (router_name)
-		provider = resources_find(input->resources, resource->mesh, RESOURCE_VIRTUAL_ROUTER, NULL, router_name);
+		provider = resources_sibling(input->resources, resource, RESOURCE_VIRTUAL_ROUTER, NULL, router_name);
 	if (!provider) {
 		service->no_port = REASON_NO_PROVIDER;
 		return 0;
@@ -487,7 +478,7 @@ static int compile_caller(struct compiler *c, const struct resource *caller, str
 {
 	const json_t *default_tls = json_path(caller->spec, "backendDefaults.clientPolicy.tls");
 	const json_t *backends = json_object_get(caller->spec, "backends");
-	const struct local_mesh *mesh = find_mesh(c, caller->mesh);
+	const struct local_mesh *mesh = find_mesh(c, caller);
 	json_t *backend;
 	size_t i;
 
@@ -504,7 +495,7 @@ static int compile_caller(struct compiler *c, const struct resource *caller, str
 			add_backend(c, node, service, tls ? tls : default_tls, 0);
 	}
 	for (i = 0; mesh->audit && i < c->service_count; i++)
-		if (strcmp(c->services[i].resource->mesh, caller->mesh) == 0)
+		if (resource_same_mesh(c->services[i].resource, caller))
 			add_backend(c, node, &c->services[i], default_tls, BACKEND_AUDIT_ONLY);
 	sort_backends(node);
 	return 0;
@@ -515,12 +506,12 @@ static int compile_outside(struct compiler *c, const struct local_mesh *mesh, st
 {
 	node->outside = true;
 	node->backends = calloc(c->service_count + 1, sizeof(*node->backends));
-	if (!node->backends || asprintf(&node->name, "mesh/%s/" PLAN_OUTSIDE, mesh->name) < 0) {
+	if (!node->backends || asprintf(&node->name, "%s/" PLAN_OUTSIDE, mesh->mesh->full_name) < 0) {
 		node->name = NULL;
 		return no_memory(c);
 	}
 	for (size_t i = 0; i < c->service_count; i++)
-		if (c->services[i].exposed && strcmp(c->services[i].resource->mesh, mesh->name) == 0)
+		if (c->services[i].exposed && resource_same_mesh(c->services[i].resource, mesh->mesh))
 			add_backend(c, node, &c->services[i], NULL, 0);
 	sort_backends(node);
 	return 0;
@@ -555,7 +546,7 @@ int compile(const struct compile_input *input, struct plan **ret_plan, struct er
 
 	targets_init(&c.targets, input);
 	c.plan = calloc(1, sizeof(*c.plan));
-	if (!c.plan || route_index_init(&c.routes, input->resources) < 0)
+	if (!c.plan)
 		return no_memory(&c);
 	r = take_callers(&c);
 	if (r == 0)

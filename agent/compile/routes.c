@@ -30,42 +30,6 @@ struct ranked_route {
 	uint16_t port; /* 0: any */
 };
 
-int route_index_init(struct route_index *index, const struct resources *resources)
-{
-	*index = (struct route_index){ .routes = calloc(resources->count + 1, sizeof(*index->routes)) };
-	if (!index->routes)
-		return -ENOMEM;
-	list_for_each(it, &resources->list) {
-		const struct resource *r = container_of(it, struct resource, link);
-
-		if (r->kind == RESOURCE_ROUTE)
-			index->routes[index->count++] = r;
-	}
-	return 0;
-}
-
-void route_index_done(struct route_index *index)
-{
-	free(index->routes);
-	*index = (struct route_index){};
-}
-
-/* The first route whose full name is not before `prefix`. */
-static size_t index_lower_bound(const struct route_index *index, const char *prefix)
-{
-	size_t low = 0, high = index->count;
-
-	while (low < high) {
-		size_t middle = low + (high - low) / 2;
-
-		if (strcmp(index->routes[middle]->full_name, prefix) < 0)
-			low = middle + 1;
-		else
-			high = middle;
-	}
-	return low;
-}
-
 /* How much of a path the match pins down. A gRPC call is the path /SERVICE/METHOD. */
 static size_t match_length(const json_t *match)
 {
@@ -109,25 +73,44 @@ static int rank_order(const void *a, const void *b)
 	return strcmp(x->route->name, y->route->name);
 }
 
-int routes_of(const struct route_index *index, const struct resource *router, struct routes *ret_routes)
-{
-	_cleanup_(buffer_done) struct buffer prefix = {};
-	struct routes routes = {};
-	size_t first, end;
+struct gather {
+	struct routes routes;
+	size_t capacity;
+	int r;
+};
 
-	buffer_printf(&prefix, "%s/%s/", router->full_name, resource_kinds[RESOURCE_ROUTE].path_word);
-	if (buffer_failed(&prefix))
-		return -ENOMEM;
-	first = end = index_lower_bound(index, prefix.data);
-	while (end < index->count && strncmp(index->routes[end]->full_name, prefix.data, prefix.length) == 0)
-		end++;
-	routes.ranked = calloc(end - first + 1, sizeof(*routes.ranked));
-	if (!routes.ranked)
-		return -ENOMEM;
-	for (size_t i = first; i < end; i++)
-		rank_route(index->routes[i], &routes.ranked[routes.count++]);
-	qsort(routes.ranked, routes.count, sizeof(*routes.ranked), rank_order);
-	*ret_routes = routes;
+static void gather_route(const struct resource *from, void *arg)
+{
+	struct gather *g = arg;
+
+	if (g->r < 0 || from->kind != RESOURCE_ROUTE)
+		return;
+	if (g->routes.count == g->capacity) {
+		const size_t capacity = g->capacity ? 2 * g->capacity : 4;
+		struct ranked_route *ranked = reallocarray(g->routes.ranked, capacity, sizeof(*ranked));
+
+		if (!ranked) {
+			g->r = -ENOMEM;
+			return;
+		}
+		g->routes.ranked = ranked;
+		g->capacity = capacity;
+	}
+	rank_route(from, &g->routes.ranked[g->routes.count++]);
+}
+
+int routes_of(const struct resources *resources, const struct resource *router, struct routes *ret_routes)
+{
+	struct gather g = {};
+
+	resources_referrers(resources, router->full_name, gather_route, &g);
+	if (g.r < 0) {
+		routes_done(&g.routes);
+		return g.r;
+	}
+	if (g.routes.count > 1)
+		qsort(g.routes.ranked, g.routes.count, sizeof(*g.routes.ranked), rank_order);
+	*ret_routes = g.routes;
 	return 0;
 }
 

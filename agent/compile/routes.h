@@ -8,20 +8,13 @@
 
 #include "agent/spec/resource.h"
 
-struct route_index { /* all routes of the resources, in order of full name: those of one router are neighbours */
-	const struct resource **routes;
-	size_t count;
-};
-int route_index_init(struct route_index *index, const struct resources *resources); /* 0 or -ENOMEM */
-void route_index_done(struct route_index *index); /* all zero is fine */
-
 /* The routes of one router, first tried first: by priority (lower first, none last), the longer path or gRPC method, name. */
 struct ranked_route;
 struct routes {
 	struct ranked_route *ranked;
 	size_t count;
 };
-int routes_of(const struct route_index *index, const struct resource *router, struct routes *ret_routes); /* 0 or -ENOMEM */
+int routes_of(const struct resources *resources, const struct resource *router, struct routes *ret_routes); /* 0 or -ENOMEM */
 void routes_done(struct routes *routes);
 
 struct route_choice {

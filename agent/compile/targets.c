@@ -38,7 +38,7 @@ static const struct ip_preference *preference_of(const struct resources *resourc
 	const char *name = json_path_string(discovery, "ipPreference");
 
 	if (!name) {
-		const struct resource *mesh = resources_find(resources, node->mesh, RESOURCE_MESH, NULL, node->mesh);
+		const struct resource *mesh = resources_sibling(resources, node, RESOURCE_MESH, NULL, node->mesh);
 
 		name = mesh ? json_path_string(mesh->spec, "serviceDiscovery.ipPreference") : NULL;
 	}

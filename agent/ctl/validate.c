@@ -26,7 +26,7 @@ struct validation {
 	struct inputs inputs;
 	struct conversion conversion;
 	struct resources set;
-	struct origin *origins; /* in the order of the resources' addresses, once all are there */
+	struct origin *origins; /* as many as the set has resources, in the order of the documents */
 	json_t *unresolved, *not_in_force;
 	const struct origin *current;
 	bool failed; /* no memory */
@@ -49,18 +49,6 @@ static void validation_done(struct validation *v)
 	json_decref(v->not_in_force);
 }
 
-static int compare_origins(const void *a, const void *b)
-{
-	const struct origin *x = a, *y = b;
-
-	return x->resource < y->resource ? -1 : x->resource > y->resource;
-}
-
-static const struct origin *origin_of(const struct validation *v, const struct resource *resource)
-{
-	return bsearch(&(struct origin){ .resource = resource }, v->origins, v->set.count, sizeof(*v->origins), compare_origins);
-}
-
 static int add_resources(struct validation *v)
 {
 	const struct conversion *conversion = &v->conversion;
@@ -71,32 +59,36 @@ static int add_resources(struct validation *v)
 	for (size_t i = 0; i < conversion->count; i++) {
 		const struct converted *item = &conversion->list[i];
 		struct error err = {};
-		int r = resources_add_json(&v->set, item->document, document_file(item->from), &err);
-
-		if (r == 0)
-			v->origins[v->set.count - 1] = (struct origin){ container_of(v->set.list.prev, struct resource, link), item };
-		else if (r == -ENOMEM || converted_problem(item, &v->inputs, NULL, &err) < 0)
+		struct resource *resource;
+		int r = resource_new(item->document, NULL, document_file(item->from), &resource, &err);
+		if (r == 0) {
+			r = resources_add(&v->set, resource, &err);
+			if (r == 0)
+				v->origins[v->set.count - 1] = (struct origin){ resource, item };
+			resource_unref(resource); /* the set has it */
+		}
+		if (r < 0 && (r == -ENOMEM || converted_problem(item, &v->inputs, NULL, &err) < 0))
 			return -ENOMEM;
 	}
-	qsort(v->origins, v->set.count, sizeof(*v->origins), compare_origins);
 	return 0;
 }
 
 static int check_together(struct validation *v)
 {
-	list_for_each(it, &v->set.list) {
-		const struct resource *resource = container_of(it, struct resource, link);
+	for (size_t i = 0; i < v->set.count; i++) {
+		const struct origin *origin = &v->origins[i];
 		struct error err = {};
 
-		if (resource_check(&v->set, resource, &err) < 0 &&
-		    converted_problem(origin_of(v, resource)->item, &v->inputs, resource->full_name, &err) < 0)
+		if (resource_check(&v->set, origin->resource, &err) < 0 &&
+		    converted_problem(origin->item, &v->inputs, origin->resource->full_name, &err) < 0)
 			return -ENOMEM;
 	}
 	return 0;
 }
 
-static void note(struct validation *v, json_t *list, const struct origin *origin, const char *field, const char *member, const char *text)
+static void note(struct validation *v, json_t *list, const char *field, const char *member, const char *text)
 {
+	const struct origin *origin = v->current;
 	struct json_place place;
 
 	converted_place(origin->item, field, &place);
@@ -110,24 +102,26 @@ static void on_unresolved(const struct resource *from, const char *field, const 
 {
 	struct validation *v = arg;
 
-	note(v, v->unresolved, origin_of(v, from), field, "missing", missing);
+	(void)from;
+	note(v, v->unresolved, field, "missing", missing);
 }
 
 static void on_not_in_force(const char *field, const char *meaning, void *arg)
 {
 	struct validation *v = arg;
 
-	note(v, v->not_in_force, v->current, field, "meaning", meaning);
+	note(v, v->not_in_force, field, "meaning", meaning);
 }
 
 static int take_notes(struct validation *v)
 {
-	resources_unresolved(&v->set, on_unresolved, v);
-	list_for_each(it, &v->set.list) {
-		const struct resource *resource = container_of(it, struct resource, link);
-
-		v->current = origin_of(v, resource);
-		resource_not_in_force(resource, on_not_in_force, v);
+	for (size_t i = 0; i < v->set.count; i++) {
+		v->current = &v->origins[i];
+		resources_unresolved(&v->set, v->current->resource, on_unresolved, v);
+	}
+	for (size_t i = 0; i < v->set.count; i++) {
+		v->current = &v->origins[i];
+		resource_not_in_force(v->current->resource, on_not_in_force, v);
 	}
 	return v->failed ? -ENOMEM : 0;
 }

@@ -1,35 +1,110 @@
 /* SPDX-License-Identifier: Apache-2.0 */
+/* Files and what was read from them. A file is read again when the watch has told its name, or when a walk through the directory
+ * finds that stat() says something else than when it was read. */
 #include "agent/spec/directory.h"
 
 #include <dirent.h>
 #include <errno.h>
 #include <limits.h>
 #include <string.h>
-#include <sys/epoll.h>
-#include <sys/inotify.h>
 #include <sys/stat.h>
+#include <time.h>
 
+#include "agent/spec/directory_internal.h"
 #include "base/cleanup.h"
-#include "base/log.h"
 #include "base/time.h"
 
-#define QUIET_NS (2 * NSEC_PER_MSEC) /* between the files of one copy; every further ms delays each change by as much */
-#define LATEST_NS (100 * NSEC_PER_MSEC)
+/* A file that changed so shortly before it was read may change once more without a later time: it is read again by the next walk. */
+#define SETTLED_NS (100 * NSEC_PER_MSEC)
 
-static void cleanup_closedir(DIR **dir)
-{
-	if (*dir)
-		closedir(*dir);
-}
-
-static int join(char path[PATH_MAX], const char *directory, const char *name, struct error *err)
+int directory_join(char path[PATH_MAX], const char *directory, const char *name, struct error *err)
 {
 	if (snprintf(path, PATH_MAX, "%s/%s", directory, name) < PATH_MAX)
 		return 0;
 	return error_set(err, -ENAMETOOLONG, "the path of '%s' is too long", name);
 }
 
-/* --- reading ----------------------------------------------------------------------------------------------------------- */
+/* --- files ------------------------------------------------------------------------------------------------------------- */
+
+struct stamp { /* what stat() says of a file; all zero: read it in any case */
+	dev_t device;
+	ino_t inode;
+	off_t size;
+	struct timespec modified, changed;
+};
+
+struct file {
+	struct table_node node; /* of directory.files, by path */
+	struct stamp stamp; /* when it was read last */
+	struct resource *resource; /* what the set has from it; NULL: nothing */
+	struct list changed_link; /* alone, or in directory.changed */
+	struct resource *fresh; /* read by the directory_read() at hand */
+	struct stamp fresh_stamp;
+	bool seen; /* by the walk at hand */
+	bool unlisted; /* the last walk did not come by */
+	bool gone;
+	char path[];
+};
+
+static struct file *file_of(struct table_node *node)
+{
+	return node ? container_of(node, struct file, node) : NULL;
+}
+
+static struct file *changed_file(struct list *link)
+{
+	return container_of(link, struct file, changed_link);
+}
+
+static int file_make(struct directory *d, const char *path, struct file **ret_file)
+{
+	struct file *file = file_of(table_get(&d->files, path));
+	const size_t size = strlen(path) + 1;
+
+	if (!file) {
+		file = calloc(1, sizeof(*file) + size);
+		if (!file)
+			return -ENOMEM;
+		memcpy(file->path, path, size);
+		list_init(&file->changed_link);
+		if (table_add(&d->files, &file->node, file->path) < 0) {
+			free(file);
+			return -ENOMEM;
+		}
+	}
+	*ret_file = file;
+	return 0;
+}
+
+static void file_free(struct directory *d, struct file *file)
+{
+	table_remove(&d->files, &file->node);
+	list_remove(&file->changed_link);
+	resource_unref(file->fresh);
+	resource_unref(file->resource);
+	free(file);
+}
+
+static void file_changed(struct directory *d, struct file *file)
+{
+	if (list_empty(&file->changed_link))
+		list_append(&d->changed, &file->changed_link);
+}
+
+int directory_file_changed(struct directory *d, const char *path)
+{
+	struct file *file;
+	int r = file_make(d, path, &file);
+
+	if (r < 0)
+		return r;
+	file->stamp = (struct stamp){};
+	file->unlisted = false;
+	file_changed(d, file);
+	return 0;
+}
+
+/* --- a walk through all of it -------------------------------------------------------------------------------------------- */
 
 struct names {
 	char **list;
@@ -97,7 +172,7 @@ static int each_below(const char *directory, size_t depth, directory_file_fn *fn
 		return error_set(err, -ELOOP, "'%s' is more than %d directories deep", directory, DIRECTORY_DEPTH);
 	r = list_names(directory, &names, err);
 	for (int i = 0; i < names.count && r >= 0; i++) {
-		r = join(path, directory, names.list[i], err);
+		r = directory_join(path, directory, names.list[i], err);
 		if (r < 0)
 			return r;
 		/* What cannot be looked at and is not meant for us does not stop the rest. */
@@ -114,289 +189,202 @@ int directory_each(const char *path, directory_file_fn *fn, void *arg, struct er
 	return each_below(path, 0, fn, arg, err);
 }
 
-static int read_file(const char *path, void *arg, struct error *err)
+/* A race with the writer is the watch's to tell: what counts here is that a file that stays as it is reads as unchanged. */
+static struct stamp stamp_of(const struct stat *st)
 {
-	struct resources *set = arg;
-	_cleanup_json_ json_t *document = NULL;
-	int r;
+	return (struct stamp){ st->st_dev, st->st_ino, st->st_size, st->st_mtim, st->st_ctim };
+}
+
+static bool same_stamp(const struct stamp *a, const struct stamp *b)
+{
+	return a->device == b->device && a->inode == b->inode && a->size == b->size && a->modified.tv_sec == b->modified.tv_sec &&
+	       a->modified.tv_nsec == b->modified.tv_nsec && a->changed.tv_sec == b->changed.tv_sec &&
+	       a->changed.tv_nsec == b->changed.tv_nsec;
+}
+
+static int note_file(const char *path, void *arg, struct error *err)
+{
+	struct directory *d = arg;
+	struct stamp stamp = {};
+	struct file *file;
+	struct stat st;
 
 	if (!directory_is_json(path))
 		return 0;
-	r = json_parse_file(path, &document, err);
-	if (r < 0)
-		return r;
-	r = resources_add_json(set, document, path, err);
-	if (r < 0)
-		error_prefix(err, "'%s'", path);
-	return r;
+	if (file_make(d, path, &file) < 0)
+		return error_set(err, -ENOMEM, "no memory for '%s'", path);
+	file->seen = true;
+	if (stat(path, &st) == 0)
+		stamp = stamp_of(&st);
+	if (!stamp.inode || !same_stamp(&stamp, &file->stamp))
+		file_changed(d, file);
+	return 0;
 }
 
-int directory_read(const char *path, struct resources *ret_set, struct error *err)
+static int walk(struct directory *d, struct error *err)
 {
-	_cleanup_(resources_done) struct resources set;
 	int r;
 
-	resources_init(&set);
-	r = directory_each(path, read_file, &set, err);
+	for (struct table_node *node = table_first(&d->files); node; node = table_next(&d->files, node))
+		file_of(node)->seen = false;
+	r = directory_each(d->path, note_file, d, err);
 	if (r < 0)
 		return r;
-	r = resources_check(&set, err);
-	if (r < 0)
-		return r;
-	resources_move(ret_set, &set);
-	return 0;
-}
+	for (struct table_node *node = table_first(&d->files); node; node = table_next(&d->files, node)) {
+		struct file *file = file_of(node);
 
-/* --- watching ---------------------------------------------------------------------------------------------------------- */
-
-/* A directory whose events are asked for: one of the tree, where all count, or one on the way to it, where only those of the
- * next step do. */
-struct watched {
-	int wd;
-	char *step; /* NULL: all */
-	bool seen; /* by the scan at hand */
-};
-
-struct directory_watch {
-	struct loop *loop;
-	char *path; /* absolute */
-	directory_changed_fn *fn;
-	void *arg;
-	int fd;
-	struct loop_io *io;
-	struct loop_timer *timer;
-	uint64_t latest_ns; /* of the change that waits; 0: none does */
-	struct watched *watched;
-	size_t count, capacity;
-};
-
-static struct watched *watched_find(struct directory_watch *w, int wd)
-{
-	for (size_t i = 0; i < w->count; i++)
-		if (w->watched[i].wd == wd)
-			return &w->watched[i];
-	return NULL;
-}
-
-static int watched_append(struct directory_watch *w, int wd, struct watched **ret_entry)
-{
-	if (w->count == w->capacity) {
-		const size_t capacity = MAX(2 * w->capacity, 16u);
-		struct watched *grown = reallocarray(w->watched, capacity, sizeof(*grown));
-
-		if (!grown)
-			return -ENOMEM;
-		w->watched = grown;
-		w->capacity = capacity;
+		file->unlisted = !file->seen;
+		if (file->unlisted)
+			file_changed(d, file);
 	}
-	*ret_entry = &w->watched[w->count++];
-	**ret_entry = (struct watched){ .wd = wd };
 	return 0;
 }
 
-static void watched_drop(struct directory_watch *w, struct watched *entry)
+/* --- reading ----------------------------------------------------------------------------------------------------------- */
+
+static bool is_settled(const struct stat *st)
 {
-	free(entry->step);
-	*entry = w->watched[--w->count];
+	struct timespec now;
+
+	clock_gettime(CLOCK_REALTIME, &now);
+	return (now.tv_sec - st->st_ctim.tv_sec) * (int64_t)NSEC_PER_SEC + now.tv_nsec - st->st_ctim.tv_nsec > (int64_t)SETTLED_NS;
 }
 
-/* Asks for the events of one directory, `step` NULL for all of them. Returns 1, or 0 where that was done by this scan already or
- * the directory is gone: then whoever watches its parent is told. */
-static int watch_one(struct directory_watch *w, const char *path, const char *step, struct error *err)
+static int read_file(struct file *file, struct error *err)
 {
-	/* No IN_MODIFY: half-written files are for their writers. IN_ATTRIB: a file may become readable. */
-	const uint32_t events = IN_CREATE | IN_CLOSE_WRITE | IN_ATTRIB | IN_DELETE | IN_MOVE | IN_DELETE_SELF | IN_MOVE_SELF;
-	const int wd = inotify_add_watch(w->fd, path, events | IN_ONLYDIR);
-	struct watched *entry;
-	bool all;
-
-	if (wd < 0 && (errno == ENOENT || errno == ENOTDIR || errno == EACCES || errno == ELOOP))
-		return 0;
-	if (wd < 0)
-		return error_set(err, -errno, "cannot watch '%s': %s", path,
-				 errno == ENOSPC ? "too many watches, see /proc/sys/fs/inotify/max_user_watches" : strerror(errno));
-	entry = watched_find(w, wd);
-	if (!entry && watched_append(w, wd, &entry) < 0)
-		return error_set(err, -ENOMEM, "no memory to watch '%s'", path);
-	if (entry->seen && !entry->step)
-		return 0;
-	/* By way of links one directory may be two steps, or a step and in the tree: then everything in it counts. */
-	all = !step || (entry->seen && strcmp(entry->step, step) != 0);
-	free(entry->step);
-	entry->step = all ? NULL : strdup(step);
-	entry->seen = true;
-	return 1;
-}
-
-/* The tree below; its faults are directory_read()'s to report. Each directory is watched before it is listed, so that what
- * appears meanwhile is either listed or told. */
-static int watch_below(struct directory_watch *w, const char *directory, size_t depth, struct error *err)
-{
-	_cleanup_(cleanup_closedir) DIR *dir = NULL;
-	const struct dirent *entry;
-	char path[PATH_MAX];
+	_cleanup_json_ json_t *document = NULL;
 	struct stat st;
 	int r;
 
-	if (depth > DIRECTORY_DEPTH)
+	file->fresh = resource_unref(file->fresh);
+	file->fresh_stamp = (struct stamp){};
+	file->gone = file->unlisted || (lstat(file->path, &st) < 0 && (errno == ENOENT || errno == ENOTDIR));
+	if (file->gone)
 		return 0;
-	r = watch_one(w, directory, NULL, err);
-	if (r <= 0)
+	if (stat(file->path, &st) == 0 && is_settled(&st))
+		file->fresh_stamp = stamp_of(&st);
+	r = json_parse_file(file->path, &document, err);
+	if (r < 0)
 		return r;
-	dir = opendir(directory);
-	while (dir && r >= 0 && (entry = readdir(dir))) {
-		if (!is_visible(entry) || entry->d_type == DT_REG || join(path, directory, entry->d_name, NULL) < 0)
-			continue;
-		if (stat(path, &st) == 0 && S_ISDIR(st.st_mode))
-			r = watch_below(w, path, depth + 1, err);
-	}
-	return MIN(r, 0);
+	r = resource_new(document, NULL, file->path, &file->fresh, err);
+	if (r < 0)
+		error_prefix(err, "'%s'", file->path);
+	return r;
 }
 
-/* "/", "/etc", "/etc/weft": each for the name that follows. */
-static int watch_steps(struct directory_watch *w, struct error *err)
+static int path_order(const void *a, const void *b)
 {
-	for (const char *slash = w->path; *slash; slash = strchrnul(slash + 1, '/')) {
-		const size_t step_length = strcspn(slash + 1, "/");
-		_cleanup_free_ char *path = strndup(w->path, MAX(slash - w->path, 1));
-		_cleanup_free_ char *step = strndup(slash + 1, step_length);
-		int r;
+	return strcmp((*(struct file *const *)a)->path, (*(struct file *const *)b)->path);
+}
 
-		if (!path || !step)
-			return error_set(err, -ENOMEM, "no memory to watch '%s'", w->path);
-		r = step_length > 0 ? watch_one(w, path, step, err) : 0;
+static int changed_in_order(struct directory *d, struct file ***ret_files, size_t *ret_count)
+{
+	size_t count = 0;
+	struct file **files;
+
+	list_for_each(it, &d->changed)
+		count++;
+	files = calloc(count + 1, sizeof(*files));
+	if (!files)
+		return -ENOMEM;
+	*ret_count = count;
+	*ret_files = files;
+	list_for_each(it, &d->changed)
+		*files++ = changed_file(it);
+	qsort(*ret_files, count, sizeof(struct file *), path_order);
+	return 0;
+}
+
+/* First all that was goes, then all that is comes: so a name may move from one file to another. */
+static int bring_in_line(struct resources *set, struct file *const *files, size_t count, struct error *err)
+{
+	int r = 0;
+
+	for (size_t i = 0; r >= 0 && i < count; i++) {
+		r = read_file(files[i], err);
+		if (r >= 0 && files[i]->resource)
+			resources_remove(set, files[i]->resource->full_name);
+	}
+	for (size_t i = 0; r >= 0 && i < count; i++) {
+		if (files[i]->fresh)
+			r = resources_add(set, files[i]->fresh, err);
 		if (r < 0)
-			return r;
+			error_prefix(err, "'%s'", files[i]->path);
 	}
-	return 0;
+	return r < 0 ? r : resources_check(set, err);
 }
 
-/* Brings the watches in line with what is there. */
-static int watch_scan(struct directory_watch *w, struct error *err)
+/* What the files are known for from now on. */
+static void settle(struct directory *d, struct file *const *files, size_t count)
 {
-	int r;
+	for (size_t i = 0; i < count; i++) {
+		struct file *file = files[i];
 
-	for (size_t i = 0; i < w->count; i++)
-		w->watched[i].seen = false;
-	r = watch_steps(w, err);
+		resource_unref(file->resource);
+		file->resource = TAKE_PTR(file->fresh);
+		file->stamp = file->fresh_stamp;
+		list_remove(&file->changed_link);
+		if (file->gone)
+			file_free(d, file);
+	}
+}
+
+int directory_read(struct directory *d, struct resources *set, struct error *err)
+{
+	_cleanup_free_ struct file **files = NULL;
+	size_t count = 0;
+	int r = 0;
+
+	if (d->walk_needed)
+		r = walk(d, err);
+	if (r >= 0 && (r = changed_in_order(d, &files, &count)) < 0)
+		error_set(err, r, "no memory to read '%s'", d->path);
 	if (r >= 0)
-		r = watch_below(w, w->path, 0, err);
-	if (r < 0)
+		r = bring_in_line(set, files, count, err);
+	if (r < 0) {
+		resources_rollback(set);
 		return r;
-	for (size_t i = w->count; i-- > 0;) {
-		if (w->watched[i].seen)
-			continue;
-		inotify_rm_watch(w->fd, w->watched[i].wd); /* -EINVAL where the directory is gone: so is the watch */
-		watched_drop(w, &w->watched[i]);
 	}
+	settle(d, files, count);
+	d->walk_needed = !d->watch;
 	return 0;
 }
 
-static bool event_counts(struct directory_watch *w, const struct inotify_event *event)
-{
-	struct watched *entry;
+/* --- the directory ------------------------------------------------------------------------------------------------------- */
 
-	if (event->mask & IN_Q_OVERFLOW)
-		return true;
-	entry = watched_find(w, event->wd);
-	if (!entry)
-		return false; /* told before its watch was removed */
-	if (event->mask & IN_IGNORED) {
-		watched_drop(w, entry);
-		return true;
+int directory_new(const char *path, struct directory **ret_directory)
+{
+	struct directory *d = calloc(1, sizeof(*d));
+
+	if (!d)
+		return -ENOMEM;
+	list_init(&d->changed);
+	d->walk_needed = true;
+	d->path = strdup(path);
+	if (!d->path) {
+		free(d);
+		return -ENOMEM;
 	}
-	return !entry->step || event->len == 0 || strcmp(entry->step, event->name) == 0;
-}
-
-static void on_events(struct loop_io *io, uint32_t events, void *arg)
-{
-	struct directory_watch *w = arg;
-	char buffer[64 * 1024] __attribute__((aligned(__alignof__(struct inotify_event))));
-	const uint64_t now_ns = time_now_ns();
-	bool changed = false;
-	ssize_t n;
-
-	(void)io;
-	(void)events;
-	while ((n = read(w->fd, buffer, sizeof(buffer))) > 0) {
-		for (const char *at = buffer; at < buffer + n;) {
-			const struct inotify_event *event = (const void *)at;
-
-			changed |= event_counts(w, event);
-			at += sizeof(*event) + event->len;
-		}
-	}
-	if (!changed)
-		return;
-	if (w->latest_ns == 0)
-		w->latest_ns = now_ns + LATEST_NS;
-	loop_timer_arm(w->timer, MIN(now_ns + QUIET_NS, w->latest_ns));
-}
-
-static void on_quiet(struct loop_timer *timer, void *arg)
-{
-	struct directory_watch *w = arg;
-	struct error err = {};
-
-	(void)timer;
-	w->latest_ns = 0;
-	if (watch_scan(w, &err) < 0)
-		log_warn("changes of the configuration may be missed", LOG_F("directory", LOG_STR(w->path)),
-			 LOG_F("error", LOG_STR(err.message)));
-	w->fn(w->arg); /* may free `w` */
-}
-
-static void cleanup_watch(struct directory_watch **watch)
-{
-	directory_watch_free(*watch);
-}
-
-/* Without links resolved: they are steps as well. */
-static int absolute(const char *path, char **ret_path)
-{
-	_cleanup_free_ char *cwd = path[0] == '/' ? NULL : getcwd(NULL, 0);
-
-	if (path[0] != '/' && !cwd)
-		return -errno;
-	return asprintf(ret_path, "%s%s%s", cwd ?: "", cwd ? "/" : "", path) < 0 ? -ENOMEM : 0;
-}
-
-int directory_watch_new(struct loop *loop, const char *path, directory_changed_fn *fn, void *arg,
-			struct directory_watch **ret_watch, struct error *err)
-{
-	_cleanup_(cleanup_watch) struct directory_watch *w = calloc(1, sizeof(*w));
-	int r;
-
-	if (!w)
-		return error_set(err, -ENOMEM, "no memory to watch '%s'", path);
-	*w = (struct directory_watch){ .loop = loop, .fn = fn, .arg = arg, .fd = inotify_init1(IN_NONBLOCK | IN_CLOEXEC) };
-	if (w->fd < 0)
-		return error_set(err, -errno, "cannot watch '%s': inotify: %m", path);
-	r = absolute(path, &w->path);
-	if (r >= 0)
-		r = loop_io_add(loop, w->fd, EPOLLIN, on_events, w, &w->io);
-	if (r >= 0)
-		r = loop_timer_new(loop, on_quiet, w, &w->timer);
-	if (r < 0)
-		return error_set(err, r, "cannot watch '%s': %s", path, strerror(-r));
-	r = watch_scan(w, err);
-	if (r < 0)
-		return r;
-	*ret_watch = TAKE_PTR(w);
+	*ret_directory = d;
 	return 0;
 }
 
-struct directory_watch *directory_watch_free(struct directory_watch *w)
+size_t directory_files(const struct directory *d)
 {
-	if (!w)
+	return d->files.count;
+}
+
+struct directory *directory_free(struct directory *d)
+{
+	if (!d)
 		return NULL;
-	loop_io_remove(w->io);
-	loop_timer_free(w->timer);
-	fd_close(w->fd);
-	while (w->count > 0)
-		watched_drop(w, &w->watched[w->count - 1]);
-	free(w->watched);
-	free(w->path);
-	free(w);
+	directory_watch_free(d->watch);
+	for (struct table_node *node = table_first(&d->files), *next; node; node = next) {
+		next = table_next(&d->files, node);
+		file_free(d, file_of(node));
+	}
+	table_done(&d->files);
+	free(d->path);
+	free(d);
 	return NULL;
 }

@@ -6,6 +6,7 @@
 #include <string.h>
 
 #include "agent/spec/field.h"
+#include "agent/spec/graph.h"
 #include "agent/spec/kind.h"
 #include "base/bytes.h"
 #include "base/cleanup.h"
@@ -68,7 +69,7 @@ static int check_target(const struct resources *set, const struct resource *rout
 	struct port_mapping mapping;
 	int r;
 
-	node = resources_find(set, route->mesh, RESOURCE_VIRTUAL_NODE, NULL, json_path_string(target, "virtualNode"));
+	node = resources_sibling(set, route, RESOURCE_VIRTUAL_NODE, NULL, json_path_string(target, "virtualNode"));
 	if (!node)
 		return 0;
 	r = bind_port(node, json_object_get(target, "port"), FIELD("%s.port", field), &mapping, err);
@@ -87,7 +88,7 @@ static int check_route(const struct resources *set, const struct resource *route
 	if (r < 0)
 		return r;
 	body = json_object_get(route->spec, protocol->member);
-	router = resources_find(set, route->mesh, RESOURCE_VIRTUAL_ROUTER, NULL, route->parent);
+	router = resources_sibling(set, route, RESOURCE_VIRTUAL_ROUTER, NULL, route->parent);
 	if (router) {
 		r = bind_port(router, json_path(body, "match.port"), FIELD("spec.%s.match.port", protocol->member), &mapping, err);
 		if (r > 0)
@@ -103,14 +104,6 @@ static int check_route(const struct resources *set, const struct resource *route
 	return 0;
 }
 
-/* The full name of what a member of a resource of `mesh` names: by name, a virtual service also by ARN. */
-static int reference_full_name(char full_name[RESOURCE_FULL_NAME_BYTES], const char *mesh, enum resource_kind kind, const char *text)
-{
-	if (kind == RESOURCE_VIRTUAL_SERVICE && strncmp(text, "arn:", 4) == 0)
-		return resource_name_parse(text, kind, full_name, RESOURCE_FULL_NAME_BYTES, NULL);
-	return resource_full_name(full_name, RESOURCE_FULL_NAME_BYTES, mesh, kind, NULL, text);
-}
-
 /* The node or router behind a virtual service. NULL: none, or not there. */
 static const struct resource *provider_of(const struct resources *set, const struct resource *service)
 {
@@ -118,8 +111,8 @@ static const struct resource *provider_of(const struct resources *set, const str
 	const char *router = json_path_string(service->spec, "provider.virtualRouter.virtualRouterName");
 
 	if (node)
-		return resources_find(set, service->mesh, RESOURCE_VIRTUAL_NODE, NULL, node);
-	return router ? resources_find(set, service->mesh, RESOURCE_VIRTUAL_ROUTER, NULL, router) : NULL;
+		return resources_sibling(set, service, RESOURCE_VIRTUAL_NODE, NULL, node);
+	return router ? resources_sibling(set, service, RESOURCE_VIRTUAL_ROUTER, NULL, router) : NULL;
 }
 
 static int check_gateway_route(const struct resources *set, const struct resource *route, struct error *err)
@@ -135,15 +128,15 @@ static int check_gateway_route(const struct resources *set, const struct resourc
 	if (r < 0)
 		return r;
 	body = json_object_get(route->spec, protocol->member);
-	gateway = resources_find(set, route->mesh, RESOURCE_VIRTUAL_GATEWAY, NULL, route->parent);
+	gateway = resources_sibling(set, route, RESOURCE_VIRTUAL_GATEWAY, NULL, route->parent);
 	if (gateway) {
 		r = bind_port(gateway, json_path(body, "match.port"), FIELD("spec.%s.match.port", protocol->member), &mapping, err);
 		if (r < 0)
 			return r;
 	}
 	target = json_path(body, "action.target");
-	r = reference_full_name(name, route->mesh, RESOURCE_VIRTUAL_SERVICE,
-				json_path_string(target, "virtualService.virtualServiceName"));
+	r = resource_reference_name(name, sizeof(name), route, RESOURCE_VIRTUAL_SERVICE,
+				    json_path_string(target, "virtualService.virtualServiceName"));
 	service = r < 0 ? NULL : resources_get(set, name);
 	provider = service ? provider_of(set, service) : NULL;
 	if (!provider)
@@ -157,100 +150,48 @@ static int (*const graph_checks[RESOURCE_KIND_COUNT])(const struct resources *, 
 	[RESOURCE_GATEWAY_ROUTE] = check_gateway_route,
 };
 
-/* --- the set ----------------------------------------------------------------------------------------------------------- */
-
-static int compare_names(const void *a, const void *b)
-{
-	const struct resource *const *x = a, *const *y = b;
-
-	return strcmp((*x)->full_name, (*y)->full_name);
-}
-
-static int sort_list(struct resources *set)
-{
-	_cleanup_free_ struct resource **sorted = calloc(set->count + 1, sizeof(struct resource *));
-	size_t i = 0;
-
-	if (!sorted)
-		return -ENOMEM;
-	list_for_each(it, &set->list)
-		sorted[i++] = container_of(it, struct resource, link);
-	qsort(sorted, set->count, sizeof(struct resource *), compare_names);
-	list_init(&set->list);
-	for (i = 0; i < set->count; i++)
-		list_append(&set->list, &sorted[i]->link);
-	return 0;
-}
-
 int resource_check(const struct resources *set, const struct resource *resource, struct error *err)
 {
-	return graph_checks[resource->kind] ? graph_checks[resource->kind](set, resource, err) : 0;
+	return graph_checks[resource->kind] ? MIN(graph_checks[resource->kind](set, resource, err), 0) : 0;
 }
 
-int resources_check(struct resources *set, struct error *err)
-{
-	int r = sort_list(set);
-
-	if (r < 0)
-		return error_set(err, r, "no memory for %zu resources", set->count);
-	list_for_each(it, &set->list) {
-		const struct resource *resource = container_of(it, struct resource, link);
-
-		r = resource_check(set, resource, err);
-		if (r >= 0)
-			continue;
-		if (resource->source)
-			error_prefix(err, "'%s': %s", resource->source, resource->full_name);
-		else
-			error_prefix(err, "%s", resource->full_name);
-		return r;
-	}
-	return 0;
-}
-
-/* --- references that name nothing -------------------------------------------------------------------------------------------- */
+/* --- what a resource refers to ------------------------------------------------------------------------------------------- */
 
 struct reference_visit {
-	const struct resources *set;
 	const struct resource *from;
 	enum resource_kind kind;
-	resources_unresolved_fn *fn;
+	graph_reference_fn *fn;
 	void *arg;
 };
 
-static void report_missing(const struct reference_visit *visit, const char *field, enum resource_kind kind, const char *name)
+static void tell(const struct reference_visit *visit, const char *field, enum resource_kind kind, const char *name)
 {
 	char full_name[RESOURCE_FULL_NAME_BYTES];
 
-	if (reference_full_name(full_name, visit->from->mesh, kind, name) < 0)
+	if (resource_reference_name(full_name, sizeof(full_name), visit->from, kind, name) < 0)
 		text_cut(full_name, sizeof(full_name), name); /* names something no set can hold */
-	else if (resources_get(visit->set, full_name))
-		return;
-	visit->fn(visit->from, field, full_name, visit->arg);
+	visit->fn(field, full_name, visit->arg);
 }
 
 static void visit_reference(const char *field, const json_t *value, void *arg)
 {
 	const struct reference_visit *visit = arg;
 
-	report_missing(visit, field, visit->kind, json_string_value(value));
+	tell(visit, field, visit->kind, json_string_value(value));
 }
 
-void resources_unresolved(const struct resources *set, resources_unresolved_fn *fn, void *arg)
+void graph_references(const struct resource *from, graph_reference_fn *fn, void *arg)
 {
-	list_for_each(it, &set->list) {
-		const struct resource *from = container_of(it, struct resource, link);
-		const struct reference_rule *rule = kind_rules[from->kind]->references;
-		struct reference_visit visit = { .set = set, .from = from, .fn = fn, .arg = arg };
+	const struct reference_rule *rule = kind_rules[from->kind]->references;
+	struct reference_visit visit = { .from = from, .fn = fn, .arg = arg };
 
-		if (from->kind != RESOURCE_MESH)
-			report_missing(&visit, resource_kinds[RESOURCE_MESH].name_member, RESOURCE_MESH, from->mesh);
-		if (from->parent)
-			report_missing(&visit, resource_kinds[resource_kinds[from->kind].parent].name_member,
-				       resource_kinds[from->kind].parent, from->parent);
-		for (; rule && rule->pattern; rule++) {
-			visit.kind = rule->kind;
-			field_each(from->spec, rule->pattern, visit_reference, &visit);
-		}
+	if (from->kind != RESOURCE_MESH)
+		tell(&visit, resource_kinds[RESOURCE_MESH].name_member, RESOURCE_MESH, from->mesh);
+	if (from->parent)
+		tell(&visit, resource_kinds[resource_kinds[from->kind].parent].name_member, resource_kinds[from->kind].parent,
+		     from->parent);
+	for (; rule && rule->pattern; rule++) {
+		visit.kind = rule->kind;
+		field_each(from->spec, rule->pattern, visit_reference, &visit);
 	}
 }

@@ -154,3 +154,15 @@ void resource_name_scope(const char *text, struct resource_scope *ret_scope)
 	if (name_length < length)
 		copy_part(ret_scope->mesh_owner, sizeof(ret_scope->mesh_owner), rest + name_length + 1, length - name_length - 1);
 }
+
+int resource_reference_name(char *buffer, size_t size, const struct resource *from, enum resource_kind kind, const char *text)
+{
+	const size_t scope_length = strlen(from->scope);
+
+	if (scope_length >= size)
+		return -ENAMETOOLONG;
+	memcpy(buffer, from->scope, scope_length + 1);
+	if (kind == RESOURCE_VIRTUAL_SERVICE && strncmp(text, "arn:", 4) == 0)
+		return resource_name_parse(text, kind, buffer + scope_length, size - scope_length, NULL);
+	return resource_full_name(buffer + scope_length, size - scope_length, from->mesh, kind, NULL, text);
+}

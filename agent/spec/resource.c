@@ -19,21 +19,15 @@ const struct kind_rules *const kind_rules[RESOURCE_KIND_COUNT] = {
 	[RESOURCE_GATEWAY_ROUTE] = &gateway_route_rules,
 };
 
-/* --- sets -------------------------------------------------------------------------------------------------------------- */
+/* --- sharing ----------------------------------------------------------------------------------------------------------- */
 
-static struct resource *resource_free(struct resource *resource)
+static void resource_free(struct resource *resource)
 {
 	if (!resource)
-		return NULL;
-	free(resource->full_name);
-	free(resource->mesh);
-	free(resource->parent);
-	free(resource->name);
-	free(resource->source);
-	json_decref(resource->spec);
-	json_decref(resource->tags);
+		return;
+	json_decref((json_t *)resource->spec);
+	json_decref((json_t *)resource->tags);
 	free(resource);
-	return NULL;
 }
 
 static void cleanup_resource(struct resource **resource)
@@ -41,47 +35,32 @@ static void cleanup_resource(struct resource **resource)
 	resource_free(*resource);
 }
 
-void resources_init(struct resources *set)
+struct resource *resource_ref(const struct resource *resource)
 {
-	*set = (struct resources){};
-	list_init(&set->list);
+	struct resource *shared = (struct resource *)resource;
+
+	shared->holders++;
+	return shared;
 }
 
-void resources_done(struct resources *set)
+struct resource *resource_unref(const struct resource *resource)
 {
-	list_for_each_safe(it, &set->list)
-		resource_free(container_of(it, struct resource, link));
-	table_done(&set->by_name);
-	resources_init(set);
+	struct resource *shared = (struct resource *)resource;
+
+	if (shared && --shared->holders == 0)
+		resource_free(shared);
+	return NULL;
 }
 
-void resources_move(struct resources *to, struct resources *from)
+bool resource_same_mesh(const struct resource *a, const struct resource *b)
 {
-	resources_done(to);
-	*to = *from;
-	list_init(&to->list);
-	list_for_each_safe(it, &from->list) {
-		list_remove(it);
-		list_append(&to->list, it);
-	}
-	resources_init(from);
+	return strcmp(a->mesh, b->mesh) == 0 && strcmp(a->scope, b->scope) == 0;
 }
 
-const struct resource *resources_get(const struct resources *set, const char *full_name)
+bool resource_equal(const struct resource *a, const struct resource *b)
 {
-	const struct table_node *node = table_get(&set->by_name, full_name);
-
-	return node ? container_of(node, struct resource, node) : NULL;
-}
-
-const struct resource *resources_find(const struct resources *set, const char *mesh, enum resource_kind kind, const char *parent,
-				      const char *name)
-{
-	char full_name[RESOURCE_FULL_NAME_BYTES];
-
-	if (resource_full_name(full_name, sizeof(full_name), mesh, kind, parent, name) < 0)
-		return NULL; /* longer than any name in a set */
-	return resources_get(set, full_name);
+	return strcmp(a->full_name, b->full_name) == 0 && json_equal(a->spec, b->spec) && !a->tags == !b->tags &&
+	       (!a->tags || json_equal(a->tags, b->tags));
 }
 
 /* --- one document ------------------------------------------------------------------------------------------------------ */
@@ -130,17 +109,16 @@ int resource_name_check(const char *member, const char *name, struct error *err)
 	return 0;
 }
 
-/* The document's own name, checked and copied. */
-static int take_name(const json_t *document, enum resource_kind kind, char **ret_name, struct error *err)
+/* The document's own name, checked. */
+static int read_name(const json_t *document, enum resource_kind kind, const char **ret_name, struct error *err)
 {
 	const char *member = resource_kinds[kind].name_member;
 	const char *name = json_path_string(document, member);
 	int r = resource_name_check(member, name, err);
 
-	if (r < 0)
-		return r;
-	*ret_name = strdup(name);
-	return *ret_name ? 0 : error_set(err, -ENOMEM, "no memory for a resource");
+	if (r == 0)
+		*ret_name = name;
+	return r;
 }
 
 /* A null member is an absent one (App Mesh reads it so); readers of specs need not know. */
@@ -167,71 +145,103 @@ static json_t *copy_without_nulls(const json_t *value)
 	return TAKE_PTR(copy);
 }
 
-static int resource_new(const json_t *document, enum resource_kind kind, const char *source, struct resource **ret_resource,
-			struct error *err)
+/* Names as the document has them, and the scope as text. */
+struct texts {
+	const char *mesh, *parent, *name, *account, *region, *source;
+	char scope[128], full_name[RESOURCE_FULL_NAME_BYTES];
+};
+
+static int read_texts(const json_t *document, enum resource_kind kind, const struct resource_realm *realm, struct texts *t,
+		      struct error *err)
 {
 	const struct resource_kind_info *info = &resource_kinds[kind];
-	_cleanup_(cleanup_resource) struct resource *resource = calloc(1, sizeof(*resource));
-	char full_name[RESOURCE_FULL_NAME_BYTES];
+	size_t scope_length = 0;
 	int r;
 
-	if (!resource)
-		return error_set(err, -ENOMEM, "no memory for a resource");
-	resource->kind = kind;
-	r = take_name(document, RESOURCE_MESH, &resource->mesh, err);
+	r = read_name(document, RESOURCE_MESH, &t->mesh, err);
 	if (r >= 0)
-		r = take_name(document, kind, &resource->name, err);
+		r = read_name(document, kind, &t->name, err);
 	if (r >= 0 && info->parent != RESOURCE_MESH && info->parent != RESOURCE_KIND_COUNT)
-		r = take_name(document, info->parent, &resource->parent, err);
+		r = read_name(document, info->parent, &t->parent, err);
 	if (r < 0)
 		return r;
-	r = resource_full_name(full_name, sizeof(full_name), resource->mesh, kind, resource->parent, resource->name);
-	if (r < 0)
-		return error_set_field(err, r, info->name_member, "is too long");
+	if (realm) {
+		t->account = realm->account;
+		t->region = realm->region;
+		scope_length = (size_t)snprintf(t->scope, sizeof(t->scope), "arn:aws:appmesh:%s:%s:", realm->region, realm->account);
+		if (scope_length >= sizeof(t->scope))
+			return error_set_field(err, -EINVAL, info->name_member, "is in a region or account whose name is too long");
+	}
+	strcpy(t->full_name, t->scope);
+	r = resource_full_name(t->full_name + scope_length, sizeof(t->full_name) - scope_length, t->mesh, kind, t->parent, t->name);
+	return r < 0 ? error_set_field(err, r, info->name_member, "is too long") : 0;
+}
 
-	resource->full_name = strdup(full_name);
-	resource->source = source ? strdup(source) : NULL;
-	resource->spec = has(document, "spec") ? copy_without_nulls(json_object_get(document, "spec")) : json_object();
-	resource->tags = has(document, "tags") ? copy_without_nulls(json_object_get(document, "tags")) : NULL;
-	if (!resource->full_name || !resource->spec || (source && !resource->source) || (has(document, "tags") && !resource->tags))
+/* Copies a text to where `at` is, and moves that on. */
+static const char *place_text(char **at, const char *text)
+{
+	const char *copy = *at;
+
+	if (!text)
+		return NULL;
+	*at = stpcpy(*at, text) + 1;
+	return copy;
+}
+
+static int resource_make(const json_t *document, enum resource_kind kind, const struct texts *t, struct resource **ret_resource,
+			 struct error *err)
+{
+	const char *const texts[] = { t->full_name, t->scope, t->mesh, t->parent, t->name, t->account, t->region, t->source };
+	_cleanup_(cleanup_resource) struct resource *resource = NULL;
+	size_t size = sizeof(*resource);
+	char *at;
+
+	for (size_t i = 0; i < ARRAY_SIZE(texts); i++)
+		size += texts[i] ? strlen(texts[i]) + 1 : 0;
+	resource = malloc(size);
+	if (!resource)
+		return error_set(err, -ENOMEM, "no memory for a resource");
+	at = (char *)(resource + 1);
+	*resource = (struct resource){
+		.kind = kind,
+		.holders = 1,
+		.full_name = place_text(&at, t->full_name),
+		.scope = place_text(&at, t->scope),
+		.account = place_text(&at, t->account),
+		.region = place_text(&at, t->region),
+		.mesh = place_text(&at, t->mesh),
+		.parent = place_text(&at, t->parent),
+		.name = place_text(&at, t->name),
+		.source = place_text(&at, t->source),
+		.spec = has(document, "spec") ? copy_without_nulls(json_object_get(document, "spec")) : json_object(),
+		.tags = has(document, "tags") ? copy_without_nulls(json_object_get(document, "tags")) : NULL,
+	};
+	if (!resource->spec || (has(document, "tags") && !resource->tags))
 		return error_set(err, -ENOMEM, "no memory for a resource");
 	*ret_resource = TAKE_PTR(resource);
 	return 0;
 }
 
-int resources_add_json(struct resources *set, const json_t *document, const char *source, struct error *err)
+int resource_new(const json_t *document, const struct resource_realm *realm, const char *source, struct resource **ret_resource,
+		 struct error *err)
 {
 	_cleanup_(cleanup_resource) struct resource *resource = NULL;
-	const struct resource *other;
+	struct texts texts = { .source = source };
 	enum resource_kind kind = RESOURCE_KIND_COUNT;
 	int r;
 
 	r = kind_of(document, &kind, err);
-	if (r < 0)
-		return r;
-	r = shape_validate(shape_find(resource_kinds[kind].create_shape), document, err);
-	if (r < 0)
-		return r;
-	r = resource_new(document, kind, source, &resource, err);
-	if (r < 0)
-		return r;
-	if (kind_rules[kind]->check) {
+	if (r >= 0)
+		r = shape_validate(shape_find(resource_kinds[kind].create_shape), document, err);
+	if (r >= 0)
+		r = read_texts(document, kind, realm, &texts, err);
+	if (r >= 0)
+		r = resource_make(document, kind, &texts, &resource, err);
+	if (r >= 0 && kind_rules[kind]->check)
 		r = kind_rules[kind]->check(resource->spec, err);
-		if (r < 0)
-			return r;
-	}
-
-	r = table_add(&set->by_name, &resource->node, resource->full_name);
-	if (r == -EEXIST) {
-		other = resources_get(set, resource->full_name);
-		return error_set_field(err, r, resource_kinds[kind].name_member, "%s is defined twice: in '%s' and in '%s'",
-				       resource->full_name, other->source ?: "(no file)", source ?: "(no file)");
-	}
 	if (r < 0)
-		return error_set(err, r, "no memory for a resource");
-	list_append(&set->list, &resource->link);
-	set->count++;
-	TAKE_PTR(resource);
+		return r;
+	*ret_resource = TAKE_PTR(resource);
 	return 0;
 }
 

@@ -1,6 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* App Mesh resources: seven kinds, each a validated JSON spec with its names. A `struct resources` is one consistent set, what
- * a directory of files or a store holds; it is built, checked as a whole, and then only read.
+/* App Mesh resources: seven kinds, each a validated JSON spec with its names. A resource is immutable and shared. A `struct
+ * resources` is a set of them, by full name, that knows which name is referred to by whom, also where nothing has that name yet.
+ * It changes one resource at a time; changes are looked at together by resources_check(), and then kept, all or none, by
+ * resources_commit() or resources_rollback(). All of it costs as much as what changes, whatever else the set holds. One thread.
  *
  * Shapes and bounds come from tables generated from model.json (the API's own model); rules that span fields or resources
  * are in one file for each kind. Documented behaviour: App Mesh API 2019-01-25. */
@@ -35,62 +37,99 @@ struct resource_kind_info {
 };
 extern const struct resource_kind_info resource_kinds[RESOURCE_KIND_COUNT];
 
+/* Whose a resource is, and where: resources of two realms know nothing of each other. */
+struct resource_realm {
+	const char *account; /* "123456789012": the mesh's owner */
+	const char *region; /* "eu-central-1" */
+};
+
 #define RESOURCE_NAME_CHARACTERS 255
 struct resource {
 	enum resource_kind kind;
-	char *full_name; /* "mesh/M/virtualNode/N", "mesh/M/virtualRouter/R/route/T" */
-	char *mesh; /* mesh name */
-	char *parent; /* router or gateway name of a route; NULL for others */
-	char *name;
-	json_t *spec; /* validated; owned */
-	json_t *tags; /* array or NULL; owned */
-	char *source; /* file it came from, for messages; NULL: none */
-	struct table_node node; /* by full_name */
-	struct list link; /* in resources.list: as added, in order of full_name once checked */
+	unsigned holders; /* see resource_ref() */
+	const char *full_name; /* "mesh/M/virtualNode/N", "mesh/M/virtualRouter/R/route/T"; an ARN, which ends so, in a realm that is not home */
+	const char *scope; /* what full_name has before "mesh/": "" at home */
+	const char *account, *region; /* NULL at home */
+	const char *mesh; /* mesh name */
+	const char *parent; /* router or gateway name of a route; NULL for others */
+	const char *name;
+	const json_t *spec; /* validated, without null members */
+	const json_t *tags; /* array or NULL */
+	const char *source; /* file it came from, for messages; NULL: none */
 };
 
+/* Validates one resource in the form that `aws appmesh create-* --cli-input-json` takes: the name members tell the kind, parent
+ * names included; `clientToken` and `meshOwner` are accepted, unknown members refused, null members as if they were not there.
+ * `realm` NULL: home, the node's own account and region, whose names are short. `source` NULL: none. Both are copied. The caller
+ * holds what it gets. -EINVAL with the field path; -ENOMEM. */
+int resource_new(const json_t *document, const struct resource_realm *realm, const char *source, struct resource **ret_resource,
+		 struct error *err);
+struct resource *resource_ref(const struct resource *resource);
+struct resource *resource_unref(const struct resource *resource); /* NULL is fine. Returns NULL */
+bool resource_same_mesh(const struct resource *a, const struct resource *b);
+/* But for the source. */
+bool resource_equal(const struct resource *a, const struct resource *b);
+
 struct resources {
-	struct table by_name;
-	struct list list;
+	struct table entries; /* by full name: resources, and names that are referred to */
+	struct list touched; /* entries that changed since the last commit */
+	const struct resource **ordered; /* what resources_each() made; NULL: not valid */
 	size_t count;
 };
 
 void resources_init(struct resources *set);
 void resources_done(struct resources *set);
-/* Moves what `from` holds to `to`, whose own is released. `from` is empty afterwards. */
-void resources_move(struct resources *to, struct resources *from);
 
-/* Validates one resource in the form that `aws appmesh create-* --cli-input-json` takes: the name members tell the kind, parent
- * names included; `clientToken` and `meshOwner` are accepted, unknown members refused, null members as if they were not there.
- * Adds it to the set. -EINVAL with the field path; -EEXIST when the set has the name already (the message names both sources).
- * `source` is copied; NULL: none. */
+/* The set holds the resource, in place of what had its name. 0 or -ENOMEM, and nothing has changed. */
+int resources_put(struct resources *set, const struct resource *resource);
+/* The same for a name that must be new: -EEXIST names both sources. */
+int resources_add(struct resources *set, const struct resource *resource, struct error *err);
+/* resource_new() at home, and resources_add(). */
 int resources_add_json(struct resources *set, const json_t *document, const char *source, struct error *err);
+int resources_remove(struct resources *set, const char *full_name); /* 0 or -ENOENT */
 
-/* Puts the list in order, then checks rules that need more than one resource (kinds of routes against listeners, ports, several
- * listeners), where both ends exist. References to what does not exist are no error: see resources_unresolved(). -EINVAL: the
- * message begins with the source, if any, and the resource's name: `'route.json': mesh/M/virtualRouter/R/route/T: …`; the field
- * is the path. */
+/* Checks rules that need more than one resource (kinds of routes against listeners, ports, several listeners), where both ends
+ * exist and one of them changed since the last commit. References to what does not exist are no error: see
+ * resources_unresolved(). -EINVAL: the message begins with the source, if any, and the resource's name:
+ * `'route.json': mesh/M/virtualRouter/R/route/T: …`; the field is the path. Of several faults the first by full name. */
 int resources_check(struct resources *set, struct error *err);
 /* The rules of one resource against the others of the set. -EINVAL with the field path. */
 int resource_check(const struct resources *set, const struct resource *resource, struct error *err);
+/* Keeps the changes since the last commit, and calls `fn` (NULL: nobody) with each: what had a name before and has it now, NULL where
+ * nothing did or does; equal ones are no change. Both are valid during the call. */
+typedef void resources_changed_fn(const struct resource *before, const struct resource *now, void *arg);
+void resources_commit(struct resources *set, resources_changed_fn *fn, void *arg);
+/* Undoes them. */
+void resources_rollback(struct resources *set);
 
-/* Calls `fn` for every reference that names nothing: from, field path ("spec.provider…", "meshName", "virtualRouterName"), and the
- * full name of what it names. */
+const struct resource *resources_get(const struct resources *set, const char *full_name);
+/* Of the same mesh as `of`, by parts: (RESOURCE_ROUTE, "R", "T"), (RESOURCE_VIRTUAL_NODE, NULL, "N"). NULL: absent. */
+const struct resource *resources_sibling(const struct resources *set, const struct resource *of, enum resource_kind kind,
+					 const char *parent, const char *name);
+/* In order of full name. `fn` changes nothing; a negative return ends the walk and is returned. -ENOMEM. */
+typedef int resources_each_fn(const struct resource *resource, void *arg);
+int resources_each(const struct resources *set, resources_each_fn *fn, void *arg);
+/* Whoever refers to a name, which may be nobody's: by a member of the spec, as its parent, or as its mesh. Once for each time. In
+ * no order; `fn` changes nothing. */
+typedef void resources_referrer_fn(const struct resource *from, void *arg);
+void resources_referrers(const struct resources *set, const char *full_name, resources_referrer_fn *fn, void *arg);
+
+/* Calls `fn` for every reference of `from` that names nothing in the set: the field path ("spec.provider…", "meshName",
+ * "virtualRouterName"), and the full name of what it names. */
 typedef void resources_unresolved_fn(const struct resource *from, const char *field, const char *missing, void *arg);
-void resources_unresolved(const struct resources *set, resources_unresolved_fn *fn, void *arg);
+void resources_unresolved(const struct resources *set, const struct resource *from, resources_unresolved_fn *fn, void *arg);
 
 /* Calls `fn` for every field that is accepted and stored but not in force in this version, with what that means
  * ("connectionPool: no limit is enforced yet"). */
 typedef void resource_not_in_force_fn(const char *field, const char *meaning, void *arg);
 void resource_not_in_force(const struct resource *resource, resource_not_in_force_fn *fn, void *arg);
 
-const struct resource *resources_get(const struct resources *set, const char *full_name);
-/* By parts: ("M", RESOURCE_ROUTE, "R", "T"), ("M", RESOURCE_VIRTUAL_NODE, NULL, "N"). NULL: absent. */
-const struct resource *resources_find(const struct resources *set, const char *mesh, enum resource_kind kind, const char *parent,
-				      const char *name);
 /* Writes the full name ("mesh/M/virtualNode/N") of the parts. -ENAMETOOLONG. */
-#define RESOURCE_FULL_NAME_BYTES 3328 /* three names of 255 characters of 4 bytes, and the words between them */
+#define RESOURCE_FULL_NAME_BYTES 3328 /* three names of 255 characters of 4 bytes, the words between them, and a scope */
 int resource_full_name(char *buffer, size_t size, const char *mesh, enum resource_kind kind, const char *parent, const char *name);
+/* The full name of what a member of `from` names, a virtual service by name or by ARN: of the same scope, whatever an ARN says of
+ * account and region. -ENAMETOOLONG; -EINVAL: an ARN of something else. */
+int resource_reference_name(char *buffer, size_t size, const struct resource *from, enum resource_kind kind, const char *text);
 
 /* What every name must hold to, a virtual service's too: 1 to 255 characters, no "/", no control characters, neither "." nor "..".
  * -EINVAL; `member` is for the message. */

@@ -45,18 +45,14 @@ static void require_same_again(const struct resource *resource)
 {
 	json_t *document = document_of(resource), *again;
 	char *text = json_dumps(document, JSON_COMPACT);
-	const struct resource *copy;
-	struct resources set;
+	struct resource *copy;
 	struct error err = {};
 
 	REQUIRE(document && text);
 	REQUIRE(json_parse(text, strlen(text), &again, &err) == 0);
-	resources_init(&set);
-	REQUIRE(resources_add_json(&set, again, "again", &err) == 0);
-	copy = resources_get(&set, resource->full_name);
-	REQUIRE(copy && copy->kind == resource->kind && json_equal(copy->spec, resource->spec));
-	REQUIRE(resource->tags ? json_equal(copy->tags, resource->tags) : !copy->tags);
-	resources_done(&set);
+	REQUIRE(resource_new(again, NULL, "again", &copy, &err) == 0);
+	REQUIRE(copy->kind == resource->kind && resource_equal(copy, resource));
+	resource_unref(copy);
 	json_decref(again);
 	json_decref(document);
 	free(text);
@@ -68,7 +64,7 @@ static void require_names(const struct resources *set, const struct resource *re
 	struct error err = {};
 
 	REQUIRE(resources_get(set, resource->full_name) == resource);
-	REQUIRE(resources_find(set, resource->mesh, resource->kind, resource->parent, resource->name) == resource);
+	REQUIRE(resources_sibling(set, resource, resource->kind, resource->parent, resource->name) == resource);
 	if (strchr(resource->mesh, '@')) /* may be read as a mesh and its owner */
 		return;
 	REQUIRE(resource_name_parse(resource->full_name, resource->kind, full_name, sizeof(full_name), &err) == 0);
@@ -93,12 +89,26 @@ static void on_unresolved(const struct resource *from, const char *field, const 
 static void add(struct resources *set, const json_t *document)
 {
 	const size_t count = set->count;
+	struct resource *resource;
 	struct error err = {};
-	const int r = resources_add_json(set, document, "fuzz", &err);
+	int r = resource_new(document, NULL, "fuzz", &resource, &err);
 
+	if (r == 0) {
+		r = resources_add(set, resource, &err);
+		resource_unref(resource);
+	}
 	REQUIRE(set->count == count + (r == 0));
 	if (r < 0)
 		require_error(&err, r);
+}
+
+static int require_resource(const struct resource *resource, void *arg)
+{
+	resources_unresolved(arg, resource, on_unresolved, arg);
+	require_names(arg, resource);
+	require_same_again(resource);
+	resource_not_in_force(resource, on_dormant, NULL);
+	return 0;
 }
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
@@ -126,14 +136,12 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 	r = resources_check(&set, &err);
 	if (r < 0)
 		require_error(&err, r);
-	resources_unresolved(&set, on_unresolved, &set);
-	list_for_each(it, &set.list) {
-		const struct resource *resource = container_of(it, struct resource, link);
-
-		require_names(&set, resource);
-		require_same_again(resource);
-		resource_not_in_force(resource, on_dormant, NULL);
-	}
+	REQUIRE(resources_each(&set, require_resource, &set) == 0);
+	if (r < 0)
+		resources_rollback(&set);
+	else
+		resources_commit(&set, NULL, NULL);
+	REQUIRE(r == 0 || set.count == 0);
 	resources_done(&set);
 	return 0;
 }

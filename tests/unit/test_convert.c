@@ -102,27 +102,34 @@ static const struct converted *item_of(const struct world *w, const char *origin
 	return NULL;
 }
 
+static int expect_same(const struct resource *want, void *arg)
+{
+	const struct resource *got = resources_get(arg, want->full_name);
+
+	EXPECT(got);
+	if (!json_equal(got->spec, want->spec))
+		fail_msg("%s: %s", want->full_name, json_dumps(got->spec, JSON_COMPACT));
+	EXPECT(want->tags ? json_equal(got->tags, want->tags) : json_array_size(got->tags) == 0);
+	return 0;
+}
+
 /* Adds what was converted to a set; it is the mesh of the examples, tags included. */
 static void expect_the_example(const struct world *w)
 {
 	_cleanup_(resources_done) struct resources set, expected;
+	struct directory *directory;
 	struct error err = {};
 
 	resources_init(&set);
 	resources_init(&expected);
-	EXPECT_OK(directory_read(MESH, &expected, &err), &err);
+	EXPECT_OK(directory_new(MESH, &directory));
+	EXPECT_OK(directory_read(directory, &expected, &err), &err);
+	directory_free(directory);
 	EXPECT_EQ(w->conversion.count, expected.count);
 	for (size_t i = 0; i < w->conversion.count; i++)
 		EXPECT_OK(resources_add_json(&set, w->conversion.list[i].document, NULL, &err), &err);
 	EXPECT_OK(resources_check(&set, &err), &err);
-	list_for_each(it, &expected.list) {
-		const struct resource *want = container_of(it, struct resource, link), *got = resources_get(&set, want->full_name);
-
-		EXPECT(got);
-		if (!json_equal(got->spec, want->spec))
-			fail_msg("%s: %s", want->full_name, json_dumps(got->spec, JSON_COMPACT));
-		EXPECT(want->tags ? json_equal(got->tags, want->tags) : json_array_size(got->tags) == 0);
-	}
+	EXPECT_OK(resources_each(&expected, expect_same, &set));
 }
 
 /* --- describe ------------------------------------------------------------------------------------------------------------- */

@@ -54,6 +54,11 @@ static inline void json_put(json_t *document, const char *path, json_t *value)
 	}
 }
 
+static inline void cleanup_resource(struct resource **resource)
+{
+	resource_unref(*resource);
+}
+
 /* The set takes the document. */
 static inline void given(struct resources *set, const char *text)
 {

@@ -478,40 +478,158 @@ TEST(a_second_resource_of_one_name_is_refused_with_both_sources)
 	EXPECT_EQ(set.count, 1);
 }
 
-TEST(a_set_finds_lists_and_moves_what_it_has)
+static int append_name(const struct resource *resource, void *arg)
 {
-	static const char *const order[] = { "mesh/m", "mesh/m/virtualNode/n", "mesh/m/virtualRouter/r",
-					     "mesh/m/virtualRouter/r/route/t" };
+	buffer_printf(arg, "%s\n", resource->full_name);
+	return 0;
+}
+
+TEST(a_set_finds_and_lists_what_it_has)
+{
 	static const char *const documents[] = { ROUTER_1("http"), HTTP_ON("", ""), NODE("{'logging': null}"),
 						 "{'meshName': 'm', 'tags': [{'key': 'k', 'value': 'v'}]}", NULL };
-	_cleanup_(resources_done) struct resources set, moved;
+	_cleanup_(buffer_done) struct buffer names = {};
+	_cleanup_(resources_done) struct resources set;
 	const struct resource *route, *node, *mesh;
 	struct error err = {};
-	size_t i = 0;
 
 	given_all(&set, documents);
 	EXPECT_OK(resources_check(&set, &err), &err);
-	resources_init(&moved);
-	given(&moved, "{'meshName': 'gone'}");
-	resources_move(&moved, &set);
-
-	EXPECT_EQ(set.count, 0);
-	EXPECT(list_empty(&set.list));
-	EXPECT_EQ(moved.count, 4);
-	list_for_each(it, &moved.list)
-		EXPECT_STR(container_of(it, struct resource, link)->full_name, order[i++]);
-	EXPECT_EQ(i, 4);
-	EXPECT(!resources_get(&moved, "mesh/gone"));
-	route = resources_find(&moved, "m", RESOURCE_ROUTE, "r", "t");
-	EXPECT(route && route == resources_get(&moved, "mesh/m/virtualRouter/r/route/t"));
+	EXPECT_EQ(set.count, 4);
+	EXPECT_EQ(resources_each(&set, append_name, &names), 0);
+	EXPECT_STR(buffer_string(&names), "mesh/m\nmesh/m/virtualNode/n\nmesh/m/virtualRouter/r\nmesh/m/virtualRouter/r/route/t\n");
+	mesh = resources_get(&set, "mesh/m");
+	EXPECT(mesh && json_is_object(mesh->spec) && json_array_size(mesh->tags) == 1);
+	route = resources_sibling(&set, mesh, RESOURCE_ROUTE, "r", "t");
+	EXPECT(route && route == resources_get(&set, "mesh/m/virtualRouter/r/route/t"));
 	EXPECT_STR(route->parent, "r");
 	EXPECT_STR(route->mesh, "m");
 	EXPECT_STR(route->name, "t");
-	node = resources_find(&moved, "m", RESOURCE_VIRTUAL_NODE, NULL, "n");
+	EXPECT(resource_same_mesh(route, mesh));
+	node = resources_sibling(&set, route, RESOURCE_VIRTUAL_NODE, NULL, "n");
 	EXPECT(node && json_object_size(node->spec) == 0 && !node->parent && !node->tags);
-	mesh = resources_find(&moved, "m", RESOURCE_MESH, NULL, "m");
-	EXPECT(mesh && json_is_object(mesh->spec) && json_array_size(mesh->tags) == 1);
-	EXPECT(!resources_find(&moved, "m", RESOURCE_VIRTUAL_NODE, NULL, "x"));
+	EXPECT(!resources_sibling(&set, route, RESOURCE_VIRTUAL_NODE, NULL, "x"));
+}
+
+static struct resource *resource_of(const char *text, const struct resource_realm *realm)
+{
+	_cleanup_json_ json_t *document = json_of(text);
+	struct resource *resource = NULL;
+	struct error err = {};
+
+	EXPECT_OK(resource_new(document, realm, NULL, &resource, &err), &err);
+	return resource;
+}
+
+static void put(struct resources *set, const char *text)
+{
+	_cleanup_(cleanup_resource) struct resource *resource = resource_of(text, NULL);
+
+	EXPECT_EQ(resources_put(set, resource), 0);
+}
+
+static void append_change(const struct resource *before, const struct resource *now, void *arg)
+{
+	buffer_printf(arg, "%s%s%s\n", before ? "-" : "", now ? "+" : "", (now ?: before)->full_name);
+}
+
+static void expect_changes(struct resources *set, const char *expected)
+{
+	_cleanup_(buffer_done) struct buffer text = {};
+
+	resources_commit(set, append_change, &text);
+	EXPECT_STR(buffer_string(&text), expected);
+}
+
+TEST(a_commit_tells_what_came_went_and_was_replaced_once)
+{
+	_cleanup_(resources_done) struct resources set;
+
+	resources_init(&set);
+	put(&set, NODE("{}"));
+	put(&set, "{'meshName': 'm'}");
+	expect_changes(&set, "+mesh/m/virtualNode/n\n+mesh/m\n");
+	put(&set, NODE("{}")); /* the same again */
+	put(&set, "{'meshName': 'm', 'spec': {'egressFilter': {'type': 'DROP_ALL'}}}");
+	put(&set, "{'meshName': 'm', 'spec': {'egressFilter': {'type': 'ALLOW_ALL'}}}");
+	put(&set, "{'meshName': 'gone'}");
+	EXPECT_EQ(resources_remove(&set, "mesh/gone"), 0);
+	expect_changes(&set, "-+mesh/m\n");
+	EXPECT_EQ(resources_remove(&set, "mesh/m/virtualNode/n"), 0);
+	EXPECT_EQ(resources_remove(&set, "mesh/m/virtualNode/n"), -ENOENT);
+	expect_changes(&set, "-mesh/m/virtualNode/n\n");
+	expect_changes(&set, "");
+	EXPECT_EQ(set.count, 1);
+}
+
+TEST(a_rollback_leaves_what_was_there_and_who_refers_to_it)
+{
+	static const char *const documents[] = { ROUTER_1("http"), HTTP_ON("", ""), NODE("{}"), NULL };
+	_cleanup_(resources_done) struct resources set;
+	_cleanup_(buffer_done) struct buffer missing = {};
+	const struct resource *router;
+	struct error err = {};
+
+	given_all(&set, documents);
+	resources_commit(&set, NULL, NULL);
+	router = resources_get(&set, "mesh/m/virtualRouter/r");
+	put(&set, ROUTER_1("tcp"));
+	EXPECT_EQ(resources_check(&set, &err), -EINVAL);
+	put(&set, "{'meshName': 'new'}");
+	EXPECT_EQ(resources_remove(&set, "mesh/m/virtualRouter/r/route/t"), 0);
+	EXPECT_EQ(resources_remove(&set, "mesh/m/virtualNode/n"), 0);
+	resources_rollback(&set);
+
+	EXPECT_EQ(set.count, 3);
+	EXPECT(resources_get(&set, "mesh/m/virtualRouter/r") == router);
+	EXPECT(!resources_get(&set, "mesh/new"));
+	expect_changes(&set, "");
+	put(&set, ROUTER_1("grpc")); /* the route is still known to refer to it */
+	EXPECT_EQ(resources_check(&set, &err), -EINVAL);
+	EXPECT_CONTAINS(err.message, ROUTE_NAME);
+}
+
+static void count_referrer(const struct resource *from, void *arg)
+{
+	(void)from;
+	++*(size_t *)arg;
+}
+
+TEST(referrers_are_known_before_the_name_is_anybodys)
+{
+	_cleanup_(resources_done) struct resources set;
+	size_t count = 0;
+
+	resources_init(&set);
+	put(&set, HTTP_ON("", ""));
+	resources_referrers(&set, "mesh/m/virtualRouter/r", count_referrer, &count);
+	resources_referrers(&set, "mesh/m", count_referrer, &count);
+	EXPECT_EQ(count, 2);
+	resources_commit(&set, NULL, NULL);
+	EXPECT_EQ(resources_remove(&set, ROUTE_NAME), 0);
+	count = 0;
+	resources_referrers(&set, "mesh/m/virtualRouter/r", count_referrer, &count);
+	EXPECT_EQ(count, 0);
+}
+
+TEST(resources_of_two_realms_know_nothing_of_each_other)
+{
+	static const struct resource_realm there = { "123456789012", "eu-central-1" };
+	_cleanup_(cleanup_resource) struct resource *route = resource_of(HTTP_ON("", ""), &there);
+	_cleanup_(cleanup_resource) struct resource *router = resource_of(ROUTER_1("tcp"), &there);
+	_cleanup_(resources_done) struct resources set;
+	struct error err = {};
+
+	resources_init(&set);
+	put(&set, ROUTER_1("tcp"));
+	EXPECT_EQ(resources_put(&set, route), 0);
+	EXPECT_STR(route->full_name, "arn:aws:appmesh:eu-central-1:123456789012:" ROUTE_NAME);
+	EXPECT_STR(route->account, "123456789012");
+	EXPECT_OK(resources_check(&set, &err), &err);
+	EXPECT(!resources_sibling(&set, route, RESOURCE_VIRTUAL_ROUTER, NULL, "r"));
+	EXPECT_EQ(resources_put(&set, router), 0);
+	EXPECT(resources_sibling(&set, route, RESOURCE_VIRTUAL_ROUTER, NULL, "r") == router);
+	EXPECT_EQ(resources_check(&set, &err), -EINVAL);
 }
 
 /* --- names ------------------------------------------------------------------------------------------------------------- */
@@ -576,13 +694,26 @@ static void append_missing(const struct resource *from, const char *field, const
 	buffer_printf(arg, "%s: %s: %s\n", from->full_name, field, missing);
 }
 
+struct missing_of {
+	const struct resources *set;
+	struct buffer *text;
+};
+
+static int append_all_missing(const struct resource *resource, void *arg)
+{
+	const struct missing_of *of = arg;
+
+	resources_unresolved(of->set, resource, append_missing, of->text);
+	return 0;
+}
+
 static void expect_unresolved(struct resources *set, const char *expected)
 {
 	_cleanup_(buffer_done) struct buffer text = {};
 	struct error err = {};
 
 	EXPECT_OK(resources_check(set, &err), &err);
-	resources_unresolved(set, append_missing, &text);
+	EXPECT_EQ(resources_each(set, append_all_missing, &(struct missing_of){ set, &text }), 0);
 	EXPECT_STR(buffer_string(&text), expected);
 }
 
@@ -623,6 +754,12 @@ static void append_dormant(const char *field, const char *meaning, void *arg)
 {
 	EXPECT(meaning && *meaning);
 	buffer_printf(arg, "%s\n", field);
+}
+
+static int append_all_dormant(const struct resource *resource, void *arg)
+{
+	resource_not_in_force(resource, append_dormant, arg);
+	return 0;
 }
 
 TEST(what_is_not_in_force_is_listed_field_by_field)
@@ -691,7 +828,7 @@ TEST(what_is_not_in_force_is_listed_field_by_field)
 
 		resources_init(&set);
 		given(&set, rows[i].document);
-		resource_not_in_force(container_of(set.list.next, struct resource, link), append_dormant, &text);
+		EXPECT_OK(resources_each(&set, append_all_dormant, &text));
 		EXPECT_STR(buffer_string(&text), rows[i].fields);
 	}
 }
@@ -741,7 +878,11 @@ int main(void)
 		cmocka_unit_test(rules_hold_within_one_mesh_only),
 		cmocka_unit_test(an_error_of_a_set_names_file_and_resource),
 		cmocka_unit_test(a_second_resource_of_one_name_is_refused_with_both_sources),
-		cmocka_unit_test(a_set_finds_lists_and_moves_what_it_has),
+		cmocka_unit_test(a_set_finds_and_lists_what_it_has),
+		cmocka_unit_test(a_commit_tells_what_came_went_and_was_replaced_once),
+		cmocka_unit_test(a_rollback_leaves_what_was_there_and_who_refers_to_it),
+		cmocka_unit_test(referrers_are_known_before_the_name_is_anybodys),
+		cmocka_unit_test(resources_of_two_realms_know_nothing_of_each_other),
 		cmocka_unit_test(a_resource_name_is_read_in_each_of_its_forms),
 		cmocka_unit_test(a_name_that_does_not_fit_is_refused_and_leaves_the_buffer_alone),
 		cmocka_unit_test(references_that_name_nothing_are_reported_with_field_and_name),

@@ -66,6 +66,11 @@ static void cleanup_neighbours(struct neighbours *neighbours)
 	resources_done(&neighbours->set);
 }
 
+static void cleanup_resource(struct resource **resource)
+{
+	resource_unref(*resource);
+}
+
 /* One that is stored. What an older version took and this one would not is left out: it is not what is being written. */
 static void add_stored(struct neighbours *neighbours, const struct appmesh_resource *resource)
 {
@@ -211,14 +216,15 @@ static void cut_own_name(const char *full_name, struct error *err)
 int appmesh_check_document(const struct appmesh_call *call, const json_t *document, json_t **ret_spec, struct error *err)
 {
 	_cleanup_(cleanup_neighbours) struct neighbours neighbours = { .call = call };
-	const struct resource *resource;
+	_cleanup_(cleanup_resource) struct resource *resource = NULL;
 	int r;
 
 	resources_init(&neighbours.set);
-	r = resources_add_json(&neighbours.set, document, NULL, err);
+	r = resource_new(document, NULL, NULL, &resource, err);
+	if (r >= 0)
+		r = resources_add(&neighbours.set, resource, err);
 	if (r < 0)
 		return r;
-	resource = container_of(neighbours.set.list.next, struct resource, link);
 	add_neighbours(&neighbours, resource->spec);
 	if (neighbours.r < 0)
 		return error_set(err, neighbours.r, "out of memory");
@@ -227,7 +233,7 @@ int appmesh_check_document(const struct appmesh_call *call, const json_t *docume
 		cut_own_name(resource->full_name, err);
 		return r;
 	}
-	*ret_spec = json_incref(resource->spec);
+	*ret_spec = json_incref((json_t *)resource->spec);
 	return 0;
 }
 

@@ -57,7 +57,7 @@ int appmesh_state_put(struct appmesh_state *state, const char *key, const void *
 		      struct error *err);
 void appmesh_state_remove(struct appmesh_state *state, const char *key);
 
-/* By parts, as resources_find(): a mesh is (mesh, RESOURCE_MESH, NULL, mesh). NULL: absent. */
+/* By parts, as resources_sibling(): a mesh is (mesh, RESOURCE_MESH, NULL, mesh). NULL: absent. */
 const struct appmesh_resource *appmesh_find(const struct appmesh_state *state, struct appmesh_scope scope, enum resource_kind kind,
 					    const char *mesh, const char *parent, const char *name);
 /* Of one kind under one parent (RESOURCE_MESH: mesh is NULL), in byte order of their names. Borrowed until the state changes. */

@@ -1,0 +1,10 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* What resources refer to. */
+#pragma once
+
+#include "agent/spec/resource.h"
+
+/* Every name that a resource refers to: its mesh, its parent, and members of the spec, each with its field path. What can be
+ * no resource's name is told as it is written. */
+typedef void graph_reference_fn(const char *field, const char *full_name, void *arg);
+void graph_references(const struct resource *from, graph_reference_fn *fn, void *arg);
