@@ -7,22 +7,24 @@
  * means that no transaction waits for the disk (11 us at the median), but the one that finds 1,000 pages (4 MB) in the log:
  * that one copies them into the database and calls fsync twice, on the loop (up to 60 ms on a virtual disk). */
 #include <errno.h>
-#include <fcntl.h>
-#include <sqlite3.h>
 #include <stdlib.h>
 #include <string.h>
 
+#include "agent/sqlite/file.h"
 #include "agent/state/backend.h"
 #include "base/cleanup.h"
 
-#define APPLICATION_ID 0x77656674 /* "weft"; file(1) shows it */
-#define USER_VERSION 1
-
-/* TEXT compares bytes. The value lies with its key: most are a few hundred bytes. */
-static const char schema[] =
-	"CREATE TABLE entry (key TEXT PRIMARY KEY NOT NULL, revision INTEGER NOT NULL, value BLOB NOT NULL) WITHOUT ROWID, STRICT;"
-	"CREATE TABLE state (id INTEGER PRIMARY KEY CHECK (id = 1), revision INTEGER NOT NULL) STRICT;"
-	"INSERT INTO state VALUES (1, 0);";
+static const struct sqlite_kind kind = {
+	.what = "state file",
+	.application_id = 0x77656674, /* "weft" */
+	.version = 1,
+	/* TEXT compares bytes. The value lies with its key: most are a few hundred bytes. */
+	.schema =
+		"CREATE TABLE entry (key TEXT PRIMARY KEY NOT NULL, revision INTEGER NOT NULL, value BLOB NOT NULL) WITHOUT ROWID, STRICT;"
+		"CREATE TABLE state (id INTEGER PRIMARY KEY CHECK (id = 1), revision INTEGER NOT NULL) STRICT;"
+		"INSERT INTO state VALUES (1, 0);",
+	.pragmas = "PRAGMA synchronous = NORMAL",
+};
 
 enum statement { GET, LIST, GET_REVISION, PUT, DELETE, SET_REVISION, BEGIN, COMMIT, ROLLBACK, STATEMENT_COUNT };
 
@@ -44,43 +46,12 @@ struct sqlite {
 	sqlite3_stmt *statements[STATEMENT_COUNT];
 };
 
-/* ---- errors ---- */
-
-static const struct {
-	int result, code;
-} codes[] = {
-	{ SQLITE_FULL, -ENOSPC },     { SQLITE_NOMEM, -ENOMEM }, { SQLITE_TOOBIG, -E2BIG },
-	{ SQLITE_BUSY, -EBUSY },      { SQLITE_PERM, -EACCES },	 { SQLITE_READONLY, -EROFS },
-	{ SQLITE_NOTADB, -EPROTO },
-};
-
-static int code_of(sqlite3 *db, int result)
+static int failed(const struct sqlite *s, int result, const char *what, struct error *err)
 {
-	int system = sqlite3_system_errno(db);
-
-	for (size_t i = 0; i < ARRAY_SIZE(codes); i++)
-		if (codes[i].result == (result & 0xff))
-			return codes[i].code;
-	return (result & 0xff) == SQLITE_CANTOPEN && system > 0 ? -system : -EIO;
+	return sqlite_error(s->db, &kind, result, what, err);
 }
 
-static int sqlite_failed(const struct sqlite *s, int result, const char *what, struct error *err)
-{
-	const int code = code_of(s->db, result);
-
-	return error_set(err, code, "cannot %s the state file: %s", what,
-			 code == -EBUSY ? "another process has it open" : sqlite3_errmsg(s->db));
-}
-
-/* ---- statements ---- */
-
-/* For a scope: the statement is ready for the next one whatever happens. */
-static void statement_reset(sqlite3_stmt **statement)
-{
-	sqlite3_reset(*statement);
-	sqlite3_clear_bindings(*statement);
-}
-#define STATEMENT(name, s, which) _cleanup_(statement_reset) sqlite3_stmt *name = (s)->statements[which]
+#define STATEMENT(name, s, which) _cleanup_(sqlite_statement_reset) sqlite3_stmt *name = (s)->statements[which]
 
 /* Borrows the key until the statement is reset. */
 static void bind_key(sqlite3_stmt *statement, int position, const char *key)
@@ -120,7 +91,7 @@ static int sqlite_get(struct state *state, const char *key, struct record **ret_
 	if (result == SQLITE_DONE)
 		return -ENOENT;
 	if (result != SQLITE_ROW)
-		return code_of(s->db, result);
+		return sqlite_errno(s->db, result);
 	*ret_record = record_of_row(get);
 	return *ret_record ? 0 : -ENOMEM;
 }
@@ -148,7 +119,7 @@ static int sqlite_list(struct state *state, const char *prefix, const char *afte
 			return -ENOMEM;
 		records->count++;
 	}
-	return result == SQLITE_DONE ? 0 : code_of(s->db, result);
+	return result == SQLITE_DONE ? 0 : sqlite_errno(s->db, result);
 }
 
 static int check_compare(struct sqlite *s, const struct state_compare *compare, struct error *err)
@@ -162,7 +133,7 @@ static int check_compare(struct sqlite *s, const struct state_compare *compare, 
 	if (result == SQLITE_ROW)
 		revision = (uint64_t)sqlite3_column_int64(get, 0);
 	else if (result != SQLITE_DONE)
-		return sqlite_failed(s, result, "read", err);
+		return failed(s, result, "read", err);
 	if (revision != compare->revision)
 		return error_set(err, -ECANCELED, "state key '%s' was changed by another", compare->key);
 	return 0;
@@ -180,7 +151,7 @@ static int apply(struct sqlite *s, struct record *op, uint64_t revision, struct 
 	}
 	result = sqlite3_step(write);
 	if (result != SQLITE_DONE)
-		return sqlite_failed(s, result, "write", err);
+		return failed(s, result, "write", err);
 	if (sqlite3_changes(s->db) > 0)
 		op->revision = revision;
 	return 0;
@@ -193,7 +164,7 @@ static int set_revision(struct sqlite *s, uint64_t revision, struct error *err)
 
 	sqlite3_bind_int64(set, 1, (sqlite3_int64)revision);
 	result = sqlite3_step(set);
-	return result == SQLITE_DONE ? 0 : sqlite_failed(s, result, "write", err);
+	return result == SQLITE_DONE ? 0 : failed(s, result, "write", err);
 }
 
 /* Between BEGIN and COMMIT. */
@@ -224,12 +195,12 @@ static int sqlite_txn(struct state *state, const struct state_compare *compares,
 	uint64_t revision;
 
 	if (result != SQLITE_DONE)
-		return sqlite_failed(s, result, "write", err);
+		return failed(s, result, "write", err);
 	r = write_all(s, compares, compare_count, ops, op_count, &revision, err);
 	if (r >= 0) {
 		result = run(s, COMMIT);
 		if (result != SQLITE_DONE)
-			r = sqlite_failed(s, result, "write", err);
+			r = failed(s, result, "write", err);
 	}
 	if (r < 0) {
 		if (!sqlite3_get_autocommit(s->db)) /* some errors have rolled back already */
@@ -257,110 +228,25 @@ static const struct state_backend sqlite_backend = {
 	.close = sqlite_close,
 };
 
-/* ---- opening ---- */
-
-/* SQLite would create it with the mode that the umask leaves; its log files take the mode of this one. */
-static int create_file(const char *path, struct error *err)
-{
-	_cleanup_close_ int fd = open(path, O_CREAT | O_EXCL | O_RDWR | O_CLOEXEC, 0600);
-
-	if (fd < 0 && errno != EEXIST)
-		return error_set(err, -errno, "cannot create the state file: %m");
-	return 0;
-}
-
-static int execute(struct sqlite *s, const char *sql, struct error *err)
-{
-	int result = sqlite3_exec(s->db, sql, NULL, NULL, NULL);
-
-	return result == SQLITE_OK ? 0 : sqlite_failed(s, result, "open", err);
-}
-
-/* The first column of the first row. */
-static int query_integer(struct sqlite *s, const char *sql, int64_t *ret_value, struct error *err)
-{
-	sqlite3_stmt *statement;
-	int result = sqlite3_prepare_v2(s->db, sql, -1, &statement, NULL);
-
-	if (result == SQLITE_OK)
-		result = sqlite3_step(statement);
-	if (result == SQLITE_ROW)
-		*ret_value = sqlite3_column_int64(statement, 0);
-	sqlite3_finalize(statement);
-	return result == SQLITE_ROW ? 0 : sqlite_failed(s, result, "read", err);
-}
-
-/* Whose file it is, and of what version; an empty one becomes ours. */
-static int check_file(struct sqlite *s, struct error *err)
-{
-	char set_up[512];
-	int64_t application, version, tables;
-	int r;
-
-	r = query_integer(s, "PRAGMA application_id", &application, err);
-	if (r >= 0)
-		r = query_integer(s, "PRAGMA user_version", &version, err);
-	if (r >= 0)
-		r = query_integer(s, "SELECT count(*) FROM sqlite_schema", &tables, err);
-	if (r < 0)
-		return r;
-	if (application == APPLICATION_ID && version == USER_VERSION)
-		return 0;
-	if (application == APPLICATION_ID)
-		return error_set(err, -EPROTO, "the state file has version %lld, this program reads %d", (long long)version,
-				 USER_VERSION);
-	if (application != 0 || version != 0 || tables != 0)
-		return error_set(err, -EPROTO, "the file is a database, but not of weft");
-	snprintf(set_up, sizeof(set_up), "BEGIN IMMEDIATE; %s PRAGMA application_id = %d; PRAGMA user_version = %d; COMMIT",
-		 schema, APPLICATION_ID, USER_VERSION);
-	return execute(s, set_up, err);
-}
-
-static int open_file(struct sqlite *s, const char *path, struct error *err)
-{
-	int64_t revision;
-	int r, result;
-
-	r = create_file(path, err);
-	if (r < 0)
-		return r;
-	/* One thread, so no mutexes. */
-	result = sqlite3_open_v2(path, &s->db, SQLITE_OPEN_READWRITE | SQLITE_OPEN_NOMUTEX | SQLITE_OPEN_EXRESCODE, NULL);
-	if (result != SQLITE_OK)
-		return sqlite_failed(s, result, "open", err);
-	/* Before anything else, so that the index of the log is in our memory and not in a file that others may map. */
-	r = execute(s, "PRAGMA locking_mode = EXCLUSIVE", err);
-	if (r >= 0)
-		r = check_file(s, err);
-	if (r >= 0) /* the empty write takes the lock */
-		r = execute(s, "PRAGMA journal_mode = WAL; PRAGMA synchronous = NORMAL; BEGIN IMMEDIATE; COMMIT", err);
-	if (r >= 0)
-		r = query_integer(s, "SELECT revision FROM state", &revision, err);
-	if (r < 0)
-		return r;
-	for (size_t i = 0; i < STATEMENT_COUNT; i++) {
-		result = sqlite3_prepare_v3(s->db, statements[i], -1, SQLITE_PREPARE_PERSISTENT, &s->statements[i], NULL);
-		if (result != SQLITE_OK)
-			return sqlite_failed(s, result, "open", err);
-	}
-	s->state.revision = (uint64_t)revision;
-	return 0;
-}
-
-int state_open_sqlite(const char *path, struct state **ret_store, struct error *err)
+int state_open_sqlite(const char *path, struct state **ret_state, struct error *err)
 {
 	struct sqlite *s = calloc(1, sizeof(*s));
+	int64_t revision;
 	int r;
 
 	if (!s)
 		return error_set(err, -ENOMEM, "out of memory");
 	state_init(&s->state, &sqlite_backend, 0);
-	r = open_file(s, path, err);
+	r = sqlite_file_open(path, &kind, &s->db, err);
+	if (r >= 0)
+		r = sqlite_query_integer(s->db, &kind, "SELECT revision FROM state", &revision, err);
+	if (r >= 0)
+		r = sqlite_prepare_all(s->db, &kind, statements, STATEMENT_COUNT, s->statements, err);
 	if (r < 0) {
 		state_close(&s->state);
-		error_prefix(err, "'%s'", path);
 		return r;
 	}
-	*ret_store = &s->state;
+	s->state.revision = (uint64_t)revision;
+	*ret_state = &s->state;
 	return 0;
 }

@@ -126,6 +126,7 @@ struct engine {
 	void (*read)(struct store *store, struct store_request *request);
 	/* Sets the outcome of each; all in one commit. */
 	void (*write)(struct store *store, struct store_request *const *txns, size_t count);
+	void (*rest)(struct store *store); /* after a batch, whose outcomes are on their way; may be NULL */
 	void (*close)(struct store *store); /* frees it */
 };
 

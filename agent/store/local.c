@@ -92,8 +92,11 @@ static void *run(void *arg)
 {
 	struct local *local = arg;
 
-	while (run_batch(local, /* wait= */ true))
+	while (run_batch(local, /* wait= */ true)) {
 		wake_loop(local);
+		if (local->engine->rest)
+			local->engine->rest(&local->store);
+	}
 	return NULL;
 }
 

@@ -33,6 +33,9 @@ struct store;
 #define STORE_WAITING_LIMIT_BYTES (64 * 1024 * 1024)
 
 int store_open_memory(struct loop *loop, struct store **ret_store, struct error *err);
+/* Blocks while it opens the file, which it creates (mode 0600) where it is missing. -EPROTO for a file of another kind or version,
+ * -EBUSY while another process has it open, -EUCLEAN for a damaged one, -EROFS, -errno. */
+int store_open_sqlite(struct loop *loop, const char *path, struct store **ret_store, struct error *err);
 /* What waits is finished and calls back, new calls return -ESHUTDOWN, watches that are left end. Frees. NULL is fine. */
 struct store *store_close(struct store *store);
 

@@ -564,7 +564,7 @@ TEST(a_file_of_another_kind_or_version_is_refused_and_left_as_it_is)
 	unlink(f->path);
 	execute(f->path, "CREATE TABLE theirs (x)");
 	EXPECT_EQ(state_open_sqlite(f->path, &s, &err), -EPROTO);
-	EXPECT_CONTAINS(err.message, "not of weft");
+	EXPECT_CONTAINS(err.message, "no state file of weft");
 	execute(f->path, "INSERT INTO theirs VALUES (1)");
 
 	file = fopen(f->path, "w");

@@ -13,6 +13,13 @@ static void open_memory(struct store_world *w)
 	EXPECT_OK(store_open_memory(w->loop, &w->store, &err), &err);
 }
 
+static void open_sqlite(struct store_world *w)
+{
+	struct error err = {};
+
+	EXPECT_OK(store_open_sqlite(w->loop, w->path, &w->store, &err), &err);
+}
+
 static int setup(void **state)
 {
 	void (*const *open)(struct store_world *w) = *state;
@@ -626,11 +633,12 @@ TEST(a_watch_from_far_back_misses_nothing_while_others_write)
 	store_unwatch(watch);
 }
 
-static void (*const on_memory)(struct store_world *w) = open_memory;
+static void (*const on_memory)(struct store_world *w) = open_memory, (*const on_sqlite)(struct store_world *w) = open_sqlite;
 
 #define ON_EACH(test)                                                                                                         \
+	{ #test " (memory)", test, setup, teardown, (void *)&on_memory },                                                      \
 	{                                                                                                                      \
-		#test " (memory)", test, setup, teardown, (void *)&on_memory                                                   \
+		#test " (sqlite)", test, setup, teardown, (void *)&on_sqlite                                                   \
 	}
 
 int main(void)
