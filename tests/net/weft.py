@@ -17,12 +17,14 @@ import time
 BUILD = pathlib.Path(os.environ.get("WEFT_BUILD", "build")).resolve()
 HERE = pathlib.Path(__file__).resolve().parent
 PYTHON = "/usr/bin/python3"
+SLOWNESS = int(os.environ.get("WEFT_TEST_SLOWNESS", 1))  # how many times slower than usual the machine is: an emulated one
 libc = ctypes.CDLL(None, use_errno=True)
 numbers = itertools.count(1)
 
 
 def wait_for(condition, what, deadline_s=10):
-    """The first true value of condition(), asked every 10 ms; fails with `what` at the deadline."""
+    """The first true value of condition(), asked every 10 ms; fails with `what` at the deadline, which is later on a slow machine."""
+    deadline_s *= SLOWNESS
     end = time.monotonic() + deadline_s
     while True:
         value = condition()
@@ -334,7 +336,7 @@ class Node:
         """Runs Python in a workload and returns what it left in `result`, by JSON."""
         program = f"import ctypes,errno,json,os,socket,struct,sys,time\nresult=None\n{code}\nprint(json.dumps(result))"
         process = self.spawn(self.run_argv(node, [PYTHON, "-c", program, *arguments], netns), stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
-        out, err = process.communicate(timeout=60)
+        out, err = process.communicate(timeout=60 * SLOWNESS)
         assert process.returncode == 0, err
         return json.loads(out)
 
