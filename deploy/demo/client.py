@@ -18,7 +18,7 @@ while made < count or (not count and not select.select([sys.stdin], [], [], 0)[0
     try:
         kind, _, _, _, address = socket.getaddrinfo(name, port, family, socket.SOCK_STREAM)[0]
         with socket.socket(kind, socket.SOCK_STREAM) as connection:
-            connection.settimeout(5)
+            connection.settimeout(30)
             connection.connect(address)
             peers[connection.getpeername()[0]] += 1
             connection.sendall(b"GET / HTTP/1.0\r\n\r\n")

@@ -17,7 +17,7 @@ from pathlib import Path
 HERE = Path(__file__).resolve().parent
 BUILD = Path(os.environ.get("WEFT_BUILD", HERE.parent.parent / "build"))
 RUNS = Path("/run/weft-demo") # a directory for each run, named as its instance
-WAIT_SECONDS = 20
+WAIT_SECONDS = 120 # for what takes a second or two where nothing else runs
 COLOUR = sys.stdout.isatty()
 ENVIRONMENT = {name: value for name, value in os.environ.items() if not name.lower().endswith("_proxy")}
 
