@@ -682,8 +682,60 @@ int agent_start(struct agent *agent, struct error *err)
 	return r;
 }
 
+static void end_now(struct loop_timer *timer, void *arg)
+{
+	struct agent *agent = arg;
+
+	(void)timer;
+	loop_stop(agent->loop, 0);
+}
+
+static void drained(void *arg)
+{
+	struct agent *agent = arg;
+
+	if (--agent->draining == 0)
+		loop_stop(agent->loop, 0);
+}
+
+/* Those that are there. */
+static size_t servers(const struct agent *agent, struct http_server *ret_servers[AGENT_SERVERS_MAX])
+{
+	size_t count = 0;
+
+	ret_servers[count++] = agent->server;
+	if (agent->metrics)
+		ret_servers[count++] = metrics_listener_server(agent->metrics);
+	return count;
+}
+
+size_t agent_http_totals(const struct agent *agent, struct http_totals ret_totals[AGENT_SERVERS_MAX])
+{
+	struct http_server *all[AGENT_SERVERS_MAX];
+	const size_t count = servers(agent, all);
+
+	for (size_t i = 0; i < count; i++)
+		ret_totals[i] = http_server_totals(all[i]);
+	return count;
+}
+
+void agent_end(struct agent *agent)
+{
+	struct http_server *all[AGENT_SERVERS_MAX];
+
+	if (agent->end_timer || loop_timer_new(agent->loop, end_now, agent, &agent->end_timer) < 0) {
+		loop_stop(agent->loop, 0);
+		return;
+	}
+	loop_timer_arm(agent->end_timer, loop_now_ns(agent->loop) + AGENT_END_LIMIT_S * NSEC_PER_SEC);
+	agent->draining = (unsigned int)servers(agent, all);
+	for (size_t i = 0; i < agent->draining; i++)
+		http_server_drain(all[i], drained, agent);
+}
+
 void agent_stop(struct agent *agent)
 {
+	agent->end_timer = loop_timer_free(agent->end_timer);
 	agent->server = http_server_free(agent->server);
 	agent->metrics = metrics_listener_free(agent->metrics);
 	agent->directory = directory_free(agent->directory);

@@ -98,6 +98,8 @@ struct agent {
 	struct metrics_listener *metrics;
 	struct directory *directory;
 	struct loop_timer *compile_timer;
+	struct loop_timer *end_timer; /* the agent ends */
+	unsigned int draining; /* servers that have not ended yet, then */
 	struct agent_configuration configuration;
 	uint32_t grow_services; /* the loop ends so that tables for so many can be made; 0: it does not */
 	uint64_t started_wall_ns;
@@ -108,8 +110,15 @@ struct agent {
 /* Starts everything in order: lock, kernel part, state, then adoption of what runs, the configuration, and the local socket. On
  * failure what was started is stopped again. -EBUSY: another agent has the instance. -ENOENT: no kernel part. */
 int agent_start(struct agent *agent, struct error *err);
+/* Ends loop_run() when those who asked something have their answer; a second time, or AGENT_END_LIMIT_S later: at once. */
+#define AGENT_END_LIMIT_S 5
+void agent_end(struct agent *agent);
 /* In reverse. What the kernel does goes on. */
 void agent_stop(struct agent *agent);
+
+/* What its HTTP servers have done. Returns how many there are. */
+#define AGENT_SERVERS_MAX 4
+size_t agent_http_totals(const struct agent *agent, struct http_totals ret_totals[AGENT_SERVERS_MAX]);
 
 /* Compiles again, soon: what the plan depends on has changed. */
 void agent_changed(struct agent *agent);

@@ -30,7 +30,7 @@ static void on_signal(int signal, void *arg)
 
 	agent->grow_services = 0; /* not again */
 	log_info("stopping; the kernel goes on deciding", LOG_F("signal", LOG_STR(strsignal(signal))));
-	loop_stop(agent->loop, 0);
+	agent_end(agent);
 }
 
 /* Tells systemd, where it started us, that units which are ordered after this one may start: sd_notify(3). Whoever we start is not asked. */

@@ -11,6 +11,8 @@
 #include "base/cleanup.h"
 #include "base/list.h"
 
+_Static_assert(METRICS_SERVERS_MAX == AGENT_SERVERS_MAX, "each server is told");
+
 #define TABLES_MAX 16
 #define METRICS_CONNECTIONS_MAX 32 /* of peers that nobody vouches for, each of which may hold an answer of some MiB */
 
@@ -107,6 +109,7 @@ static void begin(struct metrics_listener *l)
 		.proxy = agent->kernel.memory.proxy,
 		.process.start_wall_ns = agent->started_wall_ns,
 	};
+	l->input.http_count = agent_http_totals(agent, l->input.http);
 	claims_report(agent->claims, &l->input.claims);
 	l->busy = l->busy && tallies_take(agent->tallies, write_text, written, l) == 0;
 	if (!l->busy) {
@@ -174,6 +177,11 @@ int metrics_listener_new(struct agent *agent, const char *address, struct metric
 	}
 	*ret_listener = l;
 	return 0;
+}
+
+struct http_server *metrics_listener_server(struct metrics_listener *l)
+{
+	return l->server;
 }
 
 struct metrics_listener *metrics_listener_free(struct metrics_listener *l)

@@ -145,6 +145,35 @@ static int append_workload(const struct workload *workload, void *arg)
 	return json_array_append_new(of->list, api_workload_json(of->agent, workload)) ? -ENOMEM : 0;
 }
 
+static json_t *http_json(const struct agent *agent)
+{
+	struct http_totals totals[AGENT_SERVERS_MAX];
+	const size_t count = agent_http_totals(agent, totals);
+	json_t *list = json_array();
+
+	for (size_t i = 0; i < count; i++)
+		json_array_append_new(list, json_pack("{s:s, s:I, s:I, s:I}", "server", totals[i].service, "open", (json_int_t)totals[i].open,
+						      "connections", (json_int_t)totals[i].counters.connections, "requests",
+						      (json_int_t)totals[i].counters.requests));
+	return list;
+}
+
+static json_t *http_refusals_json(const struct agent *agent)
+{
+	struct http_totals totals[AGENT_SERVERS_MAX];
+	const size_t count = agent_http_totals(agent, totals);
+	json_t *list = json_array();
+
+	for (size_t i = 0; i < count; i++)
+		for (enum http_refusal refusal = 0; refusal < HTTP_REFUSAL_COUNT; refusal++)
+			if (totals[i].counters.refused[refusal])
+				json_array_append_new(list, json_pack("{s:s, s:s, s:I, s:s}", "server", totals[i].service, "reason",
+								      http_refusal_name(refusal), "count",
+								      (json_int_t)totals[i].counters.refused[refusal], "text",
+								      http_refusal_text(refusal)));
+	return list;
+}
+
 /* A status that waits for the loader's report, which looks at every program and so runs on the offload thread. */
 struct status {
 	struct agent *agent;
@@ -207,14 +236,15 @@ static void status_answer(struct status *s)
 	supervisor_warnings(agent->supervisor, warnings);
 	http_reply_json(
 		s->exchange, 200,
-		json_pack("{s:s, s:s, s:i, s:s, s:s, s:I, s:I, s:o, s:s?, s:o, s:o, s:o, s:s, s:o, s:o, s:o, s:o, s:o, s:o, s:o, s:o, s:o}", "version", WEFT_VERSION,
+		json_pack("{s:s, s:s, s:i, s:s, s:s, s:I, s:I, s:o, s:s?, s:o, s:o, s:o, s:s, s:o, s:o, s:o, s:o, s:o, s:o, s:o, s:o, s:o, s:o, s:o}", "version", WEFT_VERSION,
 			  "instance", agent->options.instance, "pid", getpid(), "account", agent->account, "region",
 			  agent->options.region, "generation", (json_int_t)generations_current(g), "oldestGeneration",
 			  (json_int_t)generations_oldest(g), "startedAt", api_time_json(agent->started_wall_ns), "zone",
 			  agent->options.zone, "configuration", api_configuration_json(agent), "workloads", workloads.list, "hooks",
 			  hooks_json(&s->loader), "cgroup", s->loader.cgroup, "tables", tables_json(agent), "stats", stats_json(agent),
 			  "counters", api_counters_json(agent), "listeners", listeners_json(agent), "reasons", reasons_json(agent),
-			  "endpoints", api_endpoints_json(agent), "environment", environment_json(agent), "proxy", supervisor_json(agent->supervisor), "warnings", warnings));
+			  "endpoints", api_endpoints_json(agent), "environment", environment_json(agent), "proxy", supervisor_json(agent->supervisor), "http", http_json(agent),
+			  "httpRefusals", http_refusals_json(agent), "warnings", warnings));
 }
 
 static void status_done(void *arg)

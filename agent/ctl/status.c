@@ -95,6 +95,18 @@ static const struct section sections[] = {
 		{ "OTHER", "failedOther", CELL_COUNT },
 		{ "RETRANSMITS", "retransmits", CELL_COUNT },
 	} },
+	{ "servers", "http", false, {
+		{ "SERVER", "server", CELL_STRING },
+		{ "OPEN", "open", CELL_COUNT },
+		{ "CONNECTIONS", "connections", CELL_COUNT },
+		{ "REQUESTS", "requests", CELL_COUNT },
+	} },
+	{ "refused by servers", "httpRefusals", false, {
+		{ "SERVER", "server", CELL_STRING },
+		{ "REASON", "reason", CELL_STRING },
+		{ "COUNT", "count", CELL_COUNT },
+		{ "MEANING", "text", CELL_STRING },
+	} },
 	{ "decisions", "reasons", false, {
 		{ "FROM", "from", CELL_NAME },
 		{ "TO", "to", CELL_NAME },

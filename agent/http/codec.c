@@ -396,7 +396,8 @@ static void parse(struct http_codec *codec, const char **data, size_t *length)
 		used = (size_t)(llhttp_get_error_pos(&codec->parser) - *data);
 	if (error != HPE_OK && !codec->paused && codec->type != HTTP_EVENT_FAILED) {
 		fail(codec, refusal_of(codec, error));
-		used = MIN(used + 1, given); /* the byte at fault may be one for look_at_lines() to name */
+		if (error != HPE_PAUSED_H2_UPGRADE)
+			used = MIN(used + 1, given); /* the byte at fault may be one for look_at_lines() to name */
 	}
 	look_at_lines(codec, *data, codec->type == HTTP_EVENT_BODY ? (size_t)(codec->event.body.data - *data) : used);
 	if (in_head)

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* HTTP/1 messages read, on llhttp: requests for servers, responses for clients; bytes in, events out. No sockets, no clock. However the
- * bytes are cut, the events are the same, but for where the pieces of a body end. RFC 9112; where it leaves a choice between lenient and
+ * bytes are cut, the events are the same, but for where the pieces of a body end, and which of two faults is told. RFC 9112; where it leaves a choice between lenient and
  * strict, strict, for what two readers of a message could take for two different ones is how requests are smuggled (section 11.2):
  * lines end with CR LF and begin with no space, there are no NULs and no controls, no space before a colon, one Content-Length that is a
  * number, or one Transfer-Encoding that is "chunked", never both. A session of HTTP/2 gives the same events, per stream. */

@@ -73,7 +73,7 @@ static void write_answer(struct http_connection *c, const struct http_answer *an
 	static const struct http_answer bad = { .status = 500, .content_type = "application/json", .body = SPAN("{\"error\":\"a header of the answer cannot be sent\"}\n") };
 	const struct http_frame frame = {
 		.date = http_server_date(c->server),
-		.connection = c->last ? "close" : c->minor_0 ? "keep-alive" : NULL,
+		.connection = c->last || c->server->draining ? "close" : c->minor_0 ? "keep-alive" : NULL,
 		.allow = answer->status == 405 ? c->server->service->methods : NULL,
 	};
 	int r = 0;
@@ -92,7 +92,7 @@ static void write_answer(struct http_connection *c, const struct http_answer *an
 		http_connection_close(c);
 		return;
 	}
-	c->answered = c->last;
+	c->answered = c->last || c->server->draining;
 	enter(c, PHASE_IDLE);
 }
 

@@ -59,7 +59,17 @@ int http_server_new(struct loop *loop, const char *address, const struct http_se
 		    struct http_server **ret_server, struct error *err);
 /* Unlinks the path. Open exchanges are cut: they stay valid until they are answered, which then goes nowhere. NULL is fine. */
 struct http_server *http_server_free(struct http_server *server);
-const struct http_counters *http_server_counters(const struct http_server *server);
+/* Lets nobody in any more; idle connections end now, others with their answer. `done` comes once, from the loop, when none is left; not
+ * after http_server_free(), which it may call. */
+typedef void http_drained_fn(void *arg);
+void http_server_drain(struct http_server *server, http_drained_fn *done, void *arg);
+
+struct http_totals { /* of a server, to be shown */
+	const char *service;
+	uint64_t open; /* connections, at the moment */
+	struct http_counters counters;
+};
+struct http_totals http_server_totals(const struct http_server *server);
 
 /* ---- the request; all borrowed from the exchange ---- */
 

@@ -33,6 +33,9 @@ struct http_server {
 	struct loop_io *io;
 	struct loop_timer *retry; /* accepting, after it failed */
 	bool paused; /* accepting nobody */
+	bool draining;
+	http_drained_fn *drained;
+	void *drained_arg;
 	struct list phases[PHASE_COUNT]; /* connections, by how long they are in their phase: the time-outs of one come in order */
 	struct loop_timer *sweep;
 	uint64_t sweep_at_ns; /* 0: not armed */
@@ -86,7 +89,7 @@ struct http_exchange *http_exchange_new(struct http_connection *connection); /* 
 struct http_exchange *http_exchange_free(struct http_exchange *exchange);
 
 /* server.c */
-void http_server_arm(struct http_server *server, uint64_t at_ns); /* a connection's deadline; ~ */
+void http_server_arm(struct http_server *server, uint64_t at_ns); /* for a deadline */
 void http_server_left(struct http_server *server); /* a connection has */
 const char *http_server_date(struct http_server *server);
 

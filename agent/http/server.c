@@ -35,6 +35,14 @@ void http_server_arm(struct http_server *server, uint64_t at_ns)
 	loop_timer_arm(server->sweep, at_ns);
 }
 
+static void close_idle(struct http_server *server)
+{
+	struct http_connection *c;
+
+	while ((c = first_in(server, PHASE_IDLE)))
+		http_connection_close(c);
+}
+
 static void on_sweep(struct loop_timer *timer, void *arg)
 {
 	struct http_server *server = arg;
@@ -50,6 +58,14 @@ static void on_sweep(struct loop_timer *timer, void *arg)
 			http_connection_late(c);
 		if (c)
 			http_server_arm(server, c->deadline_ns);
+	}
+	if (server->draining)
+		close_idle(server);
+	if (server->connection_count == 0 && server->drained) {
+		http_drained_fn *done = server->drained;
+
+		server->drained = NULL;
+		done(server->drained_arg); /* may free it */
 	}
 }
 
@@ -79,6 +95,8 @@ void http_server_left(struct http_server *server)
 	server->connection_count--;
 	if (server->io)
 		accept_again(server);
+	else if (server->draining && server->connection_count == 0)
+		http_server_arm(server, loop_now_ns(server->loop));
 }
 
 static void wait_until(struct http_server *server, uint64_t at_ns)
@@ -89,22 +107,28 @@ static void wait_until(struct http_server *server, uint64_t at_ns)
 }
 
 /* False: one has to leave first, or to have been idle for longer. */
-static bool make_room(struct http_server *server)
+static bool has_room(struct http_server *server)
 {
-	struct http_connection *idle = first_in(server, PHASE_IDLE);
+	const struct http_connection *idle = first_in(server, PHASE_IDLE);
 	const uint64_t now_ns = loop_now_ns(server->loop);
 	uint64_t settled_ns;
 
 	if (server->connection_count < server->service->connections_max)
 		return true;
 	settled_ns = idle ? idle->deadline_ns - HTTP_IDLE_LIMIT_S * NSEC_PER_SEC + SETTLED_NS : now_ns + SETTLED_NS;
-	if (settled_ns > now_ns) {
-		wait_until(server, settled_ns);
-		return false;
-	}
+	if (settled_ns <= now_ns)
+		return true;
+	wait_until(server, settled_ns);
+	return false;
+}
+
+/* After has_room(), when somebody has come. */
+static void make_room(struct http_server *server)
+{
+	if (server->connection_count <= server->service->connections_max)
+		return;
 	server->counters.refused[HTTP_GAVE_WAY]++;
-	http_connection_close(idle);
-	return true;
+	http_connection_close(first_in(server, PHASE_IDLE));
 }
 
 static int peer_read(int fd, const struct sockaddr_storage *address, struct http_peer *peer)
@@ -132,6 +156,7 @@ static int accept_one(struct http_server *server)
 	fd = -1;
 	server->connection_count++;
 	server->counters.connections++;
+	make_room(server);
 	return 0;
 }
 
@@ -142,7 +167,7 @@ static void on_listener(struct loop_io *io, uint32_t events, void *arg)
 
 	(void)io;
 	(void)events;
-	while (r != -EAGAIN && make_room(server)) {
+	while (r != -EAGAIN && has_room(server)) {
 		r = accept_one(server);
 		if (r < 0 && r != -EAGAIN && r != -EINTR && r != -ECONNABORTED) {
 			/* Out of descriptors or memory: asking again at once would only spin. */
@@ -237,7 +262,21 @@ struct http_server *http_server_free(struct http_server *server)
 	return NULL;
 }
 
-const struct http_counters *http_server_counters(const struct http_server *server)
+void http_server_drain(struct http_server *server, http_drained_fn *done, void *arg)
 {
-	return &server->counters;
+	server->draining = true;
+	server->drained = done;
+	server->drained_arg = arg;
+	server->io = loop_io_remove(server->io);
+	server->fd = fd_close(server->fd);
+	http_server_arm(server, loop_now_ns(server->loop));
+}
+
+struct http_totals http_server_totals(const struct http_server *server)
+{
+	return (struct http_totals){
+		.service = server->service->name,
+		.open = server->connection_count,
+		.counters = server->counters,
+	};
 }

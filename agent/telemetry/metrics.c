@@ -485,6 +485,27 @@ static void emit_table(struct writer *w, const struct family *family)
 	}
 }
 
+static void emit_http(struct writer *w, const struct family *family)
+{
+	char labels[64];
+
+	for (size_t i = 0; i < w->input->http_count; i++) {
+		snprintf(labels, sizeof(labels), "server=\"%s\"", w->input->http[i].service);
+		count_series(w, family, labels, COUNT_AT(&w->input->http[i], family->member));
+	}
+}
+
+static void emit_http_refusals(struct writer *w, const struct family *family)
+{
+	char labels[96];
+
+	for (size_t i = 0; i < w->input->http_count; i++)
+		for (enum http_refusal refusal = 0; refusal < HTTP_REFUSAL_COUNT; refusal++) {
+			snprintf(labels, sizeof(labels), "server=\"%s\",reason=\"%s\"", w->input->http[i].service, http_refusal_name(refusal));
+			count_series(w, family, labels, w->input->http[i].counters.refused[refusal]);
+		}
+}
+
 /* The last one, which has always room. */
 static void emit_dropped(struct writer *w, const struct family *family)
 {
@@ -517,6 +538,14 @@ static const struct family families[] = {
 	{ "weft_dns_queries_total", "counter", "Queries that weft-proxy was asked, by how they ended.", emit_dns },
 	{ "weft_environment_claims_total", "counter", "Processes whose environment names a virtual node, by what came of it.", emit_claims },
 	{ "weft_environment_window_seconds", "summary", "From the begin of such a program to its enrolment.", emit_claim_window },
+	{ "weft_http_connections_open", "gauge", "Connections to a server of weftd that are open.", emit_http,
+	  .member = offsetof(struct http_totals, open) },
+	{ "weft_http_connections_total", "counter", "Connections to a server of weftd: its local socket, and the one that answers this.", emit_http,
+	  .member = offsetof(struct http_totals, counters.connections) },
+	{ "weft_http_requests_total", "counter", "Requests that were whole and good, so that they were looked at.", emit_http,
+	  .member = offsetof(struct http_totals, counters.requests) },
+	{ "weft_http_refusals_total", "counter", "Messages that were not taken, and connections that weftd closed, by reason.",
+	  emit_http_refusals },
 	{ "weft_decisions_total", "counter", "Connections that were not just routed, by reason; no service: the destination is none of the mesh.",
 	  emit_reasons },
 	{ "weft_connection_attempts_total", "counter", "Connections routed to an endpoint of the target.", ROW(attempts) },

@@ -10,6 +10,7 @@
 #include <stddef.h>
 #include <stdint.h>
 
+#include "agent/http/http.h"
 #include "agent/identity/claims.h"
 #include "agent/inbound/inbound.h"
 #include "agent/telemetry/tally.h"
@@ -19,6 +20,7 @@
 
 /* What follows in the order of the table is left out, and counted. */
 #define METRICS_SERIES_MAX 20000
+#define METRICS_SERVERS_MAX 4
 #define METRICS_CONTENT_TYPE "text/plain; version=0.0.4; charset=utf-8"
 
 /* Of this process. */
@@ -38,6 +40,8 @@ struct metrics_input {
 	const struct inbound_listener *listeners;
 	const struct proxy_state *proxy; /* shared with weft-proxy */
 	struct metrics_process process;
+	size_t http_count;
+	struct http_totals http[METRICS_SERVERS_MAX];
 };
 
 void metrics_write(const struct metrics_input *input, struct buffer *out);

@@ -38,6 +38,14 @@ def test_every_reason_to_refuse_a_signature_is_documented_with_its_error_and_mea
     assert documented == sources
 
 
+def test_every_reason_to_refuse_a_message_is_documented_with_its_status_and_meaning_and_no_other():
+    sources = [(name, "closed" if status == "0" else status, text) for name, status, text in
+               re.findall(r'X\(HTTP_\w+, "([^"]+)", (\d+), "([^"]+)"\)', read("agent/http/refusal.h"))]
+    documented = re.findall(r"^\| `([a-z0-9.-]+)` \| (\w+) \| (.*) \|$", section(read("docs/operations.md"), "Requests that are refused"), re.M)
+    assert len(sources) > 25
+    assert documented == sources
+
+
 def test_every_option_of_weftd_is_documented_and_no_other():
     documented = re.findall(r"^\| `--([a-z0-9-]+)", section(read("docs/operations.md"), "Options of weftd"), re.M)
     assert len(documented) > 10

@@ -15,182 +15,9 @@
 #include "tests/lib/test.h"
 #include "tests/unit/clock.h"
 #include "tests/unit/http_answer.h"
+#include "tests/unit/http_world.h"
 
 #define DEADLINE_NS (10 * NSEC_PER_SEC)
-
-#define CLIENTS 300
-#define BODY_LIMIT_BYTES (1024 * 1024)
-#define CONNECTIONS_MAX 256
-
-struct fixture {
-	char directory[64], path[96];
-	struct loop *loop;
-	struct http_server *server;
-	int clients[CLIENTS];
-	struct buffer received;
-	int calls;
-	struct http_exchange *waiting; /* of "/later" */
-	int peer_pid;
-	bool free_server; /* from the handler */
-};
-
-static void handle(struct http_exchange *exchange, void *arg)
-{
-	struct fixture *f = arg;
-	const char *path = http_path(exchange), *large = path ? http_query(exchange, "large") : NULL;
-	size_t bytes;
-	const char *body = http_body(exchange, &bytes);
-
-	f->calls++;
-	f->peer_pid = http_peer(exchange)->pid;
-	EXPECT(http_peer(exchange)->local && http_peer(exchange)->uid == getuid());
-	if (!path) {
-		http_refuse(exchange, HTTP_BAD_TARGET);
-		return;
-	}
-	if (f->free_server)
-		f->server = http_server_free(f->server);
-	if (strcmp(path, "/later") == 0) {
-		f->waiting = exchange;
-	} else if (strcmp(path, "/error") == 0) {
-		struct error err = {};
-
-		error_set_field(&err, -(int)strtol(http_query(exchange, "code"), NULL, 10), "spec.listeners", "no \"good\"");
-		http_reply_error(exchange, &err);
-	} else if (large) {
-		_cleanup_free_ char *text = calloc(1, strtoul(large, NULL, 10));
-
-		http_reply(exchange, 200, "application/octet-stream", text, strtoul(large, NULL, 10));
-	} else {
-		http_reply_json(exchange, 200,
-				json_pack("{s:s,s:s,s:i,s:s%}", "method", http_method(exchange), "path", path, "bytes",
-					  (int)bytes, "body", body, MIN(bytes, (size_t)16)));
-	}
-}
-
-static const struct http_service service = {
-	.name = "test",
-	.handler = handle,
-	.methods = "GET, PUT, POST, DELETE",
-	.body_limit_bytes = BODY_LIMIT_BYTES,
-	.connections_max = CONNECTIONS_MAX,
-};
-
-static int setup(void **state)
-{
-	struct fixture *f = calloc(1, sizeof(*f));
-	struct error err = {};
-
-	strcpy(f->directory, "/tmp/weft-test-http-XXXXXX");
-	if (!mkdtemp(f->directory))
-		return -1;
-	snprintf(f->path, sizeof(f->path), "%s/socket", f->directory);
-	memset(f->clients, -1, sizeof(f->clients));
-	EXPECT_OK(loop_new(&f->loop));
-	EXPECT_OK(http_server_new(f->loop, f->path, &service, f, &f->server, &err), &err);
-	*state = f;
-	return 0;
-}
-
-static int teardown(void **state)
-{
-	struct fixture *f = *state;
-
-	for (size_t i = 0; i < CLIENTS; i++)
-		fd_close(f->clients[i]);
-	http_server_free(f->server);
-	loop_free(f->loop);
-	buffer_done(&f->received);
-	unlink(f->path);
-	rmdir(f->directory);
-	free(f);
-	return 0;
-}
-
-static void turns(struct fixture *f)
-{
-	for (int i = 0; i < 5; i++)
-		EXPECT_OK(loop_turn(f->loop, 0));
-}
-
-static int connect_client(struct fixture *f, size_t client)
-{
-	struct sockaddr_un address = { .sun_family = AF_UNIX };
-
-	f->clients[client] = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
-	strcpy(address.sun_path, f->path);
-	return connect(f->clients[client], (struct sockaddr *)&address, sizeof(address)) < 0 ? -errno : 0;
-}
-
-static void client_sends(struct fixture *f, size_t client, const char *data, size_t length)
-{
-	const uint64_t end_ns = test_now_ns() + DEADLINE_NS;
-
-	while (length > 0) {
-		ssize_t n = send(f->clients[client], data, length, MSG_NOSIGNAL);
-
-		if (n < 0 && errno != EAGAIN)
-			return; /* the server has heard enough */
-		if (n > 0) {
-			data += n;
-			length -= (size_t)n;
-		}
-		EXPECT_OK(loop_turn(f->loop, 0));
-		EXPECT(test_now_ns() < end_ns);
-	}
-}
-
-static void client_says(struct fixture *f, size_t client, const char *text)
-{
-	client_sends(f, client, text, strlen(text));
-}
-
-/* Turns the loop once and takes what has come. True: the connection ended. */
-static bool client_receives(struct fixture *f, size_t client)
-{
-	char *room = buffer_reserve(&f->received, 65536);
-	ssize_t n;
-
-	EXPECT_OK(loop_turn(f->loop, 0));
-	n = recv(f->clients[client], room, 65536, 0);
-	if (n == 0 || (n < 0 && errno != EAGAIN))
-		return true;
-	f->received.length += n > 0 ? (size_t)n : 0;
-	return false;
-}
-
-/* Until `count` times `needle` is there, or the connection ends. True: it ended. */
-static bool client_reads(struct fixture *f, size_t client, const char *needle, int count)
-{
-	const uint64_t end_ns = test_now_ns() + DEADLINE_NS;
-
-	for (;;) {
-		int found = 0;
-
-		if (client_receives(f, client))
-			return true;
-		for (const char *p = buffer_string(&f->received); (p = strstr(p, needle)); p++)
-			found++;
-		if (found >= count)
-			return false;
-		if (test_now_ns() > end_ns)
-			fail_msg("waited in vain for '%s' in: %s", needle, buffer_string(&f->received));
-	}
-}
-
-/* One request on a connection of its own: the answer, whole. */
-static const char *answer_to(struct fixture *f, const char *request)
-{
-	buffer_clear(&f->received);
-	EXPECT_OK(connect_client(f, 0));
-	client_says(f, 0, request);
-	shutdown(f->clients[0], SHUT_WR);
-	EXPECT(client_reads(f, 0, "never said", 1));
-	f->clients[0] = fd_close(f->clients[0]);
-	return buffer_string(&f->received);
-}
-
-#define HOST "Host: weft\r\n"
 
 TEST(a_request_is_handed_over_whole_and_answered)
 {
@@ -308,8 +135,8 @@ TEST(a_target_whose_escapes_give_no_text_is_for_the_handler_to_refuse_and_the_co
 	client_says(f, 0, "GET /%00 HTTP/1.1\r\n" HOST "\r\nGET /fine HTTP/1.1\r\n" HOST "\r\n");
 	EXPECT(!client_reads(f, 0, "/fine", 1));
 	EXPECT_CONTAINS(buffer_string(&f->received), "HTTP/1.1 400 Bad Request");
-	EXPECT_EQ(http_server_counters(f->server)->refused[HTTP_BAD_TARGET], 1);
-	EXPECT_EQ(http_server_counters(f->server)->requests, 2);
+	EXPECT_EQ(refused(f, HTTP_BAD_TARGET), 1);
+	EXPECT_EQ(http_server_totals(f->server).counters.requests, 2);
 }
 
 static void send_body(struct fixture *f, size_t bytes, bool chunked)
@@ -360,8 +187,8 @@ TEST(heads_larger_than_16_kib_are_refused)
 	EXPECT_CONTAINS(answer_to(f, request), "HTTP/1.1 414 URI Too Long");
 	snprintf(request, sizeof(request), "GET / HTTP/1.1\r\n" HOST "A: %0*d\r\n\r\n", HTTP_HEAD_LIMIT_BYTES, 0);
 	EXPECT_CONTAINS(answer_to(f, request), "HTTP/1.1 431 Request Header Fields Too Large");
-	EXPECT_EQ(http_server_counters(f->server)->refused[HTTP_LONG_TARGET], 1);
-	EXPECT_EQ(http_server_counters(f->server)->refused[HTTP_LARGE_HEAD], 1);
+	EXPECT_EQ(refused(f, HTTP_LONG_TARGET), 1);
+	EXPECT_EQ(refused(f, HTTP_LARGE_HEAD), 1);
 }
 
 TEST(an_error_becomes_a_status_and_names_its_field)
@@ -504,7 +331,7 @@ TEST(a_head_that_is_not_whole_10_seconds_after_its_first_byte_gets_408)
 	EXPECT(client_reads(f, 0, "never said", 1));
 	EXPECT_CONTAINS(buffer_string(&f->received), "HTTP/1.1 408 Request Timeout");
 	EXPECT_CONTAINS(buffer_string(&f->received), "Connection: close");
-	EXPECT_EQ(http_server_counters(f->server)->refused[HTTP_SLOW_HEAD], 1);
+	EXPECT_EQ(refused(f, HTTP_SLOW_HEAD), 1);
 }
 
 TEST(a_body_may_take_60_seconds_and_then_gets_408)
@@ -524,7 +351,7 @@ TEST(a_body_may_take_60_seconds_and_then_gets_408)
 	clock_skip(6 * NSEC_PER_SEC);
 	EXPECT(client_reads(f, 0, "never said", 1));
 	EXPECT_CONTAINS(buffer_string(&f->received), "HTTP/1.1 408 Request Timeout");
-	EXPECT_EQ(http_server_counters(f->server)->refused[HTTP_SLOW_BODY], 1);
+	EXPECT_EQ(refused(f, HTTP_SLOW_BODY), 1);
 }
 
 TEST(half_a_request_before_the_end_is_refused)
@@ -533,7 +360,7 @@ TEST(half_a_request_before_the_end_is_refused)
 
 	EXPECT_CONTAINS(answer_to(f, "PUT / HTTP/1.1\r\n" HOST "Content-Length: 3\r\n\r\nab"), "HTTP/1.1 400 Bad Request");
 	EXPECT_EQ(f->calls, 0);
-	EXPECT_EQ(http_server_counters(f->server)->refused[HTTP_CUT_OFF], 1);
+	EXPECT_EQ(refused(f, HTTP_CUT_OFF), 1);
 	EXPECT_STR(answer_to(f, "\r\n"), ""); /* nothing was asked */
 }
 
@@ -581,13 +408,13 @@ TEST(the_socket_is_ours_alone_and_only_a_dead_one_is_replaced)
 
 	EXPECT_EQ(stat(f->path, &st), 0);
 	EXPECT_EQ(st.st_mode & 07777, 0600);
-	EXPECT_EQ(http_server_new(f->loop, f->path, &service, f, &second, &err), -EADDRINUSE);
+	EXPECT_EQ(http_server_new(f->loop, f->path, &world_service, f, &second, &err), -EADDRINUSE);
 	EXPECT_CONTAINS(err.message, f->path);
 	turns(f);
 
 	f->server = http_server_free(f->server);
 	close(open(f->path, O_CREAT | O_WRONLY, 0600));
-	EXPECT_EQ(http_server_new(f->loop, f->path, &service, f, &second, &err), -EEXIST);
+	EXPECT_EQ(http_server_new(f->loop, f->path, &world_service, f, &second, &err), -EEXIST);
 	EXPECT_EQ(access(f->path, F_OK), 0);
 	unlink(f->path);
 
@@ -598,13 +425,13 @@ TEST(the_socket_is_ours_alone_and_only_a_dead_one_is_replaced)
 	EXPECT_EQ(bind(dead, (struct sockaddr *)&address, sizeof(address)), 0);
 	close(dead);
 	EXPECT_EQ(access(f->path, F_OK), 0);
-	EXPECT_OK(http_server_new(f->loop, f->path, &service, f, &f->server, &err), &err);
+	EXPECT_OK(http_server_new(f->loop, f->path, &world_service, f, &f->server, &err), &err);
 	EXPECT_CONTAINS(answer_to(f, "GET / HTTP/1.1\r\n" HOST "\r\n"), "200 OK");
 
 	char long_path[200];
 
 	snprintf(long_path, sizeof(long_path), "%s/%0120d", f->directory, 0);
-	EXPECT_EQ(http_server_new(f->loop, long_path, &service, f, &second, &err), -ENAMETOOLONG);
+	EXPECT_EQ(http_server_new(f->loop, long_path, &world_service, f, &second, &err), -ENAMETOOLONG);
 }
 
 static void read_pipe(struct loop_io *io, uint32_t events, void *arg)
@@ -652,7 +479,7 @@ TEST(curl_uploads_downloads_and_reuses_the_connection)
 	EXPECT_EQ(f->calls, 3);
 }
 
-#define ON_SERVER(test) cmocka_unit_test_setup_teardown(test, setup, teardown)
+#define ON_SERVER(test) cmocka_unit_test_setup_teardown(test, world_setup, world_teardown)
 
 int main(void)
 {

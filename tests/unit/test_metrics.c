@@ -124,6 +124,22 @@ TEST(a_histogram_is_cumulative_over_all_buckets_of_the_kernel)
 				     "weft_connection_duration_seconds_count{" LABELS "} 7\n");
 }
 
+TEST(servers_tell_what_they_took_and_what_they_refused_by_reason)
+{
+	FIXTURE;
+
+	f.input.http_count = 2;
+	f.input.http[0] = (struct http_totals){ .service = "local", .open = 3, .counters = { .connections = 10, .requests = 20 } };
+	f.input.http[1] = (struct http_totals){ .service = "metrics" };
+	f.input.http[1].counters.refused[HTTP_SLOW_HEAD] = 7;
+	text_of(&f);
+	EXPECT_CONTAINS(f.text.data, "\nweft_http_connections_open{server=\"local\"} 3\n");
+	EXPECT_CONTAINS(f.text.data, "\nweft_http_connections_total{server=\"local\"} 10\n");
+	EXPECT_CONTAINS(f.text.data, "\nweft_http_requests_total{server=\"local\"} 20\n");
+	EXPECT_CONTAINS(f.text.data, "\nweft_http_refusals_total{server=\"metrics\",reason=\"slow-head\"} 7\n");
+	EXPECT_CONTAINS(f.text.data, "\nweft_http_refusals_total{server=\"local\",reason=\"slow-head\"} 0\n");
+}
+
 static struct tally_endpoint endpoint_of(const char *target, const char *address, uint32_t health, uint64_t open)
 {
 	struct tally_endpoint e = { .target = target, .port = htons(80), .state = { .health = health, .open = open } };
@@ -280,6 +296,7 @@ int main(void)
 		cmocka_unit_test(values_of_labels_are_escaped),
 		cmocka_unit_test(a_triple_without_traffic_has_no_series),
 		cmocka_unit_test(bytes_and_retransmissions_of_open_connections_are_added_to_those_of_closed_ones),
+		cmocka_unit_test(servers_tell_what_they_took_and_what_they_refused_by_reason),
 		cmocka_unit_test(a_histogram_is_cumulative_over_all_buckets_of_the_kernel),
 		cmocka_unit_test(unchecked_counts_as_healthy_and_pending_as_unhealthy),
 		cmocka_unit_test(the_same_address_in_several_namespaces_is_one_series_and_several_hosts),
