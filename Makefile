@@ -188,7 +188,7 @@ $(BPF_TESTS): $(BUILD)/tests/%: $(BUILD)/obj/tests/%.o $(BPF_SHARED) $(LIB)
 $(NET_TOOLS): $(BUILD)/tests/net/%: $(BUILD)/obj/tests/net/tools/%.o $(LIB)
 	$(call link)
 $(BENCHES): $(BUILD)/bench/%: $(BUILD)/obj/bench/%.o $(LIB)
-	$(call link)
+	$(call link,$(SQLITE_LIBS))
 $(MUSL_TOOLS): $(BUILD)/tests/net/musl-%: tests/net/tools/musl/%.c
 	@echo "  MUSL $<"; mkdir -p $(@D); $(MUSL_GCC) -static -O2 $(WARNINGS) -o $@ $<
 define go_build
