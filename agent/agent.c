@@ -15,6 +15,7 @@
 #include "agent/api/metrics.h"
 #include "agent/compile/compile.h"
 #include "agent/net/routes.h"
+#include "agent/rollback.h"
 #include "agent/spec/directory.h"
 #include "base/address.h"
 #include "base/cleanup.h"
@@ -148,7 +149,7 @@ static void compile_now(struct loop_timer *timer, void *arg)
 	if (r == 0)
 		r = compile(
 			&(struct compile_input){
-				.resources = &agent->configuration.resources,
+				.resources = agent_in_force(agent),
 				.registry = agent->registry,
 				.dns = agent->dns,
 				.vips = agent->vips,
@@ -175,8 +176,11 @@ static void compile_now(struct loop_timer *timer, void *arg)
 		if (!err.code)
 			error_set(&err, r, "out of memory");
 		configuration_fail(agent, &err);
+		rollback_compiled(agent);
+		rollback_applied(agent, agent->configuration.generation, &err);
 		return;
 	}
+	rollback_compiled(agent);
 	apply_plan(agent->apply, plan);
 }
 
@@ -209,8 +213,10 @@ static void plan_applied(uint64_t generation, const struct error *err, void *arg
 	if (err) {
 		if (!grow_for_plan(agent))
 			configuration_fail(agent, err);
+		rollback_applied(agent, generation, err);
 		return;
 	}
+	rollback_applied(agent, generation, NULL);
 	if (c->failed && !c->read_failed)
 		c->failed = false;
 	if (health_sync(agent->health) < 0)
@@ -223,7 +229,7 @@ static void plan_applied(uint64_t generation, const struct error *err, void *arg
 	c->applied_wall_ns = wall_now_ns();
 	supervisor_changed(agent->supervisor); /* ids of nodes may be others */
 	drain_changed(agent->drain);
-	log_info("in force", LOG_F("generation", LOG_U64(generation)), LOG_F("resources", LOG_U64(c->resources.count)));
+	log_info("in force", LOG_F("generation", LOG_U64(generation)), LOG_F("resources", LOG_U64(agent_in_force(agent)->count)));
 }
 
 static void log_unresolved(const struct resource *from, const char *field, const char *missing, void *arg)
@@ -248,7 +254,7 @@ static void resource_changed(const struct resource *before, const struct resourc
 		resources_unresolved(set, now, log_unresolved, NULL);
 	else
 		resources_referrers(set, before->full_name, log_lost, (char *)before->full_name);
-	agent_changed(agent);
+	rollback_configured(agent, before, now);
 }
 
 static void configuration_read(void *arg)
@@ -310,7 +316,7 @@ static bool claim_planned(const char *node, void *arg)
 	struct agent *agent = arg;
 	const struct plan *plan = apply_current(agent->apply);
 
-	if (!resources_get(&agent->configuration.resources, node))
+	if (!resources_get(agent_in_force(agent), node))
 		return true;
 	for (size_t i = 0; plan && i < plan->node_count; i++)
 		if (!strcmp(plan->nodes[i].name, node))
@@ -618,6 +624,8 @@ static int start_modules(struct agent *agent, struct error *err)
 	if (r == 0)
 		r = take_account(agent, err);
 	if (r == 0)
+		r = rollback_start(agent, err);
+	if (r == 0)
 		r = vips_new(agent->state, agent->options.vip4_network, agent->options.vip6_network, &agent->vips, err);
 	if (r == 0)
 		r = write_config(agent, err);
@@ -676,6 +684,8 @@ int agent_start(struct agent *agent, struct error *err)
 	agent->lock_fd = -1;
 	agent->started_wall_ns = wall_now_ns();
 	resources_init(&agent->configuration.resources);
+	resources_init(&agent->held);
+	list_init(&agent->waiters);
 	r = start_modules(agent, err);
 	if (r < 0)
 		agent_stop(agent);
@@ -760,6 +770,7 @@ void agent_stop(struct agent *agent)
 	agent->dns = dns_discovery_free(agent->dns);
 	agent->compile_timer = loop_timer_free(agent->compile_timer);
 	agent->vips = vips_free(agent->vips);
+	rollback_stop(agent);
 	agent->state = state_close(agent->state);
 	kernel_close(&agent->kernel);
 	resources_done(&agent->configuration.resources);

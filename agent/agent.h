@@ -11,6 +11,7 @@
 #include "agent/edge/edge.h"
 #include "agent/drain/drain.h"
 #include "agent/health/health.h"
+#include "agent/history/history.h"
 #include "agent/http/http.h"
 #include "agent/identity/claims.h"
 #include "agent/identity/workloads.h"
@@ -101,6 +102,10 @@ struct agent {
 	struct loop_timer *end_timer; /* the agent ends */
 	unsigned int draining; /* servers that have not ended yet, then */
 	struct agent_configuration configuration;
+	struct history *history;
+	struct resources held; /* in force instead of those configured, while history_held() says so */
+	struct list waiters; /* rollback.c */
+	bool noted; /* a change that is in no plan yet */
 	uint32_t grow_services; /* the loop ends so that tables for so many can be made; 0: it does not */
 	uint64_t started_wall_ns;
 	char account[13];

@@ -3,6 +3,7 @@
 #pragma once
 
 #include "agent/agent.h"
+#include "agent/rollback.h"
 #include "agent/telemetry/counters.h"
 
 /* Answers every request. `arg` is the agent. */
@@ -28,10 +29,14 @@ void api_exposed_delete(struct agent *agent, struct http_exchange *exchange);
 void api_attached_get(struct agent *agent, struct http_exchange *exchange);
 void api_attached_put(struct agent *agent, struct http_exchange *exchange);
 void api_attached_delete(struct agent *agent, struct http_exchange *exchange);
+void api_history(struct agent *agent, struct http_exchange *exchange);
+void api_rollback(struct agent *agent, struct http_exchange *exchange);
+void api_resume(struct agent *agent, struct http_exchange *exchange);
 void api_workloads_get(struct agent *agent, struct http_exchange *exchange);
 void api_workloads_post(struct agent *agent, struct http_exchange *exchange);
 
 /* Pieces that several answers hold. New references. */
+json_t *api_held_json(struct agent *agent); /* null: nothing is */
 json_t *api_configuration_json(struct agent *agent);
 json_t *api_workload_json(struct agent *agent, const struct workload *workload);
 json_t *api_counter_json(const struct counter *counter); /* one of them */

@@ -169,7 +169,7 @@ static bool is_service(const struct agent *agent, const char *node, const char *
 		full_name = NULL;
 		return false;
 	}
-	return resources_get(&agent->configuration.resources, full_name);
+	return resources_get(agent_in_force(agent), full_name);
 }
 
 static json_t *forwarded_answer(const struct agent *agent, const char *node, const char *name)

@@ -264,7 +264,7 @@ static int destination_parse(struct agent *agent, struct explanation *x, bool wa
 			x->request.flow.destination = want_v6 ? plan->services[i].vip6 : plan->services[i].vip4;
 			return 0;
 		}
-	if (!resources_get(&agent->configuration.resources, full_name))
+	if (!resources_get(agent_in_force(agent), full_name))
 		return error_set_field(err, -ENOENT, "to", "there is no %s: the name means nothing to the mesh", full_name);
 	return error_set_field(err, -ENOENT, "to",
 			       "%s is no backend of any node here, and its mesh lets other names pass (ALLOW_ALL): it has no VIP", full_name);

@@ -22,7 +22,7 @@ static int find_node(const struct resource *r, void *arg)
 
 static bool is_node(const struct agent *agent, const char *asked)
 {
-	return resources_each(&agent->configuration.resources, find_node, (char *)asked) == -EEXIST;
+	return resources_each(agent_in_force(agent), find_node, (char *)asked) == -EEXIST;
 }
 
 void api_health(struct agent *agent, struct http_exchange *exchange)

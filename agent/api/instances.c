@@ -61,7 +61,7 @@ static void registration_done(void *arg)
 		error_set_field(&err, r, "netnsOfPid", "cannot look at the network namespace of process %d", reg->pid);
 	if (r == 0 && node_name) {
 		r = resource_name_parse(node_name, RESOURCE_VIRTUAL_NODE, full_name, sizeof(full_name), &err);
-		node = r < 0 ? NULL : resources_get(&reg->agent->configuration.resources, full_name);
+		node = r < 0 ? NULL : resources_get(agent_in_force(reg->agent), full_name);
 		if (r == 0 && !node)
 			r = error_set_field(&err, -ENOENT, "virtualNode", "%s is not in the configuration", full_name);
 		namespace_name = node ? json_path_string(node->spec, "serviceDiscovery.awsCloudMap.namespaceName") : NULL;

@@ -108,7 +108,7 @@ static json_t *resource_json(struct agent *agent, const struct resource *r)
 	resource_not_in_force(r, append_not_in_force, not_in_force);
 	if (service)
 		append_name_not_in_force(r, planned, not_in_force);
-	resources_unresolved(&agent->configuration.resources, r, append_unresolved, unresolved);
+	resources_unresolved(agent_in_force(agent), r, append_unresolved, unresolved);
 	one = json_pack("{s:s, s:s, s:s, s:s, s:s?, s:O, s:o, s:o}", "kind", resource_kinds[r->kind].path_word, "name", r->name, "mesh",
 			r->mesh, "resource", r->full_name, "source", r->source, "spec", r->spec, "unresolved", unresolved,
 			"notInForce", not_in_force);
@@ -147,7 +147,7 @@ void api_resources(struct agent *agent, struct http_exchange *exchange)
 		.list = json_array(),
 	};
 
-	resources_each(&agent->configuration.resources, append_resource, &listing);
+	resources_each(agent_in_force(agent), append_resource, &listing);
 	http_reply_json(exchange, 200,
 			json_pack("{s:I, s:o}", "generation", (json_int_t)agent->configuration.generation, "resources", listing.list));
 }
@@ -160,9 +160,10 @@ json_t *api_configuration_json(struct agent *agent)
 	if (c->failed)
 		error = json_pack("{s:s, s:s, s:o}", "field", c->error.field, "error", c->error.message, "since",
 				  api_time_json(c->failed_since_wall_ns));
-	return json_pack("{s:s, s:I, s:I, s:o, s:o, s:o}", "directory", agent->options.config_dir, "files", (json_int_t)c->files,
+	return json_pack("{s:s, s:I, s:I, s:o, s:o, s:o, s:o}", "directory", agent->options.config_dir, "files", (json_int_t)c->files,
 			 "generation", (json_int_t)c->generation, "readAt", api_time_json(c->read_wall_ns), "appliedAt",
-			 api_time_json(c->applied_wall_ns), "error", error);
+			 api_time_json(c->applied_wall_ns), "error", error, "held",
+			 api_held_json(agent));
 }
 
 void api_configuration(struct agent *agent, struct http_exchange *exchange)

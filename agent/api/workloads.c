@@ -9,7 +9,7 @@
 
 json_t *api_workload_json(struct agent *agent, const struct workload *w)
 {
-	const bool known = resources_get(&agent->configuration.resources, w->node) != NULL;
+	const bool known = resources_get(agent_in_force(agent), w->node) != NULL;
 
 	return json_pack("{s:I, s:s, s:s, s:I, s:b, s:s?, s:s?, s:s, s:o, s:i, s:o, s:b}", "id", (json_int_t)w->id, "virtualNode",
 			 w->node, "cgroup", w->cgroup, "netnsCookie", (json_int_t)w->netns_cookie, "ownNetns", w->own_netns, "netns",
@@ -44,7 +44,7 @@ struct enrolment {
 /* Registers `text` ("ADDR:PORT") as an instance of the workload's node, which has awsCloudMap discovery. */
 static int register_address(struct agent *agent, const struct workload *w, const char *text, unsigned index, struct error *err)
 {
-	const struct resource *node = resources_get(&agent->configuration.resources, w->node);
+	const struct resource *node = resources_get(agent_in_force(agent), w->node);
 	const json_t *map = node ? json_path(node->spec, "serviceDiscovery.awsCloudMap") : NULL;
 	char address[IP_TEXT_BYTES], id[64], port_text[8];
 	struct instance instance = {};

@@ -644,6 +644,11 @@ uint32_t apply_services_wanted(const struct apply *a)
 	return a->services_wanted;
 }
 
+bool apply_is_settled(const struct apply *a)
+{
+	return !a->next;
+}
+
 const struct plan *apply_current(const struct apply *a)
 {
 	return a->now.plan;

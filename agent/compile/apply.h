@@ -35,6 +35,8 @@ void apply_plan(struct apply *apply, struct plan *plan);
 /* From within `done`, after a refusal: for how many services the arrays should be made so that the plan fits; 0: it was not for want of
  * their room. */
 uint32_t apply_services_wanted(const struct apply *apply);
+/* No plan waits: all that were handed in are decided. */
+bool apply_is_settled(const struct apply *apply);
 /* The plan in force; NULL before the first. Borrowed until the next `done`. */
 const struct plan *apply_current(const struct apply *apply);
 struct generations *apply_generations(struct apply *apply);

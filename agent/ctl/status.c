@@ -185,6 +185,9 @@ static void configuration_print(const json_t *answer)
 	if (json_is_object(error)) {
 		printf("%-14s ", "");
 		print_configuration_error(stdout, error);
+	if (json_is_object(json_path(answer, "configuration.held")))
+		printf("%-14s held at generation %lld since %s (weft resume)\n", "", (long long)json_path_int(answer, "configuration.held.generation", 0),
+		       json_path_string(answer, "configuration.held.since") ?: "?");
 	}
 }
 

@@ -269,3 +269,19 @@ void resource_not_in_force(const struct resource *resource, resource_not_in_forc
 		field_each(resource->spec, rule->pattern, visit_dormant,
 			   &(struct dormant_visit){ .rule = rule, .fn = fn, .arg = arg });
 }
+
+json_t *resource_document(const struct resource *resource)
+{
+	const struct resource_kind_info *info = &resource_kinds[resource->kind];
+	json_t *document = json_pack("{s:s}", resource_kinds[RESOURCE_MESH].name_member, resource->mesh);
+
+	if (!document)
+		return NULL;
+	if (resource->parent)
+		json_object_set_new(document, resource_kinds[info->parent].name_member, json_string(resource->parent));
+	json_object_set_new(document, info->name_member, json_string(resource->name));
+	json_object_set(document, "spec", (json_t *)resource->spec);
+	if (resource->tags)
+		json_object_set(document, "tags", (json_t *)resource->tags);
+	return document;
+}

@@ -64,6 +64,8 @@ struct resource {
  * holds what it gets. -EINVAL with the field path; -ENOMEM. */
 int resource_new(const json_t *document, const struct resource_realm *realm, const char *source, struct resource **ret_resource,
 		 struct error *err);
+/* The document it was made from, by members that count. The caller owns it, and does not change what is in it. NULL: no memory. */
+json_t *resource_document(const struct resource *resource);
 struct resource *resource_ref(const struct resource *resource);
 struct resource *resource_unref(const struct resource *resource); /* NULL is fine. Returns NULL */
 bool resource_same_mesh(const struct resource *a, const struct resource *b);

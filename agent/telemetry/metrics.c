@@ -391,6 +391,11 @@ static double one_generation(const struct metrics_input *input)
 	return (double)input->tally->generation;
 }
 
+static double one_configuration_held(const struct metrics_input *input)
+{
+	return input->configuration_held;
+}
+
 static double one_configuration_failed(const struct metrics_input *input)
 {
 	return input->configuration_failed;
@@ -527,6 +532,8 @@ static const struct family families[] = {
 	{ "weft_generation", "gauge", "Generation of the configuration that is in force.", emit_one, one_generation },
 	{ "weft_configuration_error", "gauge", "1: the files as they are now are not in force, for one of them is wrong.", emit_one,
 	  one_configuration_failed },
+	{ "weft_configuration_held", "gauge", "1: the resources of an earlier generation are held in force (weft rollback).", emit_one,
+	  one_configuration_held },
 	{ "weft_table_entries", "gauge", "How many places of a kernel table are taken.", emit_table,
 	  .member = offsetof(struct generations_fill, used) },
 	{ "weft_table_size", "gauge", "How many places a kernel table has.", emit_table, .member = offsetof(struct generations_fill, size) },

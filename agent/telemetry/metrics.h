@@ -33,6 +33,7 @@ struct metrics_process {
 struct metrics_input {
 	const struct tally *tally;
 	bool configuration_failed;
+	bool configuration_held;
 	size_t table_count;
 	const struct generations_fill *tables;
 	struct claims_report claims;
