@@ -54,6 +54,7 @@ BUILD_NEEDS := gcc=gcc ar=binutils $(BPFTOOL)=bpftool $(PYTHON)=python3 \
 RUN_NEEDS := /usr/include/cmocka.h=libcmocka-dev \
 	/usr/lib/python3/dist-packages/pytest/__init__.py=python3-pytest \
 	/usr/lib/python3/dist-packages/botocore/__init__.py=python3-botocore \
+	/usr/lib/python3/dist-packages/boto3/__init__.py=python3-boto3 /usr/bin/aws=awscli \
 	/usr/lib/llvm-*/lib/clang/*/lib/linux/libclang_rt.fuzzer-*.a=libclang-rt-14-dev \
 	ip=iproute2 nsenter=util-linux curl=curl groff=groff-base dnsmasq=dnsmasq-base busybox=busybox-static musl-gcc=musl-tools \
 	$(if $(GO),,go=golang-go)
@@ -132,7 +133,7 @@ TEST_SKELETONS := $(patsubst tests/bpf/%.bpf.c,$(BUILD)/gen/%.skel.h,$(wildcard 
 FUZZ_TARGETS := $(patsubst tests/fuzz/fuzz_%.c,%,$(wildcard tests/fuzz/fuzz_*.c))
 FUZZ_SECONDS ?= 20
 
-.PHONY: all check-tools deps manual install uninstall unit unit-build bpf-test bpf-test-build net net-build fuzz fuzz-build test test-kernels soak demo bench \
+.PHONY: all check-tools deps manual install uninstall unit unit-build bpf-test bpf-test-build net net-build api fuzz fuzz-build test test-kernels soak demo bench \
 	demo-build bench-build clean help
 
 all: $(PROGRAMS) $(LIB) ## the programs (default)
@@ -241,6 +242,9 @@ net-build: all $(NET_TOOLS) $(MUSL_TOOLS) $(GO_TOOLS)
 net: net-build ## real sockets in namespaces of their own; root
 	@$(if $(wildcard tests/net/test_*.py),WEFT_BUILD=$(abspath $(BUILD)) $(PYTHON) -m pytest -q tests/net,echo "net: no tests")
 
+api: net-build ## the App Mesh API by boto3, the aws command line and raw requests; root
+	@$(if $(wildcard tests/api/test_*.py),WEFT_BUILD=$(abspath $(BUILD)) $(PYTHON) -m pytest -q tests/api,echo "api: no tests")
+
 fuzz-build: $(FUZZ_TARGETS:%=$(BUILD)/tests/fuzz/%)
 	@:
 $(BUILD)/tests/fuzz/%: $(BUILD)/obj/tests/fuzz/fuzz_%.o $(LIB)
@@ -256,6 +260,7 @@ test: ## everything above, after installing what is missing; root
 	@$(MAKE) unit
 	@$(MAKE) bpf-test
 	@$(MAKE) net
+	@$(MAKE) api
 	@$(MAKE) fuzz
 
 demo-build: bench-build $(DEMO_TOOLS)

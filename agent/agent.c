@@ -16,6 +16,7 @@
 #include "agent/compile/compile.h"
 #include "agent/net/routes.h"
 #include "agent/rollback.h"
+#include "agent/serve.h"
 #include "agent/spec/directory.h"
 #include "base/address.h"
 #include "base/cleanup.h"
@@ -254,7 +255,13 @@ static void resource_changed(const struct resource *before, const struct resourc
 		resources_unresolved(set, now, log_unresolved, NULL);
 	else
 		resources_referrers(set, before->full_name, log_lost, (char *)before->full_name);
+	agent_control_show(agent, before, now);
 	rollback_configured(agent, before, now);
+}
+
+void agent_commit(struct agent *agent)
+{
+	resources_commit(&agent->configuration.resources, resource_changed, agent);
 }
 
 static void configuration_read(void *arg)
@@ -274,7 +281,7 @@ static void configuration_read(void *arg)
 		agent_changed(agent);
 	c->ever_read = true;
 	c->read_failed = c->failed = false;
-	resources_commit(&c->resources, resource_changed, agent);
+	agent_commit(agent);
 	log_info("configuration read", LOG_F("resources", LOG_U64(c->resources.count)));
 }
 
@@ -342,9 +349,9 @@ static int claim_resolve(const char *value, char *ret_node, size_t size, enum cl
 		*ret_outcome = CLAIM_OTHER_ACCOUNT;
 		return error_set(err, -EINVAL, "the account is %s, that of this weftd is %s (--account)", account, agent->account);
 	}
-	if (scope.region[0] && strcmp(scope.region, agent->options.region)) {
+	if (scope.region[0] && strcmp(scope.region, agent->control_options.home_region)) {
 		*ret_outcome = CLAIM_OTHER_REGION;
-		return error_set(err, -EINVAL, "the region is %s, that of this weftd is %s (--region)", scope.region, agent->options.region);
+		return error_set(err, -EINVAL, "the region is %s, that of this weftd is %s (--region)", scope.region, agent->control_options.home_region);
 	}
 	return 0;
 }
@@ -655,7 +662,9 @@ static int start_modules(struct agent *agent, struct error *err)
 		r = start_claims(agent, err);
 	if (r == 0)
 		r = start_health(agent, err);
-	if (r == 0 && (r = directory_new(agent->options.config_dir, &agent->directory)) < 0)
+	if (r == 0)
+		r = agent_control_start(agent, err);
+	if (r == 0 && agent->options.config_dir && (r = directory_new(agent->options.config_dir, &agent->directory)) < 0)
 		error_set(err, r, "out of memory");
 	if (r == 0 && (r = drain_new(agent->loop, agent->offload, &agent->kernel, agent->workloads, &agent->drain)) < 0)
 		error_set(err, r, "out of memory");
@@ -665,11 +674,12 @@ static int start_modules(struct agent *agent, struct error *err)
 				&agent->inbound, err);
 	if (r == 0)
 		r = start_supervisor(agent, err);
-	if (r == 0)
+	if (r == 0 && agent->directory)
 		r = directory_watch(agent->directory, agent->loop, configuration_read, agent, err);
 	if (r < 0)
 		return r;
-	configuration_read(agent);
+	if (agent->directory)
+		configuration_read(agent);
 	snprintf(path, sizeof(path), "%s/weftd.sock", run_dir);
 	r = http_server_new(agent->loop, path, &api_local, agent, &agent->server, err);
 	if (r == 0 && agent->options.metrics)
@@ -716,6 +726,8 @@ static size_t servers(const struct agent *agent, struct http_server *ret_servers
 	ret_servers[count++] = agent->server;
 	if (agent->metrics)
 		ret_servers[count++] = metrics_listener_server(agent->metrics);
+	if (agent->control && control_server(agent->control))
+		ret_servers[count++] = control_server(agent->control);
 	return count;
 }
 
@@ -749,6 +761,7 @@ void agent_stop(struct agent *agent)
 	agent->server = http_server_free(agent->server);
 	agent->metrics = metrics_listener_free(agent->metrics);
 	agent->directory = directory_free(agent->directory);
+	agent_control_stop(agent);
 	/* Modules give up their jobs on the offload thread before it ends; what the thread had under way is reported to the loop
 	 * and finds them gone. The kernel part is closed after that. */
 	agent->supervisor = supervisor_free(agent->supervisor);

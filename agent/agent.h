@@ -5,6 +5,7 @@
 #include <stdbool.h>
 #include <stdint.h>
 
+#include "agent/api/control/control.h"
 #include "agent/compile/apply.h"
 #include "agent/discovery/dns.h"
 #include "agent/discovery/registry.h"
@@ -33,7 +34,7 @@ struct agent_options {
 	const char *options_file;
 	const char *zone;
 	const char *account;
-	const char *region;
+	struct option_strings regions;
 	const char *vip4_network;
 	const char *vip6_network;
 	struct option_strings audit_meshes;
@@ -50,10 +51,15 @@ struct agent_options {
 	const char *grow; /* "auto" or "off" */
 	const char *environment; /* "on" or "off" */
 	const char *proxy; /* "start", "external" or "off" */
+	const char *api; /* ADDR:PORT; NULL: over the local socket alone */
+	bool api_plaintext;
+	const char *api_audit; /* "write" or "all" */
+	bool strict_references;
 	const char *log_level;
 	const char *log_format;
 	bool help;
 	bool version;
+	json_t *quotas; /* "quotas" of the options file: {"virtualNodesPerMesh": 1000}, or NULL */
 	json_t *workloads; /* "workloads" of the options file: [{"cgroup", "virtualNode", "zone"}], or NULL */
 };
 
@@ -61,7 +67,7 @@ struct agent_options {
  * 1: printed, nothing else to do; 0; or -EINVAL that names the option. */
 int agent_options_read(struct agent_options *options, int argc, char *const argv[], struct error *err);
 
-/* The configuration directory as it was last read without a fault. While `error` is set the last good state stays in force, whole. */
+/* The resources: those that are stored, or the configuration directory as it was last read without a fault. While `error` is set the last good state stays in force, whole. */
 struct agent_configuration {
 	struct resources resources;
 	size_t files;
@@ -95,6 +101,10 @@ struct agent {
 	struct own_cgroup cgroup; /* all zero: none is needed */
 	struct flows *flows;
 	struct tallies *tallies;
+	struct control_options control_options;
+	struct control *control;
+	struct store *store; /* NULL: the resources are those of a directory */
+	bool root_from_environment;
 	struct http_server *server;
 	struct metrics_listener *metrics;
 	struct directory *directory;
@@ -125,6 +135,8 @@ void agent_stop(struct agent *agent);
 #define AGENT_SERVERS_MAX 4
 size_t agent_http_totals(const struct agent *agent, struct http_totals ret_totals[AGENT_SERVERS_MAX]);
 
+/* The resources changed: what did is logged where it matters, shown, and compiled, soon. */
+void agent_commit(struct agent *agent);
 /* Compiles again, soon: what the plan depends on has changed. */
 void agent_changed(struct agent *agent);
 /* Full name of an object id for people: what it is, or "deleted#ID". Borrowed until the next call. */

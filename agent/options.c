@@ -13,9 +13,9 @@
 
 static const struct option table[] = {
 	{ .name = "config", .type = OPTION_STRING, .offset = OPT(config_dir), .argument = "DIR",
-	  .help = "directory of App Mesh resources, one JSON file each", .required = true },
+	  .help = "directory of App Mesh resources, one JSON file each (those that the API was given)" },
 	{ .name = "state-dir", .type = OPTION_STRING, .offset = OPT(state_dir), .argument = "DIR",
-	  .help = "where state.db lives (/var/lib/weft)" },
+	  .help = "where state.db, config.db and credentials live (/var/lib/weft)" },
 	{ .name = "options-file", .type = OPTION_STRING, .offset = OPT(options_file), .argument = "FILE",
 	  .help = "these options, and \"workloads\", as a JSON object",
 	  .command_line_only = true },
@@ -25,8 +25,16 @@ static const struct option table[] = {
 	  .help = "availability zone of this node" },
 	{ .name = "account", .type = OPTION_STRING, .offset = OPT(account), .argument = "ID",
 	  .help = "account that owns the meshes, 12 digits (made once and kept)" },
-	{ .name = "region", .type = OPTION_STRING, .offset = OPT(region), .argument = "REGION",
-	  .help = "region of the meshes (AWS_REGION, else us-east-1)" },
+	{ .name = "region", .type = OPTION_STRINGS, .offset = OPT(regions), .argument = "REGION",
+	  .help = "regions that the API serves, the first is that of short names (all; AWS_REGION, else us-east-1)" },
+	{ .name = "api", .type = OPTION_STRING, .offset = OPT(api), .argument = "ADDR:PORT",
+	  .help = "serve the App Mesh API there, to signed requests (over the local socket alone)" },
+	{ .name = "api-plaintext", .type = OPTION_FLAG, .offset = OPT(api_plaintext), .argument = NULL,
+	  .help = "--api may be an address that is not loopback, though nothing is encrypted" },
+	{ .name = "api-audit", .type = OPTION_STRING, .offset = OPT(api_audit), .argument = "WHAT",
+	  .help = "which calls are recorded: write, or all, reads and refusals too (write)" },
+	{ .name = "strict-references", .type = OPTION_FLAG, .offset = OPT(strict_references), .argument = NULL,
+	  .help = "the API refuses a provider or target that does not exist yet" },
 	{ .name = "audit", .type = OPTION_STRINGS, .offset = OPT(audit_meshes), .argument = "MESH",
 	  .help = "audit mode: not-a-backend and not-in-mesh are counted and pass" },
 	{ .name = "egress-ignored-ips", .type = OPTION_STRINGS, .offset = OPT(ignored_ips), .argument = "IP",
@@ -71,12 +79,16 @@ static const struct option table[] = {
 	{},
 };
 
-static int take_workloads(const char *name, void *value, void *arg, struct error *err)
+static int take_extra(const char *name, void *value, void *arg, struct error *err)
 {
 	struct agent_options *options = arg;
 	json_t *list = value, *one;
 	size_t i;
 
+	if (!strcmp(name, "quotas") && json_is_object(list)) {
+		options->quotas = json_incref(list);
+		return 0;
+	}
 	if (strcmp(name, "workloads"))
 		return error_set_field(err, -EINVAL, name, "there is no such option");
 	if (!json_is_array(list))
@@ -106,7 +118,6 @@ int agent_options_read(struct agent_options *options, int argc, char *const argv
 	*options = (struct agent_options){
 		.instance = "default",
 		.state_dir = "/var/lib/weft",
-		.region = getenv("AWS_REGION") ?: "us-east-1",
 		.vip4_network = "240.240.0.0/16",
 		.vip6_network = "2001:2::/48",
 		.panic_pct = 50,
@@ -117,6 +128,7 @@ int agent_options_read(struct agent_options *options, int argc, char *const argv
 		.environment = "on",
 		.grow = "auto",
 		.proxy = "start",
+		.api_audit = "write",
 		.log_level = "info",
 		.log_format = "text",
 	};
@@ -124,7 +136,7 @@ int agent_options_read(struct agent_options *options, int argc, char *const argv
 	if (r < 0)
 		return r;
 	if (first.help) {
-		printf("weftd --config DIR [--state-dir DIR] [--instance NAME] …: the node agent of weft\n\n");
+		printf("weftd [--config DIR] [--state-dir DIR] [--instance NAME] …: the node agent of weft\n\n");
 		options_print(table);
 		return 1;
 	}
@@ -135,7 +147,7 @@ int agent_options_read(struct agent_options *options, int argc, char *const argv
 	if (rest < argc)
 		return error_set(err, -EINVAL, "'%s' is no option", argv[rest]);
 	if (first.options_file) {
-		r = options_read_file(table, options, first.options_file, take_workloads, options, err);
+		r = options_read_file(table, options, first.options_file, take_extra, options, err);
 		if (r < 0)
 			return r;
 	}
@@ -150,6 +162,8 @@ int agent_options_read(struct agent_options *options, int argc, char *const argv
 		return error_set_field(err, -EINVAL, "environment", "'%s' is neither on nor off", options->environment);
 	if (strcmp(options->grow, "auto") && strcmp(options->grow, "off"))
 		return error_set_field(err, -EINVAL, "grow", "'%s' is neither auto nor off", options->grow);
+	if (strcmp(options->api_audit, "write") && strcmp(options->api_audit, "all"))
+		return error_set_field(err, -EINVAL, "api-audit", "'%s' is neither write nor all", options->api_audit);
 	if (options->drain_ns > DRAIN_MAX_NS)
 		return error_set_field(err, -EINVAL, "drain", "is more than a day");
 	DEFAULT_LIST(&options->ignored_ips, "169.254.169.254", "169.254.170.2", "fd00:ec2::254");

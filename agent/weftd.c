@@ -11,6 +11,7 @@
 
 #include "agent/agent.h"
 #include "agent/grow.h"
+#include "agent/serve.h"
 #include "base/cleanup.h"
 #include "base/log.h"
 
@@ -62,6 +63,7 @@ static int grow_and_restart(const struct agent *agent, int argc, char *argv[])
 
 	if (!grown)
 		log_error("the tables did not grow", LOG_F("error", LOG_STR(err.message)));
+	agent_control_restore(agent);
 	r = grow_restart(argc, argv, grown ? NULL : "--grow=off");
 	error_set(&err, r, "cannot start again: %s", strerror(-r));
 	return complain(&err, EXIT_FAILED);
@@ -103,5 +105,6 @@ int main(int argc, char *argv[])
 	if (r == 0 && agent.grow_services)
 		return grow_and_restart(&agent, argc, argv);
 	json_decref(agent.options.workloads);
+	json_decref(agent.options.quotas);
 	return r < 0 ? EXIT_FAILED : 0;
 }

@@ -5,6 +5,20 @@
 #include "base/cleanup.h"
 #include "base/time.h"
 
+#define CONTROL(name)                                                                                                          \
+	static void api_##name(struct agent *agent, struct http_exchange *exchange)                                            \
+	{                                                                                                                      \
+		control_##name(agent->control, exchange);                                                                      \
+	}
+CONTROL(keys_list)
+CONTROL(keys_create)
+CONTROL(keys_update)
+CONTROL(keys_delete)
+CONTROL(audit)
+CONTROL(quotas)
+CONTROL(counts)
+#undef CONTROL
+
 static const struct {
 	const char *method;
 	const char *path;
@@ -32,6 +46,13 @@ static const struct {
 	{ "GET", "/v1/attached", api_attached_get },
 	{ "PUT", "/v1/attached", api_attached_put },
 	{ "DELETE", "/v1/attached", api_attached_delete },
+	{ "GET", "/v1/access-keys", api_keys_list },
+	{ "POST", "/v1/access-keys", api_keys_create },
+	{ "PUT", "/v1/access-keys", api_keys_update },
+	{ "DELETE", "/v1/access-keys", api_keys_delete },
+	{ "GET", "/v1/audit", api_audit },
+	{ "GET", "/v1/quotas", api_quotas },
+	{ "GET", "/v1/api", api_counts },
 	{ "GET", "/v1/workloads", api_workloads_get },
 	{ "POST", "/v1/workloads", api_workloads_post },
 };
@@ -41,6 +62,10 @@ static void serve(struct http_exchange *exchange, void *arg)
 	struct error err = {};
 	bool path_known = false;
 
+	if (control_is_api(http_head(exchange)->target)) {
+		control_answer(((struct agent *)arg)->control, exchange);
+		return;
+	}
 	if (!http_path(exchange)) {
 		http_refuse(exchange, HTTP_BAD_TARGET);
 		return;

@@ -238,7 +238,7 @@ static void status_answer(struct status *s)
 		s->exchange, 200,
 		json_pack("{s:s, s:s, s:i, s:s, s:s, s:I, s:I, s:o, s:s?, s:o, s:o, s:o, s:s, s:o, s:o, s:o, s:o, s:o, s:o, s:o, s:o, s:o, s:o, s:o}", "version", WEFT_VERSION,
 			  "instance", agent->options.instance, "pid", getpid(), "account", agent->account, "region",
-			  agent->options.region, "generation", (json_int_t)generations_current(g), "oldestGeneration",
+			  agent->control_options.home_region, "generation", (json_int_t)generations_current(g), "oldestGeneration",
 			  (json_int_t)generations_oldest(g), "startedAt", api_time_json(agent->started_wall_ns), "zone",
 			  agent->options.zone, "configuration", api_configuration_json(agent), "workloads", workloads.list, "hooks",
 			  hooks_json(&s->loader), "cgroup", s->loader.cgroup, "tables", tables_json(agent), "stats", stats_json(agent),

@@ -84,7 +84,7 @@ static int connection_error(const struct ctl *ctl, const char *socket, CURL *cur
 		return error_set(err, -EACCES, "'%s' is for root only", socket);
 	return error_set(err, -ECONNREFUSED,
 			 "weftd is not running: nobody listens at '%s'. "
-			 "`weftd --instance %s --state-dir DIR --config DIR` starts it",
+			 "`weftd --instance %s` starts it",
 			 socket, ctl->instance);
 }
 

@@ -151,6 +151,13 @@ struct texts {
 	char scope[128], full_name[RESOURCE_FULL_NAME_BYTES];
 };
 
+int resource_realm_text(char *buffer, size_t size, const struct resource_realm *realm)
+{
+	const int length = snprintf(buffer, size, "arn:aws:appmesh:%s:%s:", realm->region, realm->account);
+
+	return length < (int)size ? length : -ENAMETOOLONG;
+}
+
 static int read_texts(const json_t *document, enum resource_kind kind, const struct resource_realm *realm, struct texts *t,
 		      struct error *err)
 {
@@ -168,9 +175,10 @@ static int read_texts(const json_t *document, enum resource_kind kind, const str
 	if (realm) {
 		t->account = realm->account;
 		t->region = realm->region;
-		scope_length = (size_t)snprintf(t->scope, sizeof(t->scope), "arn:aws:appmesh:%s:%s:", realm->region, realm->account);
-		if (scope_length >= sizeof(t->scope))
+		r = resource_realm_text(t->scope, sizeof(t->scope), realm);
+		if (r < 0)
 			return error_set_field(err, -EINVAL, info->name_member, "is in a region or account whose name is too long");
+		scope_length = (size_t)r;
 	}
 	strcpy(t->full_name, t->scope);
 	r = resource_full_name(t->full_name + scope_length, sizeof(t->full_name) - scope_length, t->mesh, kind, t->parent, t->name);

@@ -133,6 +133,9 @@ int resource_full_name(char *buffer, size_t size, const char *mesh, enum resourc
  * account and region. -ENAMETOOLONG; -EINVAL: an ARN of something else. */
 int resource_reference_name(char *buffer, size_t size, const struct resource *from, enum resource_kind kind, const char *text);
 
+/* What full names in the realm begin with. The length, or -ENAMETOOLONG. */
+int resource_realm_text(char *buffer, size_t size, const struct resource_realm *realm);
+
 /* What every name must hold to, a virtual service's too: 1 to 255 characters, no "/", no control characters, neither "." nor "..".
  * -EINVAL; `member` is for the message. */
 int resource_name_check(const char *member, const char *name, struct error *err);

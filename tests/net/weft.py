@@ -149,7 +149,8 @@ class Worker(Told):
 
 
 class Node:
-    def __init__(self, *options, addresses=("10.77.0.1/24", "10.77.0.2/24", "fd77::1/64")):
+    def __init__(self, *options, addresses=("10.77.0.1/24", "10.77.0.2/24", "fd77::1/64"), directory=True):
+        """directory=False: resources are those that the API is given, not those of files."""
         self.instance = f"t{os.getpid()}-{next(numbers)}"
         self.directory = pathlib.Path(tempfile.mkdtemp(prefix="weft-test-"))
         self.config = self.directory / "config"
@@ -157,7 +158,7 @@ class Node:
         self.state = self.directory / "state"
         self.log = self.directory / "weftd.log"
         self.cgroup = cgroup2_root() / f"weft-test-{self.instance}"
-        self.options = list(options)
+        self.options = list(options) + (["--config", self.config] if directory else [])
         self.programs = BUILD  # of weftd, and of the weft-proxy that it starts
         self.agent_wrapper = []  # a command that ends in running what follows it
         self.namespace = None
@@ -211,7 +212,7 @@ class Node:
         log = open(self.log, "a")
         self.agent = subprocess.Popen(
             [*self.namespace.prefix(), *self.agent_wrapper, self.programs / "weftd", "--instance", self.instance, "--state-dir", self.state,
-             "--config", self.config, "--log-level", "debug", *self.options], stdout=log, stderr=log)
+             "--log-level", "debug", *self.options], stdout=log, stderr=log)
         wait_for(self.is_ready, f"weftd answers; its log: {self.log.read_text()[-2000:]}")
 
     def is_ready(self):

@@ -6,7 +6,7 @@
 void appmesh_world_init(struct appmesh_world *world)
 {
 	*world = (struct appmesh_world){ .region = "us-east-1", .now_ns = 1649252750072000000ull };
-	appmesh_state_init(&world->state);
+	appmesh_state_init(&world->state, "us-east-1");
 	appmesh_settings_init(&world->settings, "123456789012");
 }
 

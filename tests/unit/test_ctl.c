@@ -287,7 +287,7 @@ TEST(where_nobody_listens_the_message_names_what_starts_weftd)
 	struct error err = {};
 
 	EXPECT_EQ(client_call(&ctl, "GET", "/v1/status", NULL, NULL, &answer, &err), -ECONNREFUSED);
-	EXPECT_CONTAINS(err.message, "weftd --instance blue --state-dir");
+	EXPECT_CONTAINS(err.message, "`weftd --instance blue` starts it");
 }
 
 /* ---- weft dns ---- */

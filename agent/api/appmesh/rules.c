@@ -61,36 +61,25 @@ struct neighbours {
 	int r;
 };
 
-static void cleanup_neighbours(struct neighbours *neighbours)
-{
-	resources_done(&neighbours->set);
-}
-
 static void cleanup_resource(struct resource **resource)
 {
 	resource_unref(*resource);
 }
 
-/* One that is stored. What an older version took and this one would not is left out: it is not what is being written. */
-static void add_stored(struct neighbours *neighbours, const struct appmesh_resource *resource)
+static void cleanup_neighbours(struct neighbours *neighbours)
 {
-	const struct resource_kind_info *info;
-	_cleanup_json_ json_t *document = NULL;
-	struct error err = {};
+	resources_done(&neighbours->set);
+}
+
+/* One that is stored. What does not hold to the rules of this version is left out: it is not what is being written. */
+static void add_stored(struct neighbours *neighbours, const struct appmesh_resource *stored)
+{
 	int r;
 
-	if (!resource || neighbours->r < 0)
+	if (!stored || !stored->resource || neighbours->r < 0)
 		return;
-	info = &resource_kinds[resource->kind];
-	document = json_pack("{s:s, s:O}", info->name_member, resource->name, "spec", json_object_get(resource->record, "spec"));
-	if (!document || json_object_set_new(document, "meshName", json_string(resource->mesh)) ||
-	    (resource->parent &&
-	     json_object_set_new(document, resource_kinds[info->parent].name_member, json_string(resource->parent)))) {
-		neighbours->r = -ENOMEM;
-		return;
-	}
-	r = resources_add_json(&neighbours->set, document, NULL, &err);
-	if (r == -ENOMEM)
+	r = resources_add(&neighbours->set, stored->resource, NULL);
+	if (r < 0 && r != -EEXIST) /* it may be a neighbour in two ways */
 		neighbours->r = r;
 }
 
@@ -217,14 +206,13 @@ int appmesh_check_document(const struct appmesh_call *call, const json_t *docume
 {
 	_cleanup_(cleanup_neighbours) struct neighbours neighbours = { .call = call };
 	_cleanup_(cleanup_resource) struct resource *resource = NULL;
-	int r;
+	struct resource_realm buffer;
+	int r = resource_new(document, appmesh_realm(call->state, call->scope, &buffer), NULL, &resource, err);
 
-	resources_init(&neighbours.set);
-	r = resource_new(document, NULL, NULL, &resource, err);
-	if (r >= 0)
-		r = resources_add(&neighbours.set, resource, err);
 	if (r < 0)
 		return r;
+	resources_init(&neighbours.set);
+	neighbours.r = resources_put(&neighbours.set, resource);
 	add_neighbours(&neighbours, resource->spec);
 	if (neighbours.r < 0)
 		return error_set(err, neighbours.r, "out of memory");

@@ -7,6 +7,7 @@
 #include <string.h>
 
 #include "base/cleanup.h"
+#include "base/log.h"
 
 #define RESOURCE_PREFIX APPMESH_PREFIX "resource/"
 #define GUARD_PREFIX APPMESH_PREFIX "guard/"
@@ -102,9 +103,9 @@ static int take_parts(struct appmesh_resource *resource)
 
 /* --- life --------------------------------------------------------------------------------------------------------------------- */
 
-void appmesh_state_init(struct appmesh_state *state)
+void appmesh_state_init(struct appmesh_state *state, const char *home_region)
 {
-	*state = (struct appmesh_state){};
+	*state = (struct appmesh_state){ .home_region = home_region };
 	list_init(&state->token_list);
 }
 
@@ -113,6 +114,7 @@ static struct appmesh_resource *resource_free(struct appmesh_resource *resource)
 	if (!resource)
 		return NULL;
 	json_decref(resource->record);
+	resource_unref(resource->resource);
 	free(resource->key);
 	free(resource->parts);
 	free(resource);
@@ -167,7 +169,7 @@ void appmesh_state_done(struct appmesh_state *state)
 	FREE_TABLE(&state->collections, struct appmesh_collection, collection_free);
 	FREE_TABLE(&state->guards, struct guard, guard_free);
 	FREE_TABLE(&state->tokens, struct appmesh_token, token_free);
-	appmesh_state_init(state);
+	appmesh_state_init(state, state->home_region);
 }
 
 /* --- collections -------------------------------------------------------------------------------------------------------------- */
@@ -267,6 +269,64 @@ static int check_record(const json_t *record, struct error *err)
 	return 0;
 }
 
+const struct resource_realm *appmesh_realm(const struct appmesh_state *state, struct appmesh_scope scope,
+						    struct resource_realm *buffer)
+{
+	if (state->home_region && strcmp(state->home_region, scope.region) == 0)
+		return NULL;
+	*buffer = (struct resource_realm){ scope.account, scope.region };
+	return buffer;
+}
+
+int appmesh_key_name(const struct appmesh_state *state, const char *key, char full_name[RESOURCE_FULL_NAME_BYTES])
+{
+	_cleanup_free_ char *parts = has_prefix(key, RESOURCE_PREFIX) ? strdup(key + strlen(RESOURCE_PREFIX)) : NULL;
+	struct appmesh_resource resource = { .parts = parts };
+	struct resource_realm buffer;
+	const struct resource_realm *scope;
+	int length = 0;
+
+	if (!parts || take_parts(&resource) < 0)
+		return -EINVAL;
+	scope = appmesh_realm(state, (struct appmesh_scope){ resource.account, resource.region }, &buffer);
+	if (scope)
+		length = resource_realm_text(full_name, RESOURCE_FULL_NAME_BYTES, scope);
+	return length < 0 ? length : resource_full_name(full_name + length, RESOURCE_FULL_NAME_BYTES - (size_t)length, resource.mesh,
+							resource.kind, resource.parent, resource.name);
+}
+
+/* The same in the form of a creation. The record shares the spec. */
+static int make_resource(const struct appmesh_state *state, struct appmesh_resource *stored, json_t *record, struct resource **ret_resource,
+			 struct error *err)
+{
+	const struct resource_kind_info *info = &resource_kinds[stored->kind];
+	_cleanup_json_ json_t *document = json_pack("{s:s, s:O}", info->name_member, stored->name, "spec", json_object_get(record, "spec"));
+	struct resource_realm buffer;
+
+	if (!document || json_object_set_new(document, resource_kinds[RESOURCE_MESH].name_member, json_string(stored->mesh)) ||
+	    (stored->parent && json_object_set_new(document, resource_kinds[info->parent].name_member, json_string(stored->parent))))
+		return -ENOMEM;
+	return resource_new(document, appmesh_realm(state, (struct appmesh_scope){ stored->account, stored->region }, &buffer), NULL,
+			    ret_resource, err);
+}
+
+/* It is served as it is stored, also where it cannot be in force. */
+static void take_record(const struct appmesh_state *state, struct appmesh_resource *stored, json_t *record, uint64_t revision)
+{
+	char text[ERROR_FIELD_BYTES + ERROR_MESSAGE_BYTES];
+	struct error err = {};
+
+	json_decref(stored->record);
+	stored->resource = resource_unref(stored->resource);
+	stored->record = json_incref(record);
+	stored->revision = revision;
+	if (make_resource(state, stored, record, &stored->resource, &err) < 0)
+		log_error("what is stored does not hold to the rules of this version, and is not in force", LOG_F("key", LOG_STR(stored->key)),
+			  LOG_F("error", LOG_STR(error_text(&err, text, sizeof(text)))));
+	else
+		json_object_set(record, "spec", (json_t *)stored->resource->spec); /* the same, once */
+}
+
 static int resource_put(struct appmesh_state *state, const char *key, json_t *record, uint64_t revision, struct error *err)
 {
 	_cleanup_(cleanup_resource) struct appmesh_resource *resource = NULL;
@@ -277,11 +337,7 @@ static int resource_put(struct appmesh_state *state, const char *key, json_t *re
 	if (r < 0)
 		return r;
 	if (node) {
-		struct appmesh_resource *old = container_of(node, struct appmesh_resource, node);
-
-		json_decref(old->record);
-		old->record = json_incref(record);
-		old->revision = revision;
+		take_record(state, container_of(node, struct appmesh_resource, node), record, revision);
 		return 0;
 	}
 	resource = calloc(1, sizeof(*resource));
@@ -294,8 +350,7 @@ static int resource_put(struct appmesh_state *state, const char *key, json_t *re
 	r = take_parts(resource);
 	if (r < 0)
 		return error_set(err, r, "the key has not the parts of a resource's");
-	resource->record = json_incref(record);
-	resource->revision = revision;
+	take_record(state, resource, record, revision);
 	r = table_add(&state->resources, &resource->node, resource->key);
 	if (r < 0)
 		return r;

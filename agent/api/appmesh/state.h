@@ -6,7 +6,7 @@
  *                                                         ms since the epoch. A route has its router's name before its own
  *   config/guard/ACCOUNT/REGION/MESH                      written by each change to the mesh, so that two changes that do not know of
  *                                                         each other cannot both hold; without MESH: meshes come and go
- *   config/token/ACCOUNT/REGION/OPERATION/TOKEN           a clientToken and what it stood for (token.h)
+ *   config/token/ACCOUNT/REGION/OPERATION/TOKEN           a clientToken and what it stood for (token.c)
  */
 #pragma once
 
@@ -29,6 +29,7 @@ struct appmesh_resource {
 	const char *account, *region, *mesh, *parent, *name; /* into `parts`; parent: NULL but for routes; a mesh is its own mesh */
 	char *key, *parts;
 	json_t *record;
+	struct resource *resource; /* the same for those who compile; NULL: what an older version took and this one does not */
 	uint64_t revision; /* of the store's key */
 	struct appmesh_collection *collection;
 	struct table_node node; /* by key */
@@ -43,12 +44,13 @@ struct appmesh_token {
 };
 
 struct appmesh_state {
+	const char *home_region; /* borrowed: what is there has short names (resource_new()); NULL: nothing */
 	struct table resources, collections, guards, tokens;
 	struct list token_list;
 	size_t resource_count;
 };
 
-void appmesh_state_init(struct appmesh_state *state);
+void appmesh_state_init(struct appmesh_state *state, const char *home_region);
 void appmesh_state_done(struct appmesh_state *state);
 
 /* The key was written, or is gone. Keys that are none of those above are left alone. -EINVAL: no record, which is left out;
@@ -69,6 +71,11 @@ const struct appmesh_token *appmesh_token_find(const struct appmesh_state *state
 /* The oldest token where it is older than is kept. NULL: none. */
 const struct appmesh_token *appmesh_token_expired(const struct appmesh_state *state, int64_t now_ms, const struct appmesh_token *after);
 
+/* The full name, as struct resource has it, of what a key is of. -EINVAL: it is no resource's. */
+int appmesh_key_name(const struct appmesh_state *state, const char *key, char full_name[RESOURCE_FULL_NAME_BYTES]);
+/* NULL: at home. */
+const struct resource_realm *appmesh_realm(const struct appmesh_state *state, struct appmesh_scope scope,
+						    struct resource_realm *buffer);
 /* -ENAMETOOLONG. */
 int appmesh_resource_key(char key[APPMESH_KEY_BYTES], struct appmesh_scope scope, enum resource_kind kind, const char *mesh,
 			 const char *parent, const char *name);

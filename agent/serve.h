@@ -1,0 +1,15 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* The control API as the agent has it: its options, its store, and the way of what is written there into the resources in force. */
+#pragma once
+
+#include "agent/agent.h"
+
+/* After the account is known and before the directory is read. -EINVAL names an option. */
+int agent_control_start(struct agent *agent, struct error *err);
+/* What waits is answered; afterwards the store is closed. */
+void agent_control_stop(struct agent *agent);
+/* The root key is in the environment again, if it was there, for a weftd that takes this one's place. */
+void agent_control_restore(const struct agent *agent);
+
+/* A resource of the directory came, went or was replaced: the API shows it. */
+void agent_control_show(struct agent *agent, const struct resource *before, const struct resource *now);

@@ -1,0 +1,24 @@
+# SPDX-License-Identifier: Apache-2.0
+import os
+import sys
+
+import pytest
+
+sys.path.insert(0, os.path.dirname(__file__))
+
+from api import Api  # noqa: E402
+
+
+@pytest.fixture(scope="session")
+def shared():
+    """One node for all tests that do nothing to it but call its API."""
+    with Api("--api-audit", "all") as api:
+        yield api
+
+
+@pytest.fixture
+def api(shared):
+    """The same, without any mesh."""
+    for region in ("us-east-1", "eu-west-1"):
+        shared.clear(region)
+    yield shared
