@@ -349,6 +349,8 @@ static int claim_resolve(const char *value, char *ret_node, size_t size, enum cl
 		*ret_outcome = CLAIM_OTHER_ACCOUNT;
 		return error_set(err, -EINVAL, "the account is %s, that of this weftd is %s (--account)", account, agent->account);
 	}
+	if (agent->store && scope.region[0] && control_serves(agent->control, scope.region))
+		return agent_resource_name(agent, value, RESOURCE_VIRTUAL_NODE, ret_node, size, err);
 	if (scope.region[0] && strcmp(scope.region, agent->control_options.home_region)) {
 		*ret_outcome = CLAIM_OTHER_REGION;
 		return error_set(err, -EINVAL, "the region is %s, that of this weftd is %s (--region)", scope.region, agent->control_options.home_region);
@@ -542,7 +544,7 @@ static int add_patterns(struct agent *agent, struct error *err)
 	json_array_foreach(agent->options.workloads, i, one) {
 		char node[1024];
 
-		r = resource_name_parse(json_path_string(one, "virtualNode"), RESOURCE_VIRTUAL_NODE, node, sizeof(node), err);
+		r = agent_resource_name(agent, json_path_string(one, "virtualNode"), RESOURCE_VIRTUAL_NODE, node, sizeof(node), err);
 		if (r == 0)
 			r = workloads_add_pattern(agent->workloads, json_path_string(one, "cgroup"), node, json_path_string(one, "zone"), err);
 		if (r < 0) {
@@ -641,6 +643,8 @@ static int start_modules(struct agent *agent, struct error *err)
 	if (r == 0 && (r = loop_timer_new(agent->loop, compile_now, agent, &agent->compile_timer)) < 0)
 		error_set(err, r, "out of memory");
 	if (r == 0)
+		r = agent_control_start(agent, err);
+	if (r == 0)
 		r = registry_new(agent->state, registry_has_changed, agent, &agent->registry, err);
 	if (r == 0)
 		r = dns_discovery_new(agent->loop, agent->state, &discovery, &agent->dns, err);
@@ -662,8 +666,6 @@ static int start_modules(struct agent *agent, struct error *err)
 		r = start_claims(agent, err);
 	if (r == 0)
 		r = start_health(agent, err);
-	if (r == 0)
-		r = agent_control_start(agent, err);
 	if (r == 0 && agent->options.config_dir && (r = directory_new(agent->options.config_dir, &agent->directory)) < 0)
 		error_set(err, r, "out of memory");
 	if (r == 0 && (r = drain_new(agent->loop, agent->offload, &agent->kernel, agent->workloads, &agent->drain)) < 0)

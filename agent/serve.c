@@ -45,6 +45,31 @@ void agent_control_show(struct agent *agent, const struct resource *before, cons
 			  LOG_F("resource", LOG_STR(now ? now->full_name : before->full_name)));
 }
 
+/* --- names -------------------------------------------------------------------------------------------------------------------- */
+
+int agent_resource_name(const struct agent *agent, const char *text, enum resource_kind kind, char *ret_full_name, size_t size,
+			struct error *err)
+{
+	char name[RESOURCE_FULL_NAME_BYTES], full_name[RESOURCE_FULL_NAME_BYTES];
+	struct resource_scope scope;
+	int length = 0, r = resource_name_parse(text, kind, name, sizeof(name), err);
+
+	if (r < 0)
+		return r;
+	resource_name_scope(text, &scope);
+	if (agent->store && scope.account[0] && strcmp(scope.account, agent->account))
+		return error_set(err, -EINVAL, "the account is %s, that of this weftd is %s (--account)", scope.account, agent->account);
+	if (agent->store && scope.region[0] && !control_serves(agent->control, scope.region))
+		return error_set(err, -EINVAL, "the region is %s, which this weftd does not serve (--region)", scope.region);
+	if (agent->store && scope.region[0] && strcmp(scope.region, agent->control_options.home_region))
+		length = resource_realm_text(full_name, sizeof(full_name), &(struct resource_realm){ scope.account, scope.region });
+	if (length < 0 || (size_t)length + strlen(name) >= MIN(size, sizeof(full_name)))
+		return error_set(err, -EINVAL, "a name of %zu bytes is too long", strlen(text));
+	strcpy(full_name + length, name);
+	strcpy(ret_full_name, full_name);
+	return 0;
+}
+
 /* --- options ------------------------------------------------------------------------------------------------------------------ */
 
 static int take_root(struct agent *agent, struct error *err)

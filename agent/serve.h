@@ -11,5 +11,10 @@ void agent_control_stop(struct agent *agent);
 /* The root key is in the environment again, if it was there, for a weftd that takes this one's place. */
 void agent_control_restore(const struct agent *agent);
 
+/* resource_name_parse(), and an ARN means its own region where that is served here; its account must be this one. Where resources are
+ * those of a directory, which has no regions, what an ARN says of either is left alone. */
+int agent_resource_name(const struct agent *agent, const char *text, enum resource_kind kind, char *ret_full_name, size_t size,
+			struct error *err);
+
 /* A resource of the directory came, went or was replaced: the API shows it. */
 void agent_control_show(struct agent *agent, const struct resource *before, const struct resource *now);

@@ -5,6 +5,7 @@
 
 #include "agent/api/api.h"
 #include "agent/edge/edge.h"
+#include "agent/serve.h"
 #include "base/address.h"
 #include "base/cleanup.h"
 
@@ -60,7 +61,7 @@ static int member_resource(struct agent *agent, const json_t *body, const char *
 
 	if (!text)
 		return error_set_field(err, -EINVAL, member, "missing");
-	r = resource_name_parse(text, kind, ret_name, size, err);
+	r = agent_resource_name(agent, text, kind, ret_name, size, err);
 	if (r == 0 && !resources_get(agent_in_force(agent), ret_name))
 		return error_set_field(err, -ENOENT, member, "%s is not in the configuration", ret_name);
 	return r;

@@ -5,6 +5,7 @@
 #include <sys/random.h>
 
 #include "agent/api/api.h"
+#include "agent/serve.h"
 #include "agent/telemetry/names.h"
 #include "base/address.h"
 #include "base/cleanup.h"
@@ -296,7 +297,7 @@ static int explanation_read(struct agent *agent, struct http_exchange *exchange,
 
 	if (!from || !to)
 		return error_set_field(err, -EINVAL, from ? "to" : "from", "missing");
-	r = resource_name_parse(from, RESOURCE_VIRTUAL_NODE, x->from, sizeof(x->from), err);
+	r = agent_resource_name(agent, from, RESOURCE_VIRTUAL_NODE, x->from, sizeof(x->from), err);
 	if (r < 0)
 		return r;
 	x->request.flow.node = apply_object_id(agent->apply, OBJECT_NODE, x->from);

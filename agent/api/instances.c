@@ -6,6 +6,7 @@
 
 #include "agent/api/api.h"
 #include "agent/identity/cgroup.h"
+#include "agent/serve.h"
 #include "base/cleanup.h"
 
 static int instance_append(const struct instance *i, void *arg)
@@ -60,7 +61,7 @@ static void registration_done(void *arg)
 	if (r < 0)
 		error_set_field(&err, r, "netnsOfPid", "cannot look at the network namespace of process %d", reg->pid);
 	if (r == 0 && node_name) {
-		r = resource_name_parse(node_name, RESOURCE_VIRTUAL_NODE, full_name, sizeof(full_name), &err);
+		r = agent_resource_name(reg->agent, node_name, RESOURCE_VIRTUAL_NODE, full_name, sizeof(full_name), &err);
 		node = r < 0 ? NULL : resources_get(agent_in_force(reg->agent), full_name);
 		if (r == 0 && !node)
 			r = error_set_field(&err, -ENOENT, "virtualNode", "%s is not in the configuration", full_name);

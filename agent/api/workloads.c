@@ -4,6 +4,7 @@
 #include <string.h>
 
 #include "agent/api/api.h"
+#include "agent/serve.h"
 #include "base/address.h"
 #include "base/cleanup.h"
 
@@ -142,7 +143,7 @@ void api_workloads_post(struct agent *agent, struct http_exchange *exchange)
 			error_set_field(&err, -EINVAL, "register", "every element is a string ADDRESS:PORT");
 			return http_reply_error(exchange, &err);
 		}
-	if (resource_name_parse(json_path_string(body, "virtualNode"), RESOURCE_VIRTUAL_NODE, node, sizeof(node), &err) < 0)
+	if (agent_resource_name(agent, json_path_string(body, "virtualNode"), RESOURCE_VIRTUAL_NODE, node, sizeof(node), &err) < 0)
 		return http_reply_error(exchange, &err);
 	enrolment = calloc(1, sizeof(*enrolment));
 	if (!enrolment) {

@@ -362,18 +362,29 @@ static int check_rows(const struct compiler *c, const struct plan_service *servi
 	return 0;
 }
 
+/* Whose a VIP is: the account, and beyond home the region as well, where the same names are other services. */
+#define OWNER_BYTES 128
+static const char *owner_of(const struct compile_input *input, const struct resource *resource, char buffer[OWNER_BYTES])
+{
+	if (!resource->region)
+		return input->mesh_owner;
+	snprintf(buffer, OWNER_BYTES, "%s@%s", resource->account, resource->region); /* a region has at most 63 characters */
+	return buffer;
+}
+
 static int compile_service(struct compiler *c, const struct resource *resource, struct plan_service *service)
 {
 	const char *node_name = json_path_string(resource->spec, "provider.virtualNode.virtualNodeName");
 	const char *router_name = json_path_string(resource->spec, "provider.virtualRouter.virtualRouterName");
 	const struct compile_input *input = c->input;
 	const struct resource *provider = NULL;
+	char owner[OWNER_BYTES];
 	int r;
 
 	service->name = strdup(resource->full_name);
 	if (!service->name)
 		return no_memory(c);
-	r = vips_get(input->vips, input->mesh_owner, resource->mesh, resource->name, input->now_wall_ns, &service->vip4,
+	r = vips_get(input->vips, owner_of(input, resource, owner), resource->mesh, resource->name, input->now_wall_ns, &service->vip4,
 		     &service->vip6, c->err);
 	if (r < 0)
 		return r;

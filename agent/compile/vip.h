@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* VIPs: an address of each family for every virtual service, a hash of (mesh owner, mesh, name) with probing in two networks,
+/* VIPs: an address of each family for every virtual service, a hash of (mesh owner and region, mesh, name) with probing in two networks,
  * kept in the state: the same after restart and re-creation, not given to another name for 24 h after its last use. They
  * never leave the host. */
 #pragma once

@@ -3,28 +3,30 @@
 import itertools
 import json
 import socket
+import subprocess
 import time
 
 import pytest
 from botocore.exceptions import ClientError
 
-from api import ACCOUNT, ROOT_ID, Api, wait_for
+from api import ACCOUNT, HERE, ROOT_ID, Api, wait_for
+from weft import PYTHON, Worker
 
 
-def node_spec(name, backends=(), listen=True):
+def node_spec(name, backends=(), listen=True, namespace="test"):
     spec = {"backends": [{"virtualService": {"virtualServiceName": one}} for one in backends]}
     if listen:
         spec |= {"listeners": [{"portMapping": {"port": 8080, "protocol": "tcp"}}],
-                 "serviceDiscovery": {"awsCloudMap": {"namespaceName": "test", "serviceName": name}}}
+                 "serviceDiscovery": {"awsCloudMap": {"namespaceName": namespace, "serviceName": name}}}
     return spec
 
 
-def make_shop(mesh):
+def make_shop(mesh, namespace="test"):
     """`client` has the backend `web`, by a router to v1 alone; v2 is there as well."""
     mesh.create_mesh(meshName="m", spec={"egressFilter": {"type": "DROP_ALL"}})
     mesh.create_virtual_node(meshName="m", virtualNodeName="client", spec=node_spec("client", ["web"], listen=False))
     for name in ("v1", "v2"):
-        mesh.create_virtual_node(meshName="m", virtualNodeName=name, spec=node_spec(name))
+        mesh.create_virtual_node(meshName="m", virtualNodeName=name, spec=node_spec(name, namespace=namespace))
     mesh.create_virtual_router(meshName="m", virtualRouterName="r", spec={"listeners": [{"portMapping": {"port": 8080, "protocol": "tcp"}}]})
     mesh.create_route(meshName="m", virtualRouterName="r", routeName="t", spec=to("v1"))
     mesh.create_virtual_service(meshName="m", virtualServiceName="web", spec={"provider": {"virtualRouter": {"virtualRouterName": "r"}}})
@@ -184,3 +186,27 @@ def test_a_large_body_is_refused(shop):
     assert (answer.status, answer.error) == (413, "RequestEntityTooLargeException") and answer.headers["x-amzn-RequestId"]
     answer = shop.signed("PUT", "/v20190125/meshes", b"{" + b" " * (256 * 1024 - 2) + b"}")
     assert (answer.status, answer.error) == (400, "BadRequestException")
+
+
+def test_a_workload_of_another_region_is_named_by_its_arn(shop):
+    """The same mesh in two regions is two meshes: each workload reaches what its own has."""
+    make_shop(shop.client("eu-west-1"), namespace="west")
+    arn = f"arn:aws:appmesh:eu-west-1:{ACCOUNT}:mesh/m/virtualNode/"
+    names = wait_for(lambda: [r["resource"] for r in shop.weft("get", "virtualNode")["resources"]], "resources are in force")
+    assert arn + "client" in names and "mesh/m/virtualNode/client" in names
+    shop.echo("10.77.0.2:9003")
+    shop.weft("register", "--virtual-node", arn + "v1", "--id", "w1", "--address", "10.77.0.2:9003")
+    argv = shop.run_argv("client", [PYTHON, HERE.parent / "net/worker.py"])
+    argv[argv.index("mesh/m/virtualNode/client")] = arn + "client"
+    west = Worker(shop.spawn(argv, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True))
+
+    def vip(resource):
+        return wait_for(lambda: next((r["vips"][0] for r in shop.weft("get", "virtualService")["resources"]
+                                      if r["resource"] == resource and r["vips"]), None), f"{resource} has a VIP")
+    own, other = vip(arn.replace("virtualNode/", "virtualService/web")), vip("mesh/m/virtualService/web")
+    assert own != other
+    wait_for(lambda: west.connect(own, 8080) == "10.77.0.2:9003", "the western client reaches the western service")
+    assert west.connect(other, 8080) == "EPERM"  # that of the other region is nothing of its own
+    assert shop.settled.connect(other, 8080).startswith("10.77.0.1:") and shop.settled.connect(own, 8080) == "EPERM"
+    refused = shop.weft("explain", "--from", f"arn:aws:appmesh:eu-west-1:210987654321:mesh/m/virtualNode/client", "--to", "web:8080", check=False)
+    assert "the account is 210987654321" in refused

@@ -358,8 +358,10 @@ bool control_is_api(struct span target)
 	return path.length > length && memcmp(path.data, API_PREFIX, length) == 0 && path.data[length] == '/';
 }
 
-static bool is_served(const struct control_options *options, const char *region)
+bool control_serves(const struct control *control, const char *region)
 {
+	const struct control_options *options = control->options;
+
 	for (size_t i = 0; i < options->region_count; i++)
 		if (strcmp(options->regions[i], region) == 0)
 			return true;
@@ -376,7 +378,7 @@ void control_answer(struct control *control, struct http_exchange *exchange)
 	control_caller_identify(control, NULL, &caller);
 	region = http_head_find(http_head(exchange), SPAN(REGION_HEADER), &count);
 	copy_text(region ? region->value : span_of(control->options->home_region), caller.region, sizeof(caller.region));
-	if (!aws_is_scope_name(span_of(caller.region)) || !is_served(control->options, caller.region)) {
+	if (!aws_is_scope_name(span_of(caller.region)) || !control_serves(control, caller.region)) {
 		answer_error(exchange, caller.request_id, 400, false, "BadRequestException", REGION_HEADER ": the region is not served here");
 		return;
 	}

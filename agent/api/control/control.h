@@ -35,6 +35,8 @@ struct control *control_free(struct control *control); /* after store_close(); N
 /* Without a store: a resource is there, in the region that is home, or gone (NULL). -ENOMEM. */
 int control_show(struct control *control, const struct resource *before, const struct resource *now);
 
+bool control_serves(const struct control *control, const char *region);
+
 /* Whether a path of the local socket is of the API, and the answer to it. */
 bool control_is_api(struct span target);
 void control_answer(struct control *control, struct http_exchange *exchange);
