@@ -203,9 +203,9 @@ def test_the_table_shows_the_unhealthy_first_and_status_counts():
         lines = shown.splitlines()
         assert [line.split()[2] for line in lines[1:]] == ["down", "up", "unchecked"]
         assert re.search(r"m/web:8080 +10.77.0.1:9002 +down +\S+Z +500 +\d+ +http /ping every 5s, 2 up 3 down$", lines[1])
-        assert node.status()["endpoints"] == {"up": 1, "down": 1, "pending": 0, "unchecked": 1}
+        assert node.status()["endpoints"] == {"up": 1, "down": 1, "pending": 0, "unchecked": 1, "ejected": 0}
         text = subprocess.run([BUILD / "weft", "status", "--instance", node.instance], capture_output=True, text=True, check=True).stdout
-        assert re.search(r"^endpoints +1 up, 1 down, 0 pending, 1 unchecked$", text, re.M)
+        assert re.search(r"^endpoints +1 up, 1 down, 0 pending, 1 unchecked, 0 ejected$", text, re.M)
         missing = node.weft("health", "--node", "nobody", check=False)
         assert "there is no virtual node 'nobody'" in missing
 
