@@ -5,9 +5,11 @@
 #include <fcntl.h>
 #include <linux/nsfs.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 #include <sys/ioctl.h>
 #include <sys/stat.h>
+#include <unistd.h>
 
 #include "agent/identity/cgroup.h"
 #include "base/bytes.h"
@@ -94,8 +96,16 @@ static bool claim_of(int pid, char ret_value[CLAIM_VALUE_BYTES], const char **re
 {
 	_cleanup_(buffer_done) struct buffer text = {};
 
+	if (pid == getpid())
+		return false;
 	environment_read(pid, &text);
 	return claim_in_environment(text.data, text.length, ret_value, ret_variable);
+}
+
+void claim_leave_out_of_children(void)
+{
+	for (size_t v = 0; v < ARRAY_SIZE(variables); v++)
+		unsetenv(variables[v]);
 }
 
 bool claim_is_made(int pid)

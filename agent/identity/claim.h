@@ -63,6 +63,8 @@ struct claim {
 	uint64_t netns_cookie;
 };
 
+/* This process never says anything; nor do those that it starts from now on. */
+void claim_leave_out_of_children(void);
 /* Whether the process says anything at all. Blocks. */
 bool claim_is_made(int pid);
 /* Looks at the process. Blocks, and enters its namespace: for the offload thread. */

@@ -389,6 +389,7 @@ int claims_new(struct loop *loop, struct offload *offload, struct kernel *kernel
 	c->options = *options;
 	list_init(&c->waiting);
 	c->report.off = why_off(c);
+	claim_leave_out_of_children(); /* weft-proxy */
 	c->scope = strdup(options->scope);
 	r = c->scope ? cgroup_root(c->root, sizeof(c->root), err) : -ENOMEM;
 	if (r == 0 && c->root[0] && c->root[strlen(c->root) - 1] == '/')

@@ -254,3 +254,20 @@ def test_it_can_be_turned_off(mesh):
     client.wait_enrolled()  # the kernel part did not look either: it is found by a look at all processes
     assert mesh.status()["environment"]["window"]["count"] == 0  # which cannot tell when it began
     client.end()
+
+
+def test_weftd_and_weft_proxy_are_never_workloads(mesh):
+    cgroup = mesh.cgroup / "agent"
+    cgroup.mkdir()
+    mesh.kill_agent(signal.SIGTERM)
+    mesh.loader("uninstall")  # ends weft-proxy, so that the next one is started from here
+    mesh.loader("install", "--cgroup", mesh.cgroup)
+    mesh.agent_wrapper = ["env", f"APPMESH_RESOURCE_ARN={ARN}", "sh", "-c", f'echo $$ > {cgroup}/cgroup.procs; exec "$@"', "sh"]
+    mesh.start_agent()
+    wait_for(lambda: mesh.status()["proxy"]["state"] == "running", "weft-proxy runs", SECONDS)
+    claimant, refusal = refused(mesh, "mixed-cgroup", lambda: Claimant(mesh, {"APPMESH_RESOURCE_ARN": ARN}, cgroup=cgroup))
+    assert f"process {mesh.agent.pid} of its cgroup" in refusal  # which was started after both
+    assert [w["pid"] for w in mesh.status()["workloads"] if w["origin"] == "environment"] == []
+    claimant.end()
+    mesh.kill_agent(signal.SIGTERM)
+    mesh.agent_wrapper = []
