@@ -59,8 +59,14 @@ static void look_at_lines(struct http_codec *codec, const char *data, size_t len
 	enum line line = codec->line;
 
 	for (size_t i = 0; i < length; i++) {
-		const char c = data[i];
+		size_t skipped = 8; /* neither NUL nor the end of a line */
+		char c;
 
+		while (line == LINE_GOES_ON && skipped == 8 && i + 8 <= length)
+			i += skipped = http_bytes_first_below(http_bytes_load(data + i), '\r' + 1);
+		if (i == length)
+			break;
+		c = data[i];
 		if (line == LINE_ENDS ? c != '\n' : c == '\n') {
 			fail(codec, HTTP_BARE_LINE_END);
 			return;
@@ -396,7 +402,7 @@ static void parse(struct http_codec *codec, const char **data, size_t *length)
 		used = (size_t)(llhttp_get_error_pos(&codec->parser) - *data);
 	if (error != HPE_OK && !codec->paused && codec->type != HTTP_EVENT_FAILED) {
 		fail(codec, refusal_of(codec, error));
-		if (error != HPE_PAUSED_H2_UPGRADE)
+		if (http_refusal_status(codec->event.refusal) == 400)
 			used = MIN(used + 1, given); /* the byte at fault may be one for look_at_lines() to name */
 	}
 	look_at_lines(codec, *data, codec->type == HTTP_EVENT_BODY ? (size_t)(codec->event.body.data - *data) : used);

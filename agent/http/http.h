@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* An HTTP/1.1 server: for the local socket, for what is shown over TCP, and for the control API on both. One loop, its thread.
  *  - Requests are handed over whole, raw (head.h), and decoded only for who asks (http_path(), http_query()). A handler answers at once
- *    or later. Requests in a row are taken one by one, in order; one that has not been answered keeps those behind it waiting.
+ *    or later. Requests in a row are taken one by one, in order, so many in a turn; one that has not been answered keeps those behind it
+ *    waiting.
  *  - What is no request, or over a limit, never comes to a handler: it is answered by refusal.h, and the connection ends. Heads have at
  *    most HTTP_HEAD_LIMIT_BYTES and 128 headers, bodies, chunked or not, what the service allows.
  *  - A head must be here HTTP_HEAD_LIMIT_S after its first byte, a body HTTP_BODY_LIMIT_S after its head (408); a connection that asks nothing for

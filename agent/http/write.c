@@ -8,6 +8,10 @@
 #include "agent/http/byte.h"
 #include "base/cleanup.h"
 
+#define STATUS_LINE_BYTES 32
+#define DECIMAL_BYTES 20
+#define OWN_HEADERS 5
+
 #define FIRST_LINE(status, reason) { status, { "HTTP/1.1 " #status " " reason "\r\n", sizeof("HTTP/1.1 " #status " " reason "\r\n") - 1 } }
 
 static const struct {
@@ -68,53 +72,85 @@ static bool may_be_sent(const struct http_answer *answer)
 	return !answer->content_type || http_bytes_are(HTTP_BYTE_TEXT, span_of(answer->content_type));
 }
 
-static void add(struct buffer *out, struct span text)
+static char *put(char *to, struct span text)
 {
-	buffer_append(out, text.data, text.length);
+	return mempcpy(to, text.data, text.length);
 }
 
-static void add_header(struct buffer *out, struct span name, struct span value)
+static char *put_header(char *to, struct span name, struct span value)
 {
-	add(out, name);
-	add(out, SPAN(": "));
-	add(out, value);
-	add(out, SPAN("\r\n"));
+	to = put(to, name);
+	to = put(to, SPAN(": "));
+	to = put(to, value);
+	return put(to, SPAN("\r\n"));
 }
 
-static void add_first_line(struct buffer *out, int status)
+static struct span first_line_of(int status, char room[STATUS_LINE_BYTES])
 {
 	for (size_t i = 0; i < ARRAY_SIZE(first_lines); i++)
 		if (first_lines[i].status == status)
-			return add(out, first_lines[i].line);
-	buffer_printf(out, "HTTP/1.1 %d \r\n", status); /* which RFC 9112 allows */
+			return first_lines[i].line;
+	return (struct span){ room, (size_t)snprintf(room, STATUS_LINE_BYTES, "HTTP/1.1 %d \r\n", status) }; /* which RFC 9112 allows */
 }
 
-static void add_length(struct buffer *out, size_t length)
+static struct span decimal(size_t number, char room[DECIMAL_BYTES])
 {
-	char digits[24], *p = digits + sizeof(digits);
+	char *p = room + DECIMAL_BYTES;
 
 	do {
-		*--p = (char)('0' + length % 10);
-	} while (length /= 10);
-	add_header(out, SPAN("Content-Length"), (struct span){ p, (size_t)(digits + sizeof(digits) - p) });
+		*--p = (char)('0' + number % 10);
+	} while (number /= 10);
+	return (struct span){ p, (size_t)(room + DECIMAL_BYTES - p) };
+}
+
+/* Ours, and how many: those that are there. */
+static size_t own_headers(const struct http_answer *answer, const struct http_frame *frame, char digits[DECIMAL_BYTES],
+			  struct http_header headers[OWN_HEADERS])
+{
+	size_t count = 0;
+
+	headers[count++] = (struct http_header){ SPAN("Date"), { frame->date, HTTP_DATE_BYTES - 1 } };
+	if (answer->content_type)
+		headers[count++] = (struct http_header){ SPAN("Content-Type"), span_of(answer->content_type) };
+	if (answer->status != 204) /* RFC 9110 section 8.6 */
+		headers[count++] = (struct http_header){ SPAN("Content-Length"), decimal(answer->body.length, digits) };
+	if (frame->allow)
+		headers[count++] = (struct http_header){ SPAN("Allow"), span_of(frame->allow) };
+	if (frame->connection)
+		headers[count++] = (struct http_header){ SPAN("Connection"), span_of(frame->connection) };
+	return count;
+}
+
+static size_t length_of(const struct http_header *headers, size_t count)
+{
+	size_t length = 0;
+
+	for (size_t i = 0; i < count; i++)
+		length += headers[i].name.length + headers[i].value.length + strlen(": \r\n");
+	return length;
 }
 
 int http_write_head(struct buffer *out, const struct http_answer *answer, const struct http_frame *frame)
 {
+	char status[STATUS_LINE_BYTES], digits[DECIMAL_BYTES];
+	const struct span first_line = first_line_of(answer->status, status);
+	struct http_header own[OWN_HEADERS];
+	const size_t own_count = own_headers(answer, frame, digits, own);
+	const size_t length = first_line.length + length_of(own, own_count) + length_of(answer->headers, answer->header_count) + 2;
+	char *to;
+
 	if (!may_be_sent(answer))
 		return -EINVAL;
-	add_first_line(out, answer->status);
-	add_header(out, SPAN("Date"), span_of(frame->date));
-	if (answer->content_type)
-		add_header(out, SPAN("Content-Type"), span_of(answer->content_type));
-	if (answer->status != 204) /* RFC 9110 section 8.6 */
-		add_length(out, answer->body.length);
-	if (frame->allow)
-		add_header(out, SPAN("Allow"), span_of(frame->allow));
-	if (frame->connection)
-		add_header(out, SPAN("Connection"), span_of(frame->connection));
+	to = buffer_reserve(out, length);
+	if (!to)
+		return 0;
+	to = put(to, first_line);
+	for (size_t i = 0; i < own_count; i++)
+		to = put_header(to, own[i].name, own[i].value);
 	for (size_t i = 0; i < answer->header_count; i++)
-		add_header(out, answer->headers[i].name, answer->headers[i].value);
-	add(out, SPAN("\r\n"));
+		to = put_header(to, answer->headers[i].name, answer->headers[i].value);
+	put(to, SPAN("\r\n"));
+	out->length += length;
+	out->data[out->length] = '\0';
 	return 0;
 }

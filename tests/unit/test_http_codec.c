@@ -170,12 +170,13 @@ TEST(what_is_no_request_fails_with_a_status_and_a_reason_however_it_is_cut)
 TEST(a_nul_outside_of_a_body_is_refused)
 {
 	static const char in_head[] = LINE "A: b\0c\r\n\r\n", in_target[] = "GET /\0 HTTP/1.1\r\n\r\n", in_chunk[] = CHUNKED "1;\0\r\n",
-			  in_body[] = LINE "Content-Length: 1\r\n\r\n\0";
+			  in_body[] = LINE "Content-Length: 1\r\n\r\n\0", after_version[] = "GET / HTTP/2.1\0\0\r\n\r\n";
 
 	for (size_t piece = 1; piece < 60; piece++) {
 		EXPECT_CONTAINS(events(in_head, sizeof(in_head) - 1, piece), "FAILED 400 ");
 		EXPECT_CONTAINS(events(in_target, sizeof(in_target) - 1, piece), "FAILED 400 ");
 		EXPECT_CONTAINS(events(in_chunk, sizeof(in_chunk) - 1, piece), "FAILED 400 ");
+		EXPECT_CONTAINS(events(after_version, sizeof(after_version) - 1, piece), "FAILED 505 ");
 		EXPECT_STR(events(in_body, sizeof(in_body) - 1, piece) + strlen("GET / 1.1 1 Content-Length=1|") + 1, "|END|CLOSED");
 	}
 }
