@@ -18,11 +18,13 @@
 #define BATCH_BYTES (64 * 1024) /* of answers, before they are sent */
 #define COPIED_BYTES (16 * 1024) /* bodies up to that are put behind their head, others sent from where they are */
 #define LINGER_LIMIT_S 2
+#define REQUESTS_PER_TURN 64 /* of a connection, so that one that sends thousands at once does not keep the others waiting */
 
 static const uint64_t limits_ns[PHASE_COUNT] = {
 	[PHASE_IDLE] = HTTP_IDLE_LIMIT_S * NSEC_PER_SEC,
 	[PHASE_HEAD] = HTTP_HEAD_LIMIT_S * NSEC_PER_SEC, /* from its first byte to its last */
 	[PHASE_BODY] = HTTP_BODY_LIMIT_S * NSEC_PER_SEC, /* the same */
+	[PHASE_TURN] = 1, /* the next one */
 	[PHASE_ANSWER] = HTTP_WRITE_LIMIT_S * NSEC_PER_SEC, /* since the client last took something */
 	[PHASE_LINGER] = LINGER_LIMIT_S * NSEC_PER_SEC,
 };
@@ -225,6 +227,7 @@ static void on_end(struct http_connection *c)
 	struct http_server *server = c->server;
 
 	enter(c, PHASE_HANDLER);
+	c->taken++;
 	server->counters.requests++;
 	server->service->handler(c->exchange, server->arg); /* may answer, or free the server */
 }
@@ -284,7 +287,8 @@ static bool run_request(struct http_connection *c)
 
 static bool takes_requests(const struct http_connection *c)
 {
-	return !c->closed && !c->answered && c->phase <= PHASE_BODY && queue_length(&c->output) < BATCH_BYTES;
+	return !c->closed && !c->answered && c->phase <= PHASE_BODY && c->taken < REQUESTS_PER_TURN &&
+	       queue_length(&c->output) < BATCH_BYTES;
 }
 
 /* What is not used yet moves from the server's buffer into the connection's own. */
@@ -312,7 +316,7 @@ static bool tell(struct http_connection *c, uint32_t events)
 
 static void ask_for_events(struct http_connection *c)
 {
-	uint32_t events = c->phase == PHASE_HANDLER ? c->events & EPOLLIN : EPOLLIN;
+	uint32_t events = c->phase == PHASE_HANDLER || c->phase == PHASE_TURN ? c->events & EPOLLIN : EPOLLIN;
 
 	if (queue_length(&c->output) > 0)
 		events = EPOLLOUT;
@@ -334,6 +338,9 @@ static void run(struct http_connection *c)
 	} while (takes_requests(c) && c->length > 0);
 	if (!c->closed)
 		keep_input(c);
+	if (!c->closed && c->phase == PHASE_IDLE && c->length > 0)
+		enter(c, PHASE_TURN);
+	c->taken = 0;
 	if (!c->closed)
 		ask_for_events(c);
 	c->running--;
@@ -369,6 +376,10 @@ void http_connection_late(struct http_connection *c)
 		c->running++;
 		refuse(c, c->phase == PHASE_HEAD ? HTTP_SLOW_HEAD : HTTP_SLOW_BODY);
 		c->running--;
+		run(c);
+		return;
+	case PHASE_TURN:
+		enter(c, PHASE_IDLE);
 		run(c);
 		return;
 	case PHASE_IDLE:
@@ -412,6 +423,7 @@ static void on_connection(struct loop_io *io, uint32_t events, void *arg)
 		alive = receive(c) && !c->eof;
 		break;
 	case PHASE_HANDLER:
+	case PHASE_TURN:
 		alive = !(events & (EPOLLHUP | EPOLLERR));
 		if (alive && events & EPOLLIN)
 			alive = tell(c, c->events & ~(uint32_t)EPOLLIN); /* not now */
@@ -421,7 +433,7 @@ static void on_connection(struct loop_io *io, uint32_t events, void *arg)
 	}
 	if (!alive)
 		http_connection_close(c);
-	else if (c->phase != PHASE_LINGER)
+	else if (c->phase != PHASE_LINGER && c->phase != PHASE_TURN)
 		run(c);
 }
 

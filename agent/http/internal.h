@@ -18,6 +18,7 @@ enum phase {
 	PHASE_HEAD, /* part of one is here */
 	PHASE_BODY,
 	PHASE_HANDLER, /* the handler has it */
+	PHASE_TURN, /* more requests are here than one turn of the loop takes */
 	PHASE_ANSWER, /* the client does not take all of it now */
 	PHASE_LINGER, /* all is said, and the client told so: what it still sends is dropped, for closing a socket with unread
 		       * input would reset the connection and could take the answer with it */
@@ -58,6 +59,7 @@ struct http_connection {
 	enum phase phase, next; /* `next`: after PHASE_ANSWER */
 	uint64_t deadline_ns; /* 0: none */
 	uint32_t events; /* what the loop was told */
+	unsigned int taken; /* requests in this turn */
 	unsigned int running; /* calls on the stack that need it, the last of which frees it */
 	bool closed;
 	bool eof; /* the client will send no more, but may read */

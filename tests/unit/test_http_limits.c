@@ -66,6 +66,11 @@ static void ask(struct fixture *f, const char *request, size_t length)
 	f->clients[0] = fd_close(f->clients[0]);
 }
 
+static void ask_text(struct fixture *f, const char *request)
+{
+	ask(f, request, strlen(request));
+}
+
 static uint64_t refused_in_all(const struct fixture *f)
 {
 	uint64_t sum = 0;
@@ -220,6 +225,27 @@ TEST(a_request_that_waits_for_its_answer_keeps_a_bounded_part_of_what_follows)
 	EXPECT_CONTAINS(buffer_string(&f->received), "\"path\":\"/100\"");
 }
 
+TEST(a_client_that_pipelines_thousands_of_requests_does_not_keep_others_waiting)
+{
+	struct fixture *f = *state;
+	_cleanup_(buffer_done) struct buffer requests = {};
+
+	for (int i = 0; i < 2000; i++)
+		buffer_add(&requests, GET("/"));
+	EXPECT_OK(connect_client(f, 0));
+	EXPECT_OK(connect_client(f, 1));
+	turns(f);
+	EXPECT(send(f->clients[0], requests.data, requests.length, MSG_NOSIGNAL) > 1000 * (ssize_t)strlen(GET("/")));
+	EXPECT_OK(loop_turn(f->loop, 0));
+	EXPECT(f->calls > 0 && f->calls <= 100);
+	EXPECT_EQ(send(f->clients[1], GET("/other"), strlen(GET("/other")), MSG_NOSIGNAL), strlen(GET("/other")));
+	EXPECT(!client_reads(f, 1, "/other", 1));
+	EXPECT(f->calls < 500);
+	buffer_clear(&f->received);
+	while (f->calls < 1000)
+		EXPECT(!client_receives(f, 0));
+}
+
 TEST(a_body_that_waits_behind_a_request_is_taken_when_its_turn_comes)
 {
 	struct fixture *f = *state;
@@ -263,12 +289,12 @@ TEST(a_header_that_would_break_the_answer_is_not_sent_and_counted)
 
 	world_serve(f, &bad_service);
 	header_name = "X-A", header_value = "b\tc \xc3\xa9", content_type = "text/plain";
-	ask(f, GET("/"), strlen(GET("/")));
+	ask_text(f, GET("/"));
 	EXPECT_STR(without_date(&f->received),
 		   "HTTP/1.1 200 OK\r\nContent-Type: text/plain\r\nContent-Length: 5\r\nX-A: b\tc \xc3\xa9\r\n\r\nbody\n");
 	for (size_t i = 0; i < ARRAY_SIZE(bad); i++) {
 		header_name = bad[i].name, header_value = bad[i].value, content_type = bad[i].type;
-		ask(f, GET("/"), strlen(GET("/")));
+		ask_text(f, GET("/"));
 		EXPECT_STR(without_date(&f->received),
 			   "HTTP/1.1 500 Internal Server Error\r\nContent-Type: application/json\r\nContent-Length: 50\r\n\r\n"
 			   "{\"error\":\"a header of the answer cannot be sent\"}\n");
@@ -308,11 +334,11 @@ TEST(a_handler_sees_the_bytes_of_the_head_and_a_service_words_its_refusals)
 	struct fixture *f = *state;
 
 	world_serve(f, &raw_service);
-	ask(f, "PATCH /a%20b//../?z=1&a=%2f+ HTTP/1.1\r\nhost: weft\r\nX-Amz-Date:  1  2 \r\nx-amz-date: 3\r\n\r\n", 88);
+	ask_text(f, "PATCH /a%20b//../?z=1&a=%2f+ HTTP/1.1\r\nhost: weft\r\nX-Amz-Date:  1  2 \r\nx-amz-date: 3\r\n\r\n");
 	EXPECT_STR(without_date(&f->received), "HTTP/1.1 204 No Content\r\n\r\n");
 	EXPECT_STR(buffer_string(&seen), "PATCH|/a%20b//../?z=1&a=%2f+|host=weft|X-Amz-Date=1  2|x-amz-date=3");
 	buffer_done(&seen);
-	ask(f, "PUT / HTTP/1.1\r\n" HOST "Content-Length: 9\r\n\r\n", 52);
+	ask_text(f, "PUT / HTTP/1.1\r\n" HOST "Content-Length: 9\r\n\r\n");
 	EXPECT_STR(without_date(&f->received), "HTTP/1.1 413 Content Too Large\r\nContent-Type: application/json\r\nContent-Length: 2\r\n"
 					       "Connection: close\r\nx-amzn-ErrorType: BadRequest\r\n\r\n{}");
 	EXPECT_EQ(refused(f, HTTP_LARGE_BODY), 1);
@@ -379,6 +405,7 @@ int main(void)
 		ON_SERVER(an_idle_connection_makes_room_and_one_between_two_requests_does_not),
 		ON_SERVER(a_client_that_pipelines_and_does_not_read_is_not_read_from),
 		ON_SERVER(a_request_that_waits_for_its_answer_keeps_a_bounded_part_of_what_follows),
+		ON_SERVER(a_client_that_pipelines_thousands_of_requests_does_not_keep_others_waiting),
 		ON_SERVER(a_body_that_waits_behind_a_request_is_taken_when_its_turn_comes),
 		ON_SERVER(a_header_that_would_break_the_answer_is_not_sent_and_counted),
 		ON_SERVER(a_handler_sees_the_bytes_of_the_head_and_a_service_words_its_refusals),
