@@ -58,7 +58,7 @@ RUN_NEEDS := /usr/include/cmocka.h=libcmocka-dev \
 	/usr/lib/llvm-*/lib/clang/*/lib/linux/libclang_rt.fuzzer-*.a=libclang-rt-14-dev \
 	ip=iproute2 nsenter=util-linux curl=curl groff=groff-base dnsmasq=dnsmasq-base busybox=busybox-static musl-gcc=musl-tools \
 	$(if $(GO),,go=golang-go)
-BENCH_NEEDS := haproxy=haproxy
+BENCH_NEEDS := haproxy=haproxy nginx=nginx-light wrk=wrk
 
 # Other kernels, emulated.
 KERNELS ?= 6.1 6.12
@@ -283,7 +283,7 @@ demo: ## the e-commerce canary, measured; root; KEEP=1 leaves it running
 
 bench-build: $(BENCHES)
 	@:
-bench: ## figures beside direct connections and haproxy; root
+bench: ## figures beside direct connections, haproxy and nginx; root
 	@$(if $(BENCH_MISSING),$(MAKE) deps MISSING='$(BENCH_MISSING)')
 	@$(MAKE) all bench-build
 	@WEFT_BUILD=$(abspath $(BUILD)) bench/run

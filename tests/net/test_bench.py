@@ -3,6 +3,7 @@
 import json
 import math
 import os
+import shutil
 import subprocess
 from pathlib import Path
 
@@ -55,6 +56,17 @@ def test_names_have_figures_of_every_contestant_and_their_ratio_to_the_resolver_
         assert all(positive(figure["median"]) for figure in row["figures"].values())
         assert all(positive(ratio["median"]) for ratio in row["ratios"].values())
         assert row["what"] in quick["table"]
+
+
+@pytest.mark.skipif(not shutil.which("wrk"), reason="wrk is not installed (make bench does it)")
+def test_the_http_stack_has_figures_and_their_ratio_to_nginx(quick):
+    rows = quick["result"]["static"]
+    contestants = ["again", "nginx", "weft"] if shutil.which("nginx") else ["again", "weft"]
+    for row in rows:
+        assert sorted(row["figures"]) == contestants
+        assert all(positive(figure["median"]) for figure in row["figures"].values())
+        assert all(positive(ratio["median"]) for ratio in row["ratios"].values() if ratio)
+        assert row["unit"] in quick["table"]
 
 
 def test_the_agents_cpu_memory_and_reaction_are_told(quick):
