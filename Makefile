@@ -53,6 +53,7 @@ BUILD_NEEDS := gcc=gcc ar=binutils $(BPFTOOL)=bpftool $(PYTHON)=python3 \
 # What tests and the demo run beyond that.
 RUN_NEEDS := /usr/include/cmocka.h=libcmocka-dev \
 	/usr/lib/python3/dist-packages/pytest/__init__.py=python3-pytest \
+	/usr/lib/python3/dist-packages/xdist/__init__.py=python3-pytest-xdist \
 	/usr/lib/python3/dist-packages/botocore/__init__.py=python3-botocore \
 	/usr/lib/python3/dist-packages/boto3/__init__.py=python3-boto3 /usr/bin/aws=awscli \
 	/usr/lib/llvm-*/lib/clang/*/lib/linux/libclang_rt.fuzzer-*.a=libclang-rt-14-dev \
@@ -237,13 +238,15 @@ bpf-test-build: $(BPF_TESTS)
 bpf-test: bpf-test-build ## kernel programs by BPF_PROG_TEST_RUN; root
 	@tests/lib/run bpf $(BPF_TESTS)
 
+# Most of their time they wait. The tests of one file stay together: many share a node.
+PYTEST_AT_ONCE := -n $(shell expr $(shell nproc) + 1) --dist loadfile
 net-build: all $(NET_TOOLS) $(MUSL_TOOLS) $(GO_TOOLS)
 	@:
 net: net-build ## real sockets in namespaces of their own; root
-	@$(if $(wildcard tests/net/test_*.py),WEFT_BUILD=$(abspath $(BUILD)) $(PYTHON) -m pytest -q tests/net,echo "net: no tests")
+	@$(if $(wildcard tests/net/test_*.py),WEFT_BUILD=$(abspath $(BUILD)) $(PYTHON) -m pytest -q $(PYTEST_AT_ONCE) tests/net,echo "net: no tests")
 
 api: net-build ## the App Mesh API by boto3, the aws command line and raw requests; root
-	@$(if $(wildcard tests/api/test_*.py),WEFT_BUILD=$(abspath $(BUILD)) $(PYTHON) -m pytest -q tests/api,echo "api: no tests")
+	@$(if $(wildcard tests/api/test_*.py),WEFT_BUILD=$(abspath $(BUILD)) $(PYTHON) -m pytest -q $(PYTEST_AT_ONCE) tests/api,echo "api: no tests")
 
 fuzz-build: $(FUZZ_TARGETS:%=$(BUILD)/tests/fuzz/%)
 	@:
