@@ -96,16 +96,23 @@ static bool enter_member(struct scan *s, const char **path, size_t *found)
 	}
 }
 
-static bool enter_element(struct scan *s, const char **path, size_t *found)
+/* `memory`: of the outermost list; NULL: this is another one. */
+static bool enter_element(struct scan *s, const char **path, size_t *found, struct json_place_memory *memory)
 {
 	char *end;
-	unsigned long index = strtoul(*path + 1, &end, 10);
+	const unsigned long index = strtoul(*path + 1, &end, 10);
+	const size_t list = s->at + 1; /* 0 is none */
+	unsigned long i = 0;
 
 	if (*end != ']' || end == *path + 1)
 		return false;
 	s->at++;
 	skip_space(s);
-	for (; index > 0; index--) {
+	if (memory && memory->list == list && memory->index <= index) {
+		i = memory->index;
+		s->at = memory->element;
+	}
+	for (; i < index; i++) {
 		skip_value(s);
 		if (peek(s) != ',')
 			return false;
@@ -114,39 +121,61 @@ static bool enter_element(struct scan *s, const char **path, size_t *found)
 	}
 	if (s->at == s->length || peek(s) == ']')
 		return false;
+	if (memory) {
+		memory->list = list;
+		memory->index = index;
+		memory->element = s->at;
+	}
 	*path = end + 1;
 	*found = s->at;
 	return true;
 }
 
-void json_place_of(const char *text, size_t length, size_t offset, struct json_place *ret_place)
+/* On from `place`, which is that of the byte at `from`. */
+static void count(const char *text, size_t from, size_t to, struct json_place *place)
 {
-	struct json_place place = { .line = 1, .column = 1 };
-
-	for (size_t i = 0; i < MIN(offset, length); i++) {
+	for (size_t i = from; i < to; i++) {
 		if (text[i] == '\n')
-			place = (struct json_place){ .line = place.line + 1, .column = 1 };
+			*place = (struct json_place){ .line = place->line + 1, .column = 1 };
 		else
-			place.column += ((unsigned char)text[i] & 0xc0) != 0x80;
+			place->column += ((unsigned char)text[i] & 0xc0) != 0x80;
 	}
-	*ret_place = place;
 }
 
-void json_place_find(const char *text, size_t length, size_t offset, const char *path, struct json_place *ret_place)
+void json_place_of(const char *text, size_t length, size_t offset, struct json_place *ret_place)
+{
+	*ret_place = (struct json_place){ .line = 1, .column = 1 };
+	count(text, 0, MIN(offset, length), ret_place);
+}
+
+void json_place_find(const char *text, size_t length, size_t offset, const char *path, struct json_place_memory *memory,
+		     struct json_place *ret_place)
 {
 	struct scan s = { text, length, MIN(offset, length) };
+	struct json_place_memory none = {}, *m = memory ?: &none, *outermost = m;
 	bool entered = true;
 	size_t found;
 
+	if (m->base != offset)
+		m->list = 0;
+	m->base = offset;
 	skip_space(&s);
 	found = s.at;
 	while (*path && entered) {
-		if (peek(&s) == '{' && *path != '[')
+		if (peek(&s) == '{' && *path != '[') {
 			entered = enter_member(&s, &path, &found);
-		else if (peek(&s) == '[' && *path == '[')
-			entered = enter_element(&s, &path, &found);
-		else
+		} else if (peek(&s) == '[' && *path == '[') {
+			entered = enter_element(&s, &path, &found, outermost);
+			outermost = NULL;
+		} else {
 			entered = false;
+		}
 	}
-	json_place_of(text, length, found, ret_place);
+	if (!m->place.line || m->counted > found) {
+		m->counted = 0;
+		m->place = (struct json_place){ .line = 1, .column = 1 };
+	}
+	count(text, m->counted, found, &m->place);
+	m->counted = found;
+	*ret_place = m->place;
 }

@@ -18,6 +18,7 @@ struct input_text {
 	char *name;
 	struct buffer bytes;
 	json_t *places; /* of YAML; NULL: it is JSON */
+	struct json_place_memory memory; /* of JSON */
 };
 
 static void cleanup_text(struct input_text **text)
@@ -92,7 +93,7 @@ void document_place(const struct document *document, const char *field, struct j
 	if (document->text->places)
 		yaml_place(document->text->places, path, ret_place);
 	else
-		json_place_find(buffer_string(bytes), bytes->length, document->offset, path, ret_place);
+		json_place_find(buffer_string(bytes), bytes->length, document->offset, path, &document->text->memory, ret_place);
 }
 
 int inputs_problem(struct inputs *inputs, const struct document *document, const char *resource, const struct error *err)
@@ -135,7 +136,7 @@ static int add_text(struct inputs *inputs, const char *name, struct input_text *
 	return 0;
 }
 
-static int add_document(struct inputs *inputs, const struct input_text *text, size_t offset, const char *prefix, json_t *value)
+static int add_document(struct inputs *inputs, struct input_text *text, size_t offset, const char *prefix, json_t *value)
 {
 	struct document *grown = reallocarray(inputs->documents, inputs->document_count + 1, sizeof(*grown));
 
@@ -178,7 +179,7 @@ static size_t skip_space(const struct buffer *bytes, size_t at)
 }
 
 /* A value of the text: a document, or a list of them. */
-static int add_value(struct inputs *inputs, const struct input_text *text, size_t offset, json_t *value)
+static int add_value(struct inputs *inputs, struct input_text *text, size_t offset, json_t *value)
 {
 	char prefix[sizeof(((struct document *)0)->prefix)];
 	json_t *element;

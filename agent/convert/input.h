@@ -17,7 +17,7 @@
 struct input_text;
 struct document {
 	json_t *value; /* owned by the inputs, as is the rest */
-	const struct input_text *text;
+	struct input_text *text; /* remembers where it was looked at last */
 	size_t offset; /* of the value, or of the list that it is an element of */
 	char prefix[24]; /* "[3]": where it is in that list; "": it is in none */
 };

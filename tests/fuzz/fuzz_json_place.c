@@ -17,6 +17,7 @@
 struct text {
 	const char *bytes;
 	size_t length;
+	struct json_place_memory *memory;
 };
 
 static size_t offset_of(const struct text *text, const struct json_place *place)
@@ -43,7 +44,7 @@ static void require_name(const struct text *text, const char *path, const char *
 	json_t *found;
 	size_t at;
 
-	json_place_find(text->bytes, text->length, 0, path, &place);
+	json_place_find(text->bytes, text->length, 0, path, text->memory, &place);
 	at = offset_of(text, &place);
 	REQUIRE(at < text->length && text->bytes[at] == '"');
 	found = json_loadb(text->bytes + at, text->length - at, JSON_DECODE_ANY | JSON_DISABLE_EOF_CHECK, NULL);
@@ -89,13 +90,14 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 {
 	static const char *const paths[] = { "a", "[0]", "[1][0].b", "spec.listeners[3].x", "a[", "[99999999999999999999]", "." };
-	const struct text text = { (const char *)data, size };
+	struct json_place_memory memory = {};
+	const struct text text = { (const char *)data, size, &memory };
 	struct buffer path = {};
 	struct json_place place;
 	json_t *value;
 
 	for (size_t i = 0; i < sizeof(paths) / sizeof(paths[0]); i++) {
-		json_place_find(text.bytes, size, 0, paths[i], &place);
+		json_place_find(text.bytes, size, 0, paths[i], i % 2 ? &memory : NULL, &place);
 		REQUIRE(place.line >= 1 && place.column >= 1 && place.line <= size + 1 && place.column <= size + 1);
 	}
 	value = size > 4096 ? NULL : json_loadb(text.bytes, size, JSON_REJECT_DUPLICATES, NULL);
