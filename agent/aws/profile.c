@@ -13,20 +13,18 @@
 
 /* --- reading ------------------------------------------------------------------------------------------------------------------ */
 
-struct reader {
-	const char *profile;
-	bool inside; /* of the profile's section */
-	bool found;
-	char id[AWS_ACCESS_KEY_ID_BYTES], secret[AWS_SECRET_BYTES];
+struct setting {
+	const char *name; /* NULL ends the list */
+	char *to;
+	size_t size;
 };
 
-#define SETTING(member) offsetof(struct reader, member), sizeof(((struct reader *)0)->member)
-static const struct setting {
-	const char *name;
-	size_t offset, size;
-} settings[] = {
-	{ "aws_access_key_id", SETTING(id) },
-	{ "aws_secret_access_key", SETTING(secret) },
+struct reader {
+	const char *section;
+	const struct setting *settings;
+	bool no_session; /* a session token is an error */
+	bool inside; /* of the section */
+	bool found;
 };
 
 static int read_section(struct reader *reader, struct span line, int number, struct error *err)
@@ -36,9 +34,9 @@ static int read_section(struct reader *reader, struct span line, int number, str
 	if (line.data[line.length - 1] != ']')
 		return error_set(err, -EINVAL, "line %d: a section without ']'", number);
 	name = text_trim((struct span){ line.data + 1, line.length - 2 });
-	reader->inside = text_is(name, reader->profile);
+	reader->inside = text_is(name, reader->section);
 	if (reader->inside && reader->found)
-		return error_set(err, -EINVAL, "line %d: the profile '%s' is there twice", number, reader->profile);
+		return error_set(err, -EINVAL, "line %d: the profile '%s' is there twice", number, reader->section);
 	reader->found = reader->found || reader->inside;
 	return 0;
 }
@@ -50,18 +48,15 @@ static int read_setting(struct reader *reader, struct span line, int number, str
 	if (!text_split(&value, '=', &name) || !value.data)
 		return error_set(err, -EINVAL, "line %d: neither a section nor NAME = VALUE", number);
 	name = text_trim(name);
-	if (text_is(name, "aws_session_token"))
+	if (reader->no_session && text_is(name, "aws_session_token"))
 		return error_set(err, -EINVAL, "line %d: aws_session_token: session tokens are not taken", number);
-	for (size_t i = 0; i < ARRAY_SIZE(settings); i++) {
-		char *to = (char *)reader + settings[i].offset;
-
-		if (!text_is(name, settings[i].name))
+	for (const struct setting *s = reader->settings; s->name; s++) {
+		if (!text_is(name, s->name))
 			continue;
-		if (to[0])
-			return error_set(err, -EINVAL, "line %d: %s is there twice", number, settings[i].name);
-		if (text_copy(text_trim(value), to, settings[i].size) < 0)
-			return error_set(err, -EINVAL, "line %d: %s has more than %zu characters", number, settings[i].name,
-					 settings[i].size - 1);
+		if (s->to[0])
+			return error_set(err, -EINVAL, "line %d: %s is there twice", number, s->name);
+		if (text_copy(text_trim(value), s->to, s->size) < 0)
+			return error_set(err, -EINVAL, "line %d: %s has more than %zu characters", number, s->name, s->size - 1);
 	}
 	return 0;
 }
@@ -97,31 +92,59 @@ static int read_lines(struct reader *reader, FILE *file, struct error *err)
 static int read_file(struct reader *reader, const char *path, struct error *err)
 {
 	_cleanup_fclose_ FILE *file = fopen(path, "re");
-	int r;
 
-	if (!file)
-		return error_set(err, -errno, "%m");
-	r = read_lines(reader, file, err);
-	if (r < 0)
-		return r;
+	return file ? read_lines(reader, file, err) : error_set(err, -errno, "%m");
+}
+
+static int check_found(const struct reader *reader, struct error *err)
+{
 	if (!reader->found)
-		return error_set(err, -EINVAL, "there is no profile '%s'", reader->profile);
-	for (size_t i = 0; i < ARRAY_SIZE(settings); i++)
-		if (!*((char *)reader + settings[i].offset))
-			return error_set(err, -EINVAL, "%s of the profile '%s' is missing", settings[i].name, reader->profile);
+		return error_set(err, -EINVAL, "there is no profile '%s'", reader->section);
+	for (const struct setting *s = reader->settings; s->name; s++)
+		if (!s->to[0])
+			return error_set(err, -EINVAL, "%s of the profile '%s' is missing", s->name, reader->section);
 	return 0;
+}
+
+/* What a person reads names the file. */
+static int name_file(struct error *err, int r, const char *path, const struct error *own)
+{
+	char text[ERROR_FIELD_BYTES + ERROR_MESSAGE_BYTES];
+
+	return r < 0 ? error_set(err, r, "%s: %s", path, error_text(own, text, sizeof(text))) : 0;
 }
 
 int aws_profile_read(const char *path, const char *profile, struct aws_credential *ret_credential, struct error *err)
 {
-	struct reader reader = { .profile = profile };
-	char text[ERROR_FIELD_BYTES + ERROR_MESSAGE_BYTES];
+	char id[AWS_ACCESS_KEY_ID_BYTES] = "", secret[AWS_SECRET_BYTES] = "";
+	const struct setting settings[] = {
+		{ "aws_access_key_id", id, sizeof(id) },
+		{ "aws_secret_access_key", secret, sizeof(secret) },
+		{},
+	};
+	struct reader reader = { .section = profile, .settings = settings, .no_session = true };
 	struct error own = {};
 	int r = read_file(&reader, path, &own);
 
 	if (r == 0)
-		r = aws_credential_init(span_of(reader.id), span_of(reader.secret), ret_credential, &own);
-	return r < 0 ? error_set(err, r, "%s: %s", path, error_text(&own, text, sizeof(text))) : 0;
+		r = check_found(&reader, &own);
+	if (r == 0)
+		r = aws_credential_init(span_of(id), span_of(secret), ret_credential, &own);
+	return name_file(err, r, path, &own);
+}
+
+int aws_profile_setting(const char *path, const char *section, const char *name, char *ret_value, size_t size, struct error *err)
+{
+	const struct setting settings[] = { { name, ret_value, size }, {} };
+	struct reader reader = { .section = section, .settings = settings };
+	struct error own = {};
+	int r;
+
+	ret_value[0] = '\0';
+	r = read_file(&reader, path, &own);
+	if (r == -ENOENT)
+		return 0;
+	return name_file(err, r, path, &own);
 }
 
 /* --- making ------------------------------------------------------------------------------------------------------------------- */

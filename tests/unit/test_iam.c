@@ -539,9 +539,34 @@ TEST(an_action_that_is_endless_is_cut_in_the_answer)
 	EXPECT(xml.length < 1024);
 }
 
+TEST(one_setting_of_a_config_file_is_found_in_its_section)
+{
+	_cleanup_(place_done) struct place place;
+	struct error err = {};
+	char value[16];
+
+	place_init(&place);
+	write_file(&place,
+		   "[default]\nregion = eu-west-1\noutput = json\ns3 =\n  addressing_style = path\n[profile ops]\nregion=us-east-1\n"
+		   "aws_session_token = x\nendpoint_url = http://127.0.0.1:9080\n",
+		   0600);
+
+	EXPECT_OK(aws_profile_setting(place.path, "default", "region", value, sizeof(value), &err), &err);
+	EXPECT_STR(value, "eu-west-1");
+	EXPECT_OK(aws_profile_setting(place.path, "profile ops", "region", value, sizeof(value), &err), &err);
+	EXPECT_STR(value, "us-east-1");
+	EXPECT_OK(aws_profile_setting(place.path, "profile none", "region", value, sizeof(value), &err), &err);
+	EXPECT_STR(value, "");
+	EXPECT_OK(aws_profile_setting("/nonexistent/config", "default", "region", value, sizeof(value), &err), &err);
+	EXPECT_STR(value, "");
+	EXPECT_EQ(aws_profile_setting(place.path, "profile ops", "endpoint_url", value, sizeof(value), &err), -EINVAL);
+	EXPECT_CONTAINS(err.message, "line 9: endpoint_url has more than 15 characters");
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
+		cmocka_unit_test(one_setting_of_a_config_file_is_found_in_its_section),
 		cmocka_unit_test(the_first_start_makes_a_root_key_that_later_ones_find),
 		cmocka_unit_test(the_aws_command_line_s_library_reads_the_file_that_is_made),
 		cmocka_unit_test(a_file_that_is_there_is_never_overwritten),
