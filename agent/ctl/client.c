@@ -1,16 +1,14 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "agent/ctl/client.h"
 
-#include <curl/curl.h>
 #include <errno.h>
 #include <string.h>
-#include <sys/un.h>
 
+#include "agent/ctl/client_internal.h"
 #include "agent/ctl/format.h"
 #include "base/bytes.h"
 #include "base/cleanup.h"
 
-#define CONNECT_TIMEOUT_SECONDS 5L
 #define ANSWER_TIMEOUT_SECONDS 120L /* `explain --count` and the list of open connections may take their time */
 #define ANSWER_LIMIT_BYTES (256u * 1024 * 1024) /* 100,000 flow records are some 50 MiB */
 
@@ -30,7 +28,7 @@ static void cleanup_slist(struct curl_slist **list)
 	curl_slist_free_all(*list);
 }
 
-static size_t receive(char *data, size_t size, size_t count, void *arg)
+size_t client_receive(char *data, size_t size, size_t count, void *arg)
 {
 	struct buffer *answer = arg;
 
@@ -72,8 +70,7 @@ static int answer_error(long status, const json_t *answer, struct error *err)
 	return error_set_field(err, code, field ?: "", "%s", text);
 }
 
-static int connection_error(const struct ctl *ctl, const char *socket, CURL *curl, CURLcode result, const char *detail,
-			    struct error *err)
+int client_unreachable(const struct ctl *ctl, const char *socket, CURL *curl, CURLcode result, const char *detail, struct error *err)
 {
 	long code = 0;
 
@@ -88,6 +85,16 @@ static int connection_error(const struct ctl *ctl, const char *socket, CURL *cur
 			 socket, ctl->instance);
 }
 
+int client_socket(const struct ctl *ctl, char path[CLIENT_SOCKET_BYTES], struct error *err)
+{
+	const int length = ctl->socket ? snprintf(path, CLIENT_SOCKET_BYTES, "%s", ctl->socket) :
+					 snprintf(path, CLIENT_SOCKET_BYTES, "/run/weft/%s/weftd.sock", ctl->instance);
+
+	if ((size_t)length >= CLIENT_SOCKET_BYTES)
+		return error_set_field(err, -EINVAL, ctl->socket ? "--socket" : "--instance", "too long for the path of a socket");
+	return 0;
+}
+
 int client_call(const struct ctl *ctl, const char *method, const char *path, const struct parameter *parameters,
 		const json_t *body, json_t **ret_answer, struct error *err)
 {
@@ -96,27 +103,25 @@ int client_call(const struct ctl *ctl, const char *method, const char *path, con
 	_cleanup_(buffer_done) struct buffer url = {}, received = {};
 	_cleanup_free_ char *text = body ? json_dumps(body, JSON_COMPACT) : NULL;
 	_cleanup_json_ json_t *answer = NULL;
-	char socket[sizeof(((struct sockaddr_un *)0)->sun_path)], detail[CURL_ERROR_SIZE] = "";
+	char socket[CLIENT_SOCKET_BYTES], detail[CURL_ERROR_SIZE] = "";
 	CURLcode result;
 	long status = 0;
 	int r;
 
 	if (!curl || !headers || (body && !text) || url_make(curl, path, parameters, &url) < 0)
 		return error_set(err, -ENOMEM, "out of memory");
-	r = ctl->socket ? snprintf(socket, sizeof(socket), "%s", ctl->socket) :
-			  snprintf(socket, sizeof(socket), "/run/weft/%s/weftd.sock", ctl->instance);
-	if ((size_t)r >= sizeof(socket))
-		return error_set_field(err, -EINVAL, ctl->socket ? "--socket" : "--instance",
-				       "too long for the path of a socket");
+	r = client_socket(ctl, socket, err);
+	if (r < 0)
+		return r;
 	curl_easy_setopt(curl, CURLOPT_URL, buffer_string(&url));
 	curl_easy_setopt(curl, CURLOPT_UNIX_SOCKET_PATH, socket);
 	curl_easy_setopt(curl, CURLOPT_PROXY, ""); /* whatever the environment says */
 	curl_easy_setopt(curl, CURLOPT_CUSTOMREQUEST, method);
 	curl_easy_setopt(curl, CURLOPT_NOSIGNAL, 1L);
-	curl_easy_setopt(curl, CURLOPT_CONNECTTIMEOUT, CONNECT_TIMEOUT_SECONDS);
+	curl_easy_setopt(curl, CURLOPT_CONNECTTIMEOUT, CLIENT_CONNECT_TIMEOUT_SECONDS);
 	curl_easy_setopt(curl, CURLOPT_TIMEOUT, ctl->patience_seconds ?: ANSWER_TIMEOUT_SECONDS);
 	curl_easy_setopt(curl, CURLOPT_ERRORBUFFER, detail);
-	curl_easy_setopt(curl, CURLOPT_WRITEFUNCTION, receive);
+	curl_easy_setopt(curl, CURLOPT_WRITEFUNCTION, client_receive);
 	curl_easy_setopt(curl, CURLOPT_WRITEDATA, &received);
 	if (text) {
 		curl_easy_setopt(curl, CURLOPT_HTTPHEADER, headers);
@@ -125,7 +130,7 @@ int client_call(const struct ctl *ctl, const char *method, const char *path, con
 	}
 	result = curl_easy_perform(curl);
 	if (result != CURLE_OK)
-		return connection_error(ctl, socket, curl, result, detail, err);
+		return client_unreachable(ctl, socket, curl, result, detail, err);
 	curl_easy_getinfo(curl, CURLINFO_RESPONSE_CODE, &status);
 	/* Not json_parse(), whose limit is that of configuration files. */
 	answer = json_loadb(received.data ?: "", received.length, JSON_REJECT_DUPLICATES, NULL);

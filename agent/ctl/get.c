@@ -5,6 +5,7 @@
 #include <string.h>
 
 #include "agent/ctl/client.h"
+#include "agent/ctl/collect.h"
 #include "agent/ctl/format.h"
 #include "agent/ctl/get.h"
 #include "agent/ctl/grid.h"
@@ -12,11 +13,13 @@
 
 struct get_arguments {
 	struct ctl ctl;
+	struct remote_options remote;
 	const char *mesh;
 };
 static const struct option options[] = {
 	{ .name = "mesh", .type = OPTION_STRING, .offset = OPTION(struct get_arguments, mesh), .argument = "MESH",
 	  .help = "of this mesh only" },
+	REMOTE_OPTIONS(struct get_arguments, remote),
 	CTL_OPTIONS
 };
 
@@ -272,14 +275,70 @@ static void configuration_warn(const struct ctl *ctl)
 	print_configuration_error(stderr, json_object_get(answer, "error"));
 }
 
+static void cleanup_remote(struct remote **remote)
+{
+	remote_close(*remote);
+}
+
+/* As /v1/resources has it, without what a node alone knows. */
+static json_t *remote_resource(const struct collected *one)
+{
+	const struct resource_kind_info *info = &resource_kinds[one->target.kind];
+
+	return json_pack("{s:s, s:O, s:O, s:s, s:O}", "kind", info->path_word, "name", json_object_get(one->target.input, info->name_member),
+			 "mesh", json_object_get(one->target.input, resource_kinds[RESOURCE_MESH].name_member), "resource",
+			 one->target.full_name, "spec", json_object_get(one->body, "spec"));
+}
+
+/* The resources of an API over the network. */
+static int get_remote(const struct get_arguments *a, struct remote *remote, const char *kind, const char *name, json_t **ret_answer,
+		      struct error *err)
+{
+	_cleanup_(collection_done) struct collection c = {};
+	_cleanup_json_ json_t *list = json_array();
+	int r = collect(remote, COLLECT_DESCRIPTIONS, a->mesh, &c, err);
+
+	for (size_t i = 0; i < c.count && r == 0; i++) {
+		json_t *one = remote_resource(&c.list[i]);
+
+		if (!one || !list)
+			r = error_set(err, -ENOMEM, "out of memory");
+		else if ((kind && strcmp(kind, json_path_string(one, "kind"))) || (name && strcmp(name, json_path_string(one, "name"))))
+			json_decref(one);
+		else if (json_array_append_new(list, one) < 0 || (!a->ctl.json && format_clean(one) < 0))
+			r = error_set(err, -ENOMEM, "out of memory");
+	}
+	if (r == 0)
+		*ret_answer = json_pack("{s:O}", "resources", list);
+	return r;
+}
+
+/* From the API where an endpoint is known, else what is in force on this node. */
+static int get_answer(const struct get_arguments *a, const char *kind, const char *name, bool *ret_local, json_t **ret_answer,
+		      struct error *err)
+{
+	const struct parameter parameters[] = { { "kind", kind }, { "mesh", a->mesh }, { "name", name }, {} };
+	_cleanup_(cleanup_remote) struct remote *remote = NULL;
+	int r = remote_open(&a->ctl, &a->remote, &remote, err);
+
+	if (r < 0)
+		return r;
+	*ret_local = remote_is_local(remote);
+	if (!*ret_local)
+		return get_remote(a, remote, kind, name, ret_answer, err);
+	if (a->remote.region)
+		return error_set_field(err, -EINVAL, "--region", "is for an API over the network: here, what is in force is of every region");
+	return client_call(&a->ctl, "GET", "/v1/resources", parameters, NULL, ret_answer, err);
+}
+
 static int get_run(const void *arguments, const struct words *words)
 {
 	const struct get_arguments *a = arguments;
 	const char *kind = words->count > 0 ? get_kind(words->values[0]) : NULL;
 	const char *name = words->count > 1 ? words->values[1] : NULL;
-	const struct parameter parameters[] = { { "kind", kind }, { "mesh", a->mesh }, { "name", name }, {} };
 	_cleanup_json_ json_t *answer = NULL;
 	struct error err = {};
+	bool local = true;
 	size_t count;
 	int r = 0;
 
@@ -288,7 +347,7 @@ static int get_run(const void *arguments, const struct words *words)
 			  "virtualRouter, route, virtualGateway, gatewayRoute", words->values[0]);
 		return ctl_fail(&err);
 	}
-	if (client_call(&a->ctl, "GET", "/v1/resources", parameters, NULL, &answer, &err) < 0)
+	if (get_answer(a, kind, name, &local, &answer, &err) < 0)
 		return ctl_fail(&err);
 	count = json_path_count(answer, "resources");
 	if (name && !count) {
@@ -308,7 +367,8 @@ static int get_run(const void *arguments, const struct words *words)
 	}
 	if (!count)
 		printf("no resources\n");
-	configuration_warn(&a->ctl);
+	if (local)
+		configuration_warn(&a->ctl);
 	return EXIT_SUCCESS;
 }
 
@@ -317,7 +377,8 @@ const struct command get_command = {
 	.synopsis = "[KIND] [NAME] [options]",
 	.summary = "shows resources, the addresses of services, and what is not in force",
 	.more = "\nKIND is mesh, virtualService, virtualNode, virtualRouter, route, virtualGateway or gatewayRoute.\n"
-		"With a NAME: all of it, with its spec and endpoints.",
+		"With a NAME: all of it, with its spec and endpoints. On this node, what is in force; from an API over the network, what is\n"
+		"stored there.",
 	.options = options,
 	.arguments_size = sizeof(struct get_arguments),
 	.words_max = 2,

@@ -11,6 +11,7 @@
 #include "agent/ctl/get.h"
 #include "agent/ctl/grid.h"
 #include "agent/ctl/netns.h"
+#include "agent/ctl/target.h"
 #include "base/cleanup.h"
 #include "tests/lib/test.h"
 
@@ -374,9 +375,57 @@ TEST(queries_are_shown_with_how_they_ended)
 	EXPECT_STR(dns_text(dns_print_queries, json_pack("{s:[]}", "queries")), "no queries\n");
 }
 
+TEST(a_resource_is_named_in_full_or_by_its_arn)
+{
+	static const struct {
+		const char *text, *full_name; /* NULL: none */
+	} cases[] = {
+		{ "mesh/m", "mesh/m" },
+		{ "mesh/m/virtualNode/n", "mesh/m/virtualNode/n" },
+		{ "mesh/m/virtualRouter/r/route/t", "mesh/m/virtualRouter/r/route/t" },
+		{ "mesh/m/virtualGateway/g/gatewayRoute/t", "mesh/m/virtualGateway/g/gatewayRoute/t" },
+		{ "arn:aws:appmesh:eu-west-1:123456789012:mesh/m/virtualService/s.local", "mesh/m/virtualService/s.local" },
+		{ "", NULL },
+		{ "m", NULL },
+		{ "mesh", NULL },
+		{ "mesh/", NULL },
+		{ "mesh/m/", NULL },
+		{ "mesh/m/virtualNode", NULL },
+		{ "mesh/m/virtualNode/n/x/y/z/a", NULL },
+		{ "mesh/m/route/t", NULL },
+		{ "mesh/m/virtualNode/n/route/t", NULL },
+		{ "mesh/m/virtualRouter/r/virtualNode/n", NULL },
+		{ "virtualNode/n", NULL },
+		{ "mesh/m/mesh/n", NULL },
+		{ "arn:aws:appmesh", NULL },
+	};
+
+	for (size_t i = 0; i < ARRAY_SIZE(cases); i++) {
+		_cleanup_(target_done) struct target target = {};
+		struct error err = {};
+		const int r = target_parse(&target, cases[i].text, &err);
+
+		EXPECT_EQ(r, cases[i].full_name ? 0 : -EINVAL);
+		EXPECT_STR(target.full_name, cases[i].full_name);
+	}
+}
+
+TEST(what_others_name_comes_before_them)
+{
+	static const enum resource_kind order[] = { RESOURCE_MESH,	     RESOURCE_VIRTUAL_NODE,    RESOURCE_ROUTE,
+						    RESOURCE_VIRTUAL_SERVICE, RESOURCE_GATEWAY_ROUTE };
+
+	for (size_t i = 1; i < ARRAY_SIZE(order); i++)
+		EXPECT(target_rank(order[i - 1]) < target_rank(order[i]));
+	EXPECT(target_rank(RESOURCE_VIRTUAL_ROUTER) < target_rank(RESOURCE_ROUTE));
+	EXPECT(target_rank(RESOURCE_VIRTUAL_GATEWAY) < target_rank(RESOURCE_GATEWAY_ROUTE));
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
+		cmocka_unit_test(a_resource_is_named_in_full_or_by_its_arn),
+		cmocka_unit_test(what_others_name_comes_before_them),
 		cmocka_unit_test(a_full_name_is_shown_without_the_words_for_its_kinds),
 		cmocka_unit_test(what_is_no_full_name_is_shown_as_it_is),
 		cmocka_unit_test(a_name_too_long_to_show_says_so),
