@@ -60,7 +60,7 @@ struct command {
 extern const struct command get_command, connections_command, explain_command, dns_command, status_command, health_command,
 	run_command, register_command, deregister_command, instances_command, top_command, doctor_command,
 	expose_command, attach_command, history_command, rollback_command, resume_command, validate_command, apply_command,
-	delete_command, export_command, quotas_command, audit_command, iam_command;
+	delete_command, export_command, import_command, quotas_command, audit_command, iam_command;
 
 extern const char *ctl_command; /* the one that runs, for messages; NULL: none yet */
 

@@ -13,7 +13,7 @@ static const struct command *const commands[] = {
 	&get_command, &connections_command, &explain_command, &dns_command, &status_command, &health_command,
 	&run_command, &register_command,    &deregister_command, &instances_command, &top_command,
 	&doctor_command, &expose_command, &attach_command, &history_command, &rollback_command, &resume_command, &validate_command,
-	&apply_command, &delete_command, &export_command, &quotas_command, &audit_command, &iam_command,
+	&apply_command, &delete_command, &export_command, &import_command, &quotas_command, &audit_command, &iam_command,
 };
 
 static const struct command *find(const char *name)

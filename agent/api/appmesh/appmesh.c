@@ -88,6 +88,8 @@ static int handle(struct appmesh_call *call, struct error *err)
 
 	if (r < 0)
 		return r;
+	if (call->request->identity && call->operation->verb != OPERATION_CREATE)
+		return error_set(err, -EINVAL, "%s has no identity to take over: that is for what is created", call->operation->name);
 	if (is_write(call->operation->verb) && call->settings->read_only)
 		return error_set(err, -EROFS, "%s", call->settings->read_only);
 	return verbs[call->operation->verb](call, err);

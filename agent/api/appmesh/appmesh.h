@@ -39,11 +39,20 @@ struct appmesh_settings {
 void appmesh_settings_init(struct appmesh_settings *settings, const char *account);
 
 #define APPMESH_UID_BYTES 37
+struct appmesh_identity { /* who a resource was, elsewhere; "" and 0: as for a new one */
+	char uid[APPMESH_UID_BYTES];
+	int64_t version, created_ms, updated_ms;
+};
+/* From JSON, {"account", "arn", "uid", "version", "createdAt", "lastUpdatedAt"}, of which any may be missing; times in ms since the epoch.
+ * The ARN is not looked at: it is that of account, region and names. -EINVAL; -EPERM: of another account. */
+int appmesh_identity_read(struct span text, const char *account, struct appmesh_identity *ret_identity, struct error *err);
+
 struct appmesh_request { /* borrowed */
 	struct span method, target, body; /* as they came */
 	const char *region;
 	uint64_t now_ns; /* wall clock */
 	char uid[APPMESH_UID_BYTES]; /* for what is created: appmesh_uid() */
+	const struct appmesh_identity *identity; /* for what is created, and was elsewhere; NULL: none */
 };
 
 struct appmesh_compare {

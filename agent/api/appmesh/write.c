@@ -69,9 +69,20 @@ static int check_new(const struct appmesh_call *call, struct error *err)
 	return appmesh_check_count(call, err);
 }
 
+/* As it begins, or goes on from elsewhere. */
+static json_t *first_record(const struct appmesh_call *call, json_t *spec, json_t *tags)
+{
+	static const struct appmesh_identity new;
+	const struct appmesh_identity *identity = call->request->identity ?: &new;
+	const int64_t created_ms = identity->created_ms ?: identity->updated_ms ?: appmesh_now_ms(call);
+
+	return json_pack("{s:s, s:I, s:I, s:I, s:O, s:O}", "uid", *identity->uid ? identity->uid : call->request->uid, "version",
+			 (json_int_t)(identity->version ?: 1), "createdAt", (json_int_t)created_ms, "lastUpdatedAt",
+			 (json_int_t)(identity->updated_ms ?: created_ms), "spec", spec, "tags", tags);
+}
+
 int appmesh_create(struct appmesh_call *call, struct error *err)
 {
-	const json_int_t now_ms = appmesh_now_ms(call);
 	_cleanup_json_ json_t *spec = NULL, *tags = NULL, *record = NULL;
 	int r = appmesh_check_document(call, call->input, &spec, err);
 
@@ -87,8 +98,7 @@ int appmesh_create(struct appmesh_call *call, struct error *err)
 		r = appmesh_check_references(call, spec, err);
 	if (r != 0)
 		return MIN(r, 0);
-	record = json_pack("{s:s, s:i, s:I, s:I, s:O, s:O}", "uid", call->request->uid, "version", 1, "createdAt", now_ms, "lastUpdatedAt",
-			   now_ms, "spec", spec, "tags", tags);
+	record = first_record(call, spec, tags);
 	return record ? write_record(call, record, err) : no_memory(err);
 }
 

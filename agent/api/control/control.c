@@ -20,6 +20,7 @@
 #define JSON_TYPE "application/json"
 #define API_PREFIX "/v20190125"
 #define REGION_HEADER "X-Weft-Region"
+#define IDENTITY_HEADER "X-Weft-Identity"
 #define SOURCE_SUFFIX ".amazonaws.com"
 
 struct call { /* a request to App Mesh on its way */
@@ -27,6 +28,7 @@ struct call { /* a request to App Mesh on its way */
 	struct control *control;
 	struct http_exchange *exchange;
 	struct control_caller caller;
+	struct appmesh_identity identity;
 };
 
 uint64_t control_wall_ns(void)
@@ -190,7 +192,9 @@ static void call_done(struct writer_call *base)
 	free(call);
 }
 
-static void call_appmesh(struct control *control, struct http_exchange *exchange, const struct control_caller *caller)
+/* `identity` NULL: none is taken over. */
+static void call_appmesh(struct control *control, struct http_exchange *exchange, const struct control_caller *caller,
+			 const struct appmesh_identity *identity)
 {
 	struct call *call = calloc(1, sizeof(*call));
 	size_t length;
@@ -212,6 +216,10 @@ static void call_appmesh(struct control *control, struct http_exchange *exchange
 	call->base.request.body.data = http_body(exchange, &length);
 	call->base.request.body.length = length;
 	control_make_id(call->base.request.uid);
+	if (identity) {
+		call->identity = *identity;
+		call->base.request.identity = &call->identity;
+	}
 	call->base.record = record_call;
 	call->base.done = call_done;
 	writer_call(control->writer, &call->base);
@@ -344,7 +352,7 @@ static void serve(struct http_exchange *exchange, void *arg)
 	} else if (service->is_query_protocol) {
 		call_sts(control, exchange, &caller);
 	} else {
-		call_appmesh(control, exchange, &caller);
+		call_appmesh(control, exchange, &caller, NULL);
 	}
 }
 
@@ -371,7 +379,10 @@ bool control_serves(const struct control *control, const char *region)
 void control_answer(struct control *control, struct http_exchange *exchange)
 {
 	struct control_caller caller;
-	const struct http_header *region;
+	const struct http_header *region, *header;
+	struct appmesh_identity identity;
+	char text[ERROR_FIELD_BYTES + ERROR_MESSAGE_BYTES], message[sizeof(IDENTITY_HEADER) + sizeof(text)];
+	struct error err = {};
 	size_t count;
 
 	control_caller_init(control, exchange, &caller);
@@ -382,7 +393,14 @@ void control_answer(struct control *control, struct http_exchange *exchange)
 		answer_error(exchange, caller.request_id, 400, false, "BadRequestException", REGION_HEADER ": the region is not served here");
 		return;
 	}
-	call_appmesh(control, exchange, &caller);
+	header = http_head_find(http_head(exchange), SPAN(IDENTITY_HEADER), &count);
+	if (header && appmesh_identity_read(header->value, control->options->settings.account, &identity, &err) < 0) {
+		snprintf(message, sizeof(message), IDENTITY_HEADER ": %s", error_text(&err, text, sizeof(text)));
+		answer_error(exchange, caller.request_id, appmesh_error_find(err.code)->status, false, appmesh_error_find(err.code)->name,
+			     message);
+		return;
+	}
+	call_appmesh(control, exchange, &caller, header ? &identity : NULL);
 }
 
 void control_quotas(struct control *control, struct http_exchange *exchange)
