@@ -111,6 +111,7 @@ static void begin(struct metrics_listener *l)
 		.process.start_wall_ns = agent->started_wall_ns,
 	};
 	l->input.http_count = agent_http_totals(agent, l->input.http);
+	control_totals(agent->control, &l->input.api);
 	claims_report(agent->claims, &l->input.claims);
 	l->busy = l->busy && tallies_take(agent->tallies, write_text, written, l) == 0;
 	if (!l->busy) {

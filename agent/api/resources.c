@@ -160,7 +160,7 @@ json_t *api_configuration_json(struct agent *agent)
 	if (c->failed)
 		error = json_pack("{s:s, s:s, s:o}", "field", c->error.field, "error", c->error.message, "since",
 				  api_time_json(c->failed_since_wall_ns));
-	return json_pack("{s:s?, s:I, s:I, s:o, s:o, s:o, s:o}", "directory", agent->options.config_dir, "files", (json_int_t)c->files,
+	return json_pack("{s:s?, s:I, s:I, s:I, s:o, s:o, s:o, s:o}", "directory", agent->options.config_dir, "files", (json_int_t)c->files, "resources", (json_int_t)c->resources.count,
 			 "generation", (json_int_t)c->generation, "readAt", api_time_json(c->read_wall_ns), "appliedAt",
 			 api_time_json(c->applied_wall_ns), "error", error, "held",
 			 api_held_json(agent));

@@ -176,12 +176,13 @@ static int section_print(const struct section *section, const json_t *answer)
 
 static void configuration_print(const json_t *answer)
 {
-	const json_t *error = json_path(answer, "configuration.error");
+	const json_t *error = json_path(answer, "configuration.error"), *configuration = json_path(answer, "configuration");
+	const char *directory = json_path_string(configuration, "directory");
 	char text[FORMAT_BYTES];
 
-	printf("%-14s %s, %s files, applied %s\n", "configuration", json_path_string(answer, "configuration.directory") ?: "-",
-	       format_member_count(json_object_get(answer, "configuration"), "files", text),
-	       json_path_string(answer, "configuration.appliedAt") ?: "never");
+	printf("%-14s %s, %s %s, applied %s\n", "configuration", directory ?: "what the API was given",
+	       format_member_count(configuration, directory ? "files" : "resources", text), directory ? "files" : "resources",
+	       json_path_string(configuration, "appliedAt") ?: "never");
 	if (json_is_object(error)) {
 		printf("%-14s ", "");
 		print_configuration_error(stdout, error);

@@ -511,6 +511,31 @@ static void emit_http_refusals(struct writer *w, const struct family *family)
 		}
 }
 
+static void emit_api_refusals(struct writer *w, const struct family *family)
+{
+	char labels[64];
+
+	for (enum sigv4_reason reason = 0; reason < SIGV4_REASON_COUNT; reason++) {
+		snprintf(labels, sizeof(labels), "reason=\"%s\"", sigv4_reason_name(reason));
+		count_series(w, family, labels, w->input->api.refused[reason]);
+	}
+}
+
+static void emit_api_writes(struct writer *w, const struct family *family)
+{
+	char labels[64];
+
+	for (enum writer_count which = 0; which < WRITER_COUNTS; which++) {
+		snprintf(labels, sizeof(labels), "event=\"%s\"", writer_count_name(which));
+		count_series(w, family, labels, w->input->api.writer[which]);
+	}
+}
+
+static void emit_api_lost(struct writer *w, const struct family *family)
+{
+	count_series(w, family, "", w->input->api.audit_lost);
+}
+
 /* The last one, which has always room. */
 static void emit_dropped(struct writer *w, const struct family *family)
 {
@@ -553,6 +578,11 @@ static const struct family families[] = {
 	  .member = offsetof(struct http_totals, counters.requests) },
 	{ "weft_http_refusals_total", "counter", "Messages that were not taken, and connections that weftd closed, by reason.",
 	  emit_http_refusals },
+	{ "weft_api_signatures_refused_total", "counter", "Requests to the API whose signature was refused, by reason.", emit_api_refusals },
+	{ "weft_api_writer_total", "counter",
+	  "What became of writes to the API: transactions, writes in them, transactions planned again, writes given up or failed, bad records.",
+	  emit_api_writes },
+	{ "weft_api_audit_lost_total", "counter", "Audit records that the store did not take.", emit_api_lost },
 	{ "weft_decisions_total", "counter", "Connections that were not just routed, by reason; no service: the destination is none of the mesh.",
 	  emit_reasons },
 	{ "weft_connection_attempts_total", "counter", "Connections routed to an endpoint of the target.", ROW(attempts) },

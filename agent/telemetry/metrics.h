@@ -10,6 +10,7 @@
 #include <stddef.h>
 #include <stdint.h>
 
+#include "agent/api/control/control.h"
 #include "agent/http/http.h"
 #include "agent/identity/claims.h"
 #include "agent/inbound/inbound.h"
@@ -43,6 +44,7 @@ struct metrics_input {
 	struct metrics_process process;
 	size_t http_count;
 	struct http_totals http[METRICS_SERVERS_MAX];
+	struct control_totals api;
 };
 
 void metrics_write(const struct metrics_input *input, struct buffer *out);

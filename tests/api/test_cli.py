@@ -65,6 +65,25 @@ def test_a_canary_from_files(api):
         f.get("virtualNodeName", f["meshName"]): f["spec"] for f in files if len(f.keys() & {"virtualNodeName", "meshName"}) == len(f) - 1}
 
 
+ORDER = ("mesh", "virtualRouter", "virtualNode", "route", "virtualService", "virtualGateway", "gatewayRoute")
+SPECIFIC = ("mesh", "virtualService", "virtualNode", "virtualRouter", "virtualGateway", "route", "gatewayRoute")
+COLLECTIONS = {"mesh": "meshes", "route": "virtualRouter/{virtualRouterName}/routes",
+               "gatewayRoute": "virtualGateway/{virtualGatewayName}/gatewayRoutes"}
+
+
+@pytest.mark.parametrize("folder", sorted(folder.name for folder in RESULTS.iterdir()))
+def test_examples_of_users_come_back_as_they_were_sent(api, folder):
+    """The meshes of examples, resource by resource; names are in the path where the API has them there."""
+    resources = [json.loads(file.read_text()) for file in (RESULTS / folder).glob("*.json")]
+    resources = sorted(((max((k for k in ORDER if k + "Name" in r), key=SPECIFIC.index), r) for r in resources), key=lambda one: ORDER.index(one[0]))
+    for kind, resource in resources:
+        path = "/v20190125/meshes" + ("" if kind == "mesh" else f"/{resource['meshName']}/" + COLLECTIONS.get(kind, kind + "s").format(**resource))
+        answer = api.signed("PUT", path, {member: resource[member] for member in (kind + "Name", "spec", "tags") if member in resource})
+        assert answer.status == 200, answer.text
+        assert answer.json["spec"] == resource.get("spec", {})
+    assert len(resources) > 5
+
+
 def test_another_service_is_refused_by_name(api):
     result = api.aws(script=EXAMPLES / "alarm.sh", check=False)
     assert result.returncode != 0 and "(NotImplemented)" in result.stderr and "'monitoring' is not served here" in result.stderr

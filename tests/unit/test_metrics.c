@@ -132,12 +132,17 @@ TEST(servers_tell_what_they_took_and_what_they_refused_by_reason)
 	f.input.http[0] = (struct http_totals){ .service = "local", .open = 3, .counters = { .connections = 10, .requests = 20 } };
 	f.input.http[1] = (struct http_totals){ .service = "metrics" };
 	f.input.http[1].counters.refused[HTTP_SLOW_HEAD] = 7;
+	f.input.api.refused[SIGV4_MISMATCH] = 4;
+	f.input.api.writer[WRITER_COUNT_RETRIES] = 5;
 	text_of(&f);
 	EXPECT_CONTAINS(f.text.data, "\nweft_http_connections_open{server=\"local\"} 3\n");
 	EXPECT_CONTAINS(f.text.data, "\nweft_http_connections_total{server=\"local\"} 10\n");
 	EXPECT_CONTAINS(f.text.data, "\nweft_http_requests_total{server=\"local\"} 20\n");
 	EXPECT_CONTAINS(f.text.data, "\nweft_http_refusals_total{server=\"metrics\",reason=\"slow-head\"} 7\n");
 	EXPECT_CONTAINS(f.text.data, "\nweft_http_refusals_total{server=\"local\",reason=\"slow-head\"} 0\n");
+	EXPECT_CONTAINS(f.text.data, "\nweft_api_signatures_refused_total{reason=\"mismatch\"} 4\n");
+	EXPECT_CONTAINS(f.text.data, "\nweft_api_writer_total{event=\"retries\"} 5\n");
+	EXPECT_CONTAINS(f.text.data, "\nweft_api_audit_lost_total 0\n");
 }
 
 static struct tally_endpoint endpoint_of(const char *target, const char *address, uint32_t health, uint64_t open)

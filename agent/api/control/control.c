@@ -289,7 +289,7 @@ static void refuse_signature(struct control *control, struct http_exchange *exch
 	snprintf(scope.service, sizeof(scope.service), "%s", refusal->service);
 	is_query = aws_service_find(&scope, &service, NULL) == 0 ? service->is_query_protocol : sends_form(exchange);
 	error = sigv4_error_code(refusal->reason, is_query);
-	control->refused[refusal->reason]++;
+	control->totals.refused[refusal->reason]++;
 	log_limited(LOG_LEVEL_WARN, "a signature is refused", LOG_F("reason", LOG_STR(sigv4_reason_name(refusal->reason))),
 		    LOG_F("address", LOG_STR(caller->address)));
 	control_note(control, caller,
@@ -329,7 +329,7 @@ static void serve(struct http_exchange *exchange, void *arg)
 	struct error err = {};
 	int r;
 
-	control->requests++;
+	control->totals.requests++;
 	control_caller_init(control, exchange, &caller);
 	r = verify(control, exchange, caller.time_ns, &identity, &refusal);
 	if (r == -EACCES) {
@@ -344,7 +344,7 @@ static void serve(struct http_exchange *exchange, void *arg)
 	control_caller_identify(control, iam_key_of(identity.credential), &caller);
 	control_key_used(control, identity.credential, caller.time_ns);
 	if (aws_service_find(&identity.scope, &service, &err) < 0) {
-		control->other_service++;
+		control->totals.other_service++;
 		control_note(control, &caller,
 			     &(struct control_event){ .source = identity.scope.service, .name = "UnknownOperation", .error = "NotImplemented",
 						      .message = err.message, .is_read = true });
@@ -419,21 +419,30 @@ struct http_server *control_server(const struct control *control)
 	return control->server;
 }
 
+void control_totals(const struct control *control, struct control_totals *ret_totals)
+{
+	*ret_totals = control->totals;
+	for (int i = 0; i < WRITER_COUNTS; i++)
+		ret_totals->writer[i] = writer_count(control->writer, (enum writer_count)i);
+	ret_totals->audit_lost = control->audit ? audit_lost(control->audit) : 0;
+}
+
 void control_counts(struct control *control, struct http_exchange *exchange)
 {
 	json_t *refused = json_object(), *writer = json_object();
+	struct control_totals totals;
 
+	control_totals(control, &totals);
 	for (int i = 0; i < SIGV4_REASON_COUNT; i++)
-		if (control->refused[i])
-			json_object_set_new(refused, sigv4_reason_name((enum sigv4_reason)i), json_integer((json_int_t)control->refused[i]));
+		if (totals.refused[i])
+			json_object_set_new(refused, sigv4_reason_name((enum sigv4_reason)i), json_integer((json_int_t)totals.refused[i]));
 	for (int i = 0; i < WRITER_COUNTS; i++)
-		json_object_set_new(writer, writer_count_name((enum writer_count)i),
-				    json_integer((json_int_t)writer_count(control->writer, (enum writer_count)i)));
+		json_object_set_new(writer, writer_count_name((enum writer_count)i), json_integer((json_int_t)totals.writer[i]));
 	http_reply_json(exchange, 200,
 			json_pack("{s:s?, s:s?, s:I, s:o, s:I, s:o, s:I}", "address", control->options->address, "readOnly",
-				  control->options->settings.read_only, "requests", (json_int_t)control->requests, "refused", refused,
-				  "otherService", (json_int_t)control->other_service, "writer", writer, "auditLost",
-				  control->audit ? (json_int_t)audit_lost(control->audit) : (json_int_t)0));
+				  control->options->settings.read_only, "requests", (json_int_t)totals.requests, "refused", refused,
+				  "otherService", (json_int_t)totals.other_service, "writer", writer, "auditLost",
+				  (json_int_t)totals.audit_lost));
 }
 
 /* --- resources that come from elsewhere ---------------------------------------------------------------------------------------- */

@@ -7,6 +7,7 @@
 #include "agent/api/control/audit.h"
 #include "agent/api/control/writer.h"
 #include "agent/aws/credential.h"
+#include "agent/aws/refusal.h"
 #include "agent/http/http.h"
 
 #define CONTROL_CONNECTIONS_MAX 256
@@ -49,5 +50,13 @@ void control_keys_delete(struct control *control, struct http_exchange *exchange
 void control_audit(struct control *control, struct http_exchange *exchange);
 void control_quotas(struct control *control, struct http_exchange *exchange);
 void control_counts(struct control *control, struct http_exchange *exchange);
+struct control_totals { /* since weftd began */
+	uint64_t requests; /* over TCP, signed or not */
+	uint64_t refused[SIGV4_REASON_COUNT];
+	uint64_t other_service;
+	uint64_t writer[WRITER_COUNTS];
+	uint64_t audit_lost;
+};
+void control_totals(const struct control *control, struct control_totals *ret_totals);
 /* NULL: it listens nowhere. */
 struct http_server *control_server(const struct control *control);

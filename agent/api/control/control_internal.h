@@ -22,7 +22,7 @@ struct control {
 	struct digest *digest;
 	struct http_server *server;
 	char next_id[AUDIT_ID_BYTES];
-	uint64_t requests, refused[SIGV4_REASON_COUNT], other_service;
+	struct control_totals totals; /* of what is counted here */
 };
 
 /* Who asks, and how: what answers and audit records need of a request. */
