@@ -6,10 +6,26 @@
 #define TOKEN (HTTP_BYTE_TOKEN | VISIBLE)
 
 static const unsigned char kinds[256] = {
-	['\t'] = TEXT,	     [' '] = TEXT,	  ['!'] = TOKEN,	['"'] = VISIBLE,     ['#' ... '\''] = TOKEN, ['(' ... ')'] = VISIBLE,
-	['*' ... '+'] = TOKEN, [','] = VISIBLE,	  ['-' ... '.'] = TOKEN, ['/'] = VISIBLE,    ['0' ... '9'] = TOKEN,  [':' ... '@'] = VISIBLE,
-	['A' ... 'Z'] = TOKEN, ['[' ... ']'] = VISIBLE, ['^' ... 'z'] = TOKEN, ['{'] = VISIBLE, ['|'] = TOKEN,	     ['}'] = VISIBLE,
-	['~'] = TOKEN,	     [0x80 ... 0xff] = TEXT,
+	['\t'] = TEXT,
+	[' '] = TEXT,
+	['!'] = TOKEN,
+	['"'] = VISIBLE,
+	['#' ... '\''] = TOKEN,
+	['(' ... ')'] = VISIBLE,
+	['*' ... '+'] = TOKEN,
+	[','] = VISIBLE,
+	['-' ... '.'] = TOKEN,
+	['/'] = VISIBLE,
+	['0' ... '9'] = TOKEN,
+	[':' ... '@'] = VISIBLE,
+	['A' ... 'Z'] = TOKEN,
+	['[' ... ']'] = VISIBLE,
+	['^' ... 'z'] = TOKEN,
+	['{'] = VISIBLE,
+	['|'] = TOKEN,
+	['}'] = VISIBLE,
+	['~'] = TOKEN,
+	[0x80 ... 0xff] = TEXT,
 };
 
 /* How many of the first bytes are text, by eights: not one below ' ', and no DEL. */

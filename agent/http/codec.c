@@ -1,11 +1,11 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* llhttp calls back; we want to be asked. So it is paused after each head, piece and message, and resumed by the next call.
- * It is never given a byte after it failed, nor after the last message of a connection: what it would do then depends on how
- * the distribution built it. So does what it lets pass, as bare LFs, folded lines, and any byte in place of the LF behind a chunk's size:
- * every line is looked at here as well.
+/* llhttp calls back; we want to be asked. So it is paused after each head, piece and message, and resumed by the next call. It
+ * is never given a byte after it failed, nor after the last message of a connection: what it would do then depends on how the
+ * distribution built it. So does what it lets pass, as bare LFs, folded lines, and any byte in place of the LF behind a chunk's
+ * size: every line is looked at here as well.
  *
- * The bytes of a head are copied into head->text as they are used; there is room for the longest one from the beginning, so spans
- * point to their place there already when llhttp finds them. */
+ * The bytes of a head are copied into head->text as they are used; there is room for the longest one from the beginning, so
+ * spans point to their place there already when llhttp finds them. */
 #include "agent/http/codec.h"
 
 #include <assert.h>
@@ -245,7 +245,8 @@ static bool first_line_is_good(const struct http_head *head)
 	const char *text = head->text.data, *after = head->target.data + head->target.length;
 
 	return head->target.data == text + method_length + 1 && text[method_length] == ' ' &&
-	       head->text.length - (size_t)(after - text) > 11 && memcmp(after, " HTTP/1.", 8) == 0 && memcmp(after + 9, "\r\n", 2) == 0;
+	       head->text.length - (size_t)(after - text) > 11 && memcmp(after, " HTTP/1.", 8) == 0 &&
+	       memcmp(after + 9, "\r\n", 2) == 0;
 }
 
 static bool is_number(struct span text)

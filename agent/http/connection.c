@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* A connection is in one phase at a time, which says what it waits for and how long. What it reads is in the server's buffer while it is
- * its turn; what is left of that, because a request has to wait for the answer to the one before, it keeps, and reads no more. Answers that
- * are ready in one turn leave with one call. Epoll is told only what changes: a connection that answers at once never asks for
- * anything but EPOLLIN. */
+/* A connection is in one phase at a time, which says what it waits for and how long. What it reads is in the server's buffer
+ * while it is its turn; what is left of that, because a request has to wait for the answer to the one before, it keeps, and
+ * reads no more. Answers that are ready in one turn leave with one call. Epoll is told only what changes: a connection that
+ * answers at once never asks for anything but EPOLLIN. */
 #include <errno.h>
 #include <stdlib.h>
 #include <string.h>
@@ -72,7 +72,11 @@ static bool has_body(const struct http_connection *c, const struct http_answer *
 /* Closes the connection where it cannot be sent. */
 static void write_answer(struct http_connection *c, const struct http_answer *answer)
 {
-	static const struct http_answer bad = { .status = 500, .content_type = "application/json", .body = SPAN("{\"error\":\"a header of the answer cannot be sent\"}\n") };
+	static const struct http_answer bad = {
+		.status = 500,
+		.content_type = "application/json",
+		.body = SPAN("{\"error\":\"a header of the answer cannot be sent\"}\n"),
+	};
 	const struct http_frame frame = {
 		.date = http_server_date(c->server),
 		.connection = c->last || c->server->draining ? "close" : c->minor_0 ? "keep-alive" : NULL,
@@ -82,7 +86,8 @@ static void write_answer(struct http_connection *c, const struct http_answer *an
 
 	if (http_write_head(&c->output.bytes, answer, &frame) < 0) {
 		c->server->counters.refused[HTTP_BAD_ANSWER]++;
-		log_limited(LOG_LEVEL_ERROR, "a header of an answer cannot be sent", LOG_F("service", LOG_STR(c->server->service->name)));
+		log_limited(LOG_LEVEL_ERROR, "a header of an answer cannot be sent",
+			    LOG_F("service", LOG_STR(c->server->service->name)));
 		answer = &bad;
 		http_write_head(&c->output.bytes, answer, &frame);
 	}
@@ -102,7 +107,11 @@ static void write_refusal(struct http_connection *c, enum http_refusal refusal)
 {
 	const struct http_service *service = c->server->service;
 	char body[256];
-	struct http_answer answer = { .status = http_refusal_status(refusal), .content_type = "application/json", .body.data = body };
+	struct http_answer answer = {
+		.status = http_refusal_status(refusal),
+		.content_type = "application/json",
+		.body.data = body,
+	};
 
 	c->server->counters.refused[refusal]++;
 	answer.body.length = (size_t)snprintf(body, sizeof(body), "{\"error\":\"%s\"}\n", http_refusal_text(refusal));

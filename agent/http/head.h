@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* What stands before the body of a message, request or response, as it came: nothing is decoded, joined, sorted or folded. Whoever reads
- * messages (codec.h now) fills it, whoever handles them reads it: both may be on any thread, one at a time. */
+/* What stands before the body of a message, request or response, as it came: nothing is decoded, joined, sorted or folded.
+ * Whoever reads messages (codec.h now) fills it, whoever handles them reads it: both may be on any thread, one at a time. */
 #pragma once
 
 #include <stdbool.h>

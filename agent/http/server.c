@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* Who is let in, for how long. One timer for all connections: those of one phase wait equally long, so the first of its list is the first
- * to be late. */
+/* Who is let in, for how long. One timer for all connections: those of one phase wait equally long, so the first of its list is
+ * the first to be late. */
 #include <errno.h>
 #include <stdlib.h>
 #include <string.h>

@@ -17,8 +17,8 @@ struct http_target { /* strings point into `text` */
 	size_t parameter_count;
 };
 
-/* "/path?a=b&c" of that, or of the same behind "http://host", which a server must take as well (RFC 9112 section 3.2.2); no data: it is
- * another form. */
+/* "/path?a=b&c" of that, or of the same behind "http://host", which a server must take as well (RFC 9112 section 3.2.2); no
+ * data: it is another form. */
 struct span http_target_origin(struct span target);
 
 /* -EINVAL: another form, a bad escape, or one that gives a NUL or no UTF-8; -ENOMEM. */

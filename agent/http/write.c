@@ -12,7 +12,7 @@
 #define DECIMAL_BYTES 20
 #define OWN_HEADERS 5
 
-#define FIRST_LINE(status, reason) { status, { "HTTP/1.1 " #status " " reason "\r\n", sizeof("HTTP/1.1 " #status " " reason "\r\n") - 1 } }
+#define FIRST_LINE(status, reason) { status, SPAN("HTTP/1.1 " #status " " reason "\r\n") }
 
 static const struct {
 	int status;
@@ -47,16 +47,17 @@ const char *http_date_format(int64_t wall_s, char buffer[HTTP_DATE_BYTES])
 	struct tm tm;
 
 	gmtime_r(&time, &tm);
-	snprintf(buffer, HTTP_DATE_BYTES, "%.3s, %02u %.3s %04u %02u:%02u:%02u GMT", days + 3 * tm.tm_wday, (unsigned)tm.tm_mday % 100,
-		 months + 3 * tm.tm_mon, (unsigned)(tm.tm_year + 1900) % 10000, (unsigned)tm.tm_hour % 100, (unsigned)tm.tm_min % 100,
-		 (unsigned)tm.tm_sec % 100);
+	snprintf(buffer, HTTP_DATE_BYTES, "%.3s, %02u %.3s %04u %02u:%02u:%02u GMT", days + 3 * tm.tm_wday,
+		 (unsigned)tm.tm_mday % 100, months + 3 * tm.tm_mon, (unsigned)(tm.tm_year + 1900) % 10000,
+		 (unsigned)tm.tm_hour % 100, (unsigned)tm.tm_min % 100, (unsigned)tm.tm_sec % 100);
 	return buffer;
 }
 
 static bool name_may_be_sent(struct span name)
 {
-	static const struct span ours[] = { SPAN("Date"),	       SPAN("Content-Type"),	 SPAN("Content-Length"), SPAN("Connection"),
-					    SPAN("Transfer-Encoding"), SPAN("Allow") };
+	static const struct span ours[] = {
+		SPAN("Date"), SPAN("Content-Type"), SPAN("Content-Length"), SPAN("Connection"), SPAN("Transfer-Encoding"), SPAN("Allow"),
+	};
 
 	for (size_t i = 0; i < ARRAY_SIZE(ours); i++)
 		if (span_equal_nocase(name, ours[i]))
@@ -90,7 +91,8 @@ static struct span first_line_of(int status, char room[STATUS_LINE_BYTES])
 	for (size_t i = 0; i < ARRAY_SIZE(first_lines); i++)
 		if (first_lines[i].status == status)
 			return first_lines[i].line;
-	return (struct span){ room, (size_t)snprintf(room, STATUS_LINE_BYTES, "HTTP/1.1 %d \r\n", status) }; /* which RFC 9112 allows */
+	/* Without words, which RFC 9112 allows. */
+	return (struct span){ room, (size_t)snprintf(room, STATUS_LINE_BYTES, "HTTP/1.1 %d \r\n", status) };
 }
 
 static struct span decimal(size_t number, char room[DECIMAL_BYTES])

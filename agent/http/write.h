@@ -17,6 +17,6 @@ struct http_frame { /* what is around an answer */
 	const char *allow; /* as `connection` */
 };
 
-/* Appends what stands before the body. -EINVAL, and nothing is appended: a header that may not be sent. Out of memory is the buffer's
- * to tell. */
+/* Appends what stands before the body. -EINVAL, and nothing is appended: a header that may not be sent. Out of memory is the
+ * buffer's to tell. */
 int http_write_head(struct buffer *out, const struct http_answer *answer, const struct http_frame *frame);

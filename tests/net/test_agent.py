@@ -3,6 +3,7 @@
 import json
 import os
 import signal
+import socket
 import subprocess
 
 import pytest
@@ -242,6 +243,31 @@ def test_a_pods_namespace_is_let_go_within_a_second_of_its_last_process(pair):
     wait_for(lambda: not [w for w in pair.status()["workloads"] if w["ownNetns"]], "the workload is gone", 5)
     held = [fd for fd in os.listdir(f"/proc/{pair.agent.pid}/fd") if f"net:[{inode}]" in os.readlink(f"/proc/{pair.agent.pid}/fd/{fd}")]
     assert held == []
+
+
+def test_an_agent_that_is_told_to_end_answers_what_it_was_asked_and_shows_what_it_refused(pair):
+    def connect():
+        connection = socket.socket(socket.AF_UNIX)
+        connection.settimeout(20)
+        connection.connect(f"/run/weft/{pair.instance}/weftd.sock")
+        return connection
+
+    with connect() as bad, connect() as idle, connect() as asks:
+        bad.sendall(b"GET / HTTP/1.1\r\nHost : weft\r\n\r\n")
+        assert bad.recv(100).startswith(b"HTTP/1.1 400 Bad Request\r\n")
+        status = pair.status()
+        assert {"server": "local", "reason": "bad-header-name", "count": 1} in [
+            {key: row[key] for key in ("server", "reason", "count")} for row in status["httpRefusals"]]
+        requests = next(row["requests"] for row in status["http"] if row["server"] == "local")
+        asks.sendall(b"PUT /v1/instances HTTP/1.1\r\nHost: weft\r\nContent-Length: 2\r\n\r\n{")
+        # Half of it is there: whoever is asked something after that has seen it.
+        assert next(row["requests"] for row in pair.status()["http"] if row["server"] == "local") > requests
+        pair.agent.terminate()
+        assert idle.recv(100) == b""
+        asks.sendall(b"}")
+        answer = asks.recv(1000)
+        assert answer.startswith(b"HTTP/1.1 400 Bad Request\r\n") and b"\r\nConnection: close\r\n" in answer
+    assert pair.agent.wait(20) == 0
 
 
 def test_weftd_without_a_kernel_part_names_the_command(tmp_path):
