@@ -197,3 +197,31 @@ void check_endpoints(const struct sighting *s, struct findings *findings)
 				    text_of(reason, "from"), json_path_int(reason, "count", 0), text_of(reason, "to"));
 	}
 }
+
+/* --- limits of listeners -------------------------------------------------------------------------------------------------------------- */
+
+static void listener_judge(const json_t *listener, struct findings *findings)
+{
+	const char *target = text_of(listener, "target"), *address = text_of(listener, "address"), *state = text_of(listener, "state");
+	const int64_t max = json_path_int(listener, "maxConnections", 0), open = json_path_int(listener, "open", 0);
+
+	if (strcmp(state, "enforced"))
+		finding_add(findings, strcmp(state, "pending") ? WEIGHT_WRONG : WEIGHT_NOTE, "see the log of weftd; it tries again every second",
+			    "maxConnections of %s does not hold for what comes in at %s: %s", target, address, state);
+	else if (max && open >= max)
+		finding_add(findings, WEIGHT_NOTE, "raise maxConnections, or add endpoints, if that is no peak",
+			    "%s is full at %s: %" PRId64 " of %" PRId64 " connections are open, %" PRId64 " were refused", target, address,
+			    open, max, json_path_int(listener, "refused", 0));
+}
+
+void check_listeners(const struct sighting *s, struct findings *findings)
+{
+	const int64_t uncounted = json_path_int(s->status, "stats.served-uncounted", 0);
+
+	for (size_t i = 0; i < json_path_count(s->status, "listeners"); i++)
+		listener_judge(json_path_at(s->status, "listeners", i), findings);
+	if (uncounted)
+		finding_add(findings, WEIGHT_NOTE, "nothing, if it does not grow: each table has room for 262,144 connections",
+			    "%" PRId64 " accepted connections did not count for maxConnections, for the table of them was full (served-uncounted)",
+			    uncounted);
+}

@@ -63,6 +63,7 @@ void check_heartbeat(const struct sighting *sighting, struct findings *findings)
 void check_names(const struct sighting *sighting, struct findings *findings);
 void check_discovery(const struct sighting *sighting, struct findings *findings);
 void check_endpoints(const struct sighting *sighting, struct findings *findings);
+void check_listeners(const struct sighting *sighting, struct findings *findings);
 void check_networks(const struct sighting *sighting, struct findings *findings);
 void check_limits(const struct sighting *sighting, struct findings *findings);
 void check_clock(const struct sighting *sighting, struct findings *findings);

@@ -103,6 +103,14 @@ static uint32_t place_find(const struct inbound *in)
 	return NO_PLACE;
 }
 
+static void place_set(struct inbound *in, uint32_t place, const struct plan_serving *planned)
+{
+	struct serving *serving = &in->kernel->servings[place];
+
+	__atomic_store_n(&serving->max_connections, planned->max_connections, __ATOMIC_RELAXED);
+	__atomic_store_n(&serving->node, in->options.node_id(planned->node, in->options.arg), __ATOMIC_RELAXED);
+}
+
 /* Opens a place, and only then leads there. */
 static int place_take(struct inbound *in, const struct plan_serving *planned, const struct serving_key *key, uint32_t *ret_place)
 {
@@ -112,8 +120,8 @@ static int place_take(struct inbound *in, const struct plan_serving *planned, co
 
 	if (!serving)
 		return -ENOSPC;
-	*serving = (struct serving){ .incarnation = serving->incarnation, .max_connections = planned->max_connections,
-				     .node = in->options.node_id(planned->node, in->options.arg) };
+	*serving = (struct serving){ .incarnation = serving->incarnation };
+	place_set(in, place, planned);
 	__atomic_store_n(&serving->incarnation, serving->incarnation + 1, __ATOMIC_RELEASE);
 	in->uses[place] = PLACE_USED;
 	r = serving_set(in->kernel, key, place);
@@ -142,7 +150,7 @@ static void entry_plan(struct inbound *in, struct entry *entry, const struct pla
 	if (entry->place == NO_PLACE)
 		r = place_take(in, planned, &entry->key, &entry->place);
 	else
-		__atomic_store_n(&in->kernel->servings[entry->place].max_connections, planned->max_connections, __ATOMIC_RELAXED);
+		place_set(in, entry->place, planned);
 	if (r < 0)
 		log_limited(LOG_LEVEL_ERROR, "a listener's maxConnections cannot be put into the kernel", LOG_F("target", LOG_STR(planned->target)),
 			    LOG_F("error", LOG_STR(strerror(-r))));

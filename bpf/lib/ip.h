@@ -16,6 +16,9 @@ static __always_inline struct ip ip_from_fields(__u32 family, __be32 v4, __be32 
 {
 	return family == AF_INET ? ip_from_v4(v4) : (struct ip){ .words = { word0, word1, word2, word3 } };
 }
+#define ip_remote_of(ctx)                                                                                                     \
+	ip_from_fields((ctx)->family, READ_ONCE((ctx)->remote_ip4), READ_ONCE((ctx)->remote_ip6[0]), READ_ONCE((ctx)->remote_ip6[1]),\
+		       READ_ONCE((ctx)->remote_ip6[2]), READ_ONCE((ctx)->remote_ip6[3]))
 #define ip_local_of(ctx)                                                                                                      \
 	ip_from_fields((ctx)->family, READ_ONCE((ctx)->local_ip4), READ_ONCE((ctx)->local_ip6[0]), READ_ONCE((ctx)->local_ip6[1]),\
 		       READ_ONCE((ctx)->local_ip6[2]), READ_ONCE((ctx)->local_ip6[3]))

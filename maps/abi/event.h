@@ -31,14 +31,14 @@ struct flow_record {
 	__u64 bytes_received;
 	__u32 pid;
 	__u32 source; /* object ids */
-	__u32 service; /* 0: the destination is no VIP */
+	__u32 service; /* 0: the destination is no VIP. Of a full listener: the virtual node that serves */
 	__u32 target;
 	__u32 rtt_us;
 	__u32 retransmits;
 	__u32 sampled_one_in; /* this record stands for that many */
 	__u32 pad;
 	struct ip asked; /* destination the program asked for */
-	struct ip address; /* where it was sent; zero for refusals */
+	struct ip address; /* where it was sent; zero for refusals, but for those of a full listener: who asked */
 	__be16 asked_port;
 	__be16 port;
 	__u8 reason; /* enum reason */

@@ -409,6 +409,23 @@ TEST(a_target_without_a_healthy_endpoint_is_wrong_wherever_its_endpoints_stand_i
 	EXPECT_FINDING(&scene, "endpoints", "wrong", "none of its 1");
 }
 
+TEST(a_limit_that_does_not_hold_is_wrong_and_a_full_listener_noted)
+{
+	SCENE(scene);
+
+	answer(&scene.s.status, "{'listeners': [{'target': 'a', 'address': '*:80', 'state': 'enforced', 'maxConnections': 2, 'open': 1}]}");
+	EXPECT_STR(state_of(&scene, "listeners"), "ok");
+	answer(&scene.s.status, "{'listeners': [{'target': 'a', 'address': '*:80', 'state': 'cannot attach'}]}");
+	EXPECT_FINDING(&scene, "listeners", "wrong", "maxConnections of a does not hold for what comes in at *:80: cannot attach");
+	answer(&scene.s.status, "{'listeners': [{'target': 'a', 'address': '*:80', 'state': 'pending'}]}");
+	EXPECT_FINDING(&scene, "listeners", "note", "pending");
+	answer(&scene.s.status, "{'listeners': [{'target': 'a', 'address': '*:80', 'state': 'enforced', 'maxConnections': 2, 'open': 2,"
+				" 'refused': 7}]}");
+	EXPECT_FINDING(&scene, "listeners", "note", "a is full at *:80: 2 of 2 connections are open, 7 were refused");
+	answer(&scene.s.status, "{'stats': {'served-uncounted': 5}}");
+	EXPECT_FINDING(&scene, "listeners", "note", "5 accepted connections did not count");
+}
+
 /* --- the host ------------------------------------------------------------------------------------------------------------------------- */
 
 TEST(a_route_over_the_networks_of_vips_is_wrong_in_any_namespace)
@@ -582,6 +599,7 @@ int main(void)
 		cmocka_unit_test(names_that_do_not_get_to_weft_proxy_are_wrong_and_past_detours_are_noted),
 		cmocka_unit_test(a_host_name_without_a_fresh_answer_is_wrong),
 		cmocka_unit_test(a_target_without_a_healthy_endpoint_is_wrong_wherever_its_endpoints_stand_in_the_list),
+		cmocka_unit_test(a_limit_that_does_not_hold_is_wrong_and_a_full_listener_noted),
 		cmocka_unit_test(a_route_over_the_networks_of_vips_is_wrong_in_any_namespace),
 		cmocka_unit_test(a_process_of_weft_that_is_short_of_memory_or_descriptors_is_wrong),
 		cmocka_unit_test(another_instance_is_wrong_where_it_overlaps_and_noted_where_it_is_left_over),
