@@ -127,6 +127,21 @@ static void configuration_fail(struct agent *agent, const struct error *err)
 		  LOG_F("generation", LOG_U64(c->generation)));
 }
 
+/* A plan is in force, or the one in force is what was asked for once more. */
+static void plan_stands(struct agent *agent, uint64_t generation)
+{
+	struct agent_configuration *c = &agent->configuration;
+
+	rollback_applied(agent, generation, NULL);
+	if (c->failed && !c->read_failed)
+		c->failed = false;
+	if (health_sync(agent->health) < 0)
+		log_error("out of memory: some health checks are as they were");
+	edge_sync(agent->edge);
+	inbound_sync(agent->inbound);
+	claims_planned(agent->claims);
+}
+
 static void compile_now(struct loop_timer *timer, void *arg)
 {
 	struct agent *agent = arg;
@@ -136,7 +151,7 @@ static void compile_now(struct loop_timer *timer, void *arg)
 	size_t exposed_count;
 	struct plan *plan = NULL;
 	struct error err = {};
-	int r;
+	int r = 0;
 
 	(void)timer;
 	if (!agent->configuration.ever_read)
@@ -144,11 +159,13 @@ static void compile_now(struct loop_timer *timer, void *arg)
 	if (!agent->workloads || !agent->edge)
 		return; /* the agent stops */
 	exposed = edge_services(agent->edge, &exposed_count);
-	r = node_names_collect(agent, &nodes);
+	if (compiler_wants_callers(agent->compiler)) {
+		r = node_names_collect(agent, &nodes);
+		if (r == 0)
+			r = workloads_each_place(agent->workloads, places_add, &places);
+	}
 	if (r == 0)
-		r = workloads_each_place(agent->workloads, places_add, &places);
-	if (r == 0)
-		r = compile(
+		r = compile(agent->compiler,
 			&(struct compile_input){
 				.resources = agent_in_force(agent),
 				.registry = agent->registry,
@@ -182,12 +199,27 @@ static void compile_now(struct loop_timer *timer, void *arg)
 		return;
 	}
 	rollback_compiled(agent);
-	apply_plan(agent->apply, plan);
+	if (plan)
+		apply_plan(agent->apply, plan);
+	else
+		plan_stands(agent, agent->configuration.generation);
+}
+
+static void compile_soon(struct agent *agent)
+{
+	loop_timer_arm(agent->compile_timer, loop_now_ns(agent->loop));
 }
 
 void agent_changed(struct agent *agent)
 {
-	loop_timer_arm(agent->compile_timer, loop_now_ns(agent->loop));
+	compiler_callers_changed(agent->compiler);
+	compile_soon(agent);
+}
+
+void agent_resource_changed(struct agent *agent, const struct resource *before, const struct resource *now)
+{
+	compiler_resource_changed(agent->compiler, agent_in_force(agent), before, now);
+	compile_soon(agent);
 }
 
 /* Whether the tables can be larger: then the agent stops for that, and finds the plan fitting when it starts again. */
@@ -210,20 +242,15 @@ static void plan_applied(uint64_t generation, const struct error *err, void *arg
 	struct agent *agent = arg;
 	struct agent_configuration *c = &agent->configuration;
 
-	claims_planned(agent->claims);
 	if (err) {
+		claims_planned(agent->claims);
+		compiler_refused(agent->compiler);
 		if (!grow_for_plan(agent))
 			configuration_fail(agent, err);
 		rollback_applied(agent, generation, err);
 		return;
 	}
-	rollback_applied(agent, generation, NULL);
-	if (c->failed && !c->read_failed)
-		c->failed = false;
-	if (health_sync(agent->health) < 0)
-		log_error("out of memory: some health checks are as they were");
-	edge_sync(agent->edge);
-	inbound_sync(agent->inbound);
+	plan_stands(agent, generation);
 	if (generation == c->generation)
 		return;
 	c->generation = generation;
@@ -278,7 +305,7 @@ static void configuration_read(void *arg)
 	c->files = directory_files(agent->directory);
 	c->read_wall_ns = wall_now_ns();
 	if (!c->ever_read || c->failed)
-		agent_changed(agent);
+		compile_soon(agent);
 	c->ever_read = true;
 	c->read_failed = c->failed = false;
 	agent_commit(agent);
@@ -287,14 +314,20 @@ static void configuration_read(void *arg)
 
 /* --- callbacks of modules ----------------------------------------------------------------------------------------------------- */
 
-static void registry_has_changed(void *arg)
+static void instances_have_changed(const char *namespace_name, const char *service_name, void *arg)
 {
-	agent_changed(arg);
+	struct agent *agent = arg;
+
+	compiler_instances_changed(agent->compiler, namespace_name, service_name);
+	compile_soon(agent);
 }
 
-static void addresses_have_changed(void *arg)
+static void host_has_changed(const char *hostname, void *arg)
 {
-	agent_changed(arg);
+	struct agent *agent = arg;
+
+	compiler_host_changed(agent->compiler, hostname);
+	compile_soon(agent);
 }
 
 static uint32_t node_id(const char *node, void *arg)
@@ -326,7 +359,7 @@ static bool claim_planned(const char *node, void *arg)
 	if (!resources_get(agent_in_force(agent), node))
 		return true;
 	for (size_t i = 0; plan && i < plan->node_count; i++)
-		if (!strcmp(plan->nodes[i].name, node))
+		if (plan->nodes[i] && !strcmp(plan->nodes[i]->name, node))
 			return true;
 	return false;
 }
@@ -616,7 +649,7 @@ static int start_modules(struct agent *agent, struct error *err)
 		.servers = agent->options.resolvers.values,
 		.server_count = agent->options.resolvers.count,
 		.time_scale = agent->options.time_scale,
-		.changed = addresses_have_changed,
+		.changed = host_has_changed,
 		.arg = agent,
 	};
 	char run_dir[256], path[640];
@@ -642,10 +675,12 @@ static int start_modules(struct agent *agent, struct error *err)
 		error_set(err, r, "cannot start a thread: %s", strerror(-r));
 	if (r == 0 && (r = loop_timer_new(agent->loop, compile_now, agent, &agent->compile_timer)) < 0)
 		error_set(err, r, "out of memory");
+	if (r == 0 && (r = compiler_new(&agent->compiler)) < 0)
+		error_set(err, r, "out of memory");
 	if (r == 0)
 		r = agent_control_start(agent, err);
 	if (r == 0)
-		r = registry_new(agent->state, registry_has_changed, agent, &agent->registry, err);
+		r = registry_new(agent->state, instances_have_changed, agent, &agent->registry, err);
 	if (r == 0)
 		r = dns_discovery_new(agent->loop, agent->state, &discovery, &agent->dns, err);
 	if (r == 0)
@@ -784,6 +819,7 @@ void agent_stop(struct agent *agent)
 	agent->registry = registry_free(agent->registry);
 	agent->dns = dns_discovery_free(agent->dns);
 	agent->compile_timer = loop_timer_free(agent->compile_timer);
+	agent->compiler = compiler_free(agent->compiler);
 	agent->vips = vips_free(agent->vips);
 	rollback_stop(agent);
 	agent->state = state_close(agent->state);

@@ -7,6 +7,7 @@
 
 #include "agent/api/control/control.h"
 #include "agent/compile/apply.h"
+#include "agent/compile/compile.h"
 #include "agent/discovery/dns.h"
 #include "agent/discovery/registry.h"
 #include "agent/edge/edge.h"
@@ -108,6 +109,7 @@ struct agent {
 	struct http_server *server;
 	struct metrics_listener *metrics;
 	struct directory *directory;
+	struct compiler *compiler;
 	struct loop_timer *compile_timer;
 	struct loop_timer *end_timer; /* the agent ends */
 	unsigned int draining; /* servers that have not ended yet, then */
@@ -137,7 +139,9 @@ size_t agent_http_totals(const struct agent *agent, struct http_totals ret_total
 
 /* The resources changed: what did is logged where it matters, shown, and compiled, soon. */
 void agent_commit(struct agent *agent);
-/* Compiles again, soon: what the plan depends on has changed. */
+/* Compiles again, soon: workloads, or what they are, have changed, or what is exposed. */
 void agent_changed(struct agent *agent);
+/* The same: a resource that is in force (agent_in_force()) is to be another one. */
+void agent_resource_changed(struct agent *agent, const struct resource *before, const struct resource *now);
 /* Full name of an object id for people: what it is, or "deleted#ID". Borrowed until the next call. */
 const char *agent_object_name(struct agent *agent, uint32_t id);

@@ -38,7 +38,7 @@ static void note_only(const struct resource *before, const struct resource *now,
 static void note(struct agent *agent, const struct resource *before, const struct resource *now)
 {
 	note_only(before, now, agent);
-	agent_changed(agent);
+	agent_resource_changed(agent, before, now);
 }
 
 static void held_changed(const struct resource *before, const struct resource *now, void *arg)

@@ -159,11 +159,11 @@ static int object_query(struct agent *agent, struct http_exchange *exchange, con
 	for (size_t i = 0; i < ARRAY_SIZE(kinds) && !*ret_id; i++)
 		*ret_id = apply_object_id(agent->apply, kinds[i], name);
 	for (size_t i = 0; plan && i < plan->service_count && !*ret_id; i++)
-		if (!strcmp(strrchr(plan->services[i].name, '/') + 1, name))
-			*ret_id = apply_object_id(agent->apply, OBJECT_SERVICE, plan->services[i].name);
+		if (plan->services[i] && !strcmp(strrchr(plan->services[i]->name, '/') + 1, name))
+			*ret_id = apply_object_id(agent->apply, OBJECT_SERVICE, plan->services[i]->name);
 	for (size_t i = 0; plan && i < plan->node_count && !*ret_id; i++)
-		if (!strcmp(strrchr(plan->nodes[i].name, '/') + 1, name))
-			*ret_id = apply_object_id(agent->apply, OBJECT_NODE, plan->nodes[i].name);
+		if (plan->nodes[i] && !strcmp(strrchr(plan->nodes[i]->name, '/') + 1, name))
+			*ret_id = apply_object_id(agent->apply, OBJECT_NODE, plan->nodes[i]->name);
 	if (!*ret_id)
 		return error_set_field(err, -ENOENT, parameter, "nothing on this node is called '%s'", name);
 	return 0;

@@ -70,8 +70,8 @@ static const struct plan_service *plan_service_of(struct agent *agent, uint32_t 
 	const struct plan *plan = apply_current(agent->apply);
 
 	for (size_t i = 0; plan && i < plan->service_count; i++)
-		if (apply_object_id(agent->apply, OBJECT_SERVICE, plan->services[i].name) == id)
-			return &plan->services[i];
+		if (plan->services[i] && apply_object_id(agent->apply, OBJECT_SERVICE, plan->services[i]->name) == id)
+			return plan->services[i];
 	return NULL;
 }
 
@@ -157,7 +157,7 @@ static json_t *targets_json(struct agent *agent, const struct plan_port *port, i
 		total += port->targets[i].weight;
 	for (int i = 0; i < port->target_count; i++) {
 		const struct plan_weighted *w = &port->targets[i];
-		const char *name = w->target == PLAN_NONE ? NULL : plan->targets[w->target].name;
+		const char *name = w->target == PLAN_NONE ? NULL : plan->targets[w->target]->name;
 		const struct target_record *record = name ? current_record(agent, name) : NULL;
 
 		json_array_append_new(list, json_pack("{s:s?, s:i, s:f, s:I, s:o, s:o}", "target", name, "weight", w->weight, "share",
@@ -242,7 +242,7 @@ static void explanation_done(void *arg)
 /* "HOST:PORT", the host an address or the name of a virtual service of the caller's mesh. */
 static int destination_parse(struct agent *agent, struct explanation *x, bool want_v6, struct error *err)
 {
-	const struct plan *plan = apply_current(agent->apply);
+	const struct plan_service *service;
 	const char *colon = strrchr(x->to, ':');
 	const char *mesh_end = strchr(x->from + strlen("mesh/"), '/');
 	_cleanup_free_ char *full_name = NULL;
@@ -260,11 +260,11 @@ static int destination_parse(struct agent *agent, struct explanation *x, bool wa
 	x->request.flow.port = htons(port);
 	if (asprintf(&full_name, "%.*s/virtualService/%.*s", (int)(mesh_end - x->from), x->from, (int)(colon - x->to), x->to) < 0)
 		return error_set(err, -ENOMEM, "out of memory");
-	for (size_t i = 0; plan && i < plan->service_count; i++)
-		if (!strcmp(plan->services[i].name, full_name)) {
-			x->request.flow.destination = want_v6 ? plan->services[i].vip6 : plan->services[i].vip4;
-			return 0;
-		}
+	service = plan_find_service(apply_current(agent->apply), full_name);
+	if (service) {
+		x->request.flow.destination = want_v6 ? service->vip6 : service->vip4;
+		return 0;
+	}
 	if (!resources_get(agent_in_force(agent), full_name))
 		return error_set_field(err, -ENOENT, "to", "there is no %s: the name means nothing to the mesh", full_name);
 	return error_set_field(err, -ENOENT, "to",

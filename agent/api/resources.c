@@ -21,16 +21,6 @@ static void append_unresolved(const struct resource *from, const char *field, co
 	json_array_append_new(arg, json_pack("{s:s, s:s}", "field", field, "missing", missing));
 }
 
-static const struct plan_service *planned_service(struct agent *agent, const struct resource *service)
-{
-	const struct plan *plan = apply_current(agent->apply);
-
-	for (size_t i = 0; plan && i < plan->service_count; i++)
-		if (strcmp(plan->services[i].name, service->full_name) == 0)
-			return &plan->services[i];
-	return NULL;
-}
-
 static json_t *vips_json(const struct plan_service *s)
 {
 	static const struct ip none;
@@ -73,10 +63,10 @@ static json_t *endpoints_json(struct agent *agent, const struct resource *node)
 		uint32_t ref;
 		const struct target_record *record;
 
-		if (strcmp(plan->targets[i].node, node->full_name))
+		if (!plan->targets[i] || strcmp(plan->targets[i]->node, node->full_name))
 			continue;
 		ref = generations_ref(g, generations_current(g),
-				      apply_object_id(agent->apply, OBJECT_TARGET, plan->targets[i].name));
+				      apply_object_id(agent->apply, OBJECT_TARGET, plan->targets[i]->name));
 		if (!ref)
 			continue;
 		record = &m->targets[ref & REF_INDEX_MASK];
@@ -86,7 +76,7 @@ static json_t *endpoints_json(struct agent *agent, const struct resource *node)
 				const struct endpoint *slot = &m->endpoints[e->slot];
 
 				json_array_append_new(list, json_pack("{s:s, s:s, s:s, s:I, s:I, s:I, s:I, s:b, s:s?}", "target",
-								      plan->targets[i].name, "address",
+								      plan->targets[i]->name, "address",
 								      ip_port_format(&e->address, e->port, text), "health",
 								      endpoint_state_name(slot), "open", (json_int_t)slot->open,
 								      "connects", (json_int_t)slot->connects, "failures",
@@ -102,7 +92,7 @@ static json_t *resource_json(struct agent *agent, const struct resource *r)
 {
 	json_t *not_in_force = json_array(), *unresolved = json_array();
 	const bool service = r->kind == RESOURCE_VIRTUAL_SERVICE;
-	const struct plan_service *planned = service ? planned_service(agent, r) : NULL;
+	const struct plan_service *planned = service ? plan_find_service(apply_current(agent->apply), r->full_name) : NULL;
 	json_t *one;
 
 	resource_not_in_force(r, append_not_in_force, not_in_force);

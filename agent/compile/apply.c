@@ -124,31 +124,71 @@ static bool same_vips(const struct plan_service *a, const struct plan_service *b
 	return memcmp(&a->vip4, &b->vip4, sizeof(a->vip4)) == 0 && memcmp(&a->vip6, &b->vip6, sizeof(a->vip6)) == 0;
 }
 
+static const struct placed *placed_services(const struct encoding *e, size_t *ret_count)
+{
+	*ret_count = e->placed_count[OBJECT_SERVICE];
+	return e->placed[OBJECT_SERVICE];
+}
+
 static int set_vips(struct apply *a, const struct encoding *e, struct error *err)
 {
-	const struct plan *plan = e->now.plan;
+	size_t count;
+	const struct placed *placed = placed_services(e, &count);
 	int r = 0;
 
-	for (size_t i = 0; r >= 0 && i < plan->service_count; i++) {
-		const uint32_t was = e->was[OBJECT_SERVICE][i];
+	for (size_t i = 0; r >= 0 && i < count; i++) {
+		const struct plan_service *now = e->now.plan->services[placed[i].place];
 
-		if (was == PLAN_NONE || !same_vips(&plan->services[i], &a->now.plan->services[was]))
-			r = set_vips_of(a, &plan->services[i], e->now.ids[OBJECT_SERVICE][i], err);
+		if (placed[i].was == PLAN_NONE || !same_vips(now, a->now.plan->services[placed[i].was]))
+			r = set_vips_of(a, now, placed[i].id, err);
 	}
 	return r;
 }
 
-/* What `gone` had and `stays` has not is wanted by no generation after `last`. */
-static void drop_vips(struct apply *a, const struct planned *gone, const struct planned *stays, uint64_t last)
+static void set_again(struct apply *a, const struct plan_service *service, uint32_t id)
 {
 	struct error err;
 
-	for (size_t i = 0; gone->plan && i < gone->plan->service_count; i++)
-		drop_vips_of(a, &gone->plan->services[i], gone->ids[OBJECT_SERVICE][i], last);
-	for (size_t i = 0; stays->plan && i < stays->plan->service_count; i++)
-		if (set_vips_of(a, &stays->plan->services[i], stays->ids[OBJECT_SERVICE][i], &err) < 0)
-			log_warn("a VIP was not put back", LOG_F("service", LOG_STR(stays->plan->services[i].name)),
-				 LOG_F("error", LOG_STR(err.message)));
+	if (set_vips_of(a, service, id, &err) < 0)
+		log_warn("a VIP was not put back", LOG_F("service", LOG_STR(service->name)), LOG_F("error", LOG_STR(err.message)));
+}
+
+/* What the plan before had and this one has not is wanted by no generation after `last`. */
+static void drop_old_vips(struct apply *a, const struct encoding *e, uint64_t last)
+{
+	const struct planned *before = &a->now;
+	bool any = e->gone_count > 0;
+	size_t count;
+	const struct placed *placed = placed_services(e, &count);
+
+	for (size_t i = 0; i < e->gone_count; i++)
+		drop_vips_of(a, before->plan->services[e->gone[i]], before->ids[OBJECT_SERVICE][e->gone[i]], last);
+	for (size_t i = 0; i < count; i++) {
+		const struct plan_service *was = placed[i].was == PLAN_NONE ? NULL : before->plan->services[placed[i].was];
+
+		if (!was || same_vips(e->now.plan->services[placed[i].place], was))
+			continue;
+		drop_vips_of(a, was, placed[i].id, last);
+		any = true;
+	}
+	for (size_t i = 0; any && i < count; i++)
+		set_again(a, e->now.plan->services[placed[i].place], placed[i].id);
+}
+
+/* Instead of it, after a failure. */
+static void drop_new_vips(struct apply *a, const struct encoding *e, uint64_t last)
+{
+	const struct planned *before = &a->now;
+	size_t count;
+	const struct placed *placed = placed_services(e, &count);
+
+	for (size_t i = 0; i < count; i++)
+		drop_vips_of(a, e->now.plan->services[placed[i].place], placed[i].id, last);
+	for (size_t i = 0; i < count; i++)
+		if (placed[i].was != PLAN_NONE)
+			set_again(a, before->plan->services[placed[i].was], placed[i].id);
+	for (size_t i = 0; i < e->gone_count; i++)
+		set_again(a, before->plan->services[e->gone[i]], before->ids[OBJECT_SERVICE][e->gone[i]]);
 }
 
 static int publish(struct apply *a, const struct encoding *e, struct error *err)
@@ -172,50 +212,26 @@ static int publish(struct apply *a, const struct encoding *e, struct error *err)
 	return 0;
 }
 
-/* Whether some VIP of the plan before may be dropped: everything else is what a typical change looks like. */
-static bool vips_differ(const struct apply *a, const struct encoding *e)
-{
-	const struct plan *now = e->now.plan, *before = a->now.plan;
-
-	if (!before)
-		return false;
-	if (now->service_count != before->service_count)
-		return true;
-	for (size_t i = 0; i < now->service_count; i++)
-		if (e->was[OBJECT_SERVICE][i] != i || !same_vips(&now->services[i], &before->services[i]))
-			return true;
-	return false;
-}
-
 /* Once for each, while it is so. */
 static void warn_of_twins(const struct apply *a, const struct encoding *e)
 {
-	const struct plan *now = e->now.plan, *before = a->now.plan;
+	size_t count;
+	const struct placed *placed = placed_services(e, &count);
 
-	for (size_t i = 0; i < now->service_count; i++) {
-		const uint32_t was = e->was[OBJECT_SERVICE][i];
+	for (size_t i = 0; i < count; i++) {
+		const struct plan_service *now = e->now.plan->services[placed[i].place];
 
-		if (now->services[i].twin && (was == PLAN_NONE || !before->services[was].twin))
+		if (now->twin && (placed[i].was == PLAN_NONE || !a->now.plan->services[placed[i].was]->twin))
 			log_warn("a service cannot be asked for by DNS: its name is another one's to a resolver",
-				 LOG_F("service", LOG_STR(now->services[i].name)), LOG_F("other", LOG_STR(now->services[i].twin)));
+				 LOG_F("service", LOG_STR(now->name)), LOG_F("other", LOG_STR(now->twin)));
 	}
 }
 
-static void free_plan(void *plan)
-{
-	plan_free(plan);
-}
-
-/* The plan before goes on the offload thread: it takes as long to free 10,000 services as to see which of them changed. */
 static void replace_now(struct apply *a, struct encoding *e)
 {
-	struct plan *before = TAKE_PTR(a->now.plan);
-
 	planned_done(&a->now);
 	a->now = e->now;
 	e->now = (struct planned){};
-	if (before && offload_submit(a->offload, free_plan, NULL, before) < 0)
-		plan_free(before);
 }
 
 static int put_in_force(struct apply *a, struct plan *plan, struct error *err)
@@ -229,11 +245,10 @@ static int put_in_force(struct apply *a, struct plan *plan, struct error *err)
 		r = publish(a, &e, err);
 		if (r < 0) {
 			name_entries_restore(a->name_entries, &e.now, &a->now);
-			drop_vips(a, &e.now, &a->now, last);
+			drop_new_vips(a, &e, last);
 		} else {
 			name_entries_leave(a->name_entries, &a->now, &e.now);
-			if (vips_differ(a, &e))
-				drop_vips(a, &a->now, &e.now, last);
+			drop_old_vips(a, &e, last);
 			warn_of_twins(a, &e);
 		}
 	}

@@ -1,6 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "current.h"
 
+#include <stdlib.h>
+
 uint32_t current_ref(const struct encoder *encoder, uint32_t id)
 {
 	return generations_ref(encoder->generations, generations_current(encoder->generations), id);
@@ -58,20 +60,49 @@ const struct target_record *current_target(const struct encoder *encoder, uint32
 	return target_at(encoder, current_ref(encoder, id));
 }
 
-const struct node_record *current_node(const struct encoder *encoder, uint32_t id)
+static bool is_backend(const struct encoder *encoder, const struct backend *backend)
+{
+	const struct kernel_limits *limits = &encoder->memory->limits;
+
+	return is_range(backend->row, backend->row_count, limits->rows) && backend->row_count <= MAX_SERVICE_ROWS &&
+	       backend->service < limits->objects;
+}
+
+/* But for what its backends say. */
+static const struct node_record *node_of(const struct encoder *encoder, uint32_t id)
 {
 	const uint32_t ref = current_ref(encoder, id);
 	const struct node_record *node = &encoder->memory->nodes[ref & REF_INDEX_MASK];
 	const struct kernel_limits *limits = &encoder->memory->limits;
 
-	if (!is_record(ref, OBJECT_NODE, limits->nodes) || !is_range(node->first_backend, node->backend_count, limits->backends))
-		return NULL;
-	for (uint32_t i = 0; i < node->backend_count; i++) {
-		const struct backend *backend = &encoder->memory->backends[node->first_backend + i];
+	return is_record(ref, OBJECT_NODE, limits->nodes) && is_range(node->first_backend, node->backend_count, limits->backends) ? node :
+																    NULL;
+}
 
-		if (!is_range(backend->row, backend->row_count, limits->rows) || backend->row_count > MAX_SERVICE_ROWS ||
-		    backend->service >= limits->objects)
+const struct node_record *current_node(const struct encoder *encoder, uint32_t id)
+{
+	const struct node_record *node = node_of(encoder, id);
+
+	for (uint32_t i = 0; node && i < node->backend_count; i++)
+		if (!is_backend(encoder, &encoder->memory->backends[node->first_backend + i]))
 			return NULL;
-	}
 	return node;
+}
+
+static int by_service(const void *id, const void *backend)
+{
+	const uint32_t service = ((const struct backend *)backend)->service;
+
+	return (*(const uint32_t *)id > service) - (*(const uint32_t *)id < service);
+}
+
+const struct backend *current_backend(const struct encoder *encoder, uint32_t id, uint32_t service)
+{
+	const struct node_record *node = node_of(encoder, id);
+	const struct backend *backend =
+		node && node->backend_count ?
+			bsearch(&service, &encoder->memory->backends[node->first_backend], node->backend_count, sizeof(*backend), by_service) :
+			NULL;
+
+	return backend && is_backend(encoder, backend) ? backend : NULL;
 }

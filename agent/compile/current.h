@@ -11,3 +11,5 @@ const struct service_record *current_service(const struct encoder *encoder, uint
 const struct target_record *current_target(const struct encoder *encoder, uint32_t id);
 const struct node_record *current_node(const struct encoder *encoder, uint32_t id);
 const struct target_record *target_at(const struct encoder *encoder, uint32_t ref);
+/* One backend of the node's record, which has them in order of service. */
+const struct backend *current_backend(const struct encoder *encoder, uint32_t id, uint32_t service);

@@ -21,12 +21,10 @@ struct run {
 	const struct plan *plan;
 	struct encoding *encoding;
 	struct error *err;
-	struct blocks blocks; /* of the current directory; indexed when the first service needs to know */
-	bool blocks_indexed;
-	bool services_stand; /* the services have the indices they had before */
-	uint8_t *block_rows; /* by service: how many rows one source needs for it */
-	bool *renewed; /* by service: its blocks must be new ones */
-	bool any_renewed;
+	struct blocks blocks; /* of the service at hand */
+	uint32_t *renewed; /* places of services whose blocks must be new ones, in order */
+	size_t renewed_count;
+	size_t backend_capacity;
 	uint64_t *order; /* scratch: backends of one node by service id */
 	struct backend *backends; /* scratch: the same, as they will be */
 };
@@ -34,7 +32,6 @@ struct run {
 static void run_done(struct run *run)
 {
 	blocks_done(&run->blocks);
-	free(run->block_rows);
 	free(run->renewed);
 	free(run->order);
 	free(run->backends);
@@ -58,92 +55,184 @@ static int no_memory(const struct run *run)
 	return error_set(run->err, -ENOMEM, "no memory to apply the configuration");
 }
 
-static void change(struct run *run, uint32_t id, uint32_t ref)
+static int change(struct run *run, uint32_t id, uint32_t ref)
 {
 	struct encoding *e = run->encoding;
 
+	if (e->change_count == e->change_capacity) {
+		const size_t capacity = e->change_capacity ? 2 * e->change_capacity : 16;
+		struct change *changes = reallocarray(e->changes, capacity, sizeof(*changes));
+
+		if (!changes)
+			return no_memory(run);
+		e->changes = changes;
+		e->change_capacity = capacity;
+	}
 	e->changes[e->change_count++] = (struct change){ id, ref };
+	return 0;
 }
 
-static void publish_object(struct run *run, enum object_kind kind, uint32_t index, int64_t record)
+static int publish_object(struct run *run, enum object_kind kind, struct placed *placed, int64_t record)
 {
-	const uint32_t ref = REF(kind, record);
-
-	run->encoding->refs[kind][index] = ref;
-	change(run, run->encoding->now.ids[kind][index], ref);
+	placed->ref = REF(kind, record);
+	return change(run, placed->id, placed->ref);
 }
 
 /* The record in the current directory serves on. */
-static void keep_object(struct run *run, enum object_kind kind, uint32_t index)
+static void keep_object(const struct run *run, struct placed *placed)
 {
-	run->encoding->refs[kind][index] = current_ref(run->encoder, run->encoding->now.ids[kind][index]);
+	placed->ref = current_ref(run->encoder, placed->id);
 }
 
 /* --- which object is which --------------------------------------------------------------------------------------------- */
 
-/* One kind of a plan's objects; their names come first in each. */
-struct side {
-	const void *objects;
-	size_t count;
-	size_t stride;
-};
-_Static_assert(offsetof(struct plan_service, name) == 0 && offsetof(struct plan_target, name) == 0 &&
-		       offsetof(struct plan_node, name) == 0,
-	       "see side_name()");
-
-static struct side side_of(const struct plan *plan, enum object_kind kind)
+static int by_id(const void *a, const void *b)
 {
-	if (!plan)
-		return (struct side){};
-	switch (kind) {
-	case OBJECT_SERVICE:
-		return (struct side){ plan->services, plan->service_count, sizeof(*plan->services) };
-	case OBJECT_TARGET:
-		return (struct side){ plan->targets, plan->target_count, sizeof(*plan->targets) };
-	default:
-		return (struct side){ plan->nodes, plan->node_count, sizeof(*plan->nodes) };
+	const struct placed *x = a, *y = b;
+
+	return (x->id > y->id) - (x->id < y->id);
+}
+
+static int by_place(const void *a, const void *b)
+{
+	const struct placed *x = a, *y = b;
+
+	return (x->place > y->place) - (x->place < y->place);
+}
+
+static void sort(struct placed *placed, size_t count, int (*order)(const void *, const void *))
+{
+	if (count > 1)
+		qsort(placed, count, sizeof(*placed), order);
+}
+
+struct differences { /* places where the plans have not the same object; those of either side */
+	struct placed *now, *before;
+	size_t now_count, before_count;
+};
+
+static void differences_done(struct differences *d)
+{
+	free(d->now);
+	free(d->before);
+}
+
+static int count_differences(const struct plan_side *now, const struct plan_side *before, struct differences *d)
+{
+	size_t now_count = 0, before_count = 0;
+
+	for (size_t i = 0; i < MAX(now->count, before->count); i++) {
+		const struct plan_object *a = i < now->count ? now->objects[i] : NULL, *b = i < before->count ? before->objects[i] : NULL;
+
+		now_count += a != b && a;
+		before_count += a != b && b;
+	}
+	d->now = calloc(now_count + 1, sizeof(*d->now));
+	d->before = calloc(before_count + 1, sizeof(*d->before));
+	return d->now && d->before ? 0 : -ENOMEM;
+}
+
+static void list_differences(const struct plan_side *now, const struct plan_side *before, const uint32_t *ids_before,
+			     struct differences *d)
+{
+	for (uint32_t i = 0; i < MAX(now->count, before->count); i++) {
+		const struct plan_object *a = i < now->count ? now->objects[i] : NULL, *b = i < before->count ? before->objects[i] : NULL;
+
+		if (a != b && a)
+			d->now[d->now_count++] = (struct placed){ .place = i, .was = PLAN_NONE };
+		if (a != b && b)
+			d->before[d->before_count++] = (struct placed){ .place = i, .id = ids_before[i] };
 	}
 }
 
-static const char *side_name(const struct side *side, size_t index)
+static int name_objects(struct run *run, enum object_kind kind, const struct plan_side *now, const struct plan_side *before,
+			struct differences *d)
 {
-	return *(char *const *)((const char *)side->objects + index * side->stride);
-}
+	for (size_t i = 0; i < d->now_count; i++) {
+		struct placed *placed = &d->now[i];
+		const struct plan_object *object = now->objects[placed->place],
+					 *there = placed->place < before->count ? before->objects[placed->place] : NULL;
+		int r;
 
-/* Both sides are in order of name, so one walk finds what is new, what stays and what is gone. */
-static int match(struct run *run, enum object_kind kind)
-{
-	const struct side before = side_of(run->before->plan, kind), now = side_of(run->plan, kind);
-	const uint32_t *ids_before = run->before->ids[kind];
-	uint32_t *was = calloc(now.count + 1, sizeof(*was)), *ids = calloc(now.count + 1, sizeof(*ids));
-	size_t b = 0;
-	int r;
-
-	run->encoding->was[kind] = was;
-	run->encoding->now.ids[kind] = ids;
-	run->encoding->refs[kind] = calloc(now.count + 1, sizeof(uint32_t));
-	if (!was || !ids || !run->encoding->refs[kind])
-		return no_memory(run);
-	for (size_t n = 0; n < now.count; n++) {
-		int order = 1;
-
-		for (; b < before.count && (order = strcmp(side_name(&before, b), side_name(&now, n))) < 0; b++)
-			change(run, ids_before[b], 0);
-		if (order == 0) {
-			was[n] = (uint32_t)b;
-			ids[n] = ids_before[b++];
+		/* mostly: the same one, changed */
+		if (there && strcmp(there->name, object->name) == 0) {
+			placed->id = run->before->ids[kind][placed->place];
 			continue;
 		}
-		was[n] = PLAN_NONE;
-		r = names_make(run->encoder->names, kind, side_name(&now, n), &ids[n]);
+		r = names_make(run->encoder->names, kind, object->name, &placed->id);
 		if (r == -ENOSPC)
 			return no_room(run, "objects", 1);
 		if (r < 0)
-			return error_set(run->err, r, "cannot give an id to %s", side_name(&now, n));
+			return error_set(run->err, r, "cannot give an id to %s", object->name);
 	}
-	for (; b < before.count; b++)
-		change(run, ids_before[b], 0);
 	return 0;
+}
+
+/* Of what was there, all that is elsewhere now has its place there told; the rest goes. */
+static int match_differences(struct run *run, enum object_kind kind, struct differences *d)
+{
+	struct encoding *e = run->encoding;
+	size_t n = 0;
+	int r = 0;
+
+	sort(d->now, d->now_count, by_id);
+	sort(d->before, d->before_count, by_id);
+	for (size_t b = 0; r == 0 && b < d->before_count; b++) {
+		const struct placed *before = &d->before[b];
+		bool same_place;
+
+		while (n < d->now_count && d->now[n].id < before->id)
+			n++;
+		if (n == d->now_count || d->now[n].id != before->id) {
+			r = change(run, before->id, 0);
+			same_place = false;
+		} else {
+			d->now[n].was = before->place;
+			same_place = d->now[n].place == before->place;
+		}
+		if (kind == OBJECT_SERVICE && !same_place)
+			e->gone[e->gone_count++] = before->place;
+	}
+	sort(d->now, d->now_count, by_place);
+	return r;
+}
+
+static int match(struct run *run, enum object_kind kind)
+{
+	const struct plan_side now = plan_side(run->plan, (enum plan_kind)kind),
+			       before = plan_side(run->before->plan, (enum plan_kind)kind);
+	_cleanup_(differences_done) struct differences d = {};
+	struct encoding *e = run->encoding;
+	uint32_t *ids = calloc(now.count + 1, sizeof(*ids));
+	int r;
+
+	e->now.ids[kind] = ids;
+	if (!ids || count_differences(&now, &before, &d) < 0)
+		return no_memory(run);
+	if (run->before->plan)
+		memcpy(ids, run->before->ids[kind], MIN(now.count, before.count) * sizeof(*ids));
+	list_differences(&now, &before, run->before->ids[kind], &d);
+	if (kind == OBJECT_SERVICE && !(e->gone = calloc(d.before_count + 1, sizeof(*e->gone))))
+		return no_memory(run);
+	r = name_objects(run, kind, &now, &before, &d);
+	if (r >= 0)
+		r = match_differences(run, kind, &d);
+	if (r < 0)
+		return r;
+	for (size_t i = 0; i < d.now_count; i++)
+		ids[d.now[i].place] = d.now[i].id;
+	e->placed[kind] = TAKE_PTR(d.now);
+	e->placed_count[kind] = d.now_count;
+	return 0;
+}
+
+static struct placed *placed_at(const struct run *run, enum object_kind kind, uint32_t place)
+{
+	const struct encoding *e = run->encoding;
+
+	return e->placed_count[kind] ? bsearch(&(struct placed){ .place = place }, e->placed[kind], e->placed_count[kind],
+					       sizeof(struct placed), by_place) :
+				       NULL;
 }
 
 /* Without a plan before, all that the directory has and the plan has not goes. */
@@ -151,26 +240,17 @@ static int remove_unplanned(struct run *run)
 {
 	const uint32_t objects = run->encoder->memory->limits.objects;
 	_cleanup_free_ bool *planned = calloc(objects, sizeof(*planned));
+	int r = 0;
 
 	if (!planned)
 		return no_memory(run);
 	for (enum object_kind kind = OBJECT_SERVICE; kind < OBJECT_KINDS; kind++)
-		for (size_t i = 0; i < side_of(run->plan, kind).count; i++)
-			planned[run->encoding->now.ids[kind][i]] = true;
-	for (uint32_t id = 1; id < objects; id++)
+		for (size_t i = 0; i < run->encoding->placed_count[kind]; i++)
+			planned[run->encoding->placed[kind][i].id] = true;
+	for (uint32_t id = 1; r == 0 && id < objects; id++)
 		if (!planned[id] && current_ref(run->encoder, id))
-			change(run, id, 0);
-	return 0;
-}
-
-static bool services_stand(const struct run *run)
-{
-	if (!run->before->plan || run->before->plan->service_count != run->plan->service_count)
-		return false;
-	for (size_t i = 0; i < run->plan->service_count; i++)
-		if (run->encoding->was[OBJECT_SERVICE][i] != i)
-			return false;
-	return true;
+			r = change(run, id, 0);
+	return r;
 }
 
 /* --- targets ----------------------------------------------------------------------------------------------------------- */
@@ -304,28 +384,28 @@ static int write_lists(struct run *run, const struct plan_target *target, uint32
 	return 0;
 }
 
-static int encode_target(struct run *run, uint32_t index)
+static int encode_target(struct run *run, struct placed *placed)
 {
 	struct encoding *e = run->encoding;
-	const struct plan_target *target = &run->plan->targets[index];
-	const uint32_t was = e->was[OBJECT_TARGET][index], id = e->now.ids[OBJECT_TARGET][index];
+	const struct plan_target *target = run->plan->targets[placed->place];
+	const uint32_t was = placed->was, id = placed->id;
 	const struct target_record *current = current_target(run->encoder, id);
 	struct target_record record;
 	int64_t place;
 	int r;
 
-	if (current && was != PLAN_NONE && same_target(&run->before->plan->targets[was], target)) {
-		keep_object(run, OBJECT_TARGET, index);
+	if (current && was != PLAN_NONE && same_target(run->before->plan->targets[was], target)) {
+		keep_object(run, placed);
 		return 0;
 	}
-	e->touched[e->touched_count++] = index;
+	e->touched[e->touched_count++] = placed;
 	if (current && was == PLAN_NONE)
 		adopt_list(run->encoder, current, hash_string(target->node), id);
 	record = target_head(target);
 	if (current) {
 		memcpy(record.first, current->first, sizeof(record.first));
 		if (memcmp(&record, current, sizeof(record)) == 0 && same_lists(run, current, target)) {
-			keep_object(run, OBJECT_TARGET, index);
+			keep_object(run, placed);
 			return 0;
 		}
 	}
@@ -336,8 +416,7 @@ static int encode_target(struct run *run, uint32_t index)
 	if (r < 0)
 		return r;
 	run->encoder->memory->targets[place] = record;
-	publish_object(run, OBJECT_TARGET, index, place);
-	return 0;
+	return publish_object(run, OBJECT_TARGET, placed, place);
 }
 
 /* --- services ---------------------------------------------------------------------------------------------------------- */
@@ -394,31 +473,25 @@ static int add_head(struct run *run, uint32_t row, uint32_t target)
 
 /* Offsets for targets that are new in the service. Within the blocks that are there, where none of them has counted for
  * another target at that offset; else all sources get new blocks, and the targets that stay keep their offsets. */
-static int place_targets(struct run *run, uint32_t index, struct layout *layout, const uint32_t *fresh, size_t fresh_count)
+static int place_targets(struct run *run, const struct placed *placed, struct layout *layout, const uint32_t *fresh,
+			 size_t fresh_count)
 {
 	const struct kernel_memory *memory = run->encoder->memory;
-	const struct block *blocks;
-	size_t block_count;
 	int r;
 
-	if (!run->blocks_indexed) {
-		r = blocks_index(&run->blocks, run->encoder);
-		if (r < 0)
-			return no_memory(run);
-		run->blocks_indexed = true;
-	}
-	block_count = blocks_of(&run->blocks, run->encoding->now.ids[OBJECT_SERVICE][index], &blocks);
-	if (!layout_place_in_blocks(layout, memory, blocks, block_count, fresh, fresh_count)) {
-		run->renewed[index] = true;
-		run->any_renewed = true;
+	r = blocks_find(&run->blocks, run->encoder, run->encoding->now.ids[OBJECT_NODE], run->plan->node_count, placed->id);
+	if (r < 0)
+		return no_memory(run);
+	if (!layout_place_in_blocks(layout, memory, run->blocks.list, run->blocks.count, fresh, fresh_count)) {
+		run->renewed[run->renewed_count++] = placed->place;
 		if (!layout_place(layout, fresh, fresh_count))
-			return error_set(run->err, -E2BIG, "%s has more than %d targets", run->plan->services[index].name,
+			return error_set(run->err, -E2BIG, "%s has more than %d targets", run->plan->services[placed->place]->name,
 					 MAX_SERVICE_ROWS);
 		return 0;
 	}
-	for (size_t b = 0; b < block_count; b++)
+	for (size_t b = 0; b < run->blocks.count; b++)
 		for (size_t f = 0; f < fresh_count; f++) {
-			const uint32_t row = blocks[b].row + (uint32_t)layout_find(layout, fresh[f]);
+			const uint32_t row = run->blocks.list[b].row + (uint32_t)layout_find(layout, fresh[f]);
 
 			r = memory->rows[row].target == fresh[f] ? 0 : add_head(run, row, fresh[f]);
 			if (r < 0)
@@ -427,9 +500,9 @@ static int place_targets(struct run *run, uint32_t index, struct layout *layout,
 	return 0;
 }
 
-static int assign_offsets(struct run *run, uint32_t index, const struct service_record *current, struct route_record *routes)
+static int assign_offsets(struct run *run, const struct placed *placed, const struct service_record *current, struct route_record *routes)
 {
-	const size_t port_count = run->plan->services[index].port_count;
+	const size_t port_count = run->plan->services[placed->place]->port_count;
 	struct layout before = {}, now = {};
 	uint32_t fresh[MAX_SERVICE_PORTS * MAX_ROUTE_TARGETS];
 	size_t fresh_count = 0;
@@ -449,7 +522,7 @@ static int assign_offsets(struct run *run, uint32_t index, const struct service_
 				fresh[fresh_count++] = target;
 		}
 	if (fresh_count) {
-		const int r = place_targets(run, index, &now, fresh, fresh_count);
+		const int r = place_targets(run, placed, &now, fresh, fresh_count);
 
 		if (r < 0)
 			return r;
@@ -475,12 +548,26 @@ static uint8_t rows_needed(const struct route_record *routes, size_t port_count)
 	return needed ? rows : 0;
 }
 
-static int encode_service(struct run *run, uint32_t index)
+/* How many rows one source needs for a service, whose record is written or stays. */
+static uint8_t block_rows(const struct run *run, uint32_t ref)
 {
-	struct encoding *e = run->encoding;
+	const struct service_record *record = &run->encoder->memory->services[ref & REF_INDEX_MASK];
+
+	return rows_needed(&run->encoder->memory->routes[record->first_route], record->port_count);
+}
+
+static uint32_t service_ref(const struct run *run, uint32_t service)
+{
+	const struct placed *placed = placed_at(run, OBJECT_SERVICE, service);
+
+	return placed ? placed->ref : current_ref(run->encoder, run->encoding->now.ids[OBJECT_SERVICE][service]);
+}
+
+static int encode_service(struct run *run, struct placed *placed)
+{
 	const struct encoder *encoder = run->encoder;
-	const struct plan_service *service = &run->plan->services[index];
-	const struct service_record *current = current_service(encoder, e->now.ids[OBJECT_SERVICE][index]);
+	const struct plan_service *service = run->plan->services[placed->place];
+	const struct service_record *current = current_service(encoder, placed->id);
 	struct service_record record = { .port_count = (uint16_t)service->port_count, .no_port = service->no_port };
 	struct route_record routes[MAX_SERVICE_PORTS];
 	const size_t routes_bytes = service->port_count * sizeof(*routes);
@@ -491,16 +578,15 @@ static int encode_service(struct run *run, uint32_t index)
 	for (size_t p = 0; p < service->port_count; p++)
 		record.ports[p] = htons(service->ports[p].port);
 	if (!fill_routes(run, service, current, routes)) {
-		r = assign_offsets(run, index, current, routes);
+		r = assign_offsets(run, placed, current, routes);
 		if (r < 0)
 			return r;
 	}
-	run->block_rows[index] = rows_needed(routes, service->port_count);
 	if (current) {
 		record.first_route = current->first_route;
 		if (memcmp(current, &record, sizeof(record)) == 0 &&
 		    memcmp(&encoder->memory->routes[current->first_route], routes, routes_bytes) == 0) {
-			keep_object(run, OBJECT_SERVICE, index);
+			keep_object(run, placed);
 			return 0;
 		}
 	}
@@ -513,21 +599,33 @@ static int encode_service(struct run *run, uint32_t index)
 	record.first_route = (uint32_t)first_route;
 	memcpy(&encoder->memory->routes[first_route], routes, routes_bytes);
 	encoder->memory->services[place] = record;
-	publish_object(run, OBJECT_SERVICE, index, place);
-	return 0;
+	return publish_object(run, OBJECT_SERVICE, placed, place);
 }
 
 /* --- nodes ------------------------------------------------------------------------------------------------------------- */
 
-static bool same_node(const struct run *run, const struct plan_node *a, const struct plan_node *b)
+static bool is_renewed(const struct run *run, uint32_t service)
 {
-	if (!run->services_stand || a->flags != b->flags || a->backend_count != b->backend_count ||
-	    (a->backend_count && memcmp(a->backends, b->backends, a->backend_count * sizeof(*a->backends)) != 0))
-		return false;
-	for (size_t i = 0; run->any_renewed && i < b->backend_count; i++)
-		if (run->renewed[b->backends[i].service])
-			return false;
-	return true;
+	for (size_t i = 0; i < run->renewed_count; i++) /* few */
+		if (run->renewed[i] == service)
+			return true;
+	return false;
+}
+
+static int backend_order(const void *a, const void *b)
+{
+	const struct plan_backend *x = a, *y = b;
+
+	return (x->service > y->service) - (x->service < y->service);
+}
+
+static bool has_renewed(const struct run *run, const struct plan_node *node)
+{
+	for (size_t i = 0; node->backend_count && i < run->renewed_count; i++)
+		if (bsearch(&(struct plan_backend){ .service = run->renewed[i] }, node->backends, node->backend_count, sizeof(*node->backends),
+			    backend_order))
+			return true;
+	return false;
 }
 
 static int by_value(const void *a, const void *b)
@@ -548,7 +646,8 @@ static bool draft_backends(struct run *run, const struct plan_node *node, const 
 
 	for (size_t i = 0; i < node->backend_count; i++)
 		run->order[i] = (uint64_t)service_ids[node->backends[i].service] << 32 | i;
-	qsort(run->order, node->backend_count, sizeof(*run->order), by_value);
+	if (node->backend_count > 1)
+		qsort(run->order, node->backend_count, sizeof(*run->order), by_value);
 	for (size_t i = 0; i < node->backend_count; i++) {
 		const struct plan_backend *planned = &node->backends[(uint32_t)run->order[i]];
 		struct backend *backend = &run->backends[i];
@@ -560,8 +659,8 @@ static bool draft_backends(struct run *run, const struct plan_node *node, const 
 		};
 		while (there < end && there->service < backend->service)
 			there++;
-		if (there < end && there->service == backend->service && !run->renewed[planned->service] &&
-		    there->row_count >= run->block_rows[planned->service]) {
+		if (there < end && there->service == backend->service && !is_renewed(run, planned->service) &&
+		    there->row_count >= block_rows(run, service_ref(run, planned->service))) {
 			backend->row = there->row;
 			backend->row_count = there->row_count;
 			same = same && memcmp(backend, there, sizeof(*backend)) == 0;
@@ -583,12 +682,11 @@ static void set_head(const struct encoder *encoder, uint32_t row, uint32_t targe
 	__atomic_store_n(&head->target, target, __ATOMIC_RELAXED); /* a reading on the offload thread may be under way */
 }
 
-static int new_block(struct run *run, uint32_t source, uint32_t service_index, struct backend *backend)
+static int new_block(struct run *run, uint32_t source, uint32_t ref, struct backend *backend)
 {
 	const struct kernel_memory *memory = run->encoder->memory;
-	const uint32_t ref = run->encoding->refs[OBJECT_SERVICE][service_index];
 	const struct service_record *service = &memory->services[ref & REF_INDEX_MASK];
-	const uint8_t count = run->block_rows[service_index];
+	const uint8_t count = block_rows(run, ref);
 	const int64_t first = generations_alloc_rows(run->encoder->generations, count);
 
 	if (first < 0)
@@ -609,19 +707,31 @@ static int new_block(struct run *run, uint32_t source, uint32_t service_index, s
 	return 0;
 }
 
-static int encode_node(struct run *run, uint32_t index)
+static int reserve_backends(struct run *run, size_t count)
 {
-	struct encoding *e = run->encoding;
+	if (count < run->backend_capacity)
+		return 0;
+	free(run->order);
+	free(run->backends);
+	run->order = calloc(count + 1, sizeof(*run->order));
+	run->backends = calloc(count + 1, sizeof(*run->backends));
+	run->backend_capacity = count + 1;
+	return run->order && run->backends ? 0 : no_memory(run);
+}
+
+static int encode_node(struct run *run, struct placed *placed)
+{
 	const struct encoder *encoder = run->encoder;
-	const struct plan_node *node = &run->plan->nodes[index];
-	const uint32_t was = e->was[OBJECT_NODE][index], id = e->now.ids[OBJECT_NODE][index];
-	const struct node_record *current = current_node(encoder, id);
+	const struct plan_node *node = run->plan->nodes[placed->place];
+	const struct node_record *current = current_node(encoder, placed->id);
 	int64_t place, first;
 	int r;
 
-	if ((current && was != PLAN_NONE && same_node(run, &run->before->plan->nodes[was], node)) ||
-	    draft_backends(run, node, current)) {
-		keep_object(run, OBJECT_NODE, index);
+	r = reserve_backends(run, node->backend_count);
+	if (r < 0)
+		return r;
+	if (draft_backends(run, node, current)) {
+		keep_object(run, placed);
 		return 0;
 	}
 	place = generations_alloc_node(encoder->generations);
@@ -631,11 +741,11 @@ static int encode_node(struct run *run, uint32_t index)
 	if (first < 0)
 		return no_room(run, "backends", (uint32_t)node->backend_count);
 	for (size_t i = 0; i < node->backend_count; i++) {
-		const uint32_t service = node->backends[(uint32_t)run->order[i]].service;
+		const uint32_t ref = service_ref(run, node->backends[(uint32_t)run->order[i]].service);
 
-		if (!run->block_rows[service] || run->backends[i].row_count)
+		if (run->backends[i].row_count || !block_rows(run, ref))
 			continue;
-		r = new_block(run, id, service, &run->backends[i]);
+		r = new_block(run, placed->id, ref, &run->backends[i]);
 		if (r < 0)
 			return r;
 	}
@@ -646,8 +756,21 @@ static int encode_node(struct run *run, uint32_t index)
 		.backend_count = (uint32_t)node->backend_count,
 		.flags = node->flags,
 	};
-	publish_object(run, OBJECT_NODE, index, place);
-	return 0;
+	return publish_object(run, OBJECT_NODE, placed, place);
+}
+
+/* Nodes that are as before, but for where the rows of a backend are. */
+static int encode_renewed(struct run *run)
+{
+	int r = 0;
+
+	for (uint32_t place = 0; run->renewed_count && r == 0 && place < run->plan->node_count; place++) {
+		struct placed placed = { .place = place, .id = run->encoding->now.ids[OBJECT_NODE][place] };
+
+		if (run->plan->nodes[place] && !placed_at(run, OBJECT_NODE, place) && has_renewed(run, run->plan->nodes[place]))
+			r = encode_node(run, &placed);
+	}
+	return r;
 }
 
 /* --- the whole --------------------------------------------------------------------------------------------------------- */
@@ -655,19 +778,10 @@ static int encode_node(struct run *run, uint32_t index)
 static int prepare(struct run *run)
 {
 	struct encoding *e = run->encoding;
-	size_t most_backends = 0;
 
-	for (size_t i = 0; i < run->plan->node_count; i++)
-		most_backends = MAX(most_backends, run->plan->nodes[i].backend_count);
-	e->changes = calloc(run->encoder->memory->limits.objects, sizeof(*e->changes)); /* each id changes once at most */
-	e->touched = calloc(run->plan->target_count + 1, sizeof(*e->touched));
-	run->block_rows = calloc(run->plan->service_count + 1, sizeof(*run->block_rows));
-	run->renewed = calloc(run->plan->service_count + 1, sizeof(*run->renewed));
-	run->order = calloc(most_backends + 1, sizeof(*run->order));
-	run->backends = calloc(most_backends + 1, sizeof(*run->backends));
-	if (!e->changes || !e->touched || !run->block_rows || !run->renewed || !run->order || !run->backends)
-		return no_memory(run);
-	return 0;
+	e->touched = calloc(e->placed_count[OBJECT_TARGET] + 1, sizeof(struct placed *));
+	run->renewed = calloc(e->placed_count[OBJECT_SERVICE] + 1, sizeof(*run->renewed));
+	return e->touched && run->renewed ? 0 : no_memory(run);
 }
 
 int encode(const struct encoder *encoder, const struct planned *before, struct plan *plan, struct encoding *ret_encoding,
@@ -676,7 +790,7 @@ int encode(const struct encoder *encoder, const struct planned *before, struct p
 	/* Services name targets and nodes name services, and each looks at what was written for those. */
 	static const struct {
 		enum object_kind kind;
-		int (*encode)(struct run *run, uint32_t index);
+		int (*encode)(struct run *run, struct placed *placed);
 	} steps[] = {
 		{ OBJECT_TARGET, encode_target },
 		{ OBJECT_SERVICE, encode_service },
@@ -686,22 +800,21 @@ int encode(const struct encoder *encoder, const struct planned *before, struct p
 	_cleanup_(run_done) struct run run = {
 		.encoder = encoder, .before = before, .plan = plan, .encoding = &encoding, .err = err
 	};
-	int r;
+	int r = 0;
 
-	r = prepare(&run);
 	for (size_t i = 0; r >= 0 && i < ARRAY_SIZE(steps); i++)
 		r = match(&run, steps[i].kind);
+	if (r >= 0)
+		r = prepare(&run);
 	if (r >= 0 && !before->plan)
 		r = remove_unplanned(&run);
+	for (size_t i = 0; r >= 0 && i < ARRAY_SIZE(steps); i++)
+		for (size_t n = 0; r >= 0 && n < encoding.placed_count[steps[i].kind]; n++)
+			r = steps[i].encode(&run, &encoding.placed[steps[i].kind][n]);
+	if (r >= 0)
+		r = encode_renewed(&run);
 	if (r < 0)
 		return r;
-	run.services_stand = services_stand(&run);
-	for (size_t i = 0; i < ARRAY_SIZE(steps); i++)
-		for (uint32_t index = 0; index < side_of(plan, steps[i].kind).count; index++) {
-			r = steps[i].encode(&run, index);
-			if (r < 0)
-				return r;
-		}
 	encoding.now.plan = plan;
 	*ret_encoding = encoding;
 	encoding = (struct encoding){};
@@ -730,13 +843,9 @@ void encoding_publish(const struct encoder *encoder, const struct encoding *enco
 {
 	for (size_t i = 0; i < encoding->head_count; i++)
 		set_head(encoder, encoding->heads[i].row, encoding->heads[i].target);
-	for (size_t i = 0; i < encoding->touched_count; i++) {
-		const uint32_t index = encoding->touched[i];
-		const uint32_t ref = encoding->refs[OBJECT_TARGET][index];
-
-		publish_state(encoder->memory, &encoding->now.plan->targets[index],
-			      &encoder->memory->targets[ref & REF_INDEX_MASK]);
-	}
+	for (size_t i = 0; i < encoding->touched_count; i++)
+		publish_state(encoder->memory, encoding->now.plan->targets[encoding->touched[i]->place],
+			      &encoder->memory->targets[encoding->touched[i]->ref & REF_INDEX_MASK]);
 }
 
 void planned_done(struct planned *planned)
@@ -751,12 +860,12 @@ void encoding_done(struct encoding *e)
 {
 	for (size_t kind = 0; kind < OBJECT_KINDS; kind++) {
 		free(e->now.ids[kind]);
-		free(e->was[kind]);
-		free(e->refs[kind]);
+		free(e->placed[kind]);
 	}
 	free(e->changes);
 	free(e->heads);
 	free(e->touched);
+	free(e->gone);
 	*e = (struct encoding){};
 }
 

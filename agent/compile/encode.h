@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* Plan -> records. Compares each object of a plan with its record in the current directory and writes records, lists,
- * rows and slots for those that differ, in memory that no directory names yet. What running programs would see at once
+/* Plan -> records. Compares each object that is another one than in the plan before with its record in the current directory and writes
+ * records, lists, rows and slots for those that differ, in memory that no directory names yet. What running programs would see at once
  * (heads of rows that are counted in already, health) waits for encoding_publish(). Thread: the loop's. */
 #pragma once
 
@@ -20,7 +20,7 @@ struct encoder { /* pointers are borrowed */
 
 #define OBJECT_KINDS (OBJECT_NODE + 1) /* arrays by enum object_kind; OBJECT_NONE's place is empty */
 
-/* A plan, and the ids of its objects by their index. All zero: no plan. */
+/* A plan, and the ids of its objects by their places. All zero: no plan. */
 struct planned {
 	struct plan *plan;
 	uint32_t *ids[OBJECT_KINDS];
@@ -32,16 +32,26 @@ struct row_head {
 	uint32_t target;
 };
 
+/* An object that is not the one that was at its place before. */
+struct placed {
+	uint32_t place;
+	uint32_t id;
+	uint32_t was; /* place of the same name in the plan before; PLAN_NONE: it is new */
+	uint32_t ref; /* its record, as it will be */
+};
+
 struct encoding {
 	struct planned now; /* its plan is the caller's until it takes it */
-	uint32_t *was[OBJECT_KINDS]; /* index of the same name in the plan before; PLAN_NONE: it is new */
-	uint32_t *refs[OBJECT_KINDS]; /* each object's record, as it will be */
+	struct placed *placed[OBJECT_KINDS]; /* in order of place */
+	size_t placed_count[OBJECT_KINDS];
 	struct change *changes; /* none: the current directory says it all already */
-	size_t change_count;
+	size_t change_count, change_capacity;
 	struct row_head *heads; /* rows of blocks in use that get a target */
 	size_t head_count, head_capacity;
-	uint32_t *touched; /* indices of targets whose endpoints, or their health, may differ */
+	struct placed **touched; /* targets whose endpoints, or their health, may differ */
 	size_t touched_count;
+	uint32_t *gone; /* places in the plan before whose services are in this one no more, or elsewhere */
+	size_t gone_count;
 };
 void encoding_done(struct encoding *encoding); /* the plan stays the caller's */
 

@@ -75,66 +75,37 @@ bool layout_place(struct layout *layout, const uint32_t *targets, size_t count)
 	return true;
 }
 
-typedef void block_fn(struct blocks *index, uint32_t service, struct block block);
-
-static void each_block(const struct encoder *encoder, block_fn *fn, struct blocks *index)
+static int blocks_add(struct blocks *blocks, struct block block)
 {
-	for (uint32_t id = 1; id < encoder->memory->limits.objects; id++) {
-		const struct node_record *node = current_node(encoder, id);
+	if (blocks->count == blocks->capacity) {
+		const size_t capacity = blocks->capacity ? 2 * blocks->capacity : 8;
+		struct block *list = reallocarray(blocks->list, capacity, sizeof(*list));
 
-		for (uint32_t i = 0; node && i < node->backend_count; i++) {
-			const struct backend *backend = &encoder->memory->backends[node->first_backend + i];
-
-			fn(index, backend->service, (struct block){ backend->row, backend->row_count });
-		}
+		if (!list)
+			return -ENOMEM;
+		blocks->list = list;
+		blocks->capacity = capacity;
 	}
-}
-
-static void count_block(struct blocks *index, uint32_t service, struct block block __attribute__((unused)))
-{
-	index->end[service]++;
-}
-
-static void place_block(struct blocks *index, uint32_t service, struct block block)
-{
-	index->blocks[index->end[service]++] = block;
-}
-
-int blocks_index(struct blocks *ret_blocks, const struct encoder *encoder)
-{
-	const uint32_t objects = encoder->memory->limits.objects;
-	_cleanup_(blocks_done) struct blocks index = { .end = calloc(objects, sizeof(*index.end)) };
-	uint32_t count = 0;
-
-	if (!index.end)
-		return -ENOMEM;
-	each_block(encoder, count_block, &index);
-	for (uint32_t id = 0; id < objects; id++) {
-		const uint32_t blocks = index.end[id];
-
-		index.end[id] = count; /* where its blocks begin: placing them moves it to their end */
-		count += blocks;
-	}
-	index.blocks = calloc(count + 1, sizeof(*index.blocks));
-	if (!index.blocks)
-		return -ENOMEM;
-	each_block(encoder, place_block, &index);
-	*ret_blocks = index;
-	index = (struct blocks){};
+	blocks->list[blocks->count++] = block;
 	return 0;
+}
+
+int blocks_find(struct blocks *blocks, const struct encoder *encoder, const uint32_t *nodes, size_t node_count, uint32_t service)
+{
+	int r = 0;
+
+	blocks->count = 0;
+	for (size_t i = 0; r == 0 && i < node_count; i++) {
+		const struct backend *backend = nodes[i] ? current_backend(encoder, nodes[i], service) : NULL;
+
+		if (backend)
+			r = blocks_add(blocks, (struct block){ backend->row, backend->row_count });
+	}
+	return r;
 }
 
 void blocks_done(struct blocks *blocks)
 {
-	free(blocks->blocks);
-	free(blocks->end);
+	free(blocks->list);
 	*blocks = (struct blocks){};
-}
-
-size_t blocks_of(const struct blocks *blocks, uint32_t service, const struct block **ret_blocks)
-{
-	const uint32_t begin = blocks->end[service - 1];
-
-	*ret_blocks = blocks->blocks + begin;
-	return blocks->end[service] - begin;
 }

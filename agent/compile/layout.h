@@ -27,11 +27,11 @@ bool layout_place_in_blocks(struct layout *layout, const struct kernel_memory *m
 /* Adds targets at free offsets, for new blocks. False when there are more than MAX_SERVICE_ROWS. */
 bool layout_place(struct layout *layout, const uint32_t *targets, size_t count);
 
-/* The blocks in the current directory, by service. */
+/* The blocks of one service in the current directory, of sources that are in the plan. */
 struct blocks {
-	struct block *blocks;
-	uint32_t *end; /* by service id: its blocks lie between the end of the id before and this */
+	struct block *list;
+	size_t count, capacity;
 };
-int blocks_index(struct blocks *ret_blocks, const struct encoder *encoder); /* 0 or -ENOMEM */
+/* `nodes`: ids of the sources, 0 for none. Uses `blocks` again. 0 or -ENOMEM. */
+int blocks_find(struct blocks *blocks, const struct encoder *encoder, const uint32_t *nodes, size_t node_count, uint32_t service);
 void blocks_done(struct blocks *blocks);
-size_t blocks_of(const struct blocks *blocks, uint32_t service, const struct block **ret_blocks);

@@ -126,27 +126,18 @@ static void remove_unwanted(struct name_entries *entries)
 /* One name of a plan. */
 struct place {
 	const struct planned *planned;
-	size_t index; /* into plan.names */
+	const struct plan_scope *scope;
+	uint32_t service;
 };
 
-static const struct plan_name *name_at(const struct place *place)
+static const struct plan_service *service_in(const struct planned *planned, uint32_t place)
 {
-	return &place->planned->plan->names[place->index];
+	return planned->plan && place < planned->plan->service_count ? planned->plan->services[place] : NULL;
 }
 
 static const struct plan_service *service_at(const struct place *place)
 {
-	return &place->planned->plan->services[name_at(place)->service];
-}
-
-static uint32_t id_at(const struct place *place)
-{
-	return place->planned->ids[OBJECT_SERVICE][name_at(place)->service];
-}
-
-static bool is_at_end(const struct place *place)
-{
-	return !place->planned->plan || place->index == place->planned->plan->name_count;
+	return service_in(place->planned, place->service);
 }
 
 static struct name_entry value_at(const struct place *place)
@@ -156,7 +147,7 @@ static struct name_entry value_at(const struct place *place)
 	return (struct name_entry){
 		.vip4 = service->v4 ? service->vip4 : (struct ip){},
 		.vip6 = service->v6 ? service->vip6 : (struct ip){},
-		.service = id_at(place),
+		.service = place->planned->ids[OBJECT_SERVICE][place->service],
 	};
 }
 
@@ -165,61 +156,74 @@ static bool same_value(const struct name_entry *a, const struct name_entry *b)
 	return memcmp(a, b, sizeof(*a)) == 0; /* no padding */
 }
 
-/* A walk through the names of two plans, both in order. */
-struct walk {
-	struct place a, b;
-	const char *scope_a, *scope_b; /* that `scopes` compares: names of a scope share its string */
-	int scopes;
-};
-
-static int order_at(struct walk *walk)
+/* The scope of that name, mostly at that place. */
+static const struct plan_scope *find_scope(const struct plan *plan, size_t place, const char *name)
 {
-	const char *scope_a, *scope_b;
-
-	if (is_at_end(&walk->a) || is_at_end(&walk->b))
-		return (int)is_at_end(&walk->a) - (int)is_at_end(&walk->b);
-	scope_a = name_at(&walk->a)->scope;
-	scope_b = name_at(&walk->b)->scope;
-	if (scope_a != walk->scope_a || scope_b != walk->scope_b)
-		walk->scopes = strcmp(scope_a, scope_b);
-	walk->scope_a = scope_a;
-	walk->scope_b = scope_b;
-	if (walk->scopes)
-		return walk->scopes;
-	return id_at(&walk->a) == id_at(&walk->b) ? 0 : strcmp(service_at(&walk->a)->name, service_at(&walk->b)->name);
+	if (!plan)
+		return NULL;
+	if (place < plan->scope_count && plan->scopes[place] && strcmp(plan->scopes[place]->name, name) == 0)
+		return plan->scopes[place];
+	for (size_t i = 0; i < plan->scope_count; i++)
+		if (plan->scopes[i] && strcmp(plan->scopes[i]->name, name) == 0)
+			return plan->scopes[i];
+	return NULL;
 }
 
-/* Calls `fn` for each name of `planned` that `other` has not, or has with another value. */
+/* Calls `fn` for each name of `planned` that `other` has not, has with another value, or has at another place. */
 typedef int difference_fn(struct name_entries *entries, const struct place *place, struct error *err);
+struct comparison {
+	struct name_entries *entries;
+	const struct planned *planned, *other;
+	difference_fn *fn;
+	struct error *err;
+};
+
+static int compare(const struct comparison *c, const struct plan_scope *scope, const struct plan_scope *there, uint32_t service)
+{
+	const struct plan_service *a = service_in(c->planned, service), *b = service_in(c->other, service);
+	const struct place here = { c->planned, scope, service }, other = { c->other, there, service };
+	struct name_entry value, before;
+
+	if (there && b && plan_scope_has(there, service) && (a == b || strcmp(a->name, b->name) == 0)) {
+		value = value_at(&here);
+		before = value_at(&other);
+		if (same_value(&value, &before))
+			return 0;
+	}
+	return c->fn(c->entries, &here, c->err);
+}
+
+static int each_of_scope(const struct comparison *c, size_t place)
+{
+	const struct plan_scope *scope = c->planned->plan->scopes[place], *there = find_scope(c->other->plan, place, scope->name);
+	int r = 0;
+
+	if (scope == there) { /* then only what services are may differ */
+		for (uint32_t i = 0; r >= 0 && i < c->planned->plan->service_count; i++)
+			if (service_in(c->planned, i) != service_in(c->other, i) && plan_scope_has(scope, i))
+				r = compare(c, scope, there, i);
+		return r;
+	}
+	for (size_t i = 0; r >= 0 && i < scope->service_count; i++)
+		r = compare(c, scope, there, scope->services[i]);
+	return r;
+}
+
 static int each_difference(struct name_entries *entries, const struct planned *planned, const struct planned *other,
 			   difference_fn *fn, struct error *err)
 {
-	struct walk walk = { .a.planned = planned, .b.planned = other };
+	const struct comparison c = { entries, planned, other, fn, err };
+	int r = 0;
 
-	while (!is_at_end(&walk.a)) {
-		const int order = order_at(&walk);
-		bool same = false;
-
-		if (order == 0) {
-			const struct name_entry a = value_at(&walk.a), b = value_at(&walk.b);
-
-			same = same_value(&a, &b);
-		}
-		if (order <= 0 && !same) {
-			const int r = fn(entries, &walk.a, err);
-
-			if (r < 0)
-				return r;
-		}
-		walk.a.index += order <= 0;
-		walk.b.index += order >= 0;
-	}
-	return 0;
+	for (size_t i = 0; r >= 0 && planned->plan && i < planned->plan->scope_count; i++)
+		if (planned->plan->scopes[i])
+			r = each_of_scope(&c, i);
+	return r;
 }
 
 static int make_key(const struct place *place, struct name_key *ret_key)
 {
-	return name_key_make(name_at(place)->scope, plan_service_name(service_at(place)), ret_key);
+	return name_key_make(place->scope->name, plan_service_name(service_at(place)), ret_key);
 }
 
 static int enter(struct name_entries *entries, const struct place *place, struct error *err)
@@ -268,6 +272,18 @@ static int unwant(struct name_entries *entries, const struct place *place, struc
 	return 0;
 }
 
+/* What has moved to another place has been unwanted as what it was, and is wanted. */
+static int rewant(struct name_entries *entries, const struct place *place, struct error *err __attribute__((unused)))
+{
+	const struct name_entry value = value_at(place);
+	struct name_key key;
+	struct entry *entry = make_key(place, &key) < 0 ? NULL : find(entries, &key);
+
+	if (entry && same_value(&entry->value, &value))
+		want(entries, entry, true);
+	return 0;
+}
+
 int name_entries_enter(struct name_entries *entries, const struct planned *now, const struct planned *before, struct error *err)
 {
 	return each_difference(entries, now, before, enter, err);
@@ -276,6 +292,8 @@ int name_entries_enter(struct name_entries *entries, const struct planned *now, 
 void name_entries_leave(struct name_entries *entries, const struct planned *before, const struct planned *now)
 {
 	each_difference(entries, before, now, unwant, NULL);
+	if (entries->unwanted)
+		each_difference(entries, now, before, rewant, NULL);
 	remove_unwanted(entries);
 }
 

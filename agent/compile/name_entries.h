@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* The entries of w_name, and a copy of them to compare with: the only writer. Names that two plans have in common cost no system
- * call, and no hash. Holds the ids that entries name. Thread: the loop's. */
+ * call, and no hash; where they share scopes and services, not even a look. Holds the ids that entries name. Thread: the loop's. */
 #pragma once
 
 #include "agent/compile/apply_kernel.h"

@@ -2,35 +2,103 @@
 #include "plan.h"
 
 #include <arpa/inet.h>
+#include <errno.h>
 #include <stdlib.h>
 #include <string.h>
 
+#include "agent/compile/line.h"
 #include "base/cleanup.h"
 #include "base/hash.h"
+#include "maps/abi/directory.h"
 
-static void service_done(struct plan_service *service)
+_Static_assert((int)PLAN_SERVICE == OBJECT_SERVICE && (int)PLAN_TARGET == OBJECT_TARGET && (int)PLAN_NODE == OBJECT_NODE,
+	       "kinds have the kernel's numbers");
+#define BEGINS_AS_OBJECT(type)                                                                                                \
+	_Static_assert(offsetof(type, name) == offsetof(struct plan_object, name) &&                                           \
+			       offsetof(type, next) == offsetof(struct plan_object, next),                                     \
+		       "see struct plan_object")
+BEGINS_AS_OBJECT(struct plan_scope);
+BEGINS_AS_OBJECT(struct plan_service);
+BEGINS_AS_OBJECT(struct plan_target);
+BEGINS_AS_OBJECT(struct plan_node);
+
+static void scope_done(struct plan_object *object)
 {
+	free(((struct plan_scope *)object)->services);
+}
+
+static void service_done(struct plan_object *object)
+{
+	struct plan_service *service = (struct plan_service *)object;
+
 	for (size_t i = 0; i < service->port_count; i++) {
 		free(service->ports[i].route);
 		free(service->ports[i].note);
 	}
 	free(service->ports);
 	free(service->twin);
-	free(service->name);
 }
 
-static void target_done(struct plan_target *target)
+static void target_done(struct plan_object *object)
 {
-	free(target->name);
+	struct plan_target *target = (struct plan_target *)object;
+
 	free(target->node);
 	free(target->check.path);
 	free(target->endpoints);
 }
 
-static void node_done(struct plan_node *node)
+static void node_done(struct plan_object *object)
 {
-	free(node->name);
-	free(node->backends);
+	free(((struct plan_node *)object)->backends);
+}
+
+void plan_object_free(enum plan_kind kind, struct plan_object *object)
+{
+	static void (*const done[PLAN_KINDS])(struct plan_object *) = {
+		[PLAN_SCOPE] = scope_done,
+		[PLAN_SERVICE] = service_done,
+		[PLAN_TARGET] = target_done,
+		[PLAN_NODE] = node_done,
+	};
+
+	if (!object)
+		return;
+	done[kind](object);
+	free(object->name);
+	free(object);
+}
+
+static char *copy_text(const char *text, bool *whole)
+{
+	char *copy = text ? strdup(text) : NULL;
+
+	*whole &= !text || copy;
+	return copy;
+}
+
+struct plan_service *plan_service_copy(const struct plan_service *service)
+{
+	struct plan_service *copy = malloc(sizeof(*copy));
+	bool whole = true;
+
+	if (!copy)
+		return NULL;
+	*copy = *service;
+	copy->next = NULL;
+	copy->name = copy_text(service->name, &whole);
+	copy->twin = copy_text(service->twin, &whole);
+	copy->ports = service->ports ? calloc(service->port_count + 1, sizeof(*copy->ports)) : NULL;
+	copy->port_count = copy->ports ? service->port_count : 0;
+	for (size_t i = 0; i < copy->port_count; i++) {
+		copy->ports[i] = service->ports[i];
+		copy->ports[i].route = copy_text(service->ports[i].route, &whole);
+		copy->ports[i].note = copy_text(service->ports[i].note, &whole);
+	}
+	if (whole && copy->port_count == service->port_count)
+		return copy;
+	plan_object_free(PLAN_SERVICE, (struct plan_object *)copy);
+	return NULL;
 }
 
 void plan_serving_done(struct plan_serving *serving)
@@ -39,42 +107,113 @@ void plan_serving_done(struct plan_serving *serving)
 	free(serving->node);
 }
 
+int plan_servings_copy(const struct plan_serving *servings, size_t count, struct plan *plan)
+{
+	bool whole = true;
+
+	plan->servings = calloc(count + 1, sizeof(*plan->servings));
+	if (!plan->servings)
+		return -ENOMEM;
+	for (; plan->serving_count < count && whole; plan->serving_count++) {
+		struct plan_serving *copy = &plan->servings[plan->serving_count];
+
+		*copy = servings[plan->serving_count];
+		copy->target = copy_text(copy->target, &whole);
+		copy->node = copy_text(copy->node, &whole);
+	}
+	return whole ? 0 : -ENOMEM;
+}
+
+struct plan_side plan_side(const struct plan *plan, enum plan_kind kind)
+{
+	if (!plan)
+		return (struct plan_side){};
+	switch (kind) {
+	case PLAN_SERVICE:
+		return (struct plan_side){ (struct plan_object *const *)plan->services, plan->service_count };
+	case PLAN_TARGET:
+		return (struct plan_side){ (struct plan_object *const *)plan->targets, plan->target_count };
+	case PLAN_NODE:
+		return (struct plan_side){ (struct plan_object *const *)plan->nodes, plan->node_count };
+	default:
+		return (struct plan_side){ (struct plan_object *const *)plan->scopes, plan->scope_count };
+	}
+}
+
+static void free_all(const struct plan *plan)
+{
+	for (enum plan_kind kind = 0; kind < PLAN_KINDS; kind++) {
+		const struct plan_side side = plan_side(plan, kind);
+
+		for (size_t i = 0; i < side.count; i++)
+			plan_object_free(kind, side.objects[i]);
+	}
+	for (size_t i = 0; i < plan->zone_count; i++)
+		free(plan->zones[i]);
+}
+
 struct plan *plan_free(struct plan *plan)
 {
 	if (!plan)
 		return NULL;
-	for (size_t i = 0; i < plan->service_count; i++)
-		service_done(&plan->services[i]);
-	for (size_t i = 0; i < plan->target_count; i++)
-		target_done(&plan->targets[i]);
-	for (size_t i = 0; i < plan->node_count; i++)
-		node_done(&plan->nodes[i]);
-	for (size_t i = 0; i < plan->scope_count; i++)
-		free(plan->scopes[i]);
-	for (size_t i = 0; i < plan->zone_count; i++)
-		free(plan->zones[i]);
+	if (plan->line)
+		line_forget(plan->line, plan);
+	else
+		free_all(plan);
 	for (size_t i = 0; i < plan->serving_count; i++)
 		plan_serving_done(&plan->servings[i]);
 	free(plan->servings);
 	free(plan->services);
 	free(plan->targets);
 	free(plan->nodes);
-	free(plan->names);
 	free(plan->scopes);
 	free(plan->zones);
 	free(plan);
 	return NULL;
 }
 
+const struct plan_service *plan_find_service(const struct plan *plan, const char *name)
+{
+	for (size_t i = 0; plan && i < plan->service_count; i++)
+		if (plan->services[i] && strcmp(plan->services[i]->name, name) == 0)
+			return plan->services[i];
+	return NULL;
+}
+
+bool plan_scope_owns(const uint32_t *services, size_t count, uint32_t service)
+{
+	size_t low = 0, high = count;
+
+	while (low < high) {
+		const size_t middle = (low + high) / 2;
+
+		if (services[middle] == service)
+			return true;
+		if (services[middle] < service)
+			low = middle + 1;
+		else
+			high = middle;
+	}
+	return false;
+}
+
+bool plan_scope_has(const struct plan_scope *scope, uint32_t service)
+{
+	return plan_scope_owns(scope->services, scope->service_count, service);
+}
+
 uint32_t plan_services(const struct plan *plan)
 {
-	size_t endpoints = 0, backends = 0;
+	size_t count[PLAN_KINDS] = {}, endpoints = 0, backends = 0;
 
+	for (enum plan_kind kind = 0; kind < PLAN_KINDS; kind++)
+		for (size_t i = 0; i < plan_side(plan, kind).count; i++)
+			count[kind] += plan_side(plan, kind).objects[i] != NULL;
 	for (size_t i = 0; i < plan->target_count; i++)
-		endpoints += plan->targets[i].endpoint_count;
+		endpoints += plan->targets[i] ? plan->targets[i]->endpoint_count : 0;
 	for (size_t i = 0; i < plan->node_count; i++)
-		backends += plan->nodes[i].backend_count;
-	return (uint32_t)MAX(MAX(MAX(plan->service_count, plan->target_count), endpoints / 10), MAX(plan->node_count, backends / 2));
+		backends += plan->nodes[i] ? plan->nodes[i]->backend_count : 0;
+	return (uint32_t)MAX(MAX(MAX(count[PLAN_SERVICE], count[PLAN_TARGET]), endpoints / 10), MAX(count[PLAN_NODE], backends / 2));
 }
 
 const char *plan_service_name(const struct plan_service *service)

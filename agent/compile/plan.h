@@ -1,6 +1,10 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* What the kernel should hold, by names: the immutable outcome of compiling the resource graph, restricted to what this node's
- * workloads can reach. compile() makes a plan; apply turns the difference between it and the maps into the fewest writes. */
+ * workloads can reach. compile() makes a plan; apply turns the difference between it and the maps into the fewest writes.
+ *
+ * Objects of a plan are immutable, have places by which they name each other, and are shared by plans: an object that is in two plans at
+ * the same place is the same one, so that to find what differs costs a comparison of pointers. A name may have another place in
+ * another plan. Plans of one line (line.h) are freed in any order; a plan of no line owns what it has. */
 #pragma once
 
 #include <stdbool.h>
@@ -46,9 +50,24 @@ struct plan_outlier {
 };
 #define PLAN_LONGEST_NS (UINT64_MAX / 16)
 
+/* What all objects of a plan begin with. */
+struct plan_object {
+	char *name;
+	struct plan_object *next; /* of those that wait to be freed */
+};
+enum plan_kind { /* the kernel's objects by their numbers there (enum object_kind) */
+	PLAN_SCOPE,
+	PLAN_SERVICE,
+	PLAN_TARGET,
+	PLAN_NODE,
+	PLAN_KINDS,
+};
+
 /* A listener of a virtual node. */
 struct plan_target {
 	char *name; /* "mesh/M/virtualNode/N:8080" */
+	struct plan_object *next;
+	uint64_t serial; /* another one for each that a line was given; tells those apart that had one address after each other */
 	char *node; /* "mesh/M/virtualNode/N" */
 	uint32_t flags; /* TARGET_* */
 	uint16_t panic_pct;
@@ -64,7 +83,7 @@ struct plan_target {
 };
 
 struct plan_weighted {
-	uint32_t target; /* index into plan.targets, or PLAN_NONE: the node does not exist */
+	uint32_t target; /* place in plan.targets, or PLAN_NONE: the node does not exist */
 	uint16_t weight;
 };
 #define PLAN_NONE UINT32_MAX
@@ -81,6 +100,7 @@ struct plan_port {
 
 struct plan_service {
 	char *name; /* "mesh/M/virtualService/S" */
+	struct plan_object *next;
 	struct ip vip4, vip6; /* all zero: none */
 	size_t port_count;
 	struct plan_port *ports; /* in order of port; at most MAX_SERVICE_PORTS, allocated as many as there are: 100 bytes each */
@@ -91,24 +111,27 @@ struct plan_service {
 };
 
 struct plan_backend {
-	uint32_t service; /* index into plan.services */
+	uint32_t service; /* place in plan.services */
 	uint32_t tls_ports; /* bit i: ports[i] of the service */
 	uint32_t flags; /* BACKEND_* */
 };
 
 struct plan_node {
 	char *name; /* "mesh/M/virtualNode/N", or where `outside` "mesh/M/exposed" */
+	struct plan_object *next;
 	bool outside; /* clients from outside, who ask nobody for names here */
 	uint32_t flags; /* NODE_* */
 	size_t backend_count;
-	struct plan_backend *backends; /* in order of service index */
+	struct plan_backend *backends; /* in order of service */
 };
 
-/* A name that the DNS responder answers (maps/abi/name.h), unless it is no DNS name. Written by apply with the generation: before it
- * what is new, after it what is gone. */
-struct plan_name {
-	const char *scope; /* one of plan.scopes */
-	uint32_t service; /* index into plan.services, whose name and VIPs it has */
+/* Names that the DNS responder answers (maps/abi/name.h), but for those that are no DNS names, to whoever is of the scope. Written by
+ * apply with the generation: before it what is new, after it what is gone. */
+struct plan_scope {
+	char *name; /* "mesh/M" or "mesh/M/virtualNode/N" */
+	struct plan_object *next;
+	size_t service_count;
+	uint32_t *services; /* places in plan.services, in order: whose names and VIPs these are */
 };
 
 /* A listener of a workload on this node that has a limit, at one place where connections to it come in (maps/abi/serving.h). */
@@ -121,22 +144,41 @@ struct plan_serving {
 	char *node; /* "mesh/M/virtualNode/N" */
 };
 
+struct plan_line;
+
 struct plan {
-	size_t service_count, target_count, node_count, name_count;
-	struct plan_service *services; /* each array in order of name */
-	struct plan_target *targets;
-	struct plan_node *nodes;
-	struct plan_name *names; /* in order of scope, then service */
-	size_t serving_count;
-	struct plan_serving *servings; /* in order of namespace, address, port; no duplicates */
+	size_t service_count, target_count, node_count, scope_count; /* how many places; where nothing is, NULL */
+	struct plan_service **services;
+	struct plan_target **targets;
+	struct plan_node **nodes;
+	struct plan_scope **scopes;
 	size_t zone_count;
-	char **zones; /* names of zones that numbers in the plan stand for, in no order */
-	size_t scope_count;
-	char **scopes; /* "mesh/M" or "mesh/M/virtualNode/N", in order */
+	char **zones; /* names of zones that numbers in the plan stand for, in no order; the names are the line's, where there is one */
+
+	struct plan_line *line; /* NULL: none */
+	struct plan *older, *newer; /* of the line */
+	struct plan_object *dead[PLAN_KINDS]; /* what no plan after this one has */
+
+	size_t serving_count;
+	struct plan_serving *servings; /* in order of namespace, address, port; no duplicates; the plan's own */
 };
 
 struct plan *plan_free(struct plan *plan); /* NULL is fine */
+void plan_object_free(enum plan_kind kind, struct plan_object *object);
+struct plan_service *plan_service_copy(const struct plan_service *service); /* NULL: no memory */
+/* The places of one kind. */
+struct plan_side {
+	struct plan_object *const *objects;
+	size_t count;
+};
+struct plan_side plan_side(const struct plan *plan, enum plan_kind kind); /* of no plan: nothing */
+/* By full name, one look at each. NULL: not there. */
+const struct plan_service *plan_find_service(const struct plan *plan, const char *name);
+bool plan_scope_owns(const uint32_t *services, size_t count, uint32_t service); /* of services in order */
+bool plan_scope_has(const struct plan_scope *scope, uint32_t service);
+
 void plan_serving_done(struct plan_serving *serving);
+int plan_servings_copy(const struct plan_serving *servings, size_t count, struct plan *plan); /* 0 or -ENOMEM */
 
 #define PLAN_OUTSIDE "exposed" /* a mesh's node for those */
 /* How many services tables should be made for that this fits into, with the room that maps/abi/limits.h means to leave. */

@@ -1,151 +1,42 @@
 /* SPDX-License-Identifier: Apache-2.0 */
+/* Which services can be asked for by DNS, and by whom: in a mesh that refuses, or counts, what is no backend, all of its services by all of
+ * its nodes; else a node's backends by that node. */
 #include "plan_names.h"
 
 #include <ctype.h>
 #include <errno.h>
-#include <stdbool.h>
 #include <stdlib.h>
 #include <string.h>
 
-#include "base/address.h"
+#include "agent/compile/compiler.h"
 #include "base/cleanup.h"
-#include "base/hash.h"
-#include "base/list.h"
 
-/* --- families ---------------------------------------------------------------------------------------------------------- */
-
-/* Endpoints are in order of address, which keeps those of IPv4, with one prefix all, together, or in order of family. So where one is
- * of IPv6, an end is. */
-static void add_families(const struct plan_target *target, struct plan_service *service)
+bool name_is_plain(const char *name)
 {
-	const size_t count = target->endpoint_count;
-
-	if (!count)
-		return;
-	service->v6 = service->v6 || !ip_is_v4(&target->endpoints[0].address) || !ip_is_v4(&target->endpoints[count - 1].address);
-	for (size_t i = 0; i < count && !service->v4; i++)
-		service->v4 = ip_is_v4(&target->endpoints[i].address);
-}
-
-static void find_families(struct plan *plan)
-{
-	for (size_t s = 0; s < plan->service_count; s++) {
-		struct plan_service *service = &plan->services[s];
-
-		for (size_t p = 0; p < service->port_count; p++) {
-			const struct plan_port *port = &service->ports[p];
-
-			for (size_t t = 0; !port->closed && t < port->target_count; t++)
-				if (port->targets[t].weight && port->targets[t].target != PLAN_NONE)
-					add_families(&plan->targets[port->targets[t].target], service);
-		}
-		if (!service->v4 && !service->v6)
-			service->v4 = service->v6 = true;
-	}
-}
-
-/* --- scopes ------------------------------------------------------------------------------------------------------------ */
-
-/* Length of "mesh/M", which names of nodes and services begin with: no name has a '/' in it. */
-static size_t mesh_bytes(const char *full_name)
-{
-	const char *name = strchr(full_name, '/') + 1;
-
-	return (size_t)(strchr(name, '/') - full_name);
-}
-
-static bool in_mesh(const char *full_name, const char *mesh)
-{
-	return strncmp(full_name, mesh, mesh_bytes(full_name)) == 0 && !mesh[mesh_bytes(full_name)];
-}
-
-static bool has_names_of_mesh(const struct plan_node *node)
-{
-	return node->flags & (NODE_DROP_ALL | NODE_AUDIT);
-}
-
-static int scope_order(const void *a, const void *b)
-{
-	return strcmp(*(char *const *)a, *(char *const *)b);
-}
-
-/* In order, each once. */
-static int make_scopes(struct plan *plan)
-{
-	size_t kept = 0;
-
-	plan->scopes = calloc(plan->node_count + 1, sizeof(*plan->scopes));
-	if (!plan->scopes)
-		return -ENOMEM;
-	for (size_t i = 0; i < plan->node_count; i++) {
-		const struct plan_node *node = &plan->nodes[i];
-		char *scope;
-
-		if (node->outside)
-			continue;
-		scope = strndup(node->name, has_names_of_mesh(node) ? mesh_bytes(node->name) : strlen(node->name));
-		if (!scope)
-			return -ENOMEM;
-		plan->scopes[plan->scope_count++] = scope;
-	}
-	qsort(plan->scopes, plan->scope_count, sizeof(*plan->scopes), scope_order);
-	for (size_t i = 0; i < plan->scope_count; i++)
-		if (kept && strcmp(plan->scopes[kept - 1], plan->scopes[i]) == 0)
-			free(plan->scopes[i]);
-		else
-			plan->scopes[kept++] = plan->scopes[i];
-	plan->scope_count = kept;
-	return 0;
-}
-
-/* --- names of a scope -------------------------------------------------------------------------------------------------- */
-
-static const struct plan_node *find_node(const struct plan *plan, const char *name)
-{
-	size_t low = 0, high = plan->node_count;
-
-	while (low < high) {
-		const size_t middle = (low + high) / 2;
-		const int order = strcmp(plan->nodes[middle].name, name);
-
-		if (order == 0)
-			return &plan->nodes[middle];
-		if (order < 0)
-			low = middle + 1;
-		else
-			high = middle;
-	}
-	return NULL; /* the scope is a mesh */
-}
-
-static void add_name(struct plan *plan, const char *scope, uint32_t service)
-{
-	plan->names[plan->name_count++] = (struct plan_name){ scope, service };
-}
-
-static int add_names(struct plan *plan, const char *scope)
-{
-	const struct plan_node *node = find_node(plan, scope);
-	const size_t most = plan->name_count + (node ? node->backend_count : plan->service_count);
-	struct plan_name *names = reallocarray(plan->names, most + 1, sizeof(*names));
-
-	if (!names)
-		return -ENOMEM;
-	plan->names = names;
-	for (size_t i = 0; node && i < node->backend_count; i++)
-		add_name(plan, scope, node->backends[i].service);
-	for (uint32_t i = 0; !node && i < plan->service_count; i++)
-		if (in_mesh(plan->services[i].name, scope))
-			add_name(plan, scope, i);
-	return 0;
+	for (; *name; name++)
+		if (isupper((unsigned char)*name) || (*name == '.' && !name[1]))
+			return false;
+	return true;
 }
 
 /* --- twins: names that are the same one to a resolver -------------------------------------------------------------------- */
 
+static char *as_asked(const char *name)
+{
+	char *copy = strdup(name);
+	const size_t length = strlen(name);
+
+	for (char *c = copy; c && *c; c++)
+		*c = (char)tolower((unsigned char)*c);
+	if (copy && length && copy[length - 1] == '.')
+		copy[length - 1] = '\0';
+	return copy;
+}
+
 struct asked { /* a name as resolvers see it */
 	struct table_node node;
 	char *name;
-	uint32_t service;
+	uint32_t owner; /* whose it is in the scope at hand: the first by full name */
 };
 
 struct asked_names {
@@ -162,89 +53,214 @@ static void asked_names_done(struct asked_names *names)
 	table_done(&names->by_name);
 }
 
-static bool is_plain(const char *name)
+static const struct plan_service *service_at(const struct compiler *c, uint32_t place)
 {
-	for (; *name; name++)
-		if (isupper((unsigned char)*name) || (*name == '.' && !name[1]))
-			return false;
-	return true;
+	return (const struct plan_service *)PLANNED(c, PLAN_SERVICE, place);
 }
 
-static char *as_asked(const char *name)
+static int take_name(struct compiler *c, struct asked_names *names, uint32_t service)
 {
-	char *copy = strdup(name);
-	const size_t length = strlen(name);
-
-	for (char *c = copy; c && *c; c++)
-		*c = (char)tolower((unsigned char)*c);
-	if (copy && length && copy[length - 1] == '.')
-		copy[length - 1] = '\0';
-	return copy;
-}
-
-/* Whose name it is: that of the first service which asks. 0 or -ENOMEM. */
-static int take_name(const struct plan *plan, struct asked_names *names, uint32_t service, uint32_t *ret_owner)
-{
-	struct asked *asked = &names->asked[names->count];
+	struct asked *asked = &names->asked[names->count], *known;
 	int r;
 
-	asked->name = as_asked(plan_service_name(&plan->services[service]));
+	asked->name = as_asked(plan_service_name(service_at(c, service)));
 	if (!asked->name)
 		return -ENOMEM;
+	asked->owner = service;
 	names->count++;
-	asked->service = service;
 	r = table_add(&names->by_name, &asked->node, asked->name);
-	if (r < 0 && r != -EEXIST)
+	if (r != -EEXIST)
 		return r;
-	*ret_owner = container_of(table_get(&names->by_name, asked->name), struct asked, node)->service;
+	known = container_of(table_get(&names->by_name, asked->name), struct asked, node);
+	if (strcmp(service_at(c, service)->name, service_at(c, known->owner)->name) < 0)
+		known->owner = service;
 	return 0;
 }
 
-/* The first in order has the name; the others of the scope, whose names begin at `first`, are taken out. */
-static int remove_twins(struct plan *plan, size_t first)
+/* Which of a scope's services are other ones' twins: by place, the owner's place. PLAN_NONE: it is not, or was one of an earlier
+ * scope. */
+static int note_twins(struct compiler *c, const uint32_t *services, size_t count, uint32_t *twins)
 {
-	_cleanup_(asked_names_done) struct asked_names names = {
-		.asked = calloc(plan->name_count - first + 1, sizeof(*names.asked)),
-	};
-	size_t kept = first;
+	_cleanup_(asked_names_done) struct asked_names names = { .asked = calloc(count + 1, sizeof(*names.asked)) };
 
 	if (!names.asked)
 		return -ENOMEM;
-	for (size_t i = first; i < plan->name_count; i++) {
-		struct plan_service *service = &plan->services[plan->names[i].service];
-		uint32_t owner = PLAN_NONE;
-		int r = take_name(plan, &names, plan->names[i].service, &owner);
+	for (size_t i = 0; i < count; i++) {
+		int r = take_name(c, &names, services[i]);
 
 		if (r < 0)
 			return r;
-		if (owner == plan->names[i].service)
-			plan->names[kept++] = plan->names[i];
-		else if (!service->twin && !(service->twin = strdup(plan->services[owner].name)))
-			return -ENOMEM;
 	}
-	plan->name_count = kept;
+	for (size_t i = 0; i < count; i++) {
+		const struct asked *asked =
+			container_of(table_get(&names.by_name, names.asked[i].name), struct asked, node);
+
+		if (asked->owner != services[i] && twins[services[i]] == PLAN_NONE)
+			twins[services[i]] = asked->owner;
+	}
 	return 0;
 }
 
-static bool all_plain(const struct plan *plan, size_t first)
+static int set_twin(struct compiler *c, uint32_t place, uint32_t twin)
 {
-	for (size_t i = first; i < plan->name_count; i++)
-		if (!is_plain(plan_service_name(&plan->services[plan->names[i].service])))
-			return false;
-	return true;
+	const struct plan_service *service = service_at(c, place);
+	const char *name = twin == PLAN_NONE ? NULL : service_at(c, twin)->name;
+	struct plan_service *other;
+
+	if (!service || service->twin == name || (service->twin && name && strcmp(service->twin, name) == 0))
+		return 0;
+	other = plan_service_copy(service);
+	if (!other)
+		return -ENOMEM;
+	free(other->twin);
+	other->twin = name ? strdup(name) : NULL;
+	line_set(&c->line, PLAN_SERVICE, place, other);
+	return name && !other->twin ? -ENOMEM : 0;
 }
 
-int plan_names(struct plan *plan)
+/* --- scopes -------------------------------------------------------------------------------------------------------------- */
+
+struct scopes { /* all that there are, with what they would have but for twins */
+	struct scope {
+		const char *name;
+		uint32_t *place; /* of the owner of the scope */
+		const uint32_t *services;
+		uint32_t *own; /* NULL, or what `services` is, to be freed */
+		size_t count;
+	} *list;
+	size_t count;
+};
+
+static void scopes_done(struct scopes *scopes)
 {
-	int r = make_scopes(plan);
+	for (size_t i = 0; i < scopes->count; i++)
+		free(scopes->list[i].own);
+	free(scopes->list);
+}
 
-	find_families(plan);
-	for (size_t i = 0; r == 0 && i < plan->scope_count; i++) {
-		const size_t first = plan->name_count;
-
-		r = add_names(plan, plan->scopes[i]);
-		if (r == 0 && !all_plain(plan, first)) /* seldom: plain names differ from each other */
-			r = remove_twins(plan, first);
+static int collect_mesh(struct compiler *c, struct local_mesh *mesh, struct scopes *scopes)
+{
+	if (mesh_has_names(mesh))
+		scopes->list[scopes->count++] = (struct scope){
+			.name = mesh->name, .place = &mesh->scope, .services = mesh->services, .count = mesh->service_count
+		};
+	else if (mesh->scope != PLAN_NONE) {
+		line_leave(&c->line, PLAN_SCOPE, mesh->scope);
+		mesh->scope = PLAN_NONE;
 	}
+	return 0;
+}
+
+static int collect_caller(struct compiler *c, struct local_caller *caller, struct scopes *scopes)
+{
+	const struct plan_node *node = caller->place == PLAN_NONE ? NULL : (const struct plan_node *)PLANNED(c, PLAN_NODE, caller->place);
+	struct scope *scope = &scopes->list[scopes->count];
+
+	if (!node || mesh_has_names(caller->mesh)) {
+		if (caller->scope != PLAN_NONE)
+			line_leave(&c->line, PLAN_SCOPE, caller->scope);
+		caller->scope = PLAN_NONE;
+		return 0;
+	}
+	*scope = (struct scope){ .name = caller->name, .place = &caller->scope, .own = calloc(node->backend_count + 1, sizeof(uint32_t)) };
+	if (!scope->own)
+		return -ENOMEM;
+	scopes->count++;
+	scope->services = scope->own;
+	for (; scope->count < node->backend_count; scope->count++)
+		scope->own[scope->count] = node->backends[scope->count].service;
+	return 0;
+}
+
+static int scope_order(const void *a, const void *b)
+{
+	return strcmp(((const struct scope *)a)->name, ((const struct scope *)b)->name);
+}
+
+static int collect(struct compiler *c, struct scopes *scopes)
+{
+	int r = 0;
+
+	scopes->list = calloc(c->meshes.count + c->callers.count + 1, sizeof(*scopes->list));
+	if (!scopes->list)
+		return -ENOMEM;
+	for (struct table_node *n = table_first(&c->meshes); r == 0 && n; n = table_next(&c->meshes, n))
+		r = collect_mesh(c, container_of(n, struct local_mesh, node), scopes);
+	for (struct table_node *n = table_first(&c->callers); r == 0 && n; n = table_next(&c->callers, n))
+		r = collect_caller(c, container_of(n, struct local_caller, node), scopes);
+	if (scopes->count > 1)
+		qsort(scopes->list, scopes->count, sizeof(*scopes->list), scope_order);
 	return r;
+}
+
+static void cleanup_scope(struct plan_scope **scope)
+{
+	plan_object_free(PLAN_SCOPE, (struct plan_object *)*scope);
+}
+
+static int set_scope(struct compiler *c, const struct scope *from, const uint32_t *twins)
+{
+	_cleanup_(cleanup_scope) struct plan_scope *scope = calloc(1, sizeof(*scope));
+	const struct plan_scope *before;
+
+	if (!scope)
+		return -ENOMEM;
+	scope->name = strdup(from->name);
+	scope->services = calloc(from->count + 1, sizeof(*scope->services));
+	if (!scope->name || !scope->services)
+		return -ENOMEM;
+	for (size_t i = 0; i < from->count; i++)
+		if (!twins || !plan_scope_owns(from->services, from->count, twins[from->services[i]]))
+			scope->services[scope->service_count++] = from->services[i];
+	if (*from->place == PLAN_NONE && line_take(&c->line, PLAN_SCOPE, from->place) < 0)
+		return -ENOMEM;
+	before = (const struct plan_scope *)PLANNED(c, PLAN_SCOPE, *from->place);
+	if (before && before->service_count == scope->service_count &&
+	    memcmp(before->services, scope->services, scope->service_count * sizeof(*scope->services)) == 0)
+		return 0;
+	line_set(&c->line, PLAN_SCOPE, *from->place, TAKE_PTR(scope));
+	return 0;
+}
+
+/* Seldom: plain names differ from each other. */
+static int find_twins(struct compiler *c, const struct scopes *scopes, uint32_t **ret_twins)
+{
+	const size_t count = c->line.places[PLAN_SERVICE].count;
+	uint32_t *twins = calloc(count + 1, sizeof(*twins));
+	int r = 0;
+
+	if (!twins)
+		return -ENOMEM;
+	memset(twins, 0xff, count * sizeof(*twins)); /* PLAN_NONE */
+	for (size_t i = 0; r == 0 && i < scopes->count; i++)
+		r = note_twins(c, scopes->list[i].services, scopes->list[i].count, twins);
+	for (uint32_t place = 0; r == 0 && place < count; place++)
+		r = set_twin(c, place, twins[place]);
+	*ret_twins = twins;
+	return r;
+}
+
+int compile_scopes(struct compiler *c)
+{
+	_cleanup_(scopes_done) struct scopes scopes = {};
+	_cleanup_free_ uint32_t *twins = NULL;
+	bool needed = c->scopes_changed;
+	int r = 0;
+
+	for (struct table_node *n = table_first(&c->meshes); n; n = table_next(&c->meshes, n))
+		needed |= container_of(n, struct local_mesh, node)->services_changed;
+	if (!needed)
+		return 0;
+	r = collect(c, &scopes);
+	if (r == 0 && (c->folded_names || c->had_folded_names))
+		r = find_twins(c, &scopes, &twins);
+	for (size_t i = 0; r == 0 && i < scopes.count; i++)
+		r = set_scope(c, &scopes.list[i], twins);
+	if (r < 0)
+		return no_memory(c);
+	for (struct table_node *n = table_first(&c->meshes); n; n = table_next(&c->meshes, n))
+		container_of(n, struct local_mesh, node)->services_changed = false;
+	c->had_folded_names = c->folded_names > 0;
+	c->scopes_changed = false;
+	return 0;
 }

@@ -1,9 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* The names of a plan: which services can be asked for by DNS, by whom, and with addresses of which family. All of it follows from
- * what the plan has already. */
+/* Names that services are asked for by. */
 #pragma once
 
-#include "agent/compile/plan.h"
+#include <stdbool.h>
 
-/* Fills in `names`, and of services `v4`, `v6` and `twin`. 0 or -ENOMEM. */
-int plan_names(struct plan *plan);
+/* To a resolver it is itself: in lower case, without a dot at the end. Two plain names are two. */
+bool name_is_plain(const char *name);

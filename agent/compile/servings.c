@@ -1,19 +1,22 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-#include "servings.h"
-
+/* Listeners of this node's own workloads that have a limit on connections, by where connections to them come in.
+ *
+ * A namespace that acts as one node as a whole serves its listener's port, and the ports of registered instances
+ * that are at one of its addresses, at every address but loopback ones, together under one limit, as all that comes to a pod does in
+ * App Mesh. In a namespace that several share it is the registered address alone. A loopback address has a limit of its own. */
 #include <arpa/inet.h>
 #include <errno.h>
 #include <stdlib.h>
 #include <string.h>
 
-#include "agent/compile/targets.h"
+#include "agent/compile/compiler.h"
 #include "base/address.h"
 #include "base/cleanup.h"
 
 struct gather {
+	struct compiler *c;
 	const struct compile_input *input;
-	struct targets targets;
-	struct plan *plan;
+	struct plan plan; /* but for its servings nothing */
 	size_t capacity;
 };
 
@@ -37,7 +40,7 @@ static bool same_place(const struct plan_serving *a, const struct plan_serving *
 
 static int add(struct gather *g, const struct plan_target *target, uint64_t netns_cookie, const struct ip *address, __be16 port)
 {
-	struct plan *plan = g->plan;
+	struct plan *plan = &g->plan;
 	struct plan_serving *serving;
 
 	if (plan->serving_count == g->capacity) {
@@ -75,16 +78,19 @@ static int add_endpoint(struct gather *g, const struct compile_place *place, con
 	return add(g, target, place->netns_cookie, place->whole ? &any : &endpoint->address, endpoint->port);
 }
 
+static void cleanup_target(struct plan_target **target)
+{
+	plan_object_free(PLAN_TARGET, (struct plan_object *)*target);
+}
+
 static int add_listener(struct gather *g, const struct compile_place *place, const struct resource *node, uint16_t port)
 {
 	static const struct ip any;
-	const struct plan_target *target;
-	uint32_t index;
-	int r = targets_get(&g->targets, node, port, &index);
+	_cleanup_(cleanup_target) struct plan_target *target = NULL;
+	int r = target_draft(g->c, node, port, &target);
 
 	if (r < 0)
 		return r;
-	target = targets_at(&g->targets, index);
 	if (!target->max_connections)
 		return 0;
 	r = place->whole ? add(g, target, place->netns_cookie, &any, htons(port)) : 0;
@@ -130,20 +136,50 @@ static void drop_duplicates(struct plan *plan)
 	plan->serving_count = kept;
 }
 
-int servings_plan(const struct compile_input *input, struct plan *plan, struct error *err)
+void servings_free(struct plan_serving *servings, size_t count)
 {
-	struct gather g = { .input = input, .plan = plan };
+	for (size_t i = 0; i < count; i++)
+		plan_serving_done(&servings[i]);
+	free(servings);
+}
+
+static void gather_done(struct gather *g)
+{
+	servings_free(g->plan.servings, g->plan.serving_count);
+}
+
+static bool same_servings(const struct plan_serving *a, const struct plan_serving *b, size_t count)
+{
+	for (size_t i = 0; i < count; i++)
+		if (!same_place(&a[i], &b[i]) || a[i].max_connections != b[i].max_connections || strcmp(a[i].target, b[i].target) != 0)
+			return false;
+	return true;
+}
+
+int compile_servings(struct compiler *c)
+{
+	_cleanup_(gather_done) struct gather g = { .c = c, .input = c->input };
 	int r = 0;
 
-	targets_init(&g.targets, input);
-	for (size_t i = 0; r == 0 && i < input->place_count; i++)
-		r = add_place(&g, &input->places[i]);
-	targets_done(&g.targets);
+	if (!c->servings_changed)
+		return 0;
+	for (size_t i = 0; r == 0 && i < c->input->place_count; i++)
+		r = add_place(&g, &c->input->places[i]);
+	if (r == -ENOMEM)
+		return no_memory(c);
 	if (r < 0)
 		return r;
-	drop_duplicates(plan);
-	if (plan->serving_count > MAX_SERVINGS)
-		return error_set(err, -E2BIG, "workloads of this node have %zu listeners with maxConnections, %d are possible",
-				 plan->serving_count, MAX_SERVINGS);
+	drop_duplicates(&g.plan);
+	if (g.plan.serving_count > MAX_SERVINGS)
+		return error_set(c->err, -E2BIG, "workloads of this node have %zu listeners with maxConnections, %d are possible",
+				 g.plan.serving_count, MAX_SERVINGS);
+	c->servings_changed = false;
+	if (g.plan.serving_count == c->serving_count && same_servings(g.plan.servings, c->servings, c->serving_count))
+		return 0;
+	servings_free(c->servings, c->serving_count);
+	c->servings = TAKE_PTR(g.plan.servings);
+	c->serving_count = g.plan.serving_count;
+	g.plan.serving_count = 0;
+	c->line.changed = true;
 	return 0;
 }

@@ -1,22 +1,17 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-#include "targets.h"
-
+/* Targets: listeners of virtual nodes that some service leads to, with the endpoints that serve them. */
+#include <ctype.h>
 #include <errno.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
+#include "agent/compile/compiler.h"
 #include "agent/compile/zones.h"
 #include "base/address.h"
 #include "base/cleanup.h"
 #include "base/time.h"
 #include "maps/abi/endpoint.h"
-
-struct target_draft {
-	struct table_node node;
-	struct plan_target target;
-	uint32_t index;
-	uint16_t port;
-};
 
 /* Which of an instance's or host name's addresses are offered. App Mesh's proxies picked a family by ipPreference; here the
  * program has chosen a family already when it connects, by the VIP it took, and only endpoints of that family can serve it. A
@@ -49,7 +44,7 @@ static const struct ip_preference *preference_of(const struct resources *resourc
 }
 
 struct gather {
-	struct targets *targets;
+	struct compiler *c;
 	const json_t *discovery; /* of the node: awsCloudMap or dns */
 	const struct ip_preference *preference;
 	uint16_t port; /* the listener's */
@@ -94,31 +89,10 @@ static int gather_add(struct gather *g, const struct plan_endpoint *endpoint)
 
 /* --- awsCloudMap ------------------------------------------------------------------------------------------------------- */
 
-/* Keeps the name, for people, of what records have a number of. */
-static int name_zone(struct targets *targets, const char *zone)
-{
-	char **zones;
-
-	if (!zone || !*zone)
-		return 0;
-	for (size_t i = 0; i < targets->zone_count; i++)
-		if (strcmp(targets->zones[i], zone) == 0)
-			return 0;
-	zones = reallocarray(targets->zones, targets->zone_count + 1, sizeof(*zones));
-	if (!zones)
-		return -ENOMEM;
-	targets->zones = zones;
-	zones[targets->zone_count] = strdup(zone);
-	if (!zones[targets->zone_count])
-		return -ENOMEM;
-	targets->zone_count++;
-	return 0;
-}
-
 static int add_instance(struct gather *g, const struct instance *instance, const struct ip *address)
 {
 	const char *zone = instance->zone ?: json_string_value(json_object_get(instance->attributes, "AVAILABILITY_ZONE"));
-	const int r = name_zone(g->targets, zone);
+	const int r = line_zone(&g->c->line, zone);
 
 	if (r < 0)
 		return r;
@@ -204,11 +178,11 @@ static int endpoint_order(const void *a, const void *b)
 	return order ? order : (int)x->zone - (int)y->zone; /* so that of duplicates the same one stays, whatever qsort does */
 }
 
-static int gather_endpoints(struct targets *targets, const struct resource *node, uint16_t port, struct plan_target *target)
+static int gather_endpoints(struct compiler *c, const struct resource *node, uint16_t port, struct plan_target *target)
 {
-	const struct compile_input *input = targets->input;
+	const struct compile_input *input = c->input;
 	const json_t *discovery = json_object_get(node->spec, "serviceDiscovery");
-	_cleanup_(gather_done) struct gather g = { .targets = targets, .port = port };
+	_cleanup_(gather_done) struct gather g = { .c = c, .port = port };
 	size_t kept = 0;
 
 	for (size_t i = 0; i < ARRAY_SIZE(discoveries); i++) {
@@ -317,103 +291,40 @@ static void read_limits(const json_t *listener, uint32_t time_scale, struct plan
 	};
 }
 
-static struct target_draft *draft_free(struct target_draft *draft)
+static void cleanup_target(struct plan_target **target)
 {
-	if (!draft)
-		return NULL;
-	free(draft->target.name);
-	free(draft->target.node);
-	free(draft->target.check.path);
-	free(draft->target.endpoints);
-	free(draft);
-	return NULL;
+	plan_object_free(PLAN_TARGET, (struct plan_object *)*target);
 }
 
-static void cleanup_draft(struct target_draft **draft)
+int target_draft(struct compiler *c, const struct resource *node, uint16_t port, struct plan_target **ret_target)
 {
-	draft_free(*draft);
-}
-
-void targets_init(struct targets *targets, const struct compile_input *input)
-{
-	*targets = (struct targets){ .input = input };
-}
-
-void targets_done(struct targets *targets)
-{
-	for (size_t i = 0; i < targets->count; i++)
-		draft_free(targets->drafts[i]);
-	free(targets->drafts);
-	for (size_t i = 0; i < targets->zone_count; i++)
-		free(targets->zones[i]);
-	free(targets->zones);
-	table_done(&targets->by_name);
-}
-
-static int targets_reserve(struct targets *targets)
-{
-	size_t capacity = targets->capacity ? targets->capacity * 2 : 64;
-	struct target_draft **drafts;
-
-	if (targets->count < targets->capacity)
-		return 0;
-	drafts = reallocarray(targets->drafts, capacity, sizeof(struct target_draft *));
-	if (!drafts)
-		return -ENOMEM;
-	targets->drafts = drafts;
-	targets->capacity = capacity;
-	return 0;
-}
-
-int targets_get(struct targets *targets, const struct resource *node, uint16_t port, uint32_t *ret_index)
-{
-	_cleanup_(cleanup_draft) struct target_draft *draft = NULL;
-	_cleanup_free_ char *name = NULL;
+	_cleanup_(cleanup_target) struct plan_target *target = NULL;
 	struct port_mapping mapping;
-	const json_t *listener;
-	struct table_node *known;
+	const json_t *listener = find_listener(node, port, &mapping);
 	int r;
 
-	if (asprintf(&name, "%s:%u", node->full_name, port) < 0) {
-		name = NULL;
-		return -ENOMEM;
-	}
-	known = table_get(&targets->by_name, name);
-	if (known) {
-		*ret_index = container_of(known, struct target_draft, node)->index;
-		return 0;
-	}
-	listener = find_listener(node, port, &mapping);
 	if (!listener)
 		return -ENOENT;
-	draft = calloc(1, sizeof(*draft));
-	if (!draft)
+	target = calloc(1, sizeof(*target));
+	if (!target || asprintf(&target->name, "%s:%u", node->full_name, port) < 0)
 		return -ENOMEM;
-	draft->target.name = TAKE_PTR(name);
-	draft->target.node = strdup(node->full_name);
-	draft->target.flags = target_flags(node, listener, &mapping);
-	draft->target.panic_pct = targets->input->panic_pct;
-	draft->target.zone = plan_zone(targets->input->zone);
-	read_limits(listener, targets->input->time_scale, &draft->target);
-	draft->index = (uint32_t)targets->count;
-	draft->port = port;
-	if (!draft->target.node)
+	target->node = strdup(node->full_name);
+	target->flags = target_flags(node, listener, &mapping);
+	target->panic_pct = c->input->panic_pct;
+	target->zone = plan_zone(c->input->zone);
+	read_limits(listener, c->input->time_scale, target);
+	if (!target->node)
 		return -ENOMEM;
-	r = read_check(listener, &draft->target.check);
+	r = read_check(listener, &target->check);
 	if (r == 0)
-		r = gather_endpoints(targets, node, port, &draft->target);
-	if (r == 0)
-		r = targets_reserve(targets);
-	if (r == 0)
-		r = table_add(&targets->by_name, &draft->node, draft->target.name);
+		r = gather_endpoints(c, node, port, target);
 	if (r < 0)
 		return r;
-	*ret_index = draft->index;
-	targets->drafts[targets->count++] = TAKE_PTR(draft);
+	*ret_target = TAKE_PTR(target);
 	return 0;
 }
 
-uint16_t targets_meant_port(const struct resource *node, uint16_t given)
+uint16_t target_meant_port(const struct resource *node, uint16_t given)
 {
 	struct port_mapping mapping;
 
@@ -423,24 +334,232 @@ uint16_t targets_meant_port(const struct resource *node, uint16_t given)
 	return mapping.port;
 }
 
-const struct plan_target *targets_at(const struct targets *targets, uint32_t index)
+/* --- where endpoints come from -------------------------------------------------------------------------------------------- */
+
+static void source_leave(struct compiler *c, struct local_unit *unit, size_t i)
 {
-	return &targets->drafts[index]->target;
+	struct source *source = unit->sources[i];
+
+	list_remove(&unit->source_links[i]);
+	unit->sources[i] = NULL;
+	if (!source || !list_empty(&source->units))
+		return;
+	c->hosts_changed |= source->is_host;
+	table_remove(&c->sources, &source->node);
+	free(source);
 }
 
-uint16_t targets_port(const struct targets *targets, uint32_t index)
+/* `key` NULL: from nowhere. */
+static int source_join(struct compiler *c, struct local_unit *unit, size_t i, const char *key)
 {
-	return targets->drafts[index]->port;
+	struct table_node *known = key ? table_get(&c->sources, key) : NULL;
+	struct source *source = known ? container_of(known, struct source, node) : NULL;
+
+	if (key && unit->sources[i] && source == unit->sources[i])
+		return 0;
+	if (key && !source) {
+		const size_t size = strlen(key) + 1;
+
+		source = calloc(1, sizeof(*source) + size);
+		if (!source)
+			return -ENOMEM;
+		memcpy(source->key, key, size);
+		source->is_host = i == SOURCE_HOST;
+		c->hosts_changed |= source->is_host;
+		list_init(&source->units);
+		if (table_add(&c->sources, &source->node, source->key) < 0) {
+			free(source);
+			return -ENOMEM;
+		}
+	}
+	source_leave(c, unit, i);
+	if (source)
+		list_append(&source->units, &unit->source_links[i]);
+	unit->sources[i] = source;
+	return 0;
 }
 
-static int draft_order(const void *a, const void *b)
+static int source_keys(struct compiler *c, struct local_unit *unit, const struct resource *node)
 {
-	return strcmp((*(struct target_draft *const *)a)->target.name, (*(struct target_draft *const *)b)->target.name);
+	const json_t *discovery = node ? json_object_get(node->spec, "serviceDiscovery") : NULL;
+	const char *hostname = json_path_string(discovery, "dns.hostname");
+	_cleanup_free_ char *service = NULL, *host = NULL;
+	int r = 0;
+
+	if (json_object_get(discovery, "awsCloudMap") &&
+	    (service = source_service_key(json_path_string(discovery, "awsCloudMap.namespaceName"),
+					  json_path_string(discovery, "awsCloudMap.serviceName"))) == NULL)
+		r = -ENOMEM;
+	if (hostname && (host = source_host_key(hostname)) == NULL)
+		r = -ENOMEM;
+	if (r == 0)
+		r = source_join(c, unit, SOURCE_SERVICE, service);
+	return r < 0 ? r : source_join(c, unit, SOURCE_HOST, host);
 }
 
-static bool may_be_listener_of(const struct target_draft *draft, const char *node, size_t node_bytes)
+char *source_service_key(const char *namespace_name, const char *service_name)
 {
-	return strncmp(draft->target.name, node, node_bytes) == 0 && draft->target.name[node_bytes] == ':';
+	char *key;
+
+	return asprintf(&key, "service %s/%s", namespace_name, service_name) < 0 ? NULL : key;
+}
+
+char *source_host_key(const char *hostname)
+{
+	char *key;
+
+	if (asprintf(&key, "host %s", hostname) < 0)
+		return NULL;
+	for (char *at = key; *at; at++)
+		*at = (char)tolower((unsigned char)*at);
+	if (key[strlen(key) - 1] == '.')
+		key[strlen(key) - 1] = '\0';
+	return key;
+}
+
+void source_changed(struct compiler *c, const char *key)
+{
+	struct table_node *node = key ? table_get(&c->sources, key) : NULL;
+
+	c->no_memory |= !key;
+	if (!node)
+		return;
+	for (size_t i = 0; i < SOURCES; i++)
+		list_for_each(it, &container_of(node, struct source, node)->units) {
+			struct local_unit *unit = container_of(it, struct local_unit, source_links[i]);
+
+			if (container_of(node, struct source, node)->is_host == (i == SOURCE_HOST))
+				mark(&c->units_marked, &unit->marked);
+		}
+}
+
+/* --- virtual nodes ------------------------------------------------------------------------------------------------------- */
+
+static int unit_make(struct compiler *c, const char *name, struct local_unit **ret_unit)
+{
+	struct table_node *known = table_get(&c->units, name);
+	const size_t size = strlen(name) + 1;
+	struct local_unit *unit;
+
+	if (known) {
+		*ret_unit = container_of(known, struct local_unit, node);
+		return 0;
+	}
+	unit = calloc(1, sizeof(*unit) + size);
+	if (!unit)
+		return -ENOMEM;
+	memcpy(unit->name, name, size);
+	list_init(&unit->marked);
+	for (size_t i = 0; i < SOURCES; i++)
+		list_init(&unit->source_links[i]);
+	if (table_add(&c->units, &unit->node, unit->name) < 0) {
+		free(unit);
+		return -ENOMEM;
+	}
+	*ret_unit = unit;
+	return 0;
+}
+
+struct local_unit *unit_free(struct compiler *c, struct local_unit *unit)
+{
+	if (!unit)
+		return NULL;
+	for (struct local_target *target; (target = unit->targets);) {
+		unit->targets = target->next;
+		table_remove(&c->targets, &target->node);
+		free(target);
+	}
+	for (size_t i = 0; i < SOURCES; i++)
+		source_leave(c, unit, i);
+	list_remove(&unit->marked);
+	table_remove(&c->units, &unit->node);
+	free(unit);
+	return NULL;
+}
+
+static int by_place_reserve(struct compiler *c, uint32_t place)
+{
+	size_t capacity = c->target_capacity ?: 64;
+	struct local_target **by_place;
+
+	if (place < c->target_capacity)
+		return 0;
+	while (capacity <= place)
+		capacity *= 2;
+	by_place = reallocarray(c->target_by_place, capacity, sizeof(struct local_target *));
+	if (!by_place)
+		return -ENOMEM;
+	c->target_by_place = by_place;
+	c->target_capacity = capacity;
+	return 0;
+}
+
+/* Into the unit, in order of name. */
+static void unit_add(struct local_unit *unit, struct local_target *target)
+{
+	struct local_target **at = &unit->targets;
+
+	while (*at && strcmp((*at)->name, target->name) < 0)
+		at = &(*at)->next;
+	target->next = *at;
+	*at = target;
+}
+
+int target_get(struct compiler *c, const struct resource *node, uint16_t port, struct local_target **ret_target)
+{
+	char name[RESOURCE_FULL_NAME_BYTES + 8];
+	const size_t size = (size_t)snprintf(name, sizeof(name), "%s:%u", node->full_name, port) + 1;
+	struct table_node *known = table_get(&c->targets, name);
+	struct port_mapping mapping;
+	struct local_target *target;
+	struct local_unit *unit;
+
+	if (!find_listener(node, port, &mapping))
+		return -ENOENT;
+	if (known) {
+		*ret_target = container_of(known, struct local_target, node);
+		return 0;
+	}
+	if (unit_make(c, node->full_name, &unit) < 0)
+		return -ENOMEM;
+	mark(&c->units_marked, &unit->marked); /* also so that it goes where this fails */
+	target = calloc(1, sizeof(*target) + size);
+	if (!target)
+		return -ENOMEM;
+	memcpy(target->name, name, size);
+	target->unit = unit;
+	target->port = port;
+	list_init(&target->uses);
+	if (line_take(&c->line, PLAN_TARGET, &target->place) < 0 || by_place_reserve(c, target->place) < 0 ||
+	    table_add(&c->targets, &target->node, target->name) < 0) {
+		free(target);
+		return -ENOMEM;
+	}
+	c->target_by_place[target->place] = target;
+	unit_add(unit, target);
+	*ret_target = target;
+	return 0;
+}
+
+static void mark_users(struct compiler *c, const struct local_target *target)
+{
+	list_for_each(it, &target->uses)
+		mark(&c->services_unfinished, &container_of(it, struct use, link)->service->unfinished);
+}
+
+static void set_families(struct compiler *c, struct local_target *target, const struct plan_target *planned)
+{
+	bool v4 = false, v6 = false;
+
+	for (size_t i = 0; i < planned->endpoint_count; i++) {
+		v4 |= ip_is_v4(&planned->endpoints[i].address);
+		v6 |= !ip_is_v4(&planned->endpoints[i].address);
+	}
+	if (v4 == target->v4 && v6 == target->v6)
+		return;
+	target->v4 = v4;
+	target->v6 = v6;
+	mark_users(c, target);
 }
 
 static int place_order(const void *a, const void *b)
@@ -456,61 +575,142 @@ static void mark_checked(struct plan_target *target, const struct plan_target *c
 }
 
 /* Listeners of a node share an endpoint, and so its slot, where an instance names its port itself: what one of them checks is
- * checked for all. Listeners of one node are neighbours in order of name. */
-static void share_checks(const struct targets *targets)
+ * checked for all. */
+static void share_checks(struct plan_target *const *drafts, size_t count)
 {
-	for (size_t i = 0; i < targets->count; i++) {
-		struct plan_target *target = &targets->drafts[i]->target;
-		const size_t node_bytes = strlen(target->node);
-		size_t first = i;
+	for (size_t i = 0; i < count; i++)
+		for (size_t n = 0; drafts[i]->check.protocol == CHECK_NONE && n < count; n++)
+			if (drafts[n]->check.protocol != CHECK_NONE)
+				mark_checked(drafts[i], drafts[n]);
+}
 
-		if (target->check.protocol != CHECK_NONE)
+static bool same_check(const struct plan_check *a, const struct plan_check *b)
+{
+	return a->protocol == b->protocol && a->healthy_threshold == b->healthy_threshold &&
+	       a->unhealthy_threshold == b->unhealthy_threshold && a->interval_ns == b->interval_ns && a->timeout_ns == b->timeout_ns &&
+	       (a->path == b->path || (a->path && b->path && strcmp(a->path, b->path) == 0));
+}
+
+static bool same_outlier(const struct plan_outlier *a, const struct plan_outlier *b)
+{
+	return a->max_errors == b->max_errors && a->interval_ns == b->interval_ns && a->base_ejection_ns == b->base_ejection_ns &&
+	       a->max_ejection_pct == b->max_ejection_pct;
+}
+
+static bool same_endpoint(const struct plan_endpoint *a, const struct plan_endpoint *b)
+{
+	return plan_endpoint_order(a, b) == 0 && a->zone == b->zone && a->run == b->run && a->health == b->health;
+}
+
+static bool same_target(const struct plan_target *a, const struct plan_target *b)
+{
+	if (a->flags != b->flags || a->panic_pct != b->panic_pct || a->max_connections != b->max_connections || a->zone != b->zone ||
+	    a->endpoint_count != b->endpoint_count || !same_check(&a->check, &b->check) || !same_outlier(&a->outlier, &b->outlier) ||
+	    memcmp(a->zone_count, b->zone_count, sizeof(a->zone_count)) != 0 || memcmp(a->zones, b->zones, sizeof(a->zones)) != 0)
+		return false;
+	for (size_t i = 0; i < a->endpoint_count; i++)
+		if (!same_endpoint(&a->endpoints[i], &b->endpoints[i]))
+			return false;
+	return true;
+}
+
+static void drop_unused(struct compiler *c, struct local_unit *unit)
+{
+	for (struct local_target **at = &unit->targets, *target; (target = *at);) {
+		if (!list_empty(&target->uses)) {
+			at = &target->next;
 			continue;
-		while (first > 0 && may_be_listener_of(targets->drafts[first - 1], target->node, node_bytes))
-			first--;
-		for (size_t n = first; n < targets->count && may_be_listener_of(targets->drafts[n], target->node, node_bytes); n++) {
-			const struct plan_target *other = &targets->drafts[n]->target;
-
-			if (other->check.protocol != CHECK_NONE && strcmp(other->node, target->node) == 0)
-				mark_checked(target, other);
 		}
+		*at = target->next;
+		table_remove(&c->targets, &target->node);
+		line_leave(&c->line, PLAN_TARGET, target->place);
+		free(target);
 	}
 }
 
-int targets_finish(struct targets *targets, struct plan *plan)
+struct drafts {
+	struct plan_target **list;
+	size_t count;
+};
+
+static void drafts_done(struct drafts *drafts)
 {
-	_cleanup_free_ uint32_t *place = calloc(targets->count + 1, sizeof(*place));
+	for (size_t i = 0; i < drafts->count; i++)
+		plan_object_free(PLAN_TARGET, (struct plan_object *)drafts->list[i]);
+	free(drafts->list);
+}
 
-	plan->targets = calloc(targets->count + 1, sizeof(*plan->targets));
-	if (!place || !plan->targets)
-		return -ENOMEM;
-	if (targets->count > 1)
-		qsort(targets->drafts, targets->count, sizeof(struct target_draft *), draft_order);
-	share_checks(targets);
-	for (size_t i = 0; i < targets->count; i++)
-		if (zones_arrange(&targets->drafts[i]->target) < 0)
-			return -ENOMEM;
-	if (name_zone(targets, targets->input->zone) < 0)
-		return -ENOMEM;
-	plan->zones = TAKE_PTR(targets->zones);
-	plan->zone_count = targets->zone_count;
-	targets->zone_count = 0;
-	for (size_t i = 0; i < targets->count; i++) {
-		struct target_draft *draft = targets->drafts[i];
+static int compile_unit(struct compiler *c, struct local_unit *unit)
+{
+	const struct resource *node = resources_get(c->input->resources, unit->name);
+	_cleanup_(drafts_done) struct drafts drafts = {};
+	size_t count = 0;
+	int r = 0;
 
-		place[draft->index] = (uint32_t)i;
-		table_remove(&targets->by_name, &draft->node);
-		plan->targets[i] = draft->target;
-		free(draft);
+	for (const struct local_target *target = unit->targets; target; target = target->next)
+		count++;
+	drafts.list = calloc(count + 1, sizeof(struct plan_target *));
+	if (!drafts.list)
+		return -ENOMEM;
+	for (const struct local_target *target = unit->targets; r == 0 && target; target = target->next) {
+		r = target_draft(c, node, target->port, &drafts.list[drafts.count]);
+		drafts.count += r == 0;
 	}
-	plan->target_count = targets->count;
-	targets->count = 0;
-	for (size_t s = 0; s < plan->service_count; s++)
-		for (size_t p = 0; p < plan->services[s].port_count; p++)
-			for (size_t t = 0; t < plan->services[s].ports[p].target_count; t++) {
-				struct plan_weighted *w = &plan->services[s].ports[p].targets[t];
+	if (r == 0)
+		share_checks(drafts.list, drafts.count);
+	for (size_t i = 0; r == 0 && i < drafts.count; i++)
+		r = zones_arrange(drafts.list[i]);
+	if (r == 0)
+		r = source_keys(c, unit, node);
+	if (r < 0)
+		return r;
+	count = 0;
+	for (struct local_target *target = unit->targets; target; target = target->next, count++) {
+		const struct plan_target *before = (const struct plan_target *)PLANNED(c, PLAN_TARGET, target->place);
 
-				w->target = w->target == PLAN_NONE ? PLAN_NONE : place[w->target];
-			}
+		set_families(c, target, drafts.list[count]);
+		if (before && same_target(before, drafts.list[count]))
+			continue;
+		drafts.list[count]->serial = ++c->serial;
+		line_set(&c->line, PLAN_TARGET, target->place, drafts.list[count]);
+		drafts.list[count] = NULL;
+	}
 	return 0;
+}
+
+/* Lets go of host names that no node has any more. */
+int keep_hosts(struct compiler *c)
+{
+	struct dns_addresses addresses;
+
+	if (!c->hosts_changed || !c->input->dns)
+		return 0;
+	for (struct table_node *n = table_first(&c->sources); n; n = table_next(&c->sources, n)) {
+		const struct source *source = container_of(n, struct source, node);
+
+		if (source->is_host && dns_discovery_get(c->input->dns, strchr(source->key, ' ') + 1, &addresses) == -ENOMEM)
+			return no_memory(c);
+	}
+	dns_discovery_commit(c->input->dns);
+	c->hosts_changed = false;
+	return 0;
+}
+
+int compile_targets(struct compiler *c)
+{
+	while (!list_empty(&c->units_marked)) {
+		struct local_unit *unit = container_of(c->units_marked.next, struct local_unit, marked);
+		int r;
+
+		drop_unused(c, unit);
+		if (!unit->targets) {
+			unit_free(c, unit);
+			continue;
+		}
+		r = compile_unit(c, unit);
+		if (r < 0)
+			return no_memory(c);
+		list_remove(&unit->marked);
+	}
+	return line_zone(&c->line, c->input->zone) < 0 ? no_memory(c) : 0;
 }

@@ -43,7 +43,7 @@ struct entry {
 	char texts[FAMILIES][IP_TEXT_BYTES];
 	bool in_use;
 	uint64_t last_use_ns; /* wall clock; of an entry in use, when it came into use */
-	uint64_t round; /* the last one that asked for it */
+	bool asked; /* since vips_let_go_unasked() */
 	bool dirty;
 	struct list dirty_link;
 	struct table_node by_key, by_address[FAMILIES];
@@ -60,7 +60,6 @@ struct vips {
 	struct table by_key, by_address;
 	struct list dirty, removals;
 	size_t dirty_count, removal_count;
-	uint64_t round;
 };
 
 static struct entry *entry_free(struct entry *entry)
@@ -223,7 +222,6 @@ int vips_new(struct state *state, const char *network4, const char *network6, st
 	if (!vips)
 		return error_set(err, -ENOMEM, "out of memory");
 	vips->state = state;
-	vips->round = 1;
 	list_init(&vips->dirty);
 	list_init(&vips->removals);
 	for (int f = 0; f < FAMILIES; f++) {
@@ -372,7 +370,7 @@ int vips_get(struct vips *vips, const char *mesh_owner, const char *mesh, const 
 		if (r < 0)
 			return error_set(err, r, "cannot give virtual service '%s' of mesh '%s' an address", service, mesh);
 	}
-	entry->round = vips->round;
+	entry->asked = true;
 	if (!entry->in_use) {
 		entry->in_use = true;
 		entry->last_use_ns = now_ns;
@@ -383,17 +381,34 @@ int vips_get(struct vips *vips, const char *mesh_owner, const char *mesh, const 
 	return 0;
 }
 
-/* Lets go of what the round did not ask for. */
-static void release_unasked(struct vips *vips, uint64_t now_ns)
+static void entry_let_go(struct vips *vips, struct entry *entry, uint64_t now_ns)
+{
+	if (!entry->in_use)
+		return;
+	entry->in_use = false;
+	entry->last_use_ns = now_ns;
+	entry_mark(vips, entry);
+}
+
+void vips_let_go(struct vips *vips, const char *mesh_owner, const char *mesh, const char *service, uint64_t now_ns)
+{
+	_cleanup_(buffer_done) struct buffer key = {};
+	struct table_node *node;
+
+	buffer_printf(&key, KEY_PREFIX "%s/%s/%s", mesh_owner, mesh, service);
+	node = buffer_failed(&key) ? NULL : table_get(&vips->by_key, buffer_string(&key));
+	if (node)
+		entry_let_go(vips, container_of(node, struct entry, by_key), now_ns);
+}
+
+void vips_let_go_unasked(struct vips *vips, uint64_t now_ns)
 {
 	for (struct table_node *n = table_first(&vips->by_key); n; n = table_next(&vips->by_key, n)) {
 		struct entry *entry = container_of(n, struct entry, by_key);
 
-		if (!entry->in_use || entry->round == vips->round)
-			continue;
-		entry->in_use = false;
-		entry->last_use_ns = now_ns;
-		entry_mark(vips, entry);
+		if (!entry->asked)
+			entry_let_go(vips, entry, now_ns);
+		entry->asked = false;
 	}
 }
 
@@ -404,15 +419,13 @@ static void cleanup_texts(char ***texts)
 	free(*texts);
 }
 
-int vips_commit(struct vips *vips, uint64_t now_ns, struct error *err)
+int vips_commit(struct vips *vips, struct error *err)
 {
 	_cleanup_(cleanup_texts) char **texts = NULL;
 	_cleanup_free_ struct state_op *ops = NULL;
 	size_t count = 0, text_count = 0;
 	int r;
 
-	release_unasked(vips, now_ns);
-	vips->round++;
 	if (vips->dirty_count + vips->removal_count == 0)
 		return 0;
 	ops = calloc(vips->dirty_count + vips->removal_count, sizeof(*ops));

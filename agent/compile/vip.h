@@ -20,9 +20,13 @@ struct vips *vips_free(struct vips *vips);
  * given out may be used once vips_commit() has kept it. */
 int vips_get(struct vips *vips, const char *mesh_owner, const char *mesh, const char *service, uint64_t now_ns, struct ip *ret_v4,
 	     struct ip *ret_v6, struct error *err);
-/* Ends a round of vips_get(): services in use that were not asked for since the last commit are let go, and their 24 h begin (also
- * those of an agent before this one). Writes what changed, if anything did, in one transaction. */
-int vips_commit(struct vips *vips, uint64_t now_ns, struct error *err);
+/* The service left the plan: its 24 h begin. One that is not known is fine. */
+void vips_let_go(struct vips *vips, const char *mesh_owner, const char *mesh, const char *service, uint64_t now_ns);
+/* The same for all that are in use and were not asked for since vips_new(), or since the last call: those of an agent before
+ * this one. */
+void vips_let_go_unasked(struct vips *vips, uint64_t now_ns);
+/* Writes what changed, if anything did, in one transaction. */
+int vips_commit(struct vips *vips, struct error *err);
 /* Network and mask of both, for config.h. */
 void vips_networks(const struct vips *vips, struct ip *ret_network4, struct ip *ret_mask4, struct ip *ret_network6,
 		   struct ip *ret_mask6);

@@ -58,6 +58,7 @@ struct name {
 	struct table_node node;
 	struct list link; /* in discovery.names: least recently asked for first */
 	struct list unsaved; /* in discovery.unsaved, while the state does not have it */
+	struct list changed; /* in discovery.changed, while its change is not told */
 	char *hostname; /* in lower case, without a dot at the end */
 	uint64_t round; /* the last one that asked for it; 0: only the state did */
 	struct family families[FAMILIES];
@@ -78,7 +79,7 @@ struct dns_discovery {
 	struct loop_timer *asking, *saving;
 	size_t under_way;
 	uint64_t round;
-	bool changed;
+	struct list changed;
 };
 
 static uint64_t scaled(const struct dns_discovery *d, uint64_t span_ns)
@@ -120,6 +121,7 @@ static struct name *name_free(struct name *name)
 		family_done(&name->families[f]);
 	list_remove(&name->link);
 	list_remove(&name->unsaved);
+	list_remove(&name->changed);
 	free(name->hostname);
 	free(name);
 	return NULL;
@@ -156,6 +158,7 @@ static int name_new(struct dns_discovery *d, const char *hostname, struct name *
 	name->discovery = d;
 	list_init(&name->link);
 	list_init(&name->unsaved);
+	list_init(&name->changed);
 	for (int f = 0; f < FAMILIES; f++) {
 		name->families[f].name = name;
 		list_init(&name->families[f].waiting);
@@ -365,10 +368,12 @@ static void save(struct loop_timer *timer, void *arg)
 
 	if (!list_empty(&d->unsaved))
 		loop_timer_arm(timer, r < 0 ? loop_now_ns(d->loop) + NSEC_PER_SEC : 0);
-	if (!d->changed)
-		return;
-	d->changed = false;
-	d->options.changed(d->options.arg);
+	while (!list_empty(&d->changed)) {
+		struct name *name = container_of(d->changed.next, struct name, changed);
+
+		list_remove(&name->changed);
+		d->options.changed(name->hostname, d->options.arg);
+	}
 }
 
 static void save_soon(struct name *name)
@@ -414,7 +419,8 @@ static void take_answer(struct family *family, const struct resolver_answer *ans
 	family->failures_in_a_row = 0;
 	family->ttl_seconds = answer->ttl_seconds;
 	family->answered_ns = loop_now_ns(d->loop);
-	d->changed = d->changed || r > 0;
+	if (r > 0 && list_empty(&family->name->changed))
+		list_append(&d->changed, &family->name->changed);
 	if (r > 0 || !was_known)
 		save_soon(family->name);
 }
@@ -592,6 +598,7 @@ int dns_discovery_new(struct loop *loop, struct state *state, const struct dns_d
 	list_init(&d->names);
 	list_init(&d->waiting);
 	list_init(&d->unsaved);
+	list_init(&d->changed);
 	if (loop_timer_new(loop, ask_some, d, &d->asking) < 0 || loop_timer_new(loop, save, d, &d->saving) < 0)
 		return error_set(err, -ENOMEM, "out of memory");
 	r = resolver_new(loop, options->servers, options->server_count, MAX(scaled(d, SERVER_TIMEOUT_NS), SERVER_TIMEOUT_MIN_NS),

@@ -25,13 +25,13 @@
 struct dns_discovery;
 
 /* `servers`: "IP[:PORT]" instead of those of /etc/resolv.conf; none: those. `time_scale`: for tests, 1 otherwise: spans
- * are divided by it. `changed` runs, once in a turn of the loop, after sets of addresses became others. -EINVAL names
+ * are divided by it. `changed` runs, once in a turn of the loop, for each name (in lower case, without a dot at the end) whose addresses became others. -EINVAL names
  * the server. */
 struct dns_discovery_options {
 	const char *const *servers;
 	size_t server_count;
 	uint32_t time_scale;
-	void (*changed)(void *arg);
+	void (*changed)(const char *hostname, void *arg);
 	void *arg;
 };
 int dns_discovery_new(struct loop *loop, struct state *state, const struct dns_discovery_options *options,

@@ -523,7 +523,7 @@ int registry_put(struct registry *registry, const struct instance *instance, str
 	service_drop_if_empty(registry, s);
 	if (r < 0)
 		return r;
-	registry->changed(registry->arg);
+	registry->changed(instance->namespace_name, instance->service_name, registry->arg);
 	return 0;
 }
 
@@ -547,7 +547,7 @@ int registry_remove(struct registry *registry, const char *namespace_name, const
 		return r;
 	service_remove_at(s, at);
 	service_drop_if_empty(registry, s);
-	registry->changed(registry->arg);
+	registry->changed(namespace_name, service_name, registry->arg);
 	return 0;
 }
 
@@ -601,6 +601,24 @@ static size_t count_workload(const struct registry *registry, uint64_t workload)
 	return count;
 }
 
+static int service_remove_workload(struct registry *registry, struct service *s, uint64_t workload)
+{
+	const struct instance *any = s->count ? s->instances[0] : NULL;
+	_cleanup_free_ char *namespace_name = any ? strdup(any->namespace_name) : NULL, *name = any ? strdup(any->service_name) : NULL;
+	const size_t count = s->count;
+
+	if (any && (!namespace_name || !name))
+		return -ENOMEM;
+	for (size_t i = s->count; i-- > 0;)
+		if (s->instances[i]->workload == workload)
+			service_remove_at(s, i);
+	if (s->count == count)
+		return 0;
+	service_drop_if_empty(registry, s);
+	registry->changed(namespace_name, name, registry->arg);
+	return 0;
+}
+
 int registry_remove_workload(struct registry *registry, uint64_t workload)
 {
 	size_t count = workload ? count_workload(registry, workload) : 0;
@@ -615,12 +633,10 @@ int registry_remove_workload(struct registry *registry, uint64_t workload)
 		struct service *s = container_of(n, struct service, node);
 
 		next = table_next(&registry->services, n);
-		for (size_t i = s->count; i-- > 0;)
-			if (s->instances[i]->workload == workload)
-				service_remove_at(s, i);
-		service_drop_if_empty(registry, s);
+		r = service_remove_workload(registry, s, workload);
+		if (r < 0)
+			return r;
 	}
-	registry->changed(registry->arg);
 	return 0;
 }
 

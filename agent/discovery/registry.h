@@ -27,8 +27,8 @@ struct instance {
 struct registry;
 
 /* Reads what the state has; loopback instances of an earlier boot, whose namespaces are gone, are dropped. `changed` runs after
- * each change, once a loop turn is the caller's affair. */
-typedef void registry_changed_fn(void *arg);
+ * each change, for each service whose instances changed. */
+typedef void registry_changed_fn(const char *namespace_name, const char *service_name, void *arg);
 int registry_new(struct state *state, registry_changed_fn *changed, void *arg, struct registry **ret_registry, struct error *err);
 struct registry *registry_free(struct registry *registry);
 

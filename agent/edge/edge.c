@@ -106,20 +106,6 @@ static void on_timer(struct loop_timer *timer __attribute__((unused)), void *arg
 
 /* --- into the kernel -------------------------------------------------------------------------------------------------------------- */
 
-static int service_order(const void *name, const void *service)
-{
-	return strcmp(name, ((const struct plan_service *)service)->name);
-}
-
-static const struct plan_service *service_find(const struct edge *e, const char *name)
-{
-	const struct plan *plan = apply_current(e->apply);
-
-	return plan && plan->service_count ?
-		       bsearch(name, plan->services, plan->service_count, sizeof(*plan->services), service_order) :
-		       NULL;
-}
-
 /* The object id of the source that stands for clients from outside in the service's mesh. */
 static uint32_t outside_id(const struct edge *e, const char *service)
 {
@@ -135,7 +121,7 @@ static uint32_t outside_id(const struct edge *e, const char *service)
 
 static void exposure_sync(struct edge *e, struct exposure *x)
 {
-	const struct plan_service *service = service_find(e, x->service);
+	const struct plan_service *service = plan_find_service(apply_current(e->apply), x->service);
 	struct exposed record = { .node = outside_id(e, x->service), .port = htons(x->service_port) };
 	int r;
 

@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* The table of checks. Each has the kernel slots that its results are written to; health_sync() makes both anew from the plan. */
+/* The table of checks. Each has the kernel slots that its results are written to; health_sync() brings both in line with those virtual nodes
+ * of the plan that changed. */
 #include "agent/health/health.h"
 
 #include <curl/curl.h>
@@ -44,12 +45,23 @@ struct check {
 	struct run *run;
 	struct member *members;
 	size_t member_count, member_capacity;
-	uint64_t round; /* of the last health_sync() that wanted it */
+	uint64_t round; /* of the last health_sync() that looked at it */
+	struct list unused; /* in all->unused while it has no members */
 };
 
 struct slot_check {
 	struct check *check; /* NULL: none */
 	uint64_t round; /* when it was given the slot */
+	bool stale; /* it is about to lose it, unless it gets it again */
+};
+
+/* What a target of the plan had when it was looked at last. */
+struct target_checks {
+	uint64_t serial; /* 0: there was none */
+	uint64_t netns_cookie; /* where it is checked from */
+	uint32_t *slots;
+	size_t slot_count;
+	bool due; /* to be looked at */
 };
 
 struct health_checks {
@@ -60,6 +72,9 @@ struct health_checks {
 	struct runner *runner;
 	struct table checks; /* by key */
 	struct slot_check *slots; /* of each there is; zero pages until used */
+	struct target_checks *targets; /* by place */
+	size_t target_count;
+	struct list unused;
 	uint64_t round;
 	struct buffer key; /* at hand */
 	uint64_t lines_since_ns;
@@ -121,7 +136,7 @@ static const char *target_name(const struct check *check)
 	const struct plan *plan = apply_current(check->all->apply);
 	const uint32_t target = check->member_count ? check->members[0].target : PLAN_NONE;
 
-	return plan && target < plan->target_count ? plan->targets[target].name : NULL;
+	return plan && target < plan->target_count && plan->targets[target] ? plan->targets[target]->name : NULL;
 }
 
 static void log_change(const struct check *check, enum health before)
@@ -180,6 +195,7 @@ static struct check *check_free(struct check *check)
 	if (!check)
 		return NULL;
 	forget_members(check);
+	list_remove(&check->unused);
 	run_free(check->run);
 	free(check->members);
 	free(check->path);
@@ -228,6 +244,7 @@ static int check_new(struct health_checks *all, const struct plan_target *target
 	if (!check)
 		return -ENOMEM;
 	check->all = all;
+	list_init(&check->unused);
 	check->key = strdup(buffer_string(&all->key));
 	check->path = path ? strdup(path) : NULL;
 	check->address = endpoint->address;
@@ -267,7 +284,8 @@ static int check_join(struct check *check, uint32_t slot, uint32_t target)
 		check->member_capacity = capacity;
 	}
 	check->members[check->member_count++] = (struct member){ slot, endpoint->incarnation, target };
-	check->all->slots[slot] = (struct slot_check){ check, check->all->round };
+	list_remove(&check->unused);
+	check->all->slots[slot] = (struct slot_check){ .check = check, .round = check->all->round };
 	if (!is_known(check))
 		check_adopt(&check->history, endpoint->health);
 	return 0;
@@ -275,10 +293,11 @@ static int check_join(struct check *check, uint32_t slot, uint32_t target)
 
 /* --- the plan ------------------------------------------------------------------------------------------------------------ */
 
-static int sync_endpoint(struct health_checks *all, uint32_t index, const struct plan_target *target,
+static int sync_endpoint(struct health_checks *all, uint32_t place, const struct plan_target *target,
 			 const struct plan_endpoint *endpoint, uint64_t netns_cookie)
 {
 	const int64_t slot = apply_endpoint_slot(all->apply, target, endpoint);
+	struct target_checks *kept = &all->targets[place];
 	struct table_node *known;
 	struct check *check;
 	int r;
@@ -295,31 +314,165 @@ static int sync_endpoint(struct health_checks *all, uint32_t index, const struct
 		r = check_new(all, target, endpoint, netns_cookie, &check);
 		if (r < 0)
 			return r;
+		list_append(&all->unused, &check->unused);
 		take_history(check, (uint32_t)slot);
 	}
 	if (check->round != all->round) {
-		forget_members(check);
 		check->round = all->round;
 		check->netns_cookie = netns_cookie;
 		run_move(check->run, netns_cookie);
 	}
-	return check_join(check, (uint32_t)slot, index);
+	r = check_join(check, (uint32_t)slot, place);
+	if (r == 0)
+		kept->slots[kept->slot_count++] = (uint32_t)slot;
+	publish(check);
+	return r;
 }
 
-/* Ends checks that the plan does not ask for any more; tells the slots of the others what is known. */
-static void finish_round(struct health_checks *all)
+static int grow_targets(struct health_checks *all, size_t count)
 {
-	struct table_node *next;
+	struct target_checks *targets;
 
-	for (struct table_node *node = table_first(&all->checks); node; node = next) {
-		struct check *check = container_of(node, struct check, node);
+	if (count <= all->target_count)
+		return 0;
+	targets = reallocarray(all->targets, count, sizeof(*targets));
+	if (!targets)
+		return -ENOMEM;
+	memset(&targets[all->target_count], 0, (count - all->target_count) * sizeof(*targets));
+	all->targets = targets;
+	all->target_count = count;
+	return 0;
+}
 
-		next = table_next(&all->checks, node);
-		if (check->round == all->round) {
-			publish(check);
+static const struct plan_target *target_in(const struct plan *plan, size_t place)
+{
+	return place < plan->target_count ? plan->targets[place] : NULL;
+}
+
+/* Its checks go on, for now, but do not write its slots any more. */
+static void let_go(struct health_checks *all, struct target_checks *kept)
+{
+	for (size_t i = 0; i < kept->slot_count; i++) {
+		struct slot_check *slot = &all->slots[kept->slots[i]];
+		struct check *check = slot->check;
+
+		for (size_t m = 0; check && m < check->member_count; m++)
+			if (check->members[m].slot == kept->slots[i])
+				check->members[m--] = check->members[--check->member_count];
+		slot->stale = true;
+		if (check && !check->member_count && list_empty(&check->unused))
+			list_append(&all->unused, &check->unused);
+	}
+}
+
+static int sync_target(struct health_checks *all, uint32_t place, const struct plan_target *target, uint64_t netns_cookie)
+{
+	struct target_checks *kept = &all->targets[place];
+	int r = 0;
+
+	free(kept->slots);
+	*kept = (struct target_checks){ .due = true };
+	if (!target || target->check.protocol == CHECK_NONE)
+		return 0;
+	kept->slots = calloc(target->endpoint_count + 1, sizeof(*kept->slots));
+	if (!kept->slots)
+		return -ENOMEM;
+	for (size_t e = 0; r == 0 && e < target->endpoint_count; e++)
+		r = sync_endpoint(all, place, target, &target->endpoints[e], target->endpoints[e].netns_cookie ?: netns_cookie);
+	return r;
+}
+
+/* Listeners of a node may share a slot: where one of them is due, so are all. A slot is of one node alone. */
+static void mark_nodes(struct health_checks *all, const struct plan *plan, size_t due_count)
+{
+	const bool many = due_count > 16;
+
+	for (size_t i = 0; due_count && i < plan->target_count; i++)
+		for (size_t n = 0; !many && all->targets[i].due && n < plan->target_count; n++)
+			if (plan->targets[i] && plan->targets[n] && strcmp(plan->targets[n]->node, plan->targets[i]->node) == 0)
+				all->targets[n].due = true;
+	for (size_t i = 0; many && i < all->target_count; i++)
+		all->targets[i].due = true;
+}
+
+struct due {
+	const struct plan_target *target;
+	uint32_t place;
+};
+
+static int due_order(const void *a, const void *b)
+{
+	const struct due *x = a, *y = b;
+
+	if (!x->target || !y->target)
+		return (int)!x->target - (int)!y->target;
+	return strcmp(x->target->name, y->target->name);
+}
+
+static size_t find_due(struct health_checks *all, const struct plan *plan, const uint64_t *cookies)
+{
+	size_t count = 0;
+
+	for (size_t i = 0; i < all->target_count; i++) {
+		const struct plan_target *target = target_in(plan, i);
+		struct target_checks *kept = &all->targets[i];
+
+		/* one that was begun is due until it is done */
+		kept->due |= !target ? kept->serial : (kept->serial != target->serial || (cookies && kept->netns_cookie != cookies[i]));
+		count += kept->due;
+	}
+	return count;
+}
+
+static int sync_due(struct health_checks *all, const struct plan *plan, const uint64_t *cookies)
+{
+	_cleanup_free_ struct due *due = calloc(all->target_count + 1, sizeof(*due));
+	_cleanup_free_ struct slot_check **stale = NULL;
+	size_t count = 0, slots = 0, stale_count = 0;
+	int r = 0;
+
+	if (!due)
+		return -ENOMEM;
+	for (uint32_t i = 0; i < all->target_count; i++) {
+		if (!all->targets[i].due)
 			continue;
-		}
-		table_remove(&all->checks, node);
+		due[count++] = (struct due){ target_in(plan, i), i };
+		slots += all->targets[i].slot_count;
+	}
+	stale = calloc(slots + 1, sizeof(struct slot_check *));
+	if (!stale)
+		return -ENOMEM;
+	if (count > 1)
+		qsort(due, count, sizeof(*due), due_order);
+	for (size_t i = 0; i < count; i++) {
+		struct target_checks *kept = &all->targets[due[i].place];
+
+		let_go(all, kept);
+		for (size_t s = 0; s < kept->slot_count; s++)
+			stale[stale_count++] = &all->slots[kept->slots[s]];
+	}
+	for (size_t i = 0; r == 0 && i < count; i++)
+		r = sync_target(all, due[i].place, due[i].target, cookies ? cookies[due[i].place] : 0);
+	for (size_t i = 0; i < stale_count; i++)
+		if (stale[i]->stale)
+			*stale[i] = (struct slot_check){};
+	for (size_t i = 0; r == 0 && i < count; i++) {
+		struct target_checks *kept = &all->targets[due[i].place];
+
+		kept->due = false;
+		kept->serial = due[i].target ? due[i].target->serial : 0;
+		kept->netns_cookie = cookies && due[i].target ? cookies[due[i].place] : 0;
+	}
+	return r;
+}
+
+/* Ends checks that nobody has any more. */
+static void end_unused(struct health_checks *all)
+{
+	list_for_each_safe(it, &all->unused) {
+		struct check *check = container_of(it, struct check, unused);
+
+		table_remove(&all->checks, &check->node);
 		check_free(check);
 	}
 }
@@ -328,24 +481,22 @@ int health_sync(struct health_checks *all)
 {
 	const struct plan *plan = apply_current(all->apply);
 	_cleanup_free_ uint64_t *cookies = NULL;
-	int r = 0;
+	size_t due_count;
+	int r;
 
 	if (!plan)
 		return 0;
 	all->round++;
-	if (all->options.from == HEALTH_FROM_WORKLOAD)
+	r = grow_targets(all, plan->target_count);
+	if (r == 0 && all->options.from == HEALTH_FROM_WORKLOAD)
 		r = places_choose(plan, all->workloads, &cookies);
-	for (uint32_t t = 0; r == 0 && t < plan->target_count; t++) {
-		const struct plan_target *target = &plan->targets[t];
-
-		for (size_t e = 0; r == 0 && target->check.protocol != CHECK_NONE && e < target->endpoint_count; e++) {
-			const struct plan_endpoint *endpoint = &target->endpoints[e];
-
-			r = sync_endpoint(all, t, target, endpoint, endpoint->netns_cookie ?: (cookies ? cookies[t] : 0));
-		}
-	}
+	if (r < 0)
+		return r;
+	due_count = find_due(all, plan, cookies);
+	mark_nodes(all, plan, due_count);
+	r = due_count ? sync_due(all, plan, cookies) : 0;
 	if (r == 0)
-		finish_round(all);
+		end_unused(all);
 	return r;
 }
 
@@ -425,9 +576,17 @@ json_t *health_json(const struct health_checks *all)
 	const struct plan *plan = apply_current(all->apply);
 	json_t *list = json_array();
 
-	for (size_t t = 0; plan && t < plan->target_count; t++)
-		for (size_t e = 0; e < plan->targets[t].endpoint_count; e++)
-			json_array_append_new(list, endpoint_json(all, &plan->targets[t], &plan->targets[t].endpoints[e]));
+	_cleanup_free_ struct due *all_targets = plan ? calloc(plan->target_count + 1, sizeof(*all_targets)) : NULL;
+	size_t count = 0;
+
+	for (size_t t = 0; all_targets && t < plan->target_count; t++)
+		if (plan->targets[t])
+			all_targets[count++].target = plan->targets[t];
+	if (count > 1)
+		qsort(all_targets, count, sizeof(*all_targets), due_order);
+	for (size_t t = 0; t < count; t++)
+		for (size_t e = 0; e < all_targets[t].target->endpoint_count; e++)
+			json_array_append_new(list, endpoint_json(all, all_targets[t].target, &all_targets[t].target->endpoints[e]));
 	return list;
 }
 
@@ -437,9 +596,9 @@ void health_count(const struct health_checks *all, struct health_counts *ret_cou
 
 	*ret_counts = (struct health_counts){};
 	for (size_t t = 0; plan && t < plan->target_count; t++)
-		for (size_t e = 0; e < plan->targets[t].endpoint_count; e++) {
-			const struct plan_endpoint *endpoint = &plan->targets[t].endpoints[e];
-			const int64_t slot = apply_endpoint_slot(all->apply, &plan->targets[t], endpoint);
+		for (size_t e = 0; plan->targets[t] && e < plan->targets[t]->endpoint_count; e++) {
+			const struct plan_endpoint *endpoint = &plan->targets[t]->endpoints[e];
+			const int64_t slot = apply_endpoint_slot(all->apply, plan->targets[t], endpoint);
 			const uint32_t health = health_at(all, slot, endpoint);
 
 			if (slot >= 0 && health < HEALTH_DOWN && __atomic_load_n(&all->memory->endpoints[slot].ejected_until_ns, __ATOMIC_RELAXED))
@@ -459,6 +618,7 @@ int health_new(struct loop *loop, struct offload *offload, struct kernel *kernel
 
 	if (!all)
 		return error_set(err, -ENOMEM, "no memory for health checks");
+	list_init(&all->unused);
 	all->memory = &kernel->memory;
 	all->apply = apply;
 	all->workloads = workloads;
@@ -493,6 +653,9 @@ struct health_checks *health_free(struct health_checks *all)
 		check_free(container_of(node, struct check, node));
 	}
 	table_done(&all->checks);
+	for (size_t i = 0; i < all->target_count; i++)
+		free(all->targets[i].slots);
+	free(all->targets);
 	buffer_done(&all->key);
 	runner_free(all->runner);
 	curl_global_cleanup();

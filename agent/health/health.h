@@ -43,8 +43,8 @@ int health_new(struct loop *loop, struct offload *offload, struct kernel *kernel
 /* Before the offload thread ends; slots keep their health. NULL is fine. */
 struct health_checks *health_free(struct health_checks *checks);
 
-/* The plan in force (apply_current()) has changed: starts, changes and ends checks. Those that stay keep their state and their
- * time. 0 or -ENOMEM: then some are as they were. */
+/* The plan in force (apply_current()) has changed: starts, changes and ends checks, of targets that are not what they were. Those that
+ * stay keep their state and their time. 0 or -ENOMEM: then some are as they were, until the next call. */
 int health_sync(struct health_checks *checks);
 
 /* [{"target": "mesh/M/virtualNode/N:8080", "node", "address": "10.0.0.5:8080", "health": "up", "protocol": "http", "checkAs": "tcp"

@@ -14,14 +14,12 @@ struct choice {
 	bool *seen; /* nodes whose backends have been gone through */
 };
 
-static int node_order(const void *name, const void *node)
+static uint32_t node_find(const struct plan *plan, const char *name)
 {
-	return strcmp(name, ((const struct plan_node *)node)->name);
-}
-
-static const struct plan_node *node_find(const struct plan *plan, const char *name)
-{
-	return plan->node_count ? bsearch(name, plan->nodes, plan->node_count, sizeof(*plan->nodes), node_order) : NULL;
+	for (uint32_t i = 0; i < plan->node_count; i++)
+		if (plan->nodes[i] && strcmp(plan->nodes[i]->name, name) == 0)
+			return i;
+	return PLAN_NONE;
 }
 
 static void offer_service(const struct choice *c, const struct plan_service *service, uint64_t cookie)
@@ -38,13 +36,14 @@ static void offer_service(const struct choice *c, const struct plan_service *ser
 static int offer_to_callees(const struct workload *workload, uint64_t cookie, void *arg)
 {
 	const struct choice *c = arg;
-	const struct plan_node *node = node_find(c->plan, workload->node);
+	const uint32_t place = node_find(c->plan, workload->node);
+	const struct plan_node *node = place == PLAN_NONE ? NULL : c->plan->nodes[place];
 
-	if (!node || c->seen[node - c->plan->nodes])
+	if (!node || c->seen[place])
 		return 0;
-	c->seen[node - c->plan->nodes] = true;
+	c->seen[place] = true;
 	for (size_t i = 0; i < node->backend_count; i++)
-		offer_service(c, &c->plan->services[node->backends[i].service], cookie);
+		offer_service(c, c->plan->services[node->backends[i].service], cookie);
 	return 0;
 }
 
@@ -63,7 +62,7 @@ static int offer_to_mesh(const struct workload *workload, uint64_t cookie, void 
 	const size_t length = mesh_length(workload->node);
 
 	for (size_t t = 0; t < c->plan->target_count; t++)
-		if (!c->cookies[t] && !strncmp(c->plan->targets[t].name, workload->node, length))
+		if (!c->cookies[t] && c->plan->targets[t] && !strncmp(c->plan->targets[t]->name, workload->node, length))
 			c->cookies[t] = cookie;
 	return 0;
 }

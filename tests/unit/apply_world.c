@@ -220,7 +220,7 @@ char *text(const char *format, const char *name)
 	return string;
 }
 
-static void *grown(void *array, size_t count, size_t size)
+void *grown(void *array, size_t count, size_t size)
 {
 	array = realloc(array, (count + 1) * size);
 	if (!array)
@@ -236,10 +236,10 @@ struct plan *plan_new(void)
 
 uint32_t add_target(struct plan *plan, const char *node, const char *const *endpoints)
 {
-	struct plan_target *target;
+	struct plan_target *target = ADD(plan, targets, target_count);
+	static uint64_t serial;
 
-	plan->targets = grown(plan->targets, plan->target_count, sizeof(*plan->targets));
-	target = &plan->targets[plan->target_count];
+	target->serial = ++serial;
 	target->name = text(M "virtualNode/%s:8080", node);
 	target->node = text(M "virtualNode/%s", node);
 	target->panic_pct = 50;
@@ -250,17 +250,15 @@ uint32_t add_target(struct plan *plan, const char *node, const char *const *endp
 		endpoint = &target->endpoints[target->endpoint_count++];
 		EXPECT_OK(ip_port_parse(*endpoints, &endpoint->address, &endpoint->port));
 	}
-	return (uint32_t)plan->target_count++;
+	return (uint32_t)plan->target_count - 1;
 }
 
 struct plan_service *add_service(struct plan *plan, const char *name, const char *vip, const struct plan_weighted *targets,
 					size_t count)
 {
-	struct plan_service *service;
+	struct plan_service *service = ADD(plan, services, service_count);
 	struct plan_port *port;
 
-	plan->services = grown(plan->services, plan->service_count, sizeof(*plan->services));
-	service = &plan->services[plan->service_count++];
 	service->name = text(M "virtualService/%s", name);
 	EXPECT_OK(ip_parse(vip, &service->vip4));
 	service->ports = port = grown(NULL, 0, sizeof(*port));
@@ -273,10 +271,8 @@ struct plan_service *add_service(struct plan *plan, const char *name, const char
 
 void add_node(struct plan *plan, const char *name)
 {
-	struct plan_node *node;
+	struct plan_node *node = ADD(plan, nodes, node_count);
 
-	plan->nodes = grown(plan->nodes, plan->node_count, sizeof(*plan->nodes));
-	node = &plan->nodes[plan->node_count++];
 	node->name = text(M "virtualNode/%s", name);
 	node->flags = NODE_DROP_ALL;
 	for (; node->backend_count < plan->service_count; node->backend_count++) {
@@ -285,15 +281,14 @@ void add_node(struct plan *plan, const char *name)
 	}
 }
 
-void add_scope(struct plan *plan, const char *scope)
+void add_scope(struct plan *plan, const char *name)
 {
-	plan->scopes = grown(plan->scopes, plan->scope_count, sizeof(*plan->scopes));
-	plan->scopes[plan->scope_count] = text("%s", scope);
-	for (uint32_t i = 0; i < plan->service_count; i++) {
-		plan->names = grown(plan->names, plan->name_count, sizeof(*plan->names));
-		plan->names[plan->name_count++] = (struct plan_name){ plan->scopes[plan->scope_count], i };
-	}
-	plan->scope_count++;
+	struct plan_scope *scope = ADD(plan, scopes, scope_count);
+
+	scope->name = text("%s", name);
+	scope->services = calloc(plan->service_count + 1, sizeof(*scope->services));
+	for (; scope->service_count < plan->service_count; scope->service_count++)
+		scope->services[scope->service_count] = (uint32_t)scope->service_count;
 }
 
 struct plan *canary(uint16_t weight1, uint16_t weight2)
@@ -529,10 +524,10 @@ struct plan *long_list(const char *node, uint32_t count, uint16_t zone)
 	struct plan *plan = plan_new();
 
 	TARGET(plan, node);
-	plan->targets[0].endpoints = calloc(count, sizeof(struct plan_endpoint));
-	plan->targets[0].endpoint_count = count;
+	plan->targets[0]->endpoints = calloc(count, sizeof(struct plan_endpoint));
+	plan->targets[0]->endpoint_count = count;
 	for (uint32_t i = 0; i < count; i++) {
-		struct plan_endpoint *endpoint = &plan->targets[0].endpoints[i];
+		struct plan_endpoint *endpoint = &plan->targets[0]->endpoints[i];
 
 		endpoint->address.words[2] = htonl(0xffff);
 		endpoint->address.words[3] = htonl(0x0a000000 + i);

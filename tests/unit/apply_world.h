@@ -85,6 +85,15 @@ void wait_idle(struct world *w);
 #define M "mesh/m/"
 
 struct plan *plan_new(void);
+/* `array` with one more element behind `count`, all zero. */
+void *grown(void *array, size_t count, size_t size);
+/* The object gets the next place of its kind. */
+#define ADD(plan, list, count)                                                                                                \
+	({                                                                                                                     \
+		(plan)->list = grown((plan)->list, (plan)->count, sizeof(*(plan)->list));                                      \
+		(plan)->list[(plan)->count] = grown(NULL, 0, sizeof(**(plan)->list));                                          \
+		(plan)->list[(plan)->count++];                                                                                 \
+	})
 char *text(const char *format, const char *name);
 /* A listener on 8080, with endpoints "address:port" up to NULL. Returns its index. */
 uint32_t add_target(struct plan *plan, const char *node, const char *const *endpoints);

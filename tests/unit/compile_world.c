@@ -6,9 +6,14 @@
 
 /* --- given --------------------------------------------------------------------------------------------------------------- */
 
-static void ignore_change(void *arg)
+static void ignore_change(const char *namespace_name, const char *service_name, void *arg)
 {
-	(void)arg;
+	(void)namespace_name, (void)service_name, (void)arg;
+}
+
+static void ignore_host(const char *hostname, void *arg)
+{
+	(void)hostname, (void)arg;
 }
 
 void fixture_init(struct fixture *f)
@@ -25,6 +30,7 @@ void fixture_init(struct fixture *f)
 void fixture_done(struct fixture *f)
 {
 	plan_free(f->plan);
+	compiler_free(f->compiler);
 	dns_discovery_free(f->dns);
 	loop_free(f->loop);
 	vips_free(f->vips);
@@ -40,13 +46,13 @@ void fixture_start_dns(struct fixture *f)
 	EXPECT_OK(loop_new(&f->loop));
 	EXPECT_OK(dns_discovery_new(f->loop, f->state,
 				    &(struct dns_discovery_options){
-					    .servers = servers, .server_count = 1, .time_scale = 1, .changed = ignore_change },
+					    .servers = servers, .server_count = 1, .time_scale = 1, .changed = ignore_host },
 				    &f->dns, &err),
 		  &err);
 }
 
 /* JSON in which ' stands for ". */
-static json_t *parse_quoted(char *text)
+json_t *parse_quoted(char *text)
 {
 	struct error err = {};
 	json_t *value = NULL;
@@ -139,7 +145,9 @@ int try_compile(struct fixture *f, const struct compile_input *more, struct erro
 		input.node_count = 1;
 	}
 	f->plan = plan_free(f->plan);
-	return compile(&input, &f->plan, err);
+	compiler_free(f->compiler);
+	EXPECT_OK(compiler_new(&f->compiler));
+	return compile(f->compiler, &input, &f->plan, err);
 }
 
 const struct plan *compiled(struct fixture *f)
@@ -166,8 +174,8 @@ const struct plan_service *service(const struct plan *plan, const char *name)
 
 	snprintf(full_name, sizeof(full_name), "mesh/M/virtualService/%s", name);
 	for (size_t i = 0; i < plan->service_count; i++)
-		if (strcmp(plan->services[i].name, full_name) == 0)
-			return &plan->services[i];
+		if (plan->services[i] && strcmp(plan->services[i]->name, full_name) == 0)
+			return plan->services[i];
 	fail_msg("no service %s in the plan", name);
 	return NULL;
 }
@@ -178,9 +186,18 @@ const struct plan_target *target(const struct plan *plan, const char *name)
 
 	snprintf(full_name, sizeof(full_name), "mesh/M/virtualNode/%s", name);
 	for (size_t i = 0; i < plan->target_count; i++)
-		if (strcmp(plan->targets[i].name, full_name) == 0)
-			return &plan->targets[i];
+		if (plan->targets[i] && strcmp(plan->targets[i]->name, full_name) == 0)
+			return plan->targets[i];
 	fail_msg("no target %s in the plan", name);
+	return NULL;
+}
+
+const struct plan_node *node(const struct plan *plan, const char *full_name)
+{
+	for (size_t i = 0; i < plan->node_count; i++)
+		if (plan->nodes[i] && strcmp(plan->nodes[i]->name, full_name) == 0)
+			return plan->nodes[i];
+	fail_msg("no node %s in the plan", full_name);
 	return NULL;
 }
 
@@ -191,7 +208,7 @@ void expect_targets(const struct plan *plan, const struct plan_port *port, const
 
 	for (size_t i = 0; i < port->target_count; i++) {
 		const struct plan_weighted *w = &port->targets[i];
-		const char *name = w->target == PLAN_NONE ? "/-" : strrchr(plan->targets[w->target].name, '/');
+		const char *name = w->target == PLAN_NONE ? "/-" : strrchr(plan->targets[w->target]->name, '/');
 
 		buffer_printf(&b, "%s%s=%u", i ? " " : "", name + 1, w->weight);
 	}
@@ -215,7 +232,7 @@ void expect_backends(const struct plan *plan, const struct plan_node *node, cons
 	_cleanup_(buffer_done) struct buffer b = {};
 
 	for (size_t i = 0; i < node->backend_count; i++)
-		buffer_printf(&b, "%s%s%s", i ? " " : "", strrchr(plan->services[node->backends[i].service].name, '/') + 1,
+		buffer_printf(&b, "%s%s%s", i ? " " : "", strrchr(plan->services[node->backends[i].service]->name, '/') + 1,
 			      node->backends[i].flags & BACKEND_AUDIT_ONLY ? "?" : "");
 	EXPECT_STR(buffer_string(&b), expected);
 }
@@ -225,7 +242,7 @@ void expect_services(const struct plan *plan, const char *expected)
 	_cleanup_(buffer_done) struct buffer b = {};
 
 	for (size_t i = 0; i < plan->service_count; i++)
-		buffer_printf(&b, "%s%s", i ? " " : "", strrchr(plan->services[i].name, '/') + 1);
+		buffer_printf(&b, "%s%s", i ? " " : "", strrchr(plan->services[i]->name, '/') + 1);
 	EXPECT_STR(buffer_string(&b), expected);
 }
 

@@ -16,6 +16,7 @@ struct fixture {
 	struct vips *vips;
 	struct loop *loop; /* does not run: what dns discovery knows is what the state has */
 	struct dns_discovery *dns;
+	struct compiler *compiler;
 	struct plan *plan;
 };
 
@@ -39,6 +40,7 @@ struct fixture {
 void fixture_init(struct fixture *f);
 void fixture_done(struct fixture *f);
 void fixture_start_dns(struct fixture *f);
+json_t *parse_quoted(char *text); /* JSON in which ' stands for " */
 void given(struct fixture *f, const char *format, ...) __attribute__((format(printf, 2, 3)));
 void given_mesh(struct fixture *f, const char *mesh, const char *egress);
 void given_service(struct fixture *f, const char *name, const char *provider);
@@ -52,6 +54,7 @@ const struct plan *compiled(struct fixture *f);
 const struct plan *compiled_with(struct fixture *f, const struct compile_input *input);
 const struct plan_service *service(const struct plan *plan, const char *name);
 const struct plan_target *target(const struct plan *plan, const char *name);
+const struct plan_node *node(const struct plan *plan, const char *full_name);
 void expect_targets(const struct plan *plan, const struct plan_port *port, const char *expected);
 void expect_endpoints(const struct plan_target *t, const char *expected);
 void expect_backends(const struct plan *plan, const struct plan_node *node, const char *expected);

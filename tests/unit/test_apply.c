@@ -75,7 +75,7 @@ TEST(backends_are_in_order_of_service_id_whatever_the_names)
 	SERVICE(plan, "a", "240.240.0.1", { PLAN_NONE, 1 });
 	SERVICE(plan, "z", "240.240.0.26", { PLAN_NONE, 1 });
 	add_node(plan, "client");
-	plan->nodes[0].backends[0].tls_ports = 1;
+	plan->nodes[0]->backends[0].tls_ports = 1;
 	in_force(&w, plan);
 	node = node_of(&w, M "virtualNode/client");
 	EXPECT_EQ(node->backend_count, 2);
@@ -164,7 +164,7 @@ TEST(an_endpoint_that_comes_back_during_a_sweep_has_a_slot_that_survives_it)
 	slot = (uint32_t)slot_of(&w, M "virtualNode/v1:8080", "10.0.0.1:80");
 	for (uint16_t i = 0; i <= RING_DIRECTORIES; i++) {
 		plan = ENDPOINTS("10.0.0.2:80");
-		plan->targets[0].panic_pct = i;
+		plan->targets[0]->panic_pct = i;
 		in_force(&w, plan);
 	}
 	wait_idle(&w);
@@ -193,8 +193,8 @@ TEST(the_same_address_of_another_node_or_in_another_namespace_is_another_endpoin
 	struct plan *plan = plan_new();
 
 	TARGET(plan, "v1", "127.0.0.1:80", "127.0.0.1:80");
-	plan->targets[0].endpoints[0].netns_cookie = 7;
-	plan->targets[0].endpoints[1].netns_cookie = 8;
+	plan->targets[0]->endpoints[0].netns_cookie = 7;
+	plan->targets[0]->endpoints[1].netns_cookie = 8;
 	TARGET(plan, "v2", "127.0.0.1:80");
 	in_force(&w, plan);
 	EXPECT_EQ(used(&w, "endpoints"), 3);
@@ -202,8 +202,8 @@ TEST(the_same_address_of_another_node_or_in_another_namespace_is_another_endpoin
 
 static struct plan *checked(struct plan *plan)
 {
-	for (size_t i = 0; i < plan->targets[0].endpoint_count; i++)
-		plan->targets[0].endpoints[i].health = HEALTH_PENDING;
+	for (size_t i = 0; i < plan->targets[0]->endpoint_count; i++)
+		plan->targets[0]->endpoints[i].health = HEALTH_PENDING;
 	return plan;
 }
 
@@ -255,7 +255,7 @@ TEST(an_endpoint_of_the_plan_in_force_tells_its_slot)
 	struct plan_endpoint other;
 
 	in_force(&w, ENDPOINTS("10.0.0.1:80", "[fd00::1]:80"));
-	target = &apply_current(w.apply)->targets[0];
+	target = apply_current(w.apply)->targets[0];
 	EXPECT_EQ(apply_endpoint_slot(w.apply, target, &target->endpoints[0]), slot_of(&w, target->name, "10.0.0.1:80"));
 	EXPECT_EQ(apply_endpoint_slot(w.apply, target, &target->endpoints[1]), slot_of(&w, target->name, "[fd00::1]:80"));
 	other = target->endpoints[0];
@@ -341,14 +341,11 @@ static struct plan *with_targets(char prefix)
 {
 	struct plan *plan = one_service("a", 1);
 
-	plan->targets = realloc(plan->targets, 7001 * sizeof(*plan->targets));
 	while (plan->target_count < 7001) {
 		char node[16];
 
 		snprintf(node, sizeof(node), "%c-%05zu", prefix, plan->target_count);
-		plan->targets[plan->target_count] = (struct plan_target){ .name = text(M "virtualNode/%s:8080", node),
-									  .node = text(M "virtualNode/%s", node) };
-		plan->target_count++;
+		TARGET(plan, node);
 	}
 	return plan;
 }
@@ -507,7 +504,7 @@ TEST(a_full_vip_table_refuses_the_plan_and_puts_back_what_was_there)
 	EXPECT_EQ(w.err.code, -ENOSPC);
 	EXPECT_CONTAINS(w.err.message, "240.240.0.2");
 	EXPECT_EQ(vip_service(&w, "240.240.0.1"), id_of(&w, OBJECT_SERVICE, M "virtualService/s"));
-	EXPECT_STR(apply_current(w.apply)->services[0].name, M "virtualService/s");
+	EXPECT_STR(apply_current(w.apply)->services[0]->name, M "virtualService/s");
 }
 
 int main(void)

@@ -61,7 +61,7 @@ TEST(a_plan_that_does_not_fit_is_refused_with_the_tables_name_and_the_old_one_st
 	EXPECT_EQ(decide(&w, long_list("v1", MAX_ENDPOINTS + 1, 1)), before);
 	EXPECT_EQ(w.err.code, -ENOSPC);
 	EXPECT_CONTAINS(w.err.message, "table of endpoints is full: 131072 of 131072 are used");
-	EXPECT_STR(apply_current(w.apply)->services[0].name, M "virtualService/payment");
+	EXPECT_STR(apply_current(w.apply)->services[0]->name, M "virtualService/payment");
 	EXPECT_EQ(route_of(&w, M "virtualService/payment")->cumulative[0], 90);
 	EXPECT_EQ(in_force(&w, canary(80, 20)), before + 1);
 }
@@ -301,11 +301,9 @@ static struct plan *many(uint32_t count, uint16_t weight)
 {
 	struct plan *plan = plan_new();
 
-	plan->targets = calloc(count, sizeof(*plan->targets));
-	plan->services = calloc(count, sizeof(*plan->services));
 	for (uint32_t i = 0; i < count; i++) {
-		struct plan_target *target = &plan->targets[plan->target_count++];
-		struct plan_service *service = &plan->services[plan->service_count++];
+		struct plan_target *target = ADD(plan, targets, target_count);
+		struct plan_service *service = ADD(plan, services, service_count);
 
 		if (asprintf(&target->name, M "virtualNode/service-%05u:8080", i) < 0 ||
 		    asprintf(&target->node, M "virtualNode/service-%05u", i) < 0 ||
@@ -324,14 +322,13 @@ static struct plan *many(uint32_t count, uint16_t weight)
 		service->port_count = 1;
 		service->ports[0] = (struct plan_port){ .port = 8080, .target_count = 1, .targets = { { i, 1 } } };
 	}
-	plan->services[count / 2].ports[0].targets[0].weight = weight;
-	plan->nodes = calloc(1, sizeof(*plan->nodes));
-	plan->node_count = 1;
-	plan->nodes[0].name = text(M "virtualNode/%s", "zz-client");
-	plan->nodes[0].backend_count = count;
-	plan->nodes[0].backends = calloc(count, sizeof(*plan->nodes[0].backends));
+	plan->services[count / 2]->ports[0].targets[0].weight = weight;
+	ADD(plan, nodes, node_count);
+	plan->nodes[0]->name = text(M "virtualNode/%s", "zz-client");
+	plan->nodes[0]->backend_count = count;
+	plan->nodes[0]->backends = calloc(count, sizeof(*plan->nodes[0]->backends));
 	for (uint32_t i = 0; i < count; i++)
-		plan->nodes[0].backends[i].service = i;
+		plan->nodes[0]->backends[i].service = i;
 	return plan;
 }
 

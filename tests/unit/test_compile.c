@@ -22,8 +22,8 @@ TEST(under_drop_all_every_service_of_the_mesh_is_planned_and_only_backends_are_a
 		given_service(&f, "b", "");
 		const struct plan *plan = compiled(&f);
 		expect_services(plan, "a b c");
-		expect_backends(plan, &plan->nodes[0], "b");
-		EXPECT_EQ(plan->nodes[0].flags, NODE_DROP_ALL);
+		expect_backends(plan, plan->nodes[0], "b");
+		EXPECT_EQ(plan->nodes[0]->flags, NODE_DROP_ALL);
 	}
 }
 
@@ -38,8 +38,8 @@ TEST(under_allow_all_only_backends_are_planned)
 	given_service(&f, "c", "");
 	const struct plan *plan = compiled(&f);
 	expect_services(plan, "a c");
-	expect_backends(plan, &plan->nodes[0], "a c");
-	EXPECT_EQ(plan->nodes[0].flags, 0);
+	expect_backends(plan, plan->nodes[0], "a c");
+	EXPECT_EQ(plan->nodes[0]->flags, 0);
 }
 
 TEST(in_audit_mode_every_other_service_of_the_mesh_is_an_audited_backend)
@@ -54,8 +54,8 @@ TEST(in_audit_mode_every_other_service_of_the_mesh_is_an_audited_backend)
 	given_service(&f, "b", "");
 	given_service(&f, "c", "");
 	const struct plan *plan = compiled_with(&f, &input);
-	expect_backends(plan, &plan->nodes[0], "a? b c?");
-	EXPECT_EQ(plan->nodes[0].flags, NODE_AUDIT);
+	expect_backends(plan, plan->nodes[0], "a? b c?");
+	EXPECT_EQ(plan->nodes[0]->flags, NODE_AUDIT);
 }
 
 TEST(meshes_are_apart)
@@ -75,10 +75,10 @@ TEST(meshes_are_apart)
 	given(&f, "{'meshName': 'O', 'virtualServiceName': 'o', 'spec': {}}");
 	const struct plan *plan = compiled_with(&f, &input);
 	expect_services(plan, "m n");
-	expect_backends(plan, &plan->nodes[0], "");
-	expect_backends(plan, &plan->nodes[1], "n?");
-	EXPECT_EQ(plan->nodes[0].flags, NODE_DROP_ALL);
-	EXPECT_EQ(plan->nodes[1].flags, NODE_AUDIT);
+	expect_backends(plan, plan->nodes[0], "");
+	expect_backends(plan, plan->nodes[1], "n?");
+	EXPECT_EQ(plan->nodes[0]->flags, NODE_DROP_ALL);
+	EXPECT_EQ(plan->nodes[1]->flags, NODE_AUDIT);
 }
 
 TEST(exposed_services_are_the_backends_of_a_node_that_is_no_resource_and_has_no_names)
@@ -101,17 +101,15 @@ TEST(exposed_services_are_the_backends_of_a_node_that_is_no_resource_and_has_no_
 	const struct plan *plan = compiled_with(&f, &input);
 	expect_services(plan, "a b n");
 	EXPECT_EQ(plan->node_count, 3);
-	EXPECT_STR(plan->nodes[0].name, "mesh/M/exposed");
-	expect_backends(plan, &plan->nodes[0], "b");
-	EXPECT_EQ(plan->nodes[0].flags, 0);
-	expect_backends(plan, &plan->nodes[1], "a");
-	EXPECT_STR(plan->nodes[2].name, "mesh/N/exposed");
-	expect_backends(plan, &plan->nodes[2], "n");
+	expect_backends(plan, node(plan, "mesh/M/exposed"), "b");
+	EXPECT_EQ(node(plan, "mesh/M/exposed")->flags, 0);
+	expect_backends(plan, node(plan, WEB), "a");
+	expect_backends(plan, node(plan, "mesh/N/exposed"), "n");
 	EXPECT_EQ(plan->scope_count, 1);
-	EXPECT_STR(plan->scopes[0], WEB);
+	EXPECT_STR(plan->scopes[0]->name, WEB);
 }
 
-TEST(nodes_are_planned_once_in_order_and_unknown_ones_not_at_all)
+TEST(nodes_are_planned_once_and_unknown_ones_not_at_all)
 {
 	static const char *const nodes[] = { WEB, "mesh/M/virtualNode/api", WEB, "mesh/M/virtualNode/none",
 					     "mesh/N/virtualNode/of-no-mesh", "mesh/M", "nonsense" };
@@ -124,8 +122,8 @@ TEST(nodes_are_planned_once_in_order_and_unknown_ones_not_at_all)
 	given(&f, "{'meshName': 'N', 'virtualNodeName': 'of-no-mesh', 'spec': {}}");
 	const struct plan *plan = compiled_with(&f, &input);
 	EXPECT_EQ(plan->node_count, 2);
-	EXPECT_STR(plan->nodes[0].name, "mesh/M/virtualNode/api");
-	EXPECT_STR(plan->nodes[1].name, WEB);
+	node(plan, "mesh/M/virtualNode/api");
+	node(plan, WEB);
 }
 
 TEST(backends_go_by_name_or_arn_and_those_that_name_nothing_are_left_out)
@@ -139,7 +137,7 @@ TEST(backends_go_by_name_or_arn_and_those_that_name_nothing_are_left_out)
 	given_service(&f, "a.local", "");
 	given_service(&f, "b", "");
 	const struct plan *plan = compiled(&f);
-	expect_backends(plan, &plan->nodes[0], "a.local b");
+	expect_backends(plan, plan->nodes[0], "a.local b");
 }
 
 TEST(without_local_nodes_the_plan_is_empty)
@@ -200,8 +198,7 @@ TEST(a_route_gives_its_weights_and_its_name)
 	EXPECT_EQ(s->ports[0].closed, 0);
 	EXPECT_STR(s->ports[0].route, "mesh/M/virtualRouter/r/route/t");
 	EXPECT_STR(s->ports[0].note, NULL);
-	EXPECT_STR(plan->targets[0].name, "mesh/M/virtualNode/v1:8080");
-	EXPECT_STR(plan->targets[0].node, "mesh/M/virtualNode/v1");
+	EXPECT_STR(target(plan, "v1:8080")->node, "mesh/M/virtualNode/v1");
 }
 
 TEST(a_weighted_target_means_its_port_else_the_only_listener)
@@ -450,7 +447,7 @@ TEST(a_client_policy_that_enforces_tls_marks_the_ports_it_covers)
 		given_route(&f, "r", "b", "'tcpRoute': {'match': {'port': 443}, " ACTION(TARGET_PORT("n", 1, 8443)) "}");
 		given_node(&f, "n", LISTENER(8080, "tcp") ", " LISTENER(8443, "tcp"), "");
 		const struct plan *plan = compiled(&f);
-		EXPECT_EQ(plan->nodes[0].backends[0].tls_ports, rows[i].tls_ports);
+		EXPECT_EQ(plan->nodes[0]->backends[0].tls_ports, rows[i].tls_ports);
 	}
 }
 
@@ -468,9 +465,9 @@ TEST(audited_services_come_under_the_default_client_policy)
 	given_service(&f, "b", BY_NODE("n"));
 	given_node(&f, "n", LISTENER(8080, "tcp"), "");
 	const struct plan *plan = compiled_with(&f, &input);
-	expect_backends(plan, &plan->nodes[0], "a b?");
-	EXPECT_EQ(plan->nodes[0].backends[0].tls_ports, 0);
-	EXPECT_EQ(plan->nodes[0].backends[1].tls_ports, 1);
+	expect_backends(plan, plan->nodes[0], "a b?");
+	EXPECT_EQ(plan->nodes[0]->backends[0].tls_ports, 0);
+	EXPECT_EQ(plan->nodes[0]->backends[1].tls_ports, 1);
 }
 
 /* --- limits, order, VIPs ------------------------------------------------------------------------------------------------- */
@@ -535,7 +532,7 @@ static void print_plan(const struct plan *plan, struct buffer *b)
 	char text[IP_TEXT_BYTES];
 
 	for (size_t i = 0; i < plan->service_count; i++) {
-		const struct plan_service *s = &plan->services[i];
+		const struct plan_service *s = plan->services[i];
 
 		buffer_printf(b, "%s %s %u\n", s->name, ip_format(&s->vip4, text), s->no_port);
 		for (size_t p = 0; p < s->port_count; p++) {
@@ -546,14 +543,14 @@ static void print_plan(const struct plan *plan, struct buffer *b)
 		}
 	}
 	for (size_t i = 0; i < plan->target_count; i++) {
-		buffer_printf(b, "%s\n", plan->targets[i].name);
-		for (size_t e = 0; e < plan->targets[i].endpoint_count; e++)
-			buffer_printf(b, " %s\n", ip_format(&plan->targets[i].endpoints[e].address, text));
+		buffer_printf(b, "%s\n", plan->targets[i]->name);
+		for (size_t e = 0; e < plan->targets[i]->endpoint_count; e++)
+			buffer_printf(b, " %s\n", ip_format(&plan->targets[i]->endpoints[e].address, text));
 	}
 	for (size_t i = 0; i < plan->node_count; i++) {
-		buffer_printf(b, "%s %u\n", plan->nodes[i].name, plan->nodes[i].flags);
-		for (size_t n = 0; n < plan->nodes[i].backend_count; n++)
-			buffer_printf(b, " %u\n", plan->nodes[i].backends[n].service);
+		buffer_printf(b, "%s %u\n", plan->nodes[i]->name, plan->nodes[i]->flags);
+		for (size_t n = 0; n < plan->nodes[i]->backend_count; n++)
+			buffer_printf(b, " %u\n", plan->nodes[i]->backends[n].service);
 	}
 }
 
@@ -611,10 +608,10 @@ TEST(every_planned_service_has_vips_that_are_let_go_when_it_leaves)
 	given_service(&f, "a", "");
 	given_service(&f, "b", "");
 	const struct plan *plan = compiled_with(&f, &(struct compile_input){ .now_wall_ns = 5 });
-	EXPECT(ip_is_v4(&plan->services[0].vip4) && !ip_is_v4(&plan->services[0].vip6));
-	EXPECT(!ip_equal(&plan->services[0].vip4, &plan->services[1].vip4));
+	EXPECT(ip_is_v4(&plan->services[0]->vip4) && !ip_is_v4(&plan->services[0]->vip6));
+	EXPECT(!ip_equal(&plan->services[0]->vip4, &plan->services[1]->vip4));
 	EXPECT_OK(vips_get(f.vips, "123456789012", "M", "a", 5, &v4, &v6, NULL));
-	EXPECT(ip_equal(&plan->services[0].vip4, &v4) && ip_equal(&plan->services[0].vip6, &v6));
+	EXPECT(ip_equal(&plan->services[0]->vip4, &v4) && ip_equal(&plan->services[0]->vip6, &v6));
 
 	resources_done(&f.resources);
 	resources_init(&f.resources);
@@ -634,7 +631,7 @@ int main(void)
 		cmocka_unit_test(in_audit_mode_every_other_service_of_the_mesh_is_an_audited_backend),
 		cmocka_unit_test(meshes_are_apart),
 		cmocka_unit_test(exposed_services_are_the_backends_of_a_node_that_is_no_resource_and_has_no_names),
-		cmocka_unit_test(nodes_are_planned_once_in_order_and_unknown_ones_not_at_all),
+		cmocka_unit_test(nodes_are_planned_once_and_unknown_ones_not_at_all),
 		cmocka_unit_test(backends_go_by_name_or_arn_and_those_that_name_nothing_are_left_out),
 		cmocka_unit_test(without_local_nodes_the_plan_is_empty),
 		cmocka_unit_test(a_node_as_provider_gives_its_listeners_in_order_of_port),

@@ -9,13 +9,11 @@
 static void expect_names(const struct plan *plan, const char *expected)
 {
 	_cleanup_(buffer_done) struct buffer b = {};
-	const char *scope = NULL;
 
-	for (size_t i = 0; i < plan->name_count; i++) {
-		if (plan->names[i].scope != scope)
-			buffer_printf(&b, "%s%s:", scope ? "\n" : "", plan->names[i].scope);
-		scope = plan->names[i].scope;
-		buffer_printf(&b, " %s", plan_service_name(&plan->services[plan->names[i].service]));
+	for (size_t i = 0; i < plan->scope_count; i++) {
+		buffer_printf(&b, "%s%s:", i ? "\n" : "", plan->scopes[i]->name);
+		for (size_t n = 0; n < plan->scopes[i]->service_count; n++)
+			buffer_printf(&b, " %s", plan_service_name(plan->services[plan->scopes[i]->services[n]]));
 	}
 	EXPECT_STR(buffer_string(&b), expected);
 }

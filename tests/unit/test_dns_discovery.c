@@ -22,10 +22,11 @@ struct world {
 	unsigned changes;
 };
 
-static void on_change(void *arg)
+static void on_change(const char *hostname, void *arg)
 {
 	struct world *w = arg;
 
+	EXPECT(hostname != NULL);
 	w->changes++;
 }
 

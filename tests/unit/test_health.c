@@ -55,7 +55,7 @@ static struct plan_target *add_checked(struct plan *plan, const char *node, cons
 				       const char *path)
 {
 	const uint32_t index = TARGET(plan, node, address);
-	struct plan_target *target = &plan->targets[index];
+	struct plan_target *target = plan->targets[index];
 
 	target->check = *check;
 	target->check.path = path ? strdup(path) : NULL;

@@ -19,7 +19,7 @@ static struct plan *named(const char *names)
 
 		snprintf(vip, sizeof(vip), "240.240.0.%d", *names);
 		SERVICE(plan, name, vip, { target, 1 });
-		plan->services[plan->service_count - 1].v4 = true;
+		plan->services[plan->service_count - 1]->v4 = true;
 	}
 	add_node(plan, "client");
 	add_scope(plan, MESH);
@@ -47,15 +47,15 @@ TEST(a_name_has_the_vips_of_its_service_for_the_families_that_it_can_reach)
 	EXPECT(!name_of(&w, "mesh/other", "a"));
 
 	plan = named("a"); /* an endpoint registers with IPv6 */
-	EXPECT_OK(ip_parse("2001:2::1", &plan->services[0].vip6));
-	plan->services[0].v6 = true;
+	EXPECT_OK(ip_parse("2001:2::1", &plan->services[0]->vip6));
+	plan->services[0]->v6 = true;
 	in_force(&w, plan);
 	expect_vips(&w, "a", "240.240.0.97", "2001:2::1");
 
 	plan = named("a"); /* and all with IPv4 leave */
-	EXPECT_OK(ip_parse("2001:2::1", &plan->services[0].vip6));
-	plan->services[0].v4 = false;
-	plan->services[0].v6 = true;
+	EXPECT_OK(ip_parse("2001:2::1", &plan->services[0]->vip6));
+	plan->services[0]->v4 = false;
+	plan->services[0]->v6 = true;
 	in_force(&w, plan);
 	expect_vips(&w, "a", "::", "2001:2::1");
 }
@@ -101,12 +101,12 @@ TEST(a_name_that_another_service_takes_over_stays)
 
 	SERVICE(plan, "s.local", "240.240.0.1", { TARGET(plan, "v1", "10.0.0.1:80"), 1 });
 	add_scope(plan, MESH);
-	plan->services[0].v4 = true;
+	plan->services[0]->v4 = true;
 	in_force(&w, plan);
 	plan = plan_new();
 	SERVICE(plan, "S.local", "240.240.0.2", { TARGET(plan, "v1", "10.0.0.1:80"), 1 });
 	add_scope(plan, MESH);
-	plan->services[0].v4 = true;
+	plan->services[0]->v4 = true;
 	in_force(&w, plan);
 	expect_vips(&w, "s.local", "240.240.0.2", "::");
 	EXPECT_EQ(w.fake.name_count, 1);
@@ -142,7 +142,7 @@ TEST(a_full_table_of_names_refuses_the_plan_and_leaves_all_as_it_was)
 	struct plan *plan = named("bcd");
 
 	w.fake.name_room = 3;
-	EXPECT_OK(ip_parse("240.240.7.7", &plan->services[0].vip4)); /* b: written before the table is full */
+	EXPECT_OK(ip_parse("240.240.7.7", &plan->services[0]->vip4)); /* b: written before the table is full */
 	EXPECT_EQ(decide(&w, plan), before);
 	EXPECT_EQ(w.err.code, -ENOSPC);
 	EXPECT_CONTAINS(w.err.message, "name");
@@ -210,12 +210,8 @@ TEST(of_ten_thousand_names_one_is_written)
 		struct plan *plan = plan_new();
 		const uint32_t target = TARGET(plan, "v1", "10.0.0.1:80");
 
-		plan->services = calloc(COUNT, sizeof(*plan->services));
-		plan->names = calloc(COUNT, sizeof(*plan->names));
-		plan->scopes = calloc(1, sizeof(*plan->scopes));
-		plan->scopes[plan->scope_count++] = text("%s", MESH);
 		for (unsigned i = 0; i < COUNT; i++) {
-			struct plan_service *service = &plan->services[plan->service_count++];
+			struct plan_service *service = ADD(plan, services, service_count);
 			char name[16];
 
 			snprintf(name, sizeof(name), "s%05u", i);
@@ -229,8 +225,8 @@ TEST(of_ten_thousand_names_one_is_written)
 			service->ports = calloc(1, sizeof(*service->ports));
 			service->port_count = 1;
 			service->ports[0] = (struct plan_port){ .port = 80, .target_count = 1, .targets = { { target, 1 } } };
-			plan->names[plan->name_count++] = (struct plan_name){ plan->scopes[0], i };
 		}
+		add_scope(plan, MESH);
 		in_force(&w, plan);
 		EXPECT_EQ(w.fake.name_writes, COUNT + (round == 2));
 	}

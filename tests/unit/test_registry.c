@@ -13,8 +13,9 @@ struct fixture {
 	unsigned changes;
 };
 
-static void count_change(void *arg)
+static void count_change(const char *namespace_name, const char *service_name, void *arg)
 {
+	EXPECT(namespace_name && service_name);
 	((struct fixture *)arg)->changes++;
 }
 
