@@ -134,7 +134,7 @@ TEST_SKELETONS := $(patsubst tests/bpf/%.bpf.c,$(BUILD)/gen/%.skel.h,$(wildcard 
 FUZZ_TARGETS := $(patsubst tests/fuzz/fuzz_%.c,%,$(wildcard tests/fuzz/fuzz_*.c))
 FUZZ_SECONDS ?= 20
 
-.PHONY: all check-tools deps manual install uninstall unit unit-build bpf-test bpf-test-build net net-build api fuzz fuzz-build test test-kernels soak demo bench \
+.PHONY: all check-tools deps manual install uninstall unit unit-build bpf-test bpf-test-build net net-build api fuzz fuzz-build test test-kernels soak demo bench bench-scale \
 	demo-build bench-build clean help
 
 all: $(PROGRAMS) $(LIB) ## the programs (default)
@@ -290,6 +290,10 @@ bench: ## figures beside direct connections, haproxy and nginx; root
 	@$(if $(BENCH_MISSING),$(MAKE) deps MISSING='$(BENCH_MISSING)')
 	@$(MAKE) all bench-build
 	@WEFT_BUILD=$(abspath $(BUILD)) bench/run
+bench-scale: ## figures of a node with 10,000 services and 100,000 endpoints; root
+	@$(if $(BENCH_MISSING),$(MAKE) deps MISSING='$(BENCH_MISSING)')
+	@$(MAKE) all bench-build
+	@WEFT_BUILD=$(abspath $(BUILD)) bench/scale
 
 # --- the machine ------------------------------------------------------------------------------------------------------------
 
