@@ -266,7 +266,7 @@ static bool same_remark(const json_t *a, const json_t *b)
 	return strcmp(fields[0], fields[1]) == 0;
 }
 
-void remarks_print(const json_t *remarks, FILE *to)
+void remarks_print(const json_t *remarks, const char *label, FILE *to)
 {
 	const size_t count = json_array_size(remarks);
 	_cleanup_free_ bool *told = calloc(count + 1, sizeof(*told));
@@ -280,8 +280,8 @@ void remarks_print(const json_t *remarks, FILE *to)
 		for (size_t n = i + 1; n < count; n++)
 			if (!told[n] && same_remark(one, json_array_get(remarks, n)))
 				told[n] = ++same;
-		fprintf(to, "%s:%d:%d: not carried over: %s: %s", json_path_string(one, "file"), (int)json_path_int(one, "line", 0),
-			(int)json_path_int(one, "column", 0), json_path_string(one, "field"), json_path_string(one, "what"));
+		fprintf(to, "%s:%d:%d: %s: %s: %s", json_path_string(one, "file"), (int)json_path_int(one, "line", 0),
+			(int)json_path_int(one, "column", 0), label, json_path_string(one, "field"), json_path_string(one, "what"));
 		fprintf(to, same > 1 ? " (so in %zu places)\n" : "\n", same);
 	}
 }

@@ -45,8 +45,8 @@ int conversion_run(struct conversion *c, struct inputs *inputs);
 int converted_problem(const struct converted *item, struct inputs *inputs, const char *resource, const struct error *err);
 void converted_place(const struct converted *item, const char *field, struct json_place *ret_place);
 
-/* One line for each: those that are the same for many are one line, with how many. */
-void remarks_print(const json_t *remarks, FILE *to);
+/* One line for each, "FILE:LINE:COLUMN: LABEL: field: what": those that are the same for many are one line, with how many. */
+void remarks_print(const json_t *remarks, const char *label, FILE *to);
 
 /* What the forms share. All return 0 or -ENOMEM, and put what is wrong into the inputs' problems. */
 

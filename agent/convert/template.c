@@ -28,9 +28,24 @@ static void on_remark(const char *path, const char *what, void *arg)
 		e->context->failed = true;
 }
 
+/* A parameter that is missing is asked for by many, and told once. */
+static bool is_told(const struct inputs *inputs, const struct error *err)
+{
+	const json_t *problem;
+	size_t i;
+
+	json_array_foreach(inputs->problems, i, problem)
+		if (strcmp(json_path_string(problem, "field") ?: "", err->field) == 0 &&
+		    strcmp(json_path_string(problem, "error"), err->message) == 0)
+			return true;
+	return false;
+}
+
 /* What the problem is told as comes from `err`, but for -ENOMEM. */
 static int as_problem(const struct entry *e, int r, const struct error *err)
 {
+	if (r == -EINVAL && is_told(e->context->inputs, err))
+		return 0;
 	return r == -EINVAL ? inputs_problem(e->context->inputs, e->context->from, NULL, err) : r;
 }
 

@@ -22,7 +22,7 @@ static const struct option options[] = {
 	{ .name = "region", .type = OPTION_STRING, .offset = OPTION(struct import_arguments, remote.region), .argument = "REGION",
 	  .help = "of what does not say its own (default: as for the aws command line, else weftd's first)" },
 	CONVERT_OPTIONS(struct import_arguments, parameters),
-	CTL_OPTIONS_JSON("for programs: {resources: [{resource, action, done, error, file, line, column}], notCarriedOver}")
+	CTL_OPTIONS_JSON("for programs: {resources: [{resource, action, done, error, file, line, column}], notCarriedOver, notInForce}")
 };
 
 static void cleanup_remote(struct remote **remote)
@@ -88,11 +88,47 @@ static int make_steps(const struct documents *documents, struct remote *remote, 
 	return 0;
 }
 
+/* --- what is carried over, and not in force here ----------------------------------------------------------------------------------- */
+
+struct notes {
+	const struct origin *origin;
+	json_t *list; /* as the conversion's remarks */
+	bool failed; /* no memory */
+};
+
+static void on_not_in_force(const char *field, const char *meaning, void *arg)
+{
+	struct notes *notes = arg;
+	const struct converted *item = notes->origin->item;
+	struct json_place place;
+
+	converted_place(item, field, &place);
+	if (json_array_append_new(notes->list, json_pack("{s:s, s:i, s:i, s:s, s:s, s:s}", "file", document_file(item->from), "line",
+							 (int)place.line, "column", (int)place.column, "origin",
+							 notes->origin->resource->full_name, "field", field, "what", meaning)) < 0)
+		notes->failed = true;
+}
+
+/* NULL: no memory. */
+static json_t *not_in_force(const struct documents *documents)
+{
+	struct notes notes = { .list = json_array() };
+
+	for (size_t i = 0; i < documents->set.count; i++) {
+		notes.origin = &documents->origins[i];
+		resource_not_in_force(notes.origin->resource, on_not_in_force, &notes);
+	}
+	if (!notes.failed)
+		return notes.list;
+	json_decref(notes.list);
+	return NULL;
+}
+
 static int run(const struct import_arguments *a, const struct documents *documents, struct remote *remote, struct error *err)
 {
 	_cleanup_(steps_done) struct steps steps = {};
-	_cleanup_json_ json_t *answer = NULL;
-	int r = make_steps(documents, remote, &steps, err);
+	_cleanup_json_ json_t *answer = NULL, *dormant = not_in_force(documents);
+	int r = dormant ? make_steps(documents, remote, &steps, err) : error_set(err, -ENOMEM, "out of memory");
 
 	if (r < 0)
 		return ctl_fail(err);
@@ -103,10 +139,12 @@ static int run(const struct import_arguments *a, const struct documents *documen
 	if (r < 0 && r != -ECANCELED)
 		return ctl_fail(err);
 	if (a->ctl.json) {
-		answer = json_pack("{s:o, s:O}", "resources", steps_json(&steps), "notCarriedOver", documents->conversion.remarks);
+		answer = json_pack("{s:o, s:O, s:O}", "resources", steps_json(&steps), "notCarriedOver", documents->conversion.remarks,
+				   "notInForce", dormant);
 		ctl_print_json(answer);
 	} else {
-		remarks_print(documents->conversion.remarks, stdout);
+		remarks_print(documents->conversion.remarks, "not carried over", stdout);
+		remarks_print(dormant, "carried over, not in force", stdout);
 		fflush(stdout);
 		steps_print_faults(&steps, stderr);
 		steps_print_counts(&steps, a->dry_run, stdout);

@@ -107,7 +107,7 @@ static int show(const struct validation *v, bool json)
 	} else {
 		notes_print(v->unresolved, "not among these files: ", "missing");
 		notes_print(v->not_in_force, "", "meaning");
-		remarks_print(d->conversion.remarks, stdout);
+		remarks_print(d->conversion.remarks, "not carried over", stdout);
 		problems_print(d->inputs.problems, stdout);
 		counts_print(d);
 	}

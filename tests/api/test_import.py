@@ -52,6 +52,7 @@ def test_a_state_of_terraform_keeps_what_it_has_and_tells_the_rest(api):
     assert "would create mesh/terraform-mesh\n" in out and out.endswith("10 to be created\n")
     assert "attributes.version: Terraform does not keep it: it begins at 1 (so in 10 places)" in out
     assert "attributes.uid: Terraform does not keep it: it will be a new one\n" in out
+    assert "carried over, not in force: spec.logging: no access log is written yet (so in 3 places)" in out
     assert api.client().list_meshes()["meshes"] == []
     imported(api, DATA / "terraform.tfstate")
     expect_the_example(api)
@@ -68,6 +69,13 @@ def test_a_template_is_imported_with_its_parameters_into_the_region_that_is_give
     assert found["metadata"]["arn"] == f"arn:aws:appmesh:eu-west-1:{ACCOUNT}:mesh/terraform-mesh/virtualNode/frontend-service"
     assert tags == [{"key": "Name", "value": "frontend-service"}]
     assert api.client().list_meshes()["meshes"] == []
+
+
+def test_a_parameter_that_is_missing_is_asked_for_once(api):
+    result = weft(api, "import", DATA / "template.yaml")
+    assert result.returncode == 1
+    assert result.stderr.count("`--parameter MeshName=VALUE` gives it") == 1
+    assert result.stderr.endswith("weft import: nothing was imported\n")
 
 
 def test_a_resource_of_another_account_is_refused_and_how_to_have_it_is_told(api, tmp_path):
