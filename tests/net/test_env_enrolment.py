@@ -3,6 +3,7 @@
 import os
 import signal
 import subprocess
+from pathlib import Path
 
 import pytest
 from weft import PYTHON, HERE, Node, Worker, wait_for
@@ -262,6 +263,22 @@ def test_it_can_be_turned_off(mesh):
     client.wait_enrolled()  # the kernel part did not look either: it is found by a look at all processes
     assert mesh.status()["environment"]["window"]["count"] == 0  # which cannot tell when it began
     client.end()
+
+
+def test_where_the_kernel_part_does_not_tell_it_is_off_and_said(mesh):
+    mesh.kill_agent(signal.SIGTERM)
+    next(Path("/sys/fs/bpf/weft", mesh.instance).glob("abi*/exec_claim")).unlink()  # as on a kernel that does not take the program
+    mesh.start_agent()
+    environment = mesh.status()["environment"]
+    assert not environment["on"] and "exec_claim" in environment["off"]
+    assert "workloads cannot be found by their environment" in mesh.log.read_text()
+    doctor = mesh.weft("doctor", check=False)
+    features = next(check for check in doctor["checks"] if check["name"] == "features")
+    assert features["state"] == "note" and "exec_claim" in features["findings"][0]["cause"]
+    mesh.kill_agent(signal.SIGTERM)
+    mesh.loader("upgrade")
+    mesh.start_agent()
+    assert mesh.status()["environment"]["on"]
 
 
 def test_weftd_and_weft_proxy_are_never_workloads(mesh):
