@@ -6,7 +6,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "agent/loop/loop.h"
+#include "agent/api/control/trail.h"
 #include "base/cleanup.h"
 #include "base/list.h"
 #include "base/log.h"
@@ -14,8 +14,6 @@
 
 #define TXN_RECORDS 100
 #define TXN_BYTES (STORE_TXN_LIMIT_BYTES / 2)
-#define SWEEP_NS (600 * NSEC_PER_SEC)
-#define KEPT_NS (AUDIT_KEPT_DAYS * 24ull * 3600 * NSEC_PER_SEC)
 /* Of a text that a client made up. */
 #define TEXT_CHARACTERS 1024
 
@@ -25,9 +23,8 @@ struct record {
 };
 
 struct audit {
-	struct loop *loop;
 	struct store *store;
-	struct loop_timer *sweep_timer;
+	struct trail *trail;
 	struct list waiting; /* struct record */
 	size_t waiting_count;
 	bool in_flight, stopped;
@@ -171,68 +168,31 @@ uint64_t audit_lost(const struct audit *audit)
 	return audit->lost;
 }
 
-/* --- old ones ----------------------------------------------------------------------------------------------------------------- */
-
-static void sweep(struct audit *audit);
-
-static void swept(int result, uint64_t revision, const struct error *err, void *arg)
+size_t audit_records(const struct audit *audit)
 {
-	struct audit *audit = arg;
-
-	(void)revision, (void)err;
-	if (result == 0 && !audit->stopped)
-		sweep(audit);
+	return trail_records(audit->trail);
 }
 
-static void found_old(int result, const struct store_page *page, const struct error *err, void *arg)
+uint64_t audit_removed(const struct audit *audit)
 {
-	struct audit *audit = arg;
-	struct store_op ops[TXN_RECORDS];
-	size_t count = 0;
-
-	(void)err;
-	if (result < 0 || audit->stopped || !page->count)
-		return;
-	for (; count < page->count && count < TXN_RECORDS; count++)
-		ops[count] = (struct store_op){ .key = page->entries[count]->key };
-	store_txn(audit->store, NULL, 0, ops, count, swept, audit, NULL);
-}
-
-static void sweep(struct audit *audit)
-{
-	const uint64_t now_ns = time_to_wall_ns(time_now_ns());
-	char before[AUDIT_KEY_BYTES];
-
-	audit_time_key(now_ns > KEPT_NS ? now_ns - KEPT_NS : 0, before);
-	store_list(audit->store,
-		   &(struct store_range){ .prefix = AUDIT_PREFIX, .before = before, .limit = TXN_RECORDS, .keys_only = true }, found_old, audit,
-		   NULL);
-}
-
-static void sweep_due(struct loop_timer *timer, void *arg)
-{
-	struct audit *audit = arg;
-
-	loop_timer_arm(timer, loop_now_ns(audit->loop) + SWEEP_NS);
-	sweep(audit);
+	return trail_removed(audit->trail);
 }
 
 /* --- life --------------------------------------------------------------------------------------------------------------------- */
 
 int audit_new(struct loop *loop, struct store *store, struct audit **ret_audit)
 {
+	const struct trail_bounds bounds = { AUDIT_KEPT_RECORDS, AUDIT_KEPT_DAYS * 24ull * 3600 * NSEC_PER_SEC };
 	struct audit *audit = calloc(1, sizeof(*audit));
 
 	if (!audit)
 		return -ENOMEM;
-	audit->loop = loop;
 	audit->store = store;
 	list_init(&audit->waiting);
-	if (loop_timer_new(loop, sweep_due, audit, &audit->sweep_timer) < 0) {
+	if (trail_new(loop, store, &bounds, &audit->trail) < 0) {
 		free(audit);
 		return -ENOMEM;
 	}
-	loop_timer_arm(audit->sweep_timer, loop_now_ns(loop) + SWEEP_NS);
 	*ret_audit = audit;
 	return 0;
 }
@@ -240,7 +200,7 @@ int audit_new(struct loop *loop, struct store *store, struct audit **ret_audit)
 void audit_stop(struct audit *audit)
 {
 	audit->stopped = true;
-	audit->sweep_timer = loop_timer_free(audit->sweep_timer);
+	audit->trail = trail_free(audit->trail);
 	if (audit->waiting_count)
 		lose(audit, audit->waiting_count, "weftd stops");
 }
@@ -251,7 +211,6 @@ struct audit *audit_free(struct audit *audit)
 		return NULL;
 	list_for_each_safe(it, &audit->waiting)
 		record_free(container_of(it, struct record, link));
-	loop_timer_free(audit->sweep_timer);
 	free(audit);
 	return NULL;
 }

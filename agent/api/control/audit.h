@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* Who did what, in the form of CloudTrail's records. A write's record goes with it, in its transaction; those of reads and of what was
  * refused, where they are wanted, follow by themselves, many in one transaction, and nobody waits for them: what the store cannot take
- * is counted. Keys are "audit/" with the time, so they are in its order. Records are kept AUDIT_KEPT_DAYS. One loop, its thread. */
+ * is counted. Keys are "audit/" with the time, so they are in its order. The oldest go when they are too old, or too many (trail.h). One
+ * loop, its thread. */
 #pragma once
 
 #include "agent/iam/principal.h"
@@ -9,7 +10,8 @@
 #include "base/json.h"
 
 #define AUDIT_PREFIX "audit/"
-#define AUDIT_KEPT_DAYS 90
+#define AUDIT_KEPT_DAYS 90 /* as CloudTrail does */
+#define AUDIT_KEPT_RECORDS 100000
 #define AUDIT_WAITING_MAX 10000 /* records that wait for the store */
 #define AUDIT_ID_BYTES 37
 
@@ -39,6 +41,8 @@ struct audit *audit_free(struct audit *audit); /* after store_close(); NULL is f
 /* Takes both over. */
 void audit_append(struct audit *audit, char *key, char *value);
 uint64_t audit_lost(const struct audit *audit);
+size_t audit_records(const struct audit *audit); /* in the store; before audit_stop() */
+uint64_t audit_removed(const struct audit *audit); /* since the start */
 
 /* The keys of a time: before it is what is older. */
 #define AUDIT_KEY_BYTES 32

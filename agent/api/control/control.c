@@ -427,6 +427,22 @@ void control_totals(const struct control *control, struct control_totals *ret_to
 	ret_totals->audit_lost = control->audit ? audit_lost(control->audit) : 0;
 }
 
+static json_t *store_json(const struct store *store)
+{
+	json_t *counts = store ? json_object() : NULL;
+
+	for (int i = 0; counts && i < STORE_COUNTS; i++)
+		json_object_set_new(counts, store_count_name((enum store_count)i), json_integer((json_int_t)store_count(store, (enum store_count)i)));
+	return counts;
+}
+
+static json_t *audit_json(const struct audit *audit)
+{
+	return audit ? json_pack("{s:I, s:I, s:I}", "records", (json_int_t)audit_records(audit), "removed", (json_int_t)audit_removed(audit),
+				 "lost", (json_int_t)audit_lost(audit)) :
+		       NULL;
+}
+
 void control_counts(struct control *control, struct http_exchange *exchange)
 {
 	json_t *refused = json_object(), *writer = json_object();
@@ -439,10 +455,10 @@ void control_counts(struct control *control, struct http_exchange *exchange)
 	for (int i = 0; i < WRITER_COUNTS; i++)
 		json_object_set_new(writer, writer_count_name((enum writer_count)i), json_integer((json_int_t)totals.writer[i]));
 	http_reply_json(exchange, 200,
-			json_pack("{s:s?, s:s?, s:I, s:o, s:I, s:o, s:I}", "address", control->options->address, "readOnly",
+			json_pack("{s:s?, s:s?, s:I, s:o, s:I, s:o, s:o?, s:o?}", "address", control->options->address, "readOnly",
 				  control->options->settings.read_only, "requests", (json_int_t)totals.requests, "refused", refused,
-				  "otherService", (json_int_t)totals.other_service, "writer", writer, "auditLost",
-				  (json_int_t)totals.audit_lost));
+				  "otherService", (json_int_t)totals.other_service, "writer", writer, "store", store_json(control->store),
+				  "audit", audit_json(control->audit)));
 }
 
 /* --- resources that come from elsewhere ---------------------------------------------------------------------------------------- */
