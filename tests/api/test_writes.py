@@ -1,16 +1,14 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Many writers: tokens, names, quotas and deletions that race, lists while things come and go, and what outlives a crash."""
+"""Many writers: tokens, names, quotas and deletions that race, lists while things come and go."""
 import concurrent.futures
-import http.client
 import itertools
 import json
-import signal
 import uuid
 
 import pytest
 from botocore.exceptions import ClientError
 
-from api import Api, wait_for
+from api import Api
 
 HTTP = [{"portMapping": {"port": 80, "protocol": "http"}}]
 ROUTE = {"httpRoute": {"match": {"prefix": "/"}, "action": {"weightedTargets": [{"virtualNode": "n", "weight": 1}]}}}
@@ -231,36 +229,3 @@ def test_quotas_are_reported_and_hold(small):
     delete(small, "meshes/m/virtualNodes/x0")()
     answers = at_once(*(put(small, "meshes/m/virtualNodes", virtualNodeName=f"y{i}", spec={}) for i in range(8)))
     assert sorted(answer.status for answer in answers) == [200] + [400] * 7
-
-
-def test_an_acknowledged_write_outlives_a_crash():
-    with Api() as api:
-        put(api, "meshes", meshName="m")()
-        for crash in range(3):
-            acknowledged = []
-
-            def writer(number):
-                for i in itertools.count():
-                    name = f"n{crash}-{number}-{i}"
-                    try:
-                        if put(api, "meshes/m/virtualNodes", virtualNodeName=name, spec={}, clientToken=name)().status == 200:
-                            acknowledged.append(name)
-                    except (OSError, http.client.HTTPException):
-                        return  # it is gone
-
-            with concurrent.futures.ThreadPoolExecutor(4) as pool:
-                writers = [pool.submit(writer, n) for n in range(4)]
-                wait_for(lambda: len(acknowledged) >= 30, "thirty writes are acknowledged")
-                api.kill_agent(signal.SIGKILL)
-                for one in writers:
-                    one.result()
-            api.start_agent()
-            names = {one["virtualNodeName"] for page in api.client().get_paginator("list_virtual_nodes").paginate(meshName="m")
-                     for one in page["virtualNodes"]}
-            assert set(acknowledged) <= names
-            assert len(names) <= len(acknowledged) + 4  # those whose answer was lost
-            # whoever repeats what was not answered gets what was made
-            again = put(api, "meshes/m/virtualNodes", virtualNodeName=acknowledged[-1], spec={}, clientToken=acknowledged[-1])()
-            assert again.status == 200 and again.json["metadata"]["version"] == 1
-            for name in names:
-                assert delete(api, f"meshes/m/virtualNodes/{name}")().status == 200
