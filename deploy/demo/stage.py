@@ -17,6 +17,7 @@ from pathlib import Path
 HERE = Path(__file__).resolve().parent
 BUILD = Path(os.environ.get("WEFT_BUILD", HERE.parent.parent / "build"))
 RUNS = Path("/run/weft-demo") # a directory for each run, named as its instance
+API = "127.0.0.1:9080" # in the node's own namespace
 WAIT_SECONDS = 120 # for what takes a second or two where nothing else runs
 COLOUR = sys.stdout.isatty()
 ENVIRONMENT = {name: value for name, value in os.environ.items() if not name.lower().endswith("_proxy")}
@@ -109,7 +110,7 @@ class Stage:
         self.place = Place(f"demo-{os.getpid()}")
         self.instance = self.place.instance
         self.mesh = mesh
-        self.config = self.place.directory / "mesh"
+        self.state = self.place.directory / "state"
         self.steps = 0
         self.started = time.monotonic()
 
@@ -127,7 +128,10 @@ class Stage:
             at = words.index("--instance")
             del words[at:at + 2]
         for where in f"{BUILD}/", f"{HERE}/", f"{self.place.directory}/", "/usr/bin/":
-            words = [word.removeprefix(where) for word in words]
+            words = [word.removeprefix(where).replace(f"file://{where}", "file://") for word in words]
+        if words[0] == "nsenter" and "--endpoint-url" in words: # from there on, and without what each has in common
+            at = words.index("--endpoint-url")
+            words = words[at - 1:at] + words[at + 2:words.index("--query")]
         prompt = ""
         if words[:2] == ["weft", "run"] and words[6] == "--": # nothing but whose it is
             prompt, words = words[5].removeprefix(self.place.namespace("")) + " ", words[7:]
@@ -165,6 +169,12 @@ class Stage:
     def json(self, *args):
         return json.loads(self.weft(*args, "--json", show=False))
 
+    def aws(self, operation, document, query):
+        """`aws appmesh OPERATION` with a document of deploy/demo/mesh, or of the run; returns what the query leaves of the answer."""
+        return self.command("nsenter", f"--net=/run/netns/{self.place.namespace('node')}", "env", f"AWS_SHARED_CREDENTIALS_FILE={self.state}/credentials",
+                            "AWS_REGION=eu-central-1", "/usr/bin/aws", "--endpoint-url", f"http://{API}", "appmesh", operation, "--cli-input-json",
+                            f"file://{document}", "--query", query, "--output", "text")
+
     def full_name(self, node):
         return f"mesh/{self.mesh}/virtualNode/{node}"
 
@@ -193,8 +203,7 @@ class Stage:
         return line
 
     def weftd_start(self):
-        args = [BUILD / "weftd", "--instance", self.instance, "--config", self.config, "--state-dir",
-                self.place.directory / "state"]
+        args = [BUILD / "weftd", "--instance", self.instance, "--api", API, "--region", "eu-central-1", "--state-dir", self.state]
         self.show(args)
         with open(self.place.directory / "weftd.log", "a") as log:
             self.weftd = self.start_beside(args, stdout=log, stderr=log)
