@@ -57,7 +57,7 @@ RUN_NEEDS := /usr/include/cmocka.h=libcmocka-dev \
 	/usr/lib/python3/dist-packages/botocore/__init__.py=python3-botocore \
 	/usr/lib/python3/dist-packages/boto3/__init__.py=python3-boto3 /usr/bin/aws=awscli \
 	/usr/lib/llvm-*/lib/clang/*/lib/linux/libclang_rt.fuzzer-*.a=libclang-rt-14-dev \
-	ip=iproute2 nsenter=util-linux curl=curl groff=groff-base dnsmasq=dnsmasq-base busybox=busybox-static musl-gcc=musl-tools \
+	ip=iproute2 nsenter=util-linux curl=curl strace=strace groff=groff-base dnsmasq=dnsmasq-base busybox=busybox-static musl-gcc=musl-tools \
 	$(if $(GO),,go=golang-go)
 BENCH_NEEDS := haproxy=haproxy nginx=nginx-light wrk=wrk
 
@@ -90,7 +90,12 @@ ifneq ($(SANITIZE),)
 C_FLAGS += -fsanitize=$(SANITIZE) -fno-sanitize-recover=all -fno-omit-frame-pointer
 LINK_FLAGS += -fsanitize=$(filter-out fuzzer-no-link%,$(SANITIZE))
 endif
-BPF_FLAGS := -target bpf -mcpu=v3 -O2 -g -Wall -Werror -I. -idirafter /usr/include/$(MULTIARCH) -MMD -MP
+# TEST_LAYOUT=1: a build whose maps lie otherwise, for tests of upgrades.
+TEST_LAYOUT ?=
+ifneq ($(TEST_LAYOUT),)
+C_FLAGS += -DWEFT_TEST_LAYOUT
+endif
+BPF_FLAGS := $(if $(TEST_LAYOUT),-DWEFT_TEST_LAYOUT) -target bpf -mcpu=v3 -O2 -g -Wall -Werror -I. -idirafter /usr/include/$(MULTIARCH) -MMD -MP
 
 LIBS := -lbpf -lelf -lz -ljansson -lcrypto -lpthread -lre2 -lstdc++
 CURL_LIBS := -lcurl
@@ -159,6 +164,14 @@ $(BUILD)/gen/%.o: $(BUILD)/gen/%.c | $(TOOLS)
 # The distribution ships llhttp as source; its warnings are its own.
 $(BUILD)/obj/llhttp/%.o: $(LLHTTP)/%.c | $(TOOLS)
 	@echo "  CC $<"; mkdir -p $(@D); $(CC) $(filter-out $(WARNINGS),$(C_FLAGS)) -w -I/usr/share/include/llhttp -c -o $@ $<
+
+# Whose maps they are: a hash of all that maps/abi says, comments apart.
+ABI_HEADERS := $(wildcard maps/abi/*.h)
+$(BUILD)/gen/maps_layout.h: $(ABI_HEADERS) | $(TOOLS)
+	@echo "  GEN $@"; mkdir -p $(@D); hash=$$( (for header in $(ABI_HEADERS); do $(CC) -w -fpreprocessed -dD -E -P $$header; done; \
+		echo $(TEST_LAYOUT)) | sha256sum | cut -c1-16); \
+	printf '/* Generated. */\n#pragma once\n\n#define MAPS_LAYOUT 0x%sull\n' $$hash > $@
+$(patsubst %.c,$(BUILD)/obj/%.o,$(wildcard maps/*.c loader/*.c)): | $(BUILD)/gen/maps_layout.h
 
 # Skeletons come before whatever may include them.
 $(patsubst %.c,$(BUILD)/obj/%.o,$(wildcard loader/*.c)): | $(SKELETON) $(NETNS_SKELETONS)
@@ -238,11 +251,15 @@ bpf-test-build: $(BPF_TESTS)
 bpf-test: bpf-test-build ## kernel programs by BPF_PROG_TEST_RUN; root
 	@tests/lib/run bpf $(BPF_TESTS)
 
+# The programs once more, as a build whose maps lie otherwise.
+.PHONY: layout2
+layout2: all
+	@$(MAKE) BUILD=$(BUILD)/layout2 TEST_LAYOUT=1 all
 # Most of their time they wait. The tests of one file stay together: many share a node.
 PYTEST_AT_ONCE := -n $(shell expr $(shell nproc) + 1) --dist loadfile
 net-build: all $(NET_TOOLS) $(MUSL_TOOLS) $(GO_TOOLS)
 	@:
-net: net-build ## real sockets in namespaces of their own; root
+net: net-build layout2 ## real sockets in namespaces of their own; root
 	@$(if $(wildcard tests/net/test_*.py),WEFT_BUILD=$(abspath $(BUILD)) $(PYTHON) -m pytest -q $(PYTEST_AT_ONCE) tests/net,echo "net: no tests")
 
 api: net-build ## the App Mesh API by boto3, the aws command line and raw requests; root
@@ -270,7 +287,7 @@ demo-build: bench-build $(DEMO_TOOLS)
 	@:
 test-kernels: ## tests of the kernel part on Debian's 6.1 and 6.12, emulated (KERNELS="6.1 6.12"); root; half an hour
 	@$(if $(KERNEL_MISSING),$(MAKE) deps MISSING='$(KERNEL_MISSING)')
-	@$(MAKE) all bpf-test-build net-build
+	@$(MAKE) all bpf-test-build net-build layout2
 	@WEFT_BUILD=$(abspath $(BUILD)) tests/kernels/run $(KERNELS)
 
 MINUTES ?= 10

@@ -130,12 +130,27 @@ int connect6(struct bpf_sock_addr *ctx)
 	return answer6(ctx, &d);
 }
 
-/* The account of a socket that is connected to where weft sent it; NULL otherwise. */
-static __always_inline const struct account *account_of_peer(struct bpf_sock_addr *ctx, const struct ip *peer)
+/* The account of a socket, copied. One of a former build stays where it is: its sock_ops may still be there. Not inlined: the compiler
+ * would reckon with pointers that are NULL, which the verifier does not allow. */
+static __noinline bool account_seen(__u64 cookie, struct account *ret_account)
 {
-	const struct account *a = account_of(bpf_get_socket_cookie(ctx));
+	const struct account *a = bpf_map_lookup_elem(&w_account, &cookie);
 
-	return a && a->port == ctx->user_port && ip_equal(&a->address, peer) ? a : NULL;
+	if (!a && former_account.bytes) {
+		if (account_former(cookie, ret_account))
+			return true;
+		a = bpf_map_lookup_elem(&w_account, &cookie); /* it was moved just now */
+	}
+	if (a)
+		*ret_account = *a;
+	return a;
+}
+
+/* Whether the socket is connected to where weft sent it, by which account. */
+static __always_inline bool account_of_peer(struct bpf_sock_addr *ctx, const struct ip *peer, struct account *ret_account)
+{
+	return account_seen(bpf_get_socket_cookie(ctx), ret_account) && ret_account->port == ctx->user_port &&
+	       ip_equal(&ret_account->address, peer);
 }
 
 /* A workload's probe, connected to what no responder is bound to, is shown the address that its other probes ask for. */
@@ -154,11 +169,11 @@ SEC("cgroup/getpeername4")
 int getpeername4(struct bpf_sock_addr *ctx)
 {
 	const struct ip peer = ip_from_v4(ctx->user_ip4);
-	const struct account *a = account_of_peer(ctx, &peer);
+	struct account a = {};
 
-	if (a) {
-		ctx->user_ip4 = a->vip.words[3];
-		ctx->user_port = a->vip_port;
+	if (account_of_peer(ctx, &peer, &a)) {
+		ctx->user_ip4 = a.vip.words[3];
+		ctx->user_port = a.vip_port;
 	} else if (is_responder4(ctx->user_ip4, ctx->user_port)) {
 		const struct ip *probe = probe_shown(ctx, &peer);
 
@@ -174,11 +189,11 @@ SEC("cgroup/getpeername6")
 int getpeername6(struct bpf_sock_addr *ctx)
 {
 	const struct ip peer = ip_from_ctx6(ctx);
-	const struct account *a = account_of_peer(ctx, &peer);
+	struct account a = {};
 
-	if (a) {
-		ip_to_ctx6(ctx, &a->vip);
-		ctx->user_port = a->vip_port;
+	if (account_of_peer(ctx, &peer, &a)) {
+		ip_to_ctx6(ctx, &a.vip);
+		ctx->user_port = a.vip_port;
 	} else if (is_responder6(ctx)) {
 		const struct ip *probe = probe_shown(ctx, &peer);
 

@@ -11,6 +11,7 @@
 #include "base/cleanup.h"
 
 const struct hook hooks[HOOK_COUNT] = {
+	{ "carry", HOOK_PROGRAM, true, "counts of each CPU go on where another build takes over" },
 	{ "explain", HOOK_PROGRAM, true, "`weft explain`" },
 	{ "exec_claim", HOOK_TRACEPOINT, false, "workloads by the App Mesh variables in their environment" },
 	{ "iter_live", HOOK_ITERATOR, false, "bytes, RTT and state of connections that are open" },
@@ -19,10 +20,10 @@ const struct hook hooks[HOOK_COUNT] = {
 	{ "edge_sweep", HOOK_PROGRAM, false, "connections without a local socket end after silence" },
 	{ "edge_egress", HOOK_PROGRAM, false, "`weft expose` and `weft attach`: answers" },
 	{ "edge_ingress", HOOK_PROGRAM, false, "`weft expose` and `weft attach`" },
-	{ "sock_release", HOOK_CGROUP, true, "open counts of connections that never got as far as a SYN" },
-	{ "sock_ops", HOOK_CGROUP, true, "counters and flow records" },
 	{ "getpeername4", HOOK_CGROUP, true, "getpeername() shows the address that was asked for" },
 	{ "getpeername6", HOOK_CGROUP, true, "getpeername() shows the address that was asked for, IPv6" },
+	{ "sock_ops", HOOK_CGROUP, true, "counters and flow records" },
+	{ "sock_release", HOOK_CGROUP, true, "open counts of connections that never got as far as a SYN" },
 	{ "recvmsg4", HOOK_CGROUP, true, "answers to queries come from the resolver that was asked" },
 	{ "recvmsg6", HOOK_CGROUP, true, "answers to queries come from the resolver that was asked, IPv6" },
 	{ "bind4", HOOK_CGROUP, true, "reserved ports" },

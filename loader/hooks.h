@@ -23,8 +23,9 @@ struct hook {
 	bool required;
 	const char *purpose;
 };
-/* In the order of attaching: whoever ends an account is there before the hooks that open one. Detaching goes backwards. */
-#define HOOK_COUNT 20
+/* In the order of attaching, and of replacing: whoever looks at accounts is there before who ends one, and that before the hooks that open
+ * one (bpf/lib/former.h). Detaching goes backwards. */
+#define HOOK_COUNT 21
 extern const struct hook hooks[HOOK_COUNT];
 
 const struct hook *hook_by_name(const char *name); /* NULL: none */

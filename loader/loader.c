@@ -17,15 +17,18 @@
 #include "base/cgroup.h"
 #include "base/cleanup.h"
 #include "loader/device.h"
-#include "loader/grow.h"
+#include "loader/exchange.h"
 #include "loader/hooks.h"
 #include "loader/lock.h"
 #include "loader/lookup.h"
 #include "loader/object.h"
+#include "loader/pins.h"
 #include "loader/transaction.h"
 #include "maps/abi/proxy.h"
+#include "maps/abi/upgrade.h"
 #include "maps/abi/version.h"
 #include "maps/kernel.h"
+#include "maps_layout.h"
 
 #define BPFFS "/sys/fs/bpf"
 
@@ -91,7 +94,7 @@ static int other_abi_check(const char *pin_path, struct error *err)
 	dir = opendir(directory);
 	while (dir && (entry = readdir(dir)))
 		if (entry->d_name[0] != '.' && strcmp(entry->d_name, strrchr(pin_path, '/') + 1) &&
-		    strncmp(entry->d_name, GROW_PREFIX, strlen(GROW_PREFIX)))
+		    strncmp(entry->d_name, EXCHANGE_PREFIX, strlen(EXCHANGE_PREFIX)))
 			return error_set(err, -EPROTO, "'%s' holds the kernel part of another version (%s, this is abi%d): "
 					 "uninstall, then install", directory, entry->d_name, MAPS_ABI);
 	return 0;
@@ -137,7 +140,7 @@ static int maps_pin(const struct object *object, const char *directory, struct t
 		int r;
 
 		snprintf(path, sizeof(path), "%s/%s", directory, bpf_map__name(map));
-		if (bpf_map__is_internal(map) || access(path, F_OK) == 0)
+		if (!object_pins(object, map) || access(path, F_OK) == 0)
 			continue; /* used again */
 		r = transaction_pin(t, bpf_map__fd(map), path, err);
 		if (r < 0)
@@ -146,22 +149,50 @@ static int maps_pin(const struct object *object, const char *directory, struct t
 	return 0;
 }
 
-/* The sizes of arrays that are made now. An installation that was begun goes on as it began. */
+static bool holds(const char *directory, const struct kernel_limits *limits)
+{
+	static const char *const arrays[] = {
+#define X(symbol, member, map, per_service) map,
+		ARRAY_TABLES(X)
+#undef X
+	};
+
+	for (size_t i = 0; i < ARRAY_SIZE(arrays); i++) {
+		_cleanup_close_ int fd = pin_open(directory, "", arrays[i]);
+		struct bpf_map_info info = {};
+		__u32 size = sizeof(info);
+
+		if (fd >= 0 && bpf_obj_get_info_by_fd(fd, &info, &size) == 0 && info.max_entries > kernel_limits_entries(limits, arrays[i]))
+			return false;
+	}
+	return true;
+}
+
+/* The sizes of arrays that are made now: for as many services as those that are pinned already, or as were asked for. */
 static int limits_choose(const struct loader_options *options, const char *directory, struct kernel_limits *ret_limits,
 			 struct error *err)
 {
-	char path[PIN_PATH_BYTES];
-	_cleanup_close_ int fd = -1;
-	struct bpf_map_info info = {};
-	__u32 size = sizeof(info), services = options->services ?: DEFAULT_SERVICES;
+	uint32_t services = pin_exists(directory, "", "w_object") ? SERVICES_STEP : options->services ?: DEFAULT_SERVICES;
 
 	if (services > MAX_SERVICES)
 		return error_set_field(err, -EINVAL, "services", "%u is more than %d", services, MAX_SERVICES);
-	snprintf(path, sizeof(path), "%s/w_object", directory);
-	fd = bpf_obj_get(path);
-	if (fd >= 0 && bpf_obj_get_info_by_fd(fd, &info, &size) == 0)
-		services = info.max_entries / (DEFAULT_OBJECTS / DEFAULT_SERVICES);
-	kernel_limits_for(services, ret_limits);
+	for (kernel_limits_for(services, ret_limits); !holds(directory, ret_limits); kernel_limits_for(services, ret_limits)) {
+		services += SERVICES_STEP;
+		if (services > MAX_SERVICES)
+			return error_set(err, -EPROTO, "the tables in '%s' are larger than any of this build: uninstall, then install", directory);
+	}
+	return 0;
+}
+
+/* The agent of this build may use the maps from here on, and that of no other. */
+static int layout_note(const char *directory, struct error *err)
+{
+	_cleanup_close_ int fd = pin_open(directory, "", "w_layout");
+	const struct layout_note note = { .layout = MAPS_LAYOUT };
+	const __u32 zero = 0;
+
+	if (fd < 0 || bpf_map_update_elem(fd, &zero, &note, BPF_ANY) < 0)
+		return error_set(err, fd < 0 ? fd : -errno, "cannot note whose maps are in '%s'", directory);
 	return 0;
 }
 
@@ -192,9 +223,26 @@ static int apply(const struct loader_options *options, const char *directory, ui
 		if (r < 0 && (r != -EOPNOTSUPP || hook->required))
 			return r;
 	}
+	r = layout_note(directory, err);
+	if (r < 0)
+		return r;
 	transaction_commit(&t);
 	r = devices_refresh(directory, err);
 	return r < 0 ? r : lookup_refresh(directory, err);
+}
+
+/* Maps of another layout, before programs are replaced that go with those of this build. */
+static int layout_change(const struct loader_options *options, const char *directory, struct error *err)
+{
+	_cleanup_close_ int agent_fd = -1;
+	struct kernel_limits limits;
+	int r = object_compare(directory, err);
+
+	if (r <= 0)
+		return r;
+	if ((r = lock_take_agent(options->instance, &agent_fd, err)) < 0 || (r = limits_choose(options, directory, &limits, err)) < 0)
+		return r;
+	return exchange(directory, &limits, err);
 }
 
 int loader_install(const struct loader_options *options, struct error *err)
@@ -205,7 +253,8 @@ int loader_install(const struct loader_options *options, struct error *err)
 	int r = kernel_pin_path(options->instance, directory, sizeof(directory), err);
 
 	if (r < 0 || (r = lock_take(options->instance, &lock_fd, err)) < 0 || (r = bpffs_mount(err)) < 0 ||
-	    (r = other_abi_check(directory, err)) < 0 || (r = grow_recover(directory, err)) < 0 || (r = presence_read(directory, &present, err)) < 0)
+	    (r = other_abi_check(directory, err)) < 0 || (r = exchange_recover(directory, options->instance, err)) < 0 ||
+	    (r = presence_read(directory, &present, err)) < 0)
 		return r;
 	if (present.whole)
 		return error_set(err, -EEXIST, "instance '%s' is installed already: use `weft-loader upgrade --instance %s`",
@@ -222,13 +271,27 @@ int loader_upgrade(const struct loader_options *options, struct error *err)
 	int r = kernel_pin_path(options->instance, directory, sizeof(directory), err);
 
 	if (r < 0 || (r = lock_take(options->instance, &lock_fd, err)) < 0 || (r = other_abi_check(directory, err)) < 0 ||
-	    (r = grow_recover(directory, err)) < 0 || (r = presence_read(directory, &present, err)) < 0)
+	    (r = exchange_recover(directory, options->instance, err)) < 0 || (r = presence_read(directory, &present, err)) < 0)
 		return r;
 	if (!present.any)
 		return error_set(err, -ENOENT, "instance '%s' is not installed: use `weft-loader install --instance %s`",
 				 options->instance, options->instance);
 	pin_remove_staged(directory);
-	return apply(options, directory, present.cgroup_id, err);
+	r = layout_change(options, directory, err);
+	return r < 0 ? r : apply(options, directory, present.cgroup_id, err);
+}
+
+/* -EALREADY where no array would be larger. */
+static int larger_limits(const char *directory, uint32_t services, struct kernel_limits *ret_limits, struct error *err)
+{
+	_cleanup_close_ int fd = pin_open(directory, "", "w_object");
+	struct bpf_map_info info = {};
+	__u32 size = sizeof(info);
+
+	if (fd < 0 || bpf_obj_get_info_by_fd(fd, &info, &size) < 0)
+		return error_set(err, fd < 0 ? fd : -errno, "cannot inspect the map 'w_object' of the instance");
+	kernel_limits_for(services, ret_limits);
+	return ret_limits->objects > info.max_entries ? 0 : error_set(err, -EALREADY, "the tables are made for as many services already");
 }
 
 int loader_grow(const struct loader_options *options, struct error *err)
@@ -236,19 +299,28 @@ int loader_grow(const struct loader_options *options, struct error *err)
 	_cleanup_close_ int lock_fd = -1, agent_fd = -1;
 	char directory[PIN_PATH_BYTES];
 	struct presence present;
+	struct kernel_limits limits;
 	int r = kernel_pin_path(options->instance, directory, sizeof(directory), err);
 
 	if (!options->services || options->services > MAX_SERVICES)
 		return error_set_field(err, -EINVAL, "services", "%u is not from 1 to %d", options->services, MAX_SERVICES);
 	if (r < 0 || (r = lock_take(options->instance, &lock_fd, err)) < 0 || (r = other_abi_check(directory, err)) < 0 ||
-	    (r = lock_take_agent(options->instance, &agent_fd, err)) < 0 || (r = grow_recover(directory, err)) < 0 ||
+	    (r = exchange_recover(directory, options->instance, err)) < 0 || (r = lock_take_agent(options->instance, &agent_fd, err)) < 0 ||
 	    (r = presence_read(directory, &present, err)) < 0)
 		return r;
 	if (!present.whole)
 		return error_set(err, -ENOENT, "instance '%s' is not installed, or not as a whole: use `weft-loader install --instance %s`",
 				 options->instance, options->instance);
 	pin_remove_staged(directory);
-	return grow(directory, options->services, err);
+	if ((r = larger_limits(directory, options->services, &limits, err)) < 0)
+		return r;
+	r = object_compare(directory, err);
+	if (r > 0)
+		return error_set(err, -EPROTO, "the instance has the maps of another build: use `weft-loader upgrade --instance %s` first",
+				 options->instance);
+	if (r == 0)
+		r = exchange(directory, &limits, err);
+	return r < 0 ? r : layout_note(directory, err);
 }
 
 /* Hooks first, and those that route before those that account; then everything else. */

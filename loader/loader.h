@@ -20,8 +20,10 @@ struct loader_options {
  * -EOPNOTSUPP names the missing kernel feature and what it is for; -EPROTO: the instance has maps of another ABI; -EINVAL:
  * more than MAX_SERVICES. Mounts bpffs on /sys/fs/bpf where there is none. */
 int loader_install(const struct loader_options *options, struct error *err);
-/* Replaces the programs behind the pinned links, maps and counters stay: no connection sees a gap. Undone on failure.
- * -ENOENT: not installed; -EPROTO: pinned maps have another layout (another ABI). */
+/* Replaces the programs behind the pinned links: no connection sees a gap. Undone on failure. Maps stay; where those of this build
+ * have another layout, which weftd must not run for (-EBUSY), all that is in them is taken over (loader/exchange.h): it is undone until the
+ * first program is replaced, and completed after that, by the next call where this one was killed. -ENOENT: not installed; -EPROTO: the
+ * maps hold what this build has no place for. */
 int loader_upgrade(const struct loader_options *options, struct error *err);
 /* Makes the arrays as large as for options->services, with all that is in them, while connections go on: nothing that is open, counted
  * or decided is lost. Where it was killed, the next call for the instance takes it back, or completes it. -ENOENT: not installed;

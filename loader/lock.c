@@ -74,7 +74,7 @@ int lock_take_agent(const char *instance, int *ret_fd, struct error *err)
 		return error_set(err, -errno, "cannot open '%s': %m", path);
 	if (flock(fd, LOCK_EX | LOCK_NB) < 0)
 		return error_set(err, errno == EWOULDBLOCK ? -EBUSY : -errno,
-				 "weftd of instance '%s' runs: it lets the tables grow by itself, or must be stopped first", instance);
+				 "weftd of instance '%s' runs, and writes to these maps: it has to be stopped first", instance);
 	*ret_fd = TAKE_FD(fd);
 	return 0;
 }

@@ -169,7 +169,7 @@ static const struct command {
 	const char *help;
 } commands[] = {
 	{ "install", command_install, "load, pin and attach the kernel part; completes what is half there" },
-	{ "upgrade", command_upgrade, "put this build's programs in place of the attached ones; maps and counters stay" },
+	{ "upgrade", command_upgrade, "put this build's programs in place of the attached ones; all that is in maps stays, or is taken over" },
 	{ "grow", command_grow, "larger tables in place of those that are there, under running connections; weftd asks for it by itself" },
 	{ "uninstall", command_uninstall, "detach and remove everything of the instance" },
 	{ "status", command_status, "what is attached, and the maps; exits 1 unless all that is required is attached" },

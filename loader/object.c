@@ -10,7 +10,15 @@
 #include "base/cleanup.h"
 #include "loader/hooks.h"
 #include "loader/loader.h"
+#include "loader/numbers.h"
+#include "loader/pins.h"
+#include "loader/map_shape.h"
+#include "loader/takeover.h"
+#include "maps/abi/upgrade.h"
 #include "weft.skel.h"
+
+#define ACCOUNTS "w_account"
+#define FORMER_ACCOUNTS "former_accounts"
 
 #define HOOK_BIT(hook) (1u << ((hook)-hooks))
 #define ALL_HOOKS ((1u << HOOK_COUNT) - 1)
@@ -50,36 +58,116 @@ static void cleanup_object(struct bpf_object **object)
 	bpf_object__close(*object);
 }
 
-/* Gives the map the pinned one, when there is one and it is the same kind of map. `least` is for maps whose size is chosen, 0 for the
- * others: one that has fewer entries is left alone, and a new one gets so many. */
-static int map_reuse(struct bpf_map *map, const char *directory, uint32_t least, struct error *err)
-{
-	char path[PIN_PATH_BYTES];
-	_cleanup_close_ int fd = -1;
-	struct bpf_map_info info = {};
-	__u32 size = sizeof(info);
+/* What is to be opened. */
+struct opening {
+	const char *directory;
+	const struct kernel_limits *limits;
+	bool beside; /* maps that are not as they should be are made anew */
+	unsigned wanted; /* programs: those of the hooks in this bit set */
+	bool differs; /* out: some map has another layout */
+	struct bpf_map *former; /* out: of the object; libbpf gives it the name of the map that it is given */
+};
 
-	snprintf(path, sizeof(path), "%s/%s", directory, bpf_map__name(map));
-	fd = bpf_obj_get(path);
-	if (fd < 0 && errno != ENOENT)
-		return error_set(err, -errno, "cannot open pinned map '%s': %m", path);
-	if (fd >= 0 && bpf_obj_get_info_by_fd(fd, &info, &size) < 0)
-		return error_set(err, -errno, "cannot inspect pinned map '%s': %m", path);
-	if (fd >= 0 &&
-	    (info.type != bpf_map__type(map) || info.key_size != bpf_map__key_size(map) ||
-	     info.value_size != bpf_map__value_size(map) || (!least && info.max_entries != bpf_map__max_entries(map)) ||
-	     info.map_flags != bpf_map__map_flags(map)))
-		return error_set(err, -EPROTO, "pinned map '%s' has the layout of another version: uninstall, then install",
-				 path);
-	if (fd < 0 || info.max_entries < least)
-		return least && bpf_map__set_max_entries(map, least) < 0 ? error_set(err, -errno, "cannot size map '%s': %m", path) : 0;
-	if (bpf_map__reuse_fd(map, fd) < 0)
-		return error_set(err, -errno, "cannot use pinned map '%s' again: %m", path);
-	return 0;
+bool object_pins(const struct object *object, const struct bpf_map *map)
+{
+	return !bpf_map__is_internal(map) && map != object->former;
 }
 
-/* Ready to load: all maps, and of the programs those of the hooks in the bit set `wanted`. */
-static int object_open(const char *directory, const struct kernel_limits *limits, unsigned wanted, struct bpf_object **ret_object, struct error *err)
+/* What a ring buffer holds: it has no type of its own. */
+static const struct {
+	const char *map, *record;
+} rings[] = { { "w_flow", "flow_record" }, { "w_exec", "exec_record" } };
+
+/* Whoever made maps before there was w_layout had other records. */
+static bool records_are_same(const struct opening *o, const struct bpf_object *object, const char *map)
+{
+	_cleanup_close_ int fd = pin_open(o->directory, "", "w_layout");
+	_cleanup_(map_shape_done) struct map_shape pinned = {};
+	_cleanup_(type_layout_done) struct type_layout from = {}, to = {};
+	_cleanup_(layout_conversion_done) struct layout_conversion conversion = {};
+	const struct btf *btf = bpf_object__btf(object);
+	const char *record = NULL;
+
+	for (size_t i = 0; i < ARRAY_SIZE(rings); i++)
+		if (!strcmp(map, rings[i].map))
+			record = rings[i].record;
+	if (!record || fd < 0 || map_shape_of_fd(fd, &pinned, NULL) < 0 || !pinned.btf)
+		return false;
+	return type_layout_read(pinned.btf, btf__find_by_name_kind(pinned.btf, record, BTF_KIND_STRUCT), &from, NULL) == 0 &&
+	       type_layout_read(btf, btf__find_by_name_kind(btf, record, BTF_KIND_STRUCT), &to, NULL) == 0 &&
+	       layout_conversion_make(&from, &to, &conversion, NULL) == 0 && conversion.same;
+}
+
+/* Reasons are the first thing that a program counts, so every build has w_reason; its BTF is that of all its programs. */
+static int meanings_check(const struct opening *o, const struct bpf_object *object, struct error *err)
+{
+	_cleanup_close_ int fd = pin_open(o->directory, "", pin_exists(o->directory, "", "w_layout") ? "w_layout" : "w_reason");
+	_cleanup_(map_shape_done) struct map_shape pinned = {};
+	int r = fd < 0 ? 0 : map_shape_of_fd(fd, &pinned, err);
+
+	return r < 0 || !pinned.btf ? r : numbers_check(pinned.btf, bpf_object__btf(object), err);
+}
+
+/* The programs that take over find accounts of the former layout. */
+static int former_accounts_use(struct bpf_map *accounts, const struct bpf_object *object, const struct relation *relation, int fd,
+			       struct error *err)
+{
+	struct bpf_map *constants = bpf_object__find_map_by_name(object, ".rodata");
+	const struct layout_conversion *conversion = &relation->value;
+	struct former_account *former = NULL;
+	size_t size = 0;
+
+	if (constants)
+		former = (void *)bpf_map__initial_value(constants, &size);
+	if (!accounts || !former || size < sizeof(*former) || conversion->to_bytes > sizeof(former->from))
+		return error_set(err, -EINVAL, "the BPF object of this build has no place for accounts of another");
+	former->bytes = conversion->from_bytes;
+	memset(former->from, FORMER_NONE, sizeof(former->from));
+	for (size_t i = 0; i < conversion->count; i++) {
+		const struct layout_step *step = &conversion->steps[i];
+
+		for (uint32_t n = 0; n < step->count; n++)
+			for (uint32_t byte = 0; byte < step->from_bytes; byte++)
+				former->from[step->to + n * step->to_bytes + byte] = step->from + n * step->from_bytes + byte;
+	}
+	return bpf_map__reuse_fd(accounts, fd) < 0 ? error_set(err, -errno, "cannot use the former accounts: %m") : 0;
+}
+
+static int map_reuse(struct opening *o, const struct bpf_object *object, struct bpf_map *map, struct error *err)
+{
+	const char *name = bpf_map__name(map);
+	const uint32_t least = kernel_limits_entries(o->limits, name); /* 0: its size is fixed */
+	_cleanup_close_ int fd = pin_open(o->directory, "", name);
+	_cleanup_(map_shape_done) struct map_shape pinned = {}, built = {};
+	_cleanup_(relation_done) struct relation relation = {};
+	bool same, usable;
+	int r;
+
+	if (fd < 0 && fd != -ENOENT)
+		return error_set(err, fd, "cannot open the pinned map '%s': %s", name, strerror(-fd));
+	if (least && bpf_map__set_max_entries(map, least) < 0)
+		return error_set(err, -errno, "cannot size map '%s': %m", name);
+	if (fd < 0 || (o->beside && takeover_remakes(name)))
+		return 0;
+	map_shape_of_build(object, map, &built);
+	if ((r = map_shape_of_fd(fd, &pinned, err)) < 0 || (r = relation_make(&pinned, &built, &relation, err)) < 0)
+		return r;
+	same = relation.same && (least || pinned.entries == built.entries) &&
+	       (built.type != BPF_MAP_TYPE_RINGBUF || records_are_same(o, object, name));
+	usable = same && (!o->beside || pinned.entries >= built.entries);
+	o->differs |= !same;
+	if (!same && !o->beside)
+		return error_set(err, -EPROTO, "pinned map '%s' has the layout of another build", name);
+	if (usable)
+		return bpf_map__reuse_fd(map, fd) < 0 ? error_set(err, -errno, "cannot use pinned map '%s' again: %m", name) : 0;
+	r = takeover_check(o->directory, &pinned, &built, &relation, err);
+	if (r == 0 && !strcmp(name, ACCOUNTS))
+		r = former_accounts_use(o->former, object, &relation, fd, err);
+	return r;
+}
+
+/* Ready to load: all maps, and the programs that are wanted. */
+static int object_open(struct opening *o, struct bpf_object **ret_object, struct error *err)
 {
 	_cleanup_(cleanup_object) struct bpf_object *object = NULL;
 	LIBBPF_OPTS(bpf_object_open_opts, options, .object_name = "weft_bpf");
@@ -88,6 +176,7 @@ static int object_open(const char *directory, const struct kernel_limits *limits
 	unsigned found = 0;
 	size_t size;
 	const void *elf = weft_bpf__elf_bytes(&size);
+	int r;
 
 	object = bpf_object__open_mem(elf, size, &options);
 	if (!object)
@@ -97,14 +186,17 @@ static int object_open(const char *directory, const struct kernel_limits *limits
 		unsigned bit = hook ? HOOK_BIT(hook) : 0;
 
 		found |= bit;
-		bpf_program__set_autoload(program, wanted & bit);
+		bpf_program__set_autoload(program, o->wanted & bit);
 	}
 	for (const struct hook *hook = hooks; hook < hooks + HOOK_COUNT; hook++)
 		if (!(found & HOOK_BIT(hook)))
 			return error_set(err, -EINVAL, "the BPF object of this build has no program '%s'", hook->name);
+	r = meanings_check(o, object, err);
+	if (r < 0)
+		return r;
+	o->former = bpf_object__find_map_by_name(object, FORMER_ACCOUNTS);
 	bpf_object__for_each_map(map, object) {
-		int r = bpf_map__is_internal(map) ? 0 :
-			map_reuse(map, directory, kernel_limits_entries(limits, bpf_map__name(map)), err);
+		r = !bpf_map__is_internal(map) && map != o->former ? map_reuse(o, object, map, err) : 0;
 
 		if (r < 0)
 			return r;
@@ -128,11 +220,14 @@ static int object_start(struct bpf_object *object)
 }
 
 /* Something was refused: asks one by one what it is, and gives the hooks that the kernel takes. */
-static int object_probe(const char *directory, const struct kernel_limits *limits, unsigned *ret_usable, struct error *err)
+static int object_probe(struct opening *o, unsigned *ret_usable, struct error *err)
 {
 	unsigned usable = 0;
 	_cleanup_(cleanup_object) struct bpf_object *maps = NULL;
-	int r = object_open(directory, limits, 0, &maps, err);
+	int r;
+
+	o->wanted = 0;
+	r = object_open(o, &maps, err);
 
 	if (r < 0)
 		return r;
@@ -142,7 +237,8 @@ static int object_probe(const char *directory, const struct kernel_limits *limit
 	for (const struct hook *hook = hooks; hook < hooks + HOOK_COUNT; hook++) {
 		_cleanup_(cleanup_object) struct bpf_object *object = NULL;
 
-		r = object_open(directory, limits, HOOK_BIT(hook), &object, err);
+		o->wanted = HOOK_BIT(hook);
+		r = object_open(o, &object, err);
 		if (r < 0)
 			return r;
 		r = object_start(object);
@@ -186,20 +282,26 @@ static int tags_note(const struct object *object)
 }
 
 /* All programs, or without the optional ones that the kernel does not take. */
-static int object_load_usable(const char *directory, const struct kernel_limits *limits, struct bpf_object **ret_object, struct error *err)
+static int object_load_usable(struct opening *o, struct bpf_object **ret_object, struct error *err)
 {
 	_cleanup_(cleanup_object) struct bpf_object *all = NULL, *usable = NULL;
 	unsigned hooks_usable = 0;
-	int r = object_open(directory, limits, ALL_HOOKS, &all, err);
+	int r;
 
+	o->wanted = ALL_HOOKS;
+	r = object_open(o, &all, err);
 	if (r < 0)
 		return r;
 	if (object_start(all) == 0) {
 		*ret_object = TAKE_PTR(all);
 		return 0;
 	}
-	if ((r = object_probe(directory, limits, &hooks_usable, err)) < 0 ||
-	    (r = object_open(directory, limits, hooks_usable, &usable, err)) < 0)
+	r = object_probe(o, &hooks_usable, err);
+	if (r < 0)
+		return r;
+	o->wanted = hooks_usable;
+	r = object_open(o, &usable, err);
+	if (r < 0)
 		return r;
 	r = object_start(usable);
 	if (r < 0)
@@ -208,10 +310,10 @@ static int object_load_usable(const char *directory, const struct kernel_limits 
 	return 0;
 }
 
-int object_load(const char *directory, const struct kernel_limits *limits, struct object *ret_object, struct error *err)
+static int load(struct opening *o, struct object *ret_object, struct error *err)
 {
 	_cleanup_(object_done) struct object object = {};
-	int r = object_load_usable(directory, limits, &object.bpf, err);
+	int r = object_load_usable(o, &object.bpf, err);
 
 	if (r < 0)
 		return r;
@@ -219,7 +321,30 @@ int object_load(const char *directory, const struct kernel_limits *limits, struc
 	if (r < 0)
 		return error_set(err, r, "cannot inspect the programs: %s", strerror(-r));
 	ret_object->bpf = TAKE_PTR(object.bpf);
+	ret_object->former = o->former;
 	return 0;
+}
+
+int object_load(const char *directory, const struct kernel_limits *limits, struct object *ret_object, struct error *err)
+{
+	return load(&(struct opening){ .directory = directory, .limits = limits }, ret_object, err);
+}
+
+int object_load_beside(const char *directory, const struct kernel_limits *limits, struct object *ret_object, struct error *err)
+{
+	return load(&(struct opening){ .directory = directory, .limits = limits, .beside = true }, ret_object, err);
+}
+
+int object_compare(const char *directory, struct error *err)
+{
+	_cleanup_(cleanup_object) struct bpf_object *object = NULL;
+	struct kernel_limits largest;
+	struct opening o = { .directory = directory, .limits = &largest, .beside = true };
+	int r;
+
+	kernel_limits_for(MAX_SERVICES, &largest);
+	r = object_open(&o, &object, err);
+	return r < 0 ? r : o.differs;
 }
 
 void object_done(struct object *object)

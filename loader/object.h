@@ -3,6 +3,7 @@
 #pragma once
 
 #include <bpf/libbpf.h>
+#include <stdbool.h>
 #include <stddef.h>
 
 #include "base/error.h"
@@ -10,12 +11,20 @@
 
 struct object {
 	struct bpf_object *bpf;
+	const struct bpf_map *former; /* accounts of the former layout, or in place of them nothing: not a map of ours */
 };
 
-/* Loads every program of the hook table. Maps pinned in `directory` are used again (-EPROTO when one has another
- * layout), but for arrays that are smaller than `limits` says: those are made, and the maps that are missing. Nothing is pinned. Optional programs that the kernel does not take are left out; -EOPNOTSUPP names the first
- * required one, and loader_log() has what the verifier said. */
+/* Loads every program of the hook table. Maps pinned in `directory` are used again (-EPROTO when one has another layout); those that are
+ * missing are made, arrays of the size that `limits` says. Nothing is pinned. Optional programs that the kernel does not take are left
+ * out; -EOPNOTSUPP names the first required one, and loader_log() has what the verifier said. */
 int object_load(const char *directory, const struct kernel_limits *limits, struct object *ret_object, struct error *err);
+/* The same, but arrays that are smaller than `limits` says are made anew, and so are maps of another layout, whose contents can be taken
+ * over (loader/takeover.h; -EPROTO, -EBUSY where they cannot). The programs look for accounts of the former layout too. */
+int object_load_beside(const char *directory, const struct kernel_limits *limits, struct object *ret_object, struct error *err);
+/* 1: some of the maps in `directory` have another layout, and can be taken over; 0: none has. Loads nothing. */
+int object_compare(const char *directory, struct error *err);
+/* Whether a map of the object is one that is pinned. */
+bool object_pins(const struct object *object, const struct bpf_map *map);
 void object_done(struct object *object); /* all zero is fine */
 /* Borrowed; -ENOENT: left out. */
 int object_program_fd(const struct object *object, const char *name);

@@ -14,9 +14,11 @@
 #include "maps/edge.h"
 #include "maps/iterator.h"
 #include "maps/pinned.h"
+#include "maps_layout.h"
 
 /* Every pinned map that the agent uses. */
 static const struct pinned_map map_rows[] = {
+	PINNED_ARRAY("w_layout", struct layout_note, 1, struct kernel, layout),
 	PINNED_ARRAY("w_root", struct root, 1, struct kernel, memory.root),
 	PINNED_SIZED_ARRAY("w_directory", struct directory_page, directory_pages, struct kernel, memory.directories),
 	PINNED_SIZED_ARRAY("w_object", struct object_name, memory.limits.objects, struct kernel, memory.objects),
@@ -98,15 +100,20 @@ static int sizes_check(const struct kernel *kernel, struct error *err)
 	return 0;
 }
 
-/* A loader that grows the tables (loader/grow.h) has its second set of pins beside these, and some programs may run over that. */
-static int growth_check(const char *pin_path, struct error *err)
+static int layout_check(const struct kernel *kernel, struct error *err)
+{
+	return kernel->layout->layout == MAPS_LAYOUT ? 0 : error_set(err, -EPROTO, PINNED_OTHER_LAYOUT);
+}
+
+/* A loader that exchanges maps (loader/exchange.h) has its second set of pins beside these, and some programs may run over that. */
+static int exchange_check(const char *pin_path, struct error *err)
 {
 	const char *name = strrchr(pin_path, '/') + 1;
 	char path[256];
 
 	snprintf(path, sizeof(path), "%.*snext_%s", (int)(name - pin_path), pin_path, name);
 	if (access(path, F_OK) == 0)
-		return error_set(err, -EBUSY, "the tables are growing, or a loader was killed while they did: `weft-loader upgrade` completes that");
+		return error_set(err, -EBUSY, "a loader exchanges the maps, or was killed while it did: `weft-loader upgrade` completes that");
 	return 0;
 }
 
@@ -119,7 +126,7 @@ int kernel_open(const char *instance, struct kernel *ret_kernel, struct error *e
 	char pin_path[160], path[256];
 	int r = kernel_pin_path(instance, pin_path, sizeof(pin_path), err);
 
-	if (r < 0 || (r = growth_check(pin_path, err)) < 0)
+	if (r < 0 || (r = exchange_check(pin_path, err)) < 0)
 		return r;
 	kernel.cpu_count = libbpf_num_possible_cpus();
 	if (kernel.cpu_count < 0)
@@ -127,7 +134,9 @@ int kernel_open(const char *instance, struct kernel *ret_kernel, struct error *e
 	r = pinned_maps_open(pin_path, map_rows, ARRAY_SIZE(map_rows), &kernel, err);
 	if (r < 0)
 		return r;
-	r = sizes_check(&kernel, err);
+	r = layout_check(&kernel, err);
+	if (r == 0)
+		r = sizes_check(&kernel, err);
 	if (r < 0) {
 		pinned_maps_close(map_rows, ARRAY_SIZE(map_rows), &kernel);
 		return r;

@@ -25,6 +25,7 @@
 #include "maps/abi/record.h"
 #include "maps/abi/row.h"
 #include "maps/abi/serving.h"
+#include "maps/abi/upgrade.h"
 #include "maps/limits.h"
 
 #define PIN_ROOT "/sys/fs/bpf/weft" /* PIN_ROOT/INSTANCE/abi3/{w_root,…,link_connect4,…,prog_explain,iter_end} */
@@ -56,6 +57,7 @@ static inline uint32_t *kernel_memory_ref(const struct kernel_memory *memory, ui
 
 struct kernel {
 	struct kernel_memory memory;
+	const struct layout_note *layout;
 	uint32_t directory_pages;
 	int vip_fd, netns_fd, cgroup_fd, own_address_fd, exempt_fd, name_fd;
 	int reason_fd, stat_fd, flow_fd, exec_fd, explain_fd, account_fd;
@@ -73,8 +75,8 @@ struct kernel {
 /* "PIN_ROOT/INSTANCE/abi3". Instance names are [a-z0-9-]{1,32}. -EINVAL. */
 int kernel_pin_path(const char *instance, char *buffer, size_t size, struct error *err);
 
-/* -ENOENT when the instance has no kernel part: the message names `weft-loader install`. -EPROTO: a map of another layout, or
- * maps whose sizes do not go together; -EBUSY: a loader has them in hand. */
+/* -ENOENT when the instance has no kernel part: the message names `weft-loader install`. -EPROTO: maps of another build, or
+ * such whose sizes do not go together; -EBUSY: a loader has them in hand. */
 int kernel_open(const char *instance, struct kernel *ret_kernel, struct error *err);
 void kernel_close(struct kernel *kernel); /* all zero, or half open, is fine */
 

@@ -40,7 +40,7 @@ static int map_check(int fd, const char *path, const struct pinned_map *map, uin
 		return error_set(err, -errno, "cannot inspect pinned map '%s': %s", path, strerror(errno));
 	if (info.type != map->type || info.key_size != map->key_bytes || info.value_size != map->value_bytes ||
 	    (map->entries && info.max_entries != map->entries))
-		return error_set(err, -EPROTO, "pinned map '%s' has the layout of another version: `weft-loader upgrade`", path);
+		return error_set(err, -EPROTO, "pinned map '%s' has the layout of another build: run `weft-loader upgrade`", path);
 	*ret_entries = info.max_entries;
 	return 0;
 }

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* Pinned maps, opened by a table: each is checked against the layout this build knows, and then mapped into memory or kept as a
- * descriptor. What kernel.c and proxy.c share; nobody else needs it. */
+ * descriptor. What kernel.c, proxy.c and the loader share. */
 #pragma once
 
 #include <bpf/bpf.h>
@@ -9,6 +9,8 @@
 #include <stdint.h>
 
 #include "base/error.h"
+
+#define PINNED_OTHER_LAYOUT "the kernel part is that of another build: run `weft-loader upgrade`"
 
 struct pinned_map {
 	const char *name;

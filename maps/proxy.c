@@ -14,6 +14,7 @@
 #include "maps/abi/reason.h"
 #include "maps/kernel.h"
 #include "maps/pinned.h"
+#include "maps_layout.h"
 
 enum {
 	LABEL_BYTES_MAX = 63, /* RFC 1035 section 2.3.4 */
@@ -22,6 +23,7 @@ enum {
 };
 
 static const struct pinned_map map_rows[] = {
+	PINNED_ARRAY("w_layout", struct layout_note, 1, struct proxy_maps, layout),
 	PINNED_ARRAY("w_proxy", struct proxy_state, 1, struct proxy_maps, state),
 #define HASH(pin, key, value, count, member) PINNED_FD(pin, BPF_MAP_TYPE_HASH, sizeof(key), sizeof(value), count, struct proxy_maps, member)
 	HASH("w_name", struct name_key, struct name_entry, MAX_NAMES, name_fd),
@@ -39,7 +41,7 @@ static uint64_t pin_inode(const char *instance)
 
 	if (kernel_pin_path(instance, pin_path, sizeof(pin_path), NULL) < 0)
 		return 0;
-	snprintf(path, sizeof(path), "%s/%s", pin_path, map_rows[0].name);
+	snprintf(path, sizeof(path), "%s/%s", pin_path, "w_proxy");
 	return stat(path, &st) == 0 ? st.st_ino : 0;
 }
 
@@ -53,6 +55,10 @@ int proxy_maps_open(const char *instance, struct proxy_maps *ret_maps, struct er
 		r = pinned_maps_open(pin_path, map_rows, ARRAY_SIZE(map_rows), &maps, err);
 	if (r < 0)
 		return r;
+	if (maps.layout->layout != MAPS_LAYOUT) {
+		proxy_maps_close(&maps);
+		return error_set(err, -EPROTO, PINNED_OTHER_LAYOUT);
+	}
 	maps.pin = pin_inode(instance);
 	*ret_maps = maps;
 	return 0;

@@ -11,14 +11,16 @@
 #include "maps/abi/name.h"
 #include "maps/abi/proxy.h"
 #include "maps/abi/resolver.h"
+#include "maps/abi/upgrade.h"
 
 struct proxy_maps {
+	const struct layout_note *layout;
 	struct proxy_state *state; /* shared with the kernel and the agent: single words, atomically */
 	int name_fd, resolver_fd, asked_fd, exempt_fd;
 	uint64_t pin; /* inode of w_proxy's */
 };
 
-/* -ENOENT when the instance has no kernel part: the message names `weft-loader install`. -EPROTO: a map of another layout. */
+/* -ENOENT when the instance has no kernel part: the message names `weft-loader install`. -EPROTO: maps of another build. */
 int proxy_maps_open(const char *instance, struct proxy_maps *ret_maps, struct error *err);
 void proxy_maps_close(struct proxy_maps *maps); /* all zero is fine */
 /* false: the instance was uninstalled since, also where it was installed anew: the pins are gone, or of other maps. One system call. */

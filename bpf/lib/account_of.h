@@ -2,13 +2,14 @@
 /* Where the account of a socket is found. */
 #pragma once
 
-#include "bpf.h"
-#include "maps/abi/account.h"
+#include "former.h"
 
 /* The account of a socket, by its cookie; NULL: it has none. */
 static __always_inline struct account *account_of(__u64 cookie)
 {
-	return bpf_map_lookup_elem(&w_account, &cookie);
+	struct account *a = bpf_map_lookup_elem(&w_account, &cookie);
+
+	return a || !former_account.bytes ? a : account_take_over(cookie);
 }
 
 static __always_inline void account_drop(__u64 cookie)

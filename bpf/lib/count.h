@@ -7,19 +7,24 @@
 #include "maps/abi/event.h"
 #include "maps/abi/reason.h"
 
-static __always_inline void count_stat(enum statistic stat)
+static __always_inline void add_stat(enum statistic stat, __u64 count)
 {
 	__u32 key = stat;
 	__u64 *value = bpf_map_lookup_elem(&w_stat, &key);
 
 	if (value)
-		ADD(*value, 1);
+		ADD(*value, count);
 }
 
-/* Counts for (source, service, reason); where the table has no room, for the reason alone. */
-static __always_inline void count_reason(__u32 source, __u32 service, enum reason reason)
+static __always_inline void count_stat(enum statistic stat)
 {
-	struct reason_key key = { .source = source, .service = service, .reason = reason };
+	add_stat(stat, 1);
+}
+
+/* Adds for (source, service, reason); where the table has no room, for the reason alone. */
+static __always_inline void add_reason(const struct reason_key *what, __u64 count)
+{
+	struct reason_key key = *what;
 	__u64 *value = bpf_map_lookup_elem(&w_reason, &key);
 	__u64 zero = 0;
 
@@ -33,7 +38,14 @@ static __always_inline void count_reason(__u32 source, __u32 service, enum reaso
 		count_stat(STAT_REASON_TABLE_FULL);
 	}
 	if (value)
-		ADD(*value, 1);
+		ADD(*value, count);
+}
+
+static __always_inline void count_reason(__u32 source, __u32 service, enum reason reason)
+{
+	const struct reason_key key = { .source = source, .service = service, .reason = reason };
+
+	add_reason(&key, 1);
 }
 
 #define SAMPLING_WINDOW_NS 100000000ull

@@ -7,6 +7,7 @@
 #include "types.h"
 
 struct account {
+	WEFT_TEST_SHIFT(__u64)
 	/* Whoever has places in the open counts: the cookie of the socket, or EDGE_HOLDER. Exchanged atomically for 0 by whoever ends the
 	 * connection, so the places are given back once; and by its holder alone, for the memory of an ended account is at once another's. */
 	__u64 held;

@@ -7,6 +7,7 @@
 #include "types.h"
 
 struct config {
+	WEFT_TEST_SHIFT(__u64)
 	__u64 cgroup_depths; /* bit d: some workload's cgroup is at depth d below the hierarchy's root */
 	struct ip vip4; /* network of IPv4 VIPs, v4-mapped */
 	struct ip vip4_mask;

@@ -20,6 +20,7 @@ enum object_kind {
 };
 
 struct root {
+	WEFT_TEST_SHIFT(__u64)
 	__u64 generation; /* 0: nothing was ever committed */
 	__u64 oldest; /* the oldest generation that is still whole */
 };

@@ -16,6 +16,7 @@ enum health {
 struct endpoint {
 	__u32 incarnation; /* odd while in use; raised when the slot is freed */
 	__u32 health; /* enum health */
+	WEFT_TEST_SHIFT(__u64)
 	__u64 open; /* connections held: taken in connect4/6, released exactly once */
 	__u64 connects; /* established */
 	__u64 failures; /* never established */

@@ -22,6 +22,7 @@ enum flow_close {
 };
 
 struct flow_record {
+	WEFT_TEST_SHIFT(__u64)
 	__u64 end_ns; /* CLOCK_MONOTONIC */
 	__u64 connect_ns; /* connect() to established; 0: never */
 	__u64 duration_ns; /* established to end; for others connect() to end */
@@ -48,7 +49,7 @@ struct flow_record {
 };
 WEFT_SIZE(struct flow_record, 128);
 
-/* stats: counted per CPU. */
+/* stats: counted per CPU. Maps keep numbers over an upgrade, so new ones come last. */
 #define STATS(X)                                                                                                              \
 	X(FLOWS_LOST, "flows-lost", "flow records the ring had no room for")                                                   \
 	X(FLOWS_SAMPLED_OUT, "flows-sampled-out", "flow records left out by sampling")                                         \

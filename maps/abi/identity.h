@@ -9,6 +9,7 @@
 
 /* netns, cgroup: who a process in this namespace (by cookie), or in this cgroup or below (by id), acts for. */
 struct owner {
+	WEFT_TEST_SHIFT(__u64)
 	__u32 node; /* object id; 0 with OWNER_SHARED */
 	__u32 flags;
 };

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 OR GPL-2.0 OR BSD-2-Clause */
 /* Why a connection was decided as it was. Every refusal, bypass and audited pass has one of these, counted. The table is
- * the only list: it numbers the reasons for both sides, names them for people, and feeds the documents and the tests. */
+ * the only list: it numbers the reasons for both sides, names them for people, and feeds the documents and the tests. Maps keep numbers
+ * over an upgrade, so new ones come last. */
 #pragma once
 
 #include "types.h"
@@ -77,6 +78,7 @@ static inline __attribute__((always_inline)) enum verdict reason_verdict(enum re
 /* reasons: per source node, service (0: none) and reason, how often. Rows appear on first use; where the table is full
  * the count goes to source 0, service 0, which the agent makes beforehand, so that a total is never lost. */
 struct reason_key {
+	WEFT_TEST_SHIFT(__u32)
 	__u32 source;
 	__u32 service;
 	__u32 reason;

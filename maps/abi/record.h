@@ -77,6 +77,7 @@ static inline __attribute__((always_inline)) __u32 zone_share(const struct zone_
 
 /* A listener of a virtual node, as somebody to connect to. */
 struct target_record {
+	WEFT_TEST_SHIFT(__u64)
 	__u32 first[LIST_COUNT]; /* into w_ref: its endpoints, one list for each address family */
 	__u32 count[LIST_COUNT];
 	__u32 flags;
@@ -95,6 +96,7 @@ WEFT_SIZE(struct target_record, 192);
 
 /* An endpoint's place in a list. `incarnation` is that of its slot when the list was made. */
 struct endpoint_ref {
+	WEFT_TEST_SHIFT(__u64)
 	struct ip address;
 	__u64 netns_cookie; /* offered to callers in this namespace only (a loopback address); 0: to all */
 	__be16 port;
@@ -111,6 +113,7 @@ WEFT_SIZE(struct endpoint_ref, 40);
 
 /* A virtual node as a caller. Its backends are sorted by service id. */
 struct node_record {
+	WEFT_TEST_SHIFT(__u64)
 	__u32 first_backend; /* into w_backend */
 	__u32 backend_count;
 	__u32 flags;

@@ -35,6 +35,7 @@ struct row {
 	__u32 source; /* object ids; 0 in a free row */
 	__u32 service;
 	__u32 target;
+	WEFT_TEST_SHIFT(__u64)
 	__u64 attempts; /* decided to be routed */
 	__u64 open;
 	__u64 established;

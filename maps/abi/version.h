@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 OR GPL-2.0 OR BSD-2-Clause */
-/* The version of everything under maps/abi. A pinned map outlives the build that made it: raise MAPS_ABI with every
- * change of a key, a value, a size or a meaning, and the loader pins the new maps beside the old ones. */
+/* The version of what maps mean. Pinned maps outlive the build that made them, and the loader of another one takes over what is in them,
+ * member by member, by name (loader/takeover.h): members may be added, moved and made larger. Raise MAPS_ABI where one that keeps its name
+ * is to mean something else: the loader then refuses to upgrade. */
 #pragma once
 
 #define MAPS_ABI 3

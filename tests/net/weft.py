@@ -18,6 +18,7 @@ BUILD = pathlib.Path(os.environ.get("WEFT_BUILD", "build")).resolve()
 HERE = pathlib.Path(__file__).resolve().parent
 PYTHON = "/usr/bin/python3"
 SLOWNESS = int(os.environ.get("WEFT_TEST_SLOWNESS", 1))  # how many times slower than usual the machine is: an emulated one
+LOADER_CALLS = ("bpf", "link", "renameat2", "unlink", "mkdir", "rmdir")
 libc = ctypes.CDLL(None, use_errno=True)
 numbers = itertools.count(1)
 
@@ -159,7 +160,7 @@ class Node:
         self.log = self.directory / "weftd.log"
         self.cgroup = cgroup2_root() / f"weft-test-{self.instance}"
         self.options = list(options) + (["--config", self.config] if directory else [])
-        self.programs = BUILD  # of weftd, and of the weft-proxy that it starts
+        self.programs = BUILD  # of weftd, of the weft-proxy that it starts, and of weft-loader
         self.agent_wrapper = []  # a command that ends in running what follows it
         self.namespace = None
         self.agent = None
@@ -204,9 +205,23 @@ class Node:
         return pod
 
     def loader(self, command, *words):
-        result = subprocess.run([BUILD / "weft-loader", command, "--instance", self.instance, *words], capture_output=True, text=True)
+        result = subprocess.run([self.programs / "weft-loader", command, "--instance", self.instance, *words], capture_output=True, text=True)
         assert result.returncode == 0, result.stderr
         return result.stdout
+
+    def loader_calls(self, command, *words):
+        """The same; the system calls that changed something, or could have, in their order, as strace shows them."""
+        trace = self.directory / "trace"
+        result = subprocess.run(["strace", "-o", trace, "-e", f"trace={','.join(LOADER_CALLS)}", self.programs / "weft-loader", command,
+                                 "--instance", self.instance, *words], capture_output=True, text=True)
+        assert result.returncode == 0, result.stderr
+        return [line for line in trace.read_text().splitlines() if line.startswith(LOADER_CALLS)]
+
+    def loader_killed(self, call, n, command, *words):
+        """The same, killed when it makes the n-th of these system calls, which it does."""
+        result = subprocess.run(["strace", "-o", "/dev/null", "-e", f"trace={call}", "-e", f"inject={call}:signal=SIGKILL:when={n}",
+                                 self.programs / "weft-loader", command, "--instance", self.instance, *words], capture_output=True, text=True)
+        assert result.returncode in (-signal.SIGKILL, 128 + signal.SIGKILL), (call, n, result)
 
     def start_agent(self):
         log = open(self.log, "a")

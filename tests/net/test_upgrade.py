@@ -1,0 +1,198 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Another build takes over, whose maps lie otherwise, and back: under connections that are open, connections that are made, and refusals.
+The other build is made of the same sources with -DWEFT_TEST_LAYOUT: members of most structures have moved."""
+import pathlib
+import re
+import signal
+import subprocess
+
+import pytest
+from weft import BUILD, Node, wait_for
+
+OTHER = BUILD / "layout2"
+HELD = 1000  # connections
+
+KEEPER = """
+held = []
+def hold(address, port, count):
+    for _ in range(count):
+        s = socket.create_connection((address, port), timeout=10)
+        assert s.recv(100)
+        held.append(s)
+
+def alive():
+    for s in held:
+        s.sendall(b"x")
+    return sum(s.recv(1) == b"x" for s in held), sum(s.getpeername() == tuple(arguments) for s in held)
+"""
+
+# Connects and closes, with a refusal now and then, until the file is there. How often it went well, was refused, and what went wrong.
+CHURN = """
+address, port, stop, progress = arguments
+made, refused, failed = 0, 0, {}
+progress_file = open(progress, "w")
+while not os.path.exists(stop):
+    try:
+        with socket.create_connection((address, port), timeout=10) as s:
+            assert s.getpeername() == (address, port)
+            assert s.recv(100) == b"10.77.0.1:9001\\n"
+            s.sendall(b"x")
+            assert s.recv(1) == b"x"
+        made += 1
+        progress_file.seek(0)
+        progress_file.write(str(made))
+        progress_file.flush()
+        if made % 4 == 0:
+            assert connect(address, port + 1) == "ECONNREFUSED"
+            refused += 1
+    except Exception as e:
+        failed[repr(e)] = failed.get(repr(e), 0) + 1
+result = [made, refused, failed]
+"""
+
+
+@pytest.fixture
+def node():
+    assert (OTHER / "weft-loader").exists(), "run `make layout2` first"
+    with Node() as node:
+        for setting in "net.ipv4.ip_local_port_range=1024 65000", "net.ipv4.tcp_tw_reuse=1":  # many connections, one after the other
+            node.namespace.sysctl(setting)
+        node.mesh()
+        node.node("client", port=None, backends=["web"])
+        node.node("web")
+        node.service("web", node="web")
+        node.echo("10.77.0.1:9001")
+        node.register("web", "1", "10.77.0.1:9001")
+        node.workload(["sleep", "1000"])
+        node.wait_reason("web:8080", "routed")
+        yield node
+
+
+class Traffic:
+    """Connections that stay, and others one after the other, until check()."""
+
+    def __init__(self, node, held=HELD, churners=2):
+        self.node, self.held = node, held
+        self.stop = node.directory / "stop"
+        self.vip = node.vip("web")
+        self.keeper = node.worker("client")
+        self.keeper.run(KEEPER)
+        self.keeper.run("hold(*arguments)", self.vip, 8080, held)
+        self.churners = [node.worker("client") for _ in range(churners)]
+        self.progress = [node.directory / f"progress{n}" for n in range(churners)]
+        for churner, progress in zip(self.churners, self.progress):
+            churner.start(CHURN, self.vip, 8080, str(self.stop), str(progress))
+
+    def made(self):
+        """Connections until now."""
+        return sum(int(path.read_text() or 0) for path in self.progress if path.exists())
+
+    def check(self):
+        """None was lost, none was refused that should not be, none went by, and every one was counted, once."""
+        self.stop.touch()
+        made = refused = 0
+        for churner in self.churners:
+            m, r, failed = churner.answer()
+            assert m > 20 and not failed
+            made, refused = made + m, refused + r
+        assert self.keeper.run("result = alive()", self.vip, 8080) == [self.held, self.held]
+        self.node.wait_open(self.held)
+        status = self.node.status()
+        counters, stats = status["counters"], status["stats"]
+        for member in "attempts", "established":
+            assert sum(c[member] for c in counters) == self.held + made, member
+        assert sum(c["closed"] for c in counters) == made
+        assert self.node.reasons()[("client", "web", "no-listener")] == refused
+        assert stats["flows-written"] + stats["flows-lost"] + stats["flows-sampled-out"] == made + refused
+        assert stats["slot-mismatch"] == stats["row-mismatch"] == 0
+        return made, refused
+
+
+def pins(node):
+    root = pathlib.Path(f"/sys/fs/bpf/weft/{node.instance}")
+    return sorted(path.name for path in root.iterdir()), [path.name for path in root.glob("*/*") if re.match("base_|swap_", path.name)]
+
+
+def upgrade(node, programs):
+    node.kill_agent(signal.SIGTERM)
+    node.programs = programs
+    node.loader("upgrade")
+    assert pins(node) == (["abi3"], [])
+    node.start_agent()
+
+
+def refused(node, programs, *words):
+    result = subprocess.run([programs / "weft-loader", *words, "--instance", node.instance], capture_output=True, text=True)
+    assert result.returncode == 1
+    return result.stderr
+
+
+def test_a_build_with_another_layout_takes_over_under_traffic_and_hands_back(node):
+    traffic = Traffic(node)
+    for programs in OTHER, BUILD, OTHER, BUILD:
+        upgrade(node, programs)
+        node.wait_reason("web:8080", "routed")
+    made, refusals = traffic.check()
+    print(f"{HELD} connections held, {made} made, {refusals} refused")
+
+
+def moments(calls):
+    """Where to kill a loader that makes these calls: (which, the how-manieth), in each of its steps."""
+    def at(text, last=False):
+        found = [i for i, call in enumerate(calls) if text in call]
+        return found[-1 if last else 0]
+
+    def bpf(place):
+        return "bpf", sum(call.startswith("bpf") for call in calls[:place]) + 1
+
+    made, exchanged, dropped = at("/next_abi3\", 0700"), at("RENAME_EXCHANGE"), at('rmdir("/sys/fs/bpf')
+    swaps = [i for i, call in enumerate(calls) if "LINK_UPDATE" in call and i < exchanged]
+    swaps_again = [i for i, call in enumerate(calls) if "LINK_UPDATE" in call and i > dropped]
+    assert made < swaps[0] < exchanged < dropped < swaps_again[0]
+    unlinks = [i for i, call in enumerate(calls) if call.startswith("unlink") and i < dropped]
+    return [bpf((made + swaps[0]) // 2), bpf(swaps[0]), bpf(swaps[1]), bpf(swaps[len(swaps) // 2]), bpf(swaps[-1]), bpf(swaps[-1] + 1),
+            bpf((swaps[-1] + exchanged) // 2), ("renameat2", 1), bpf((2 * exchanged + dropped) // 3), bpf((exchanged + 2 * dropped) // 3),
+            ("unlink", len(unlinks) // 2), ("rmdir", 1), bpf(swaps_again[1])]
+
+
+def test_a_loader_that_is_killed_at_any_step_leaves_a_working_state_that_the_next_one_completes(node):
+    traffic = Traffic(node, held=100)
+    node.kill_agent()
+    node.programs = OTHER
+    steps = moments(node.loader_calls("upgrade"))
+    for n, (call, count) in enumerate(steps):
+        node.programs = BUILD if n % 2 == 0 else OTHER
+        node.loader_killed(call, count, "upgrade")
+        before = traffic.made()
+        wait_for(lambda: traffic.made() > before + 10, f"connections are made after the {count}. {call} was the last")
+        node.loader("upgrade")
+        assert pins(node) == (["abi3"], [])
+    node.start_agent()
+    traffic.check()
+
+
+def test_between_the_steps_of_an_upgrade_no_agent_starts_and_no_other_build_goes_on(node):
+    node.kill_agent()
+    node.programs = OTHER
+    calls = node.loader_calls("upgrade")
+    node.programs = BUILD
+    node.loader_killed(*moments(calls)[3], "upgrade")
+    for programs in BUILD, OTHER:
+        result = subprocess.run([*node.namespace.prefix(), programs / "weftd", "--instance", node.instance, "--state-dir", node.state,
+                                 "--config", node.config], capture_output=True, text=True, timeout=30)
+        assert result.returncode == 1 and "weft-loader upgrade" in result.stderr
+    assert "another build" in refused(node, OTHER, "upgrade")
+    node.loader("upgrade")
+    node.start_agent()
+    node.wait_reason("web:8080", "routed")
+
+
+def test_weftd_has_to_be_stopped_and_neither_build_serves_the_other_s_maps(node):
+    assert "weftd" in refused(node, OTHER, "upgrade")
+    node.wait_reason("web:8080", "routed")
+    node.kill_agent(signal.SIGTERM)
+    result = subprocess.run([*node.namespace.prefix(), OTHER / "weftd", "--instance", node.instance, "--state-dir", node.state,
+                             "--config", node.config], capture_output=True, text=True, timeout=30)
+    assert result.returncode == 1 and "weft-loader upgrade" in result.stderr
+    node.start_agent()
+    node.wait_reason("web:8080", "routed")
