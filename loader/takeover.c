@@ -284,14 +284,22 @@ static int array_map(int fd, struct array *ret_array)
 	return 0;
 }
 
-static void array_convert(const struct pair *pair, const struct array *from, const struct array *to)
+/* Programs may read the array already: no word is anything in between. */
+static int array_convert(const struct pair *pair, const struct array *from, const struct array *to)
 {
-	if (pair->relation.value.same) {
-		memcpy(to->memory, from->memory, from->bytes);
-		return;
+	_cleanup_free_ uint64_t *value = calloc(1, to->value_bytes);
+
+	if (!value)
+		return -ENOMEM;
+	for (uint32_t i = 0; i < pair->relation.from_entries; i++) {
+		uint64_t *words = (uint64_t *)(to->memory + i * to->value_bytes);
+
+		layout_conversion_apply(&pair->relation.value, from->memory + i * from->value_bytes, value);
+		for (size_t w = 0; w < to->value_bytes / sizeof(*words); w++)
+			if (words[w] != value[w])
+				__atomic_store_n(&words[w], value[w], __ATOMIC_RELAXED);
 	}
-	for (uint32_t i = 0; i < pair->relation.from_entries; i++)
-		layout_conversion_apply(&pair->relation.value, from->memory + i * from->value_bytes, to->memory + i * to->value_bytes);
+	return 0;
 }
 
 static int array_copy(const struct pair *pair)
@@ -301,8 +309,7 @@ static int array_copy(const struct pair *pair)
 
 	if (r < 0 || (r = array_map(pair->to_fd, &to)) < 0)
 		return r;
-	array_convert(pair, &from, &to);
-	return 0;
+	return array_convert(pair, &from, &to);
 }
 
 /* By words, each of which is of one moment: programs write to the array meanwhile. */
@@ -329,8 +336,8 @@ static int counts_copy(struct takeover *t, const struct pair *pair)
 	if (r < 0)
 		return r;
 	copy_words(&from, &base);
-	array_convert(pair, &base, &to);
-	return pin_make(base_fd, t->to, TAKEOVER_BASE_PREFIX, pair->rule->map, t->err);
+	r = array_convert(pair, &base, &to);
+	return r < 0 ? r : pin_make(base_fd, t->to, TAKEOVER_BASE_PREFIX, pair->rule->map, t->err);
 }
 
 static uint64_t load(const char *at, uint32_t bytes)
