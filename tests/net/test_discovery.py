@@ -125,7 +125,7 @@ def test_servers_are_those_of_resolv_conf_and_follow_it():
         node.kill_agent()
         conf = node.directory / "resolv.conf"
         conf.write_text("nameserver 10.77.0.54\n")  # where nobody is
-        node.options = [*SCALE]
+        node.options = [*SCALE, "--config", node.config]
         node.agent_wrapper = ["unshare", "--mount", "sh", "-c", f'mount --bind {conf} /etc/resolv.conf && exec "$@"', "sh"]
         node.dns.set("web.test", A=["10.77.0.2"], ttl=5)
         node.start_agent()

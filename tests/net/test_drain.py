@@ -365,7 +365,7 @@ def test_audit_mode_counts_and_closes_nothing():
         assert [stat(node, name) for name in ("audit-kept", "policy-changed", "drained")] == [2, 0, 0]
 
         node.kill_agent()
-        node.options = []
+        node.options = ["--config", node.config]
         node.start_agent()
         client.wait_closed("lone", 2)
         assert client.states("web") == {"open": 1}
