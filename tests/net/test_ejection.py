@@ -26,7 +26,7 @@ def failures(ends):
     return [end for end in ends if ':' not in end[2]]
 """
 
-# Accepts, and resets before a byte was sent.
+# Accepts, and resets before a byte was sent; with a third argument once it has one, so that who only connects is not reset.
 RESETTER = """
 import socket, struct, sys
 s = socket.socket()
@@ -36,6 +36,9 @@ s.listen(100)
 print("ready", flush=True)
 while True:
     c, _ = s.accept()
+    if len(sys.argv) > 3 and not c.recv(1):
+        c.close()
+        continue
     c.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack('ii', 1, 0))
     c.close()
 """
@@ -204,11 +207,20 @@ for how in range(30):
 
 
 def test_a_check_that_passes_ends_an_ejection(node):
-    resetter = node.spawn([PYTHON, "-c", RESETTER, "10.77.0.2", "9002"], stdout=subprocess.PIPE, text=True)
+    resetter = node.spawn([PYTHON, "-c", RESETTER, "10.77.0.2", "9002", "late"], stdout=subprocess.PIPE, text=True)
     assert resetter.stdout.readline() == "ready\n"
     node.echo(ALIVE)
     check = {"protocol": "tcp", "healthyThreshold": 2, "unhealthyThreshold": 2, "intervalMillis": 300000, "timeoutMillis": 60000}
     worker = configure(node, [ALIVE, DEAD], healthCheck=check)
+    worker.run("""
+def connect(address, port):
+    with socket.create_connection((address, port), 5) as s:
+        try:
+            s.send(b"x")
+            return s.recv(100).decode().strip()
+        except OSError as e:
+            return errno.errorcode[e.errno]
+""")
     wait_for(lambda: all(e["health"] == "up" for e in endpoints_of(node).values()), "both are up", 20)
     began = time.monotonic()
     worker.run("connects(arguments[0], lambda ends: len(failures(ends)) == arguments[1], [])", worker.vip, ERRORS + 2)
