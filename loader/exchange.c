@@ -51,11 +51,33 @@ struct preparation {
 	struct error *err;
 };
 
+static int pin_link(const struct preparation *p, const char *name)
+{
+	char from[PIN_PATH_BYTES], to[PIN_PATH_BYTES];
+
+	if (pin_path(from, p->places->live, "", name) < 0 || pin_path(to, p->places->next, "", name) < 0)
+		return error_set(p->err, -ENAMETOOLONG, "'%s/%s' is not weft's", p->places->live, name);
+	return link(from, to) < 0 ? error_set(p->err, -errno, "cannot link '%s': %m", from) : 0;
+}
+
+static uint32_t map_id(int fd)
+{
+	struct bpf_map_info info = {};
+	__u32 size = sizeof(info);
+
+	return fd >= 0 && bpf_obj_get_info_by_fd(fd, &info, &size) == 0 ? info.id : 0;
+}
+
+/* One that stays keeps its inode as well, by which weft-proxy knows that it is not uninstalled. */
 static int map_prepare(const struct preparation *p, const struct bpf_map *map)
 {
+	const char *name = bpf_map__name(map);
+	_cleanup_close_ int live_fd = pin_open(p->places->live, "", name);
+
 	if (!object_pins(p->object, map))
 		return 0;
-	return pin_make(bpf_map__fd(map), p->places->next, "", bpf_map__name(map), p->err);
+	return map_id(live_fd) == map_id(bpf_map__fd(map)) ? pin_link(p, name) :
+							     pin_make(bpf_map__fd(map), p->places->next, "", name, p->err);
 }
 
 /* Maps of this build, those that stay among them. */
@@ -95,14 +117,7 @@ static bool goes_on(const char *directory, const char *name)
 
 static int link_prepare(const char *directory, const char *name, void *arg)
 {
-	const struct preparation *p = arg;
-	char from[PIN_PATH_BYTES], to[PIN_PATH_BYTES];
-
-	if (!goes_on(directory, name))
-		return 0;
-	if (pin_path(from, directory, "", name) < 0 || pin_path(to, p->places->next, "", name) < 0)
-		return error_set(p->err, -ENAMETOOLONG, "'%s/%s' is not weft's", directory, name);
-	return link(from, to) < 0 ? error_set(p->err, -errno, "cannot link '%s': %m", from) : 0;
+	return goes_on(directory, name) ? pin_link(arg, name) : 0;
 }
 
 static int programs_prepare(const struct preparation *p)

@@ -310,6 +310,26 @@ def test_takeovers_lose_no_query_and_let_none_pass_by(names, tmp_path):
     assert len(set(pids)) == 4
 
 
+def test_names_go_on_while_a_build_with_other_maps_takes_over_and_hands_back(names, tmp_path):
+    asking = make_client(names)
+    wait_for_names(names, asking)
+    before = names.reasons()
+    with Asking(asking, [[MESH, [names.vips[0]]], [OUTSIDE, ["198.51.100.7"]]], tmp_path / "stop") as loop:
+        for programs in BUILD / "layout2", BUILD:
+            wait_for(lambda: grown_queries(names) > 20, "queries are asked")
+            old = running(names)
+            names.kill_agent(signal.SIGTERM)
+            names.programs = programs
+            names.loader("upgrade")
+            names.start_agent()
+            wait_for(lambda: proxy(names).get("pid") not in (None, old), "the other build's weft-proxy runs", 15)
+            wait_for(lambda: not is_proxy(old, names.instance), "the predecessor ended", 15)
+            assert os.readlink(f"/proc/{running(names)}/exe") == str(programs / "weft-proxy")
+    assert loop.result["failed"] == [] and loop.result["count"] > 100
+    print(f"two upgrades: {loop.result['count']} queries, none lost")
+    assert grown(names, "dns-bypass", before) == 0 and grown(names, "dns-other-resolver", before) == 0
+
+
 def grown_queries(node):
     return sum(node.weft("dns")["outcomes"].values())
 
