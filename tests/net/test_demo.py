@@ -19,7 +19,8 @@ def programs():
 
 
 def start(build=BUILD):
-    return subprocess.Popen([ROOT / "deploy/demo/run"], env={**os.environ, "WEFT_BUILD": str(build), "KEEP": ""},
+    # a shell that runs this in the background has it ignored
+    return subprocess.Popen(["env", "--default-signal=INT", ROOT / "deploy/demo/run"], env={**os.environ, "WEFT_BUILD": str(build), "KEEP": ""},
                             stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
 
 
