@@ -24,9 +24,10 @@ struct step {
 	char path[PIN_PATH_BYTES];
 	int link_fd, program_fd; /* STEP_UPDATED, owned: the link, and what it ran before */
 };
+#define TRANSACTION_STEPS 256 /* maps, programs and links of an instance: some 70 */
 struct transaction {
 	size_t count;
-	struct step steps[64];
+	struct step steps[TRANSACTION_STEPS];
 };
 
 void transaction_done(struct transaction *t);
