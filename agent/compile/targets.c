@@ -8,6 +8,7 @@
 
 #include "agent/compile/compiler.h"
 #include "agent/compile/zones.h"
+#include "agent/spec/field.h"
 #include "base/address.h"
 #include "base/cleanup.h"
 #include "base/time.h"
@@ -266,11 +267,7 @@ static int read_check(const json_t *listener, struct plan_check *ret_check)
 
 static uint64_t read_duration(const json_t *duration, uint32_t time_scale)
 {
-	const json_int_t value = json_path_int(duration, "value", 0);
-	const char *unit = json_path_string(duration, "unit");
-	const uint64_t unit_ns = unit && strcmp(unit, "s") == 0 ? NSEC_PER_SEC : NSEC_PER_MSEC;
-
-	return ((uint64_t)value < PLAN_LONGEST_NS / unit_ns ? (uint64_t)value * unit_ns : PLAN_LONGEST_NS) / MAX(time_scale, 1u);
+	return MIN(duration_ns(duration, 0), PLAN_LONGEST_NS) / MAX(time_scale, 1u);
 }
 
 /* Bounds are the model's. Requests of http2 and grpc are not connections. */

@@ -132,10 +132,9 @@ struct route_mismatch gateway_route_test(const struct gateway_route *route, cons
 
 void gateway_table_done(struct gateway_table *table)
 {
-	for (size_t i = 0; i < table->count; i++)
-		gateway_route_free(table->routes[i]);
-	free(table->routes);
-	*table = (struct gateway_table){};
+	for (size_t i = 0; i < table->routes.count; i++)
+		gateway_route_free(table->routes.items[i]);
+	ordered_done(&table->routes);
 }
 
 static size_t hostname_rank(const struct route_value_test *hostname)
@@ -143,8 +142,9 @@ static size_t hostname_rank(const struct route_value_test *hostname)
 	return hostname->test == ROUTE_TEST_EXACT ? SIZE_MAX : hostname->text.length;
 }
 
-static int order(const struct gateway_route *a, const struct gateway_route *b)
+static int order(const void *left, const void *right)
 {
+	const struct gateway_route *a = left, *b = right;
 	const size_t rank_a = hostname_rank(&a->hostname), rank_b = hostname_rank(&b->hostname);
 
 	if (rank_a != rank_b)
@@ -156,28 +156,17 @@ static int order(const struct gateway_route *a, const struct gateway_route *b)
 
 int gateway_table_add(struct gateway_table *table, struct gateway_route *route)
 {
-	size_t at;
-
-	if (table->count == table->capacity) {
-		const size_t capacity = table->capacity ? table->capacity * 2 : 4;
-		struct gateway_route **grown = realloc(table->routes, capacity * sizeof(*grown));
-
-		if (!grown)
-			return -ENOMEM;
-		table->routes = grown;
-		table->capacity = capacity;
-	}
-	for (at = table->count++; at > 0 && order(route, table->routes[at - 1]) < 0; at--)
-		table->routes[at] = table->routes[at - 1];
-	table->routes[at] = route;
-	return 0;
+	return ordered_insert(&table->routes, route, order);
 }
 
 const struct gateway_route *gateway_table_find(const struct gateway_table *table, const struct route_request *request)
 {
-	for (size_t i = 0; i < table->count; i++)
-		if (gateway_route_test(table->routes[i], request).criterion == ROUTE_MATCHES)
-			return table->routes[i];
+	for (size_t i = 0; i < table->routes.count; i++) {
+		const struct gateway_route *route = table->routes.items[i];
+
+		if (gateway_route_test(route, request).criterion == ROUTE_MATCHES)
+			return route;
+	}
 	return NULL;
 }
 

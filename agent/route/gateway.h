@@ -5,6 +5,7 @@
 #pragma once
 
 #include "agent/route/match.h"
+#include "agent/route/ordered.h"
 #include "base/bytes.h"
 
 enum gateway_path { /* what becomes of it */
@@ -33,8 +34,7 @@ struct route_mismatch gateway_route_test(const struct gateway_route *route, cons
 /* Tried in this order: routes for the very hostname, then for its longest suffix, then for any, so that a host that has routes of
  * its own still has those for all hosts; among them the lower priority, the longer path, the name. */
 struct gateway_table {
-	struct gateway_route **routes; /* owned, in order */
-	size_t count, capacity;
+	struct ordered routes; /* struct gateway_route, owned */
 };
 void gateway_table_done(struct gateway_table *table);
 int gateway_table_add(struct gateway_table *table, struct gateway_route *route); /* takes it; -ENOMEM */

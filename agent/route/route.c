@@ -144,14 +144,15 @@ struct route_timeouts route_timeouts_lower(struct route_timeouts a, struct route
 
 void route_table_done(struct route_table *table)
 {
-	for (size_t i = 0; i < table->count; i++)
-		route_free(table->routes[i]);
-	free(table->routes);
-	*table = (struct route_table){};
+	for (size_t i = 0; i < table->routes.count; i++)
+		route_free(table->routes.items[i]);
+	ordered_done(&table->routes);
 }
 
-static int order(const struct route *a, const struct route *b)
+static int order(const void *left, const void *right)
 {
+	const struct route *a = left, *b = right;
+
 	if (a->priority != b->priority)
 		return a->priority < b->priority ? -1 : 1;
 	return route_match_order(&a->match, &b->match) ?: strcmp(a->name, b->name);
@@ -159,27 +160,16 @@ static int order(const struct route *a, const struct route *b)
 
 int route_table_add(struct route_table *table, struct route *route)
 {
-	size_t at;
-
-	if (table->count == table->capacity) {
-		const size_t capacity = table->capacity ? table->capacity * 2 : 4;
-		struct route **grown = realloc(table->routes, capacity * sizeof(*grown));
-
-		if (!grown)
-			return -ENOMEM;
-		table->routes = grown;
-		table->capacity = capacity;
-	}
-	for (at = table->count++; at > 0 && order(route, table->routes[at - 1]) < 0; at--)
-		table->routes[at] = table->routes[at - 1];
-	table->routes[at] = route;
-	return 0;
+	return ordered_insert(&table->routes, route, order);
 }
 
 const struct route *route_table_find(const struct route_table *table, const struct route_request *request)
 {
-	for (size_t i = 0; i < table->count; i++)
-		if (route_match_test(&table->routes[i]->match, request).criterion == ROUTE_MATCHES)
-			return table->routes[i];
+	for (size_t i = 0; i < table->routes.count; i++) {
+		const struct route *route = table->routes.items[i];
+
+		if (route_match_test(&route->match, request).criterion == ROUTE_MATCHES)
+			return route;
+	}
 	return NULL;
 }

@@ -5,6 +5,7 @@
 #pragma once
 
 #include "agent/route/match.h"
+#include "agent/route/ordered.h"
 #include "agent/route/retry.h"
 
 #define ROUTE_PRIORITY_NONE 1001 /* after 0..1000 */
@@ -48,8 +49,7 @@ struct route_timeouts route_timeouts_read(const json_t *timeout);
 struct route_timeouts route_timeouts_lower(struct route_timeouts a, struct route_timeouts b);
 
 struct route_table {
-	struct route **routes; /* owned, in order */
-	size_t count, capacity;
+	struct ordered routes; /* struct route, owned */
 };
 
 void route_table_done(struct route_table *table);

@@ -46,7 +46,7 @@ TEST(routes_are_tried_by_priority_then_path_then_name)
 	EXPECT_OK(route_table_add(&table, to("exact", -1, "{\"path\": {\"exact\": \"/xyz\"}}")));
 	EXPECT_OK(route_table_add(&table, to("first", 0, "{\"prefix\": \"/only\"}")));
 	for (size_t i = 0; i < ARRAY_SIZE(order); i++)
-		EXPECT_STR(table.routes[i]->name, order[i]);
+		EXPECT_STR(((const struct route *)table.routes.items[i])->name, order[i]);
 	EXPECT_STR(found(&table, "/only"), "first");
 	EXPECT_STR(found(&table, "/xyz"), "second");
 	route_table_done(&table);
