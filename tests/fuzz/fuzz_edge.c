@@ -18,6 +18,7 @@
 #include "maps/abi/edge.h"
 #include "maps/abi/endpoint.h"
 #include "maps/abi/row.h"
+#include "maps/abi/upgrade.h"
 #include "tests/lib/frame.c"
 #include "weft.skel.h"
 
