@@ -310,24 +310,27 @@ static int make_resource(const struct appmesh_state *state, struct appmesh_resou
 			    ret_resource, err);
 }
 
-/* It is served as it is stored, also where it cannot be in force. */
-static void take_record(const struct appmesh_state *state, struct appmesh_resource *stored, json_t *record, uint64_t revision)
+/* It is served as it is stored, also where it cannot be in force. `given`: what would be made of it; NULL: to be made. */
+static void take_record(const struct appmesh_state *state, struct appmesh_resource *stored, json_t *record, const struct resource *given,
+			uint64_t revision)
 {
 	char text[ERROR_FIELD_BYTES + ERROR_MESSAGE_BYTES];
 	struct error err = {};
 
 	json_decref(stored->record);
-	stored->resource = resource_unref(stored->resource);
+	resource_unref(stored->resource);
+	stored->resource = given ? resource_ref(given) : NULL;
 	stored->record = json_incref(record);
 	stored->revision = revision;
-	if (make_resource(state, stored, record, &stored->resource, &err) < 0)
+	if (!given && make_resource(state, stored, record, &stored->resource, &err) < 0)
 		log_error("what is stored does not hold to the rules of this version, and is not in force", LOG_F("key", LOG_STR(stored->key)),
 			  LOG_F("error", LOG_STR(error_text(&err, text, sizeof(text)))));
 	else
 		json_object_set(record, "spec", (json_t *)stored->resource->spec); /* the same, once */
 }
 
-static int resource_put(struct appmesh_state *state, const char *key, json_t *record, uint64_t revision, struct error *err)
+static int resource_put(struct appmesh_state *state, const char *key, json_t *record, const struct resource *given, uint64_t revision,
+			struct error *err)
 {
 	_cleanup_(cleanup_resource) struct appmesh_resource *resource = NULL;
 	struct table_node *node = table_get(&state->resources, key);
@@ -337,7 +340,7 @@ static int resource_put(struct appmesh_state *state, const char *key, json_t *re
 	if (r < 0)
 		return r;
 	if (node) {
-		take_record(state, container_of(node, struct appmesh_resource, node), record, revision);
+		take_record(state, container_of(node, struct appmesh_resource, node), record, given, revision);
 		return 0;
 	}
 	resource = calloc(1, sizeof(*resource));
@@ -350,7 +353,7 @@ static int resource_put(struct appmesh_state *state, const char *key, json_t *re
 	r = take_parts(resource);
 	if (r < 0)
 		return error_set(err, r, "the key has not the parts of a resource's");
-	take_record(state, resource, record, revision);
+	take_record(state, resource, record, given, revision);
 	r = table_add(&state->resources, &resource->node, resource->key);
 	if (r < 0)
 		return r;
@@ -416,7 +419,12 @@ int appmesh_state_put(struct appmesh_state *state, const char *key, const void *
 	r = json_parse(value, value_bytes, &record, err);
 	if (r < 0)
 		return r;
-	return has_prefix(key, TOKEN_PREFIX) ? token_put(state, key, record, err) : resource_put(state, key, record, revision, err);
+	return has_prefix(key, TOKEN_PREFIX) ? token_put(state, key, record, err) : resource_put(state, key, record, NULL, revision, err);
+}
+
+int appmesh_state_show(struct appmesh_state *state, const char *key, json_t *record, const struct resource *resource)
+{
+	return resource_put(state, key, record, resource, 0, NULL);
 }
 
 void appmesh_state_remove(struct appmesh_state *state, const char *key)

@@ -57,6 +57,9 @@ void appmesh_state_done(struct appmesh_state *state);
  * -ENOMEM. */
 int appmesh_state_put(struct appmesh_state *state, const char *key, const void *value, size_t value_bytes, uint64_t revision,
 		      struct error *err);
+/* The same for a resource's key, of what is parsed and validated elsewhere: the record, whose "spec" becomes the resource's, and the
+ * resource are shared. -EINVAL, -ENOMEM. */
+int appmesh_state_show(struct appmesh_state *state, const char *key, json_t *record, const struct resource *resource);
 void appmesh_state_remove(struct appmesh_state *state, const char *key);
 
 /* By parts, as resources_sibling(): a mesh is (mesh, RESOURCE_MESH, NULL, mesh). NULL: absent. */

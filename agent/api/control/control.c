@@ -489,7 +489,6 @@ int control_show(struct control *control, const struct resource *before, const s
 	const struct resource *resource = now ? now : before;
 	const struct appmesh_scope scope = { control->options->settings.account, control->options->home_region };
 	const json_int_t now_ms = (json_int_t)(control_wall_ns() / NSEC_PER_MSEC);
-	_cleanup_free_ char *text = NULL;
 	_cleanup_json_ json_t *record = NULL;
 	const struct appmesh_resource *shown;
 	char key[APPMESH_KEY_BYTES], uid[APPMESH_UID_BYTES];
@@ -497,7 +496,7 @@ int control_show(struct control *control, const struct resource *before, const s
 	if (appmesh_resource_key(key, scope, resource->kind, resource->mesh, resource->parent, resource->name) < 0)
 		return -ENOMEM;
 	if (!now) {
-		writer_show(control->writer, key, NULL);
+		writer_show(control->writer, key, NULL, NULL);
 		return 0;
 	}
 	shown = appmesh_find(writer_state(control->writer), scope, now->kind, now->mesh, now->parent, now->name);
@@ -506,8 +505,7 @@ int control_show(struct control *control, const struct resource *before, const s
 			   (json_int_t)(shown ? json_path_int(shown->record, "version", 0) + 1 : 1), "createdAt",
 			   (json_int_t)(shown ? json_path_int(shown->record, "createdAt", 0) : now_ms), "lastUpdatedAt", now_ms, "spec",
 			   now->spec, "tags", tags_of(now));
-	text = record ? json_dumps(record, JSON_COMPACT) : NULL;
-	return text ? writer_show(control->writer, key, text) : -ENOMEM;
+	return record ? writer_show(control->writer, key, record, now) : -ENOMEM;
 }
 
 /* --- life --------------------------------------------------------------------------------------------------------------------- */

@@ -333,10 +333,10 @@ void writer_call(struct writer *writer, struct writer_call *call)
 	run(writer);
 }
 
-int writer_show(struct writer *writer, const char *key, const char *record)
+int writer_show(struct writer *writer, const char *key, json_t *record, const struct resource *resource)
 {
 	if (record)
-		return appmesh_state_put(&writer->state, key, record, strlen(record), 0, NULL);
+		return appmesh_state_show(&writer->state, key, record, resource);
 	appmesh_state_remove(&writer->state, key);
 	return 0;
 }
