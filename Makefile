@@ -262,7 +262,10 @@ net-build: all $(NET_TOOLS) $(MUSL_TOOLS) $(GO_TOOLS)
 net: net-build layout2 ## real sockets in namespaces of their own; root
 	@$(if $(wildcard tests/net/test_*.py),WEFT_BUILD=$(abspath $(BUILD)) $(PYTHON) -m pytest -q $(PYTEST_AT_ONCE) tests/net,echo "net: no tests")
 
-api: net-build ## the App Mesh API by boto3, the aws command line and raw requests; root
+.PHONY: sdk
+sdk: ## SDKs of other languages for `make api`, which leaves out those that are not there
+	@tests/api/sdk/fetch $(BUILD)/sdk $(GO)
+api: net-build ## the App Mesh API by boto3, the aws command line, SDKs and raw requests; root
 	@$(if $(wildcard tests/api/test_*.py),WEFT_BUILD=$(abspath $(BUILD)) $(PYTHON) -m pytest -q $(PYTEST_AT_ONCE) tests/api,echo "api: no tests")
 
 fuzz-build: $(FUZZ_TARGETS:%=$(BUILD)/tests/fuzz/%)
@@ -280,6 +283,7 @@ test: ## everything above, after installing what is missing; root
 	@$(MAKE) unit
 	@$(MAKE) bpf-test
 	@$(MAKE) net
+	@$(MAKE) sdk
 	@$(MAKE) api
 	@$(MAKE) fuzz
 
