@@ -11,8 +11,8 @@
 
 static int instance_append(const struct instance *i, void *arg)
 {
-	json_t *one = json_pack("{s:s, s:s, s:s, s:O, s:s?, s:o}", "namespace", i->namespace_name, "service", i->service_name, "id", i->id,
-				"attributes", i->attributes, "zone", i->zone, "workload",
+	json_t *one = json_pack("{s:s, s:s, s:s, s:o, s:s?, s:o}", "namespace", i->namespace_name, "service", i->service_name, "id", i->id,
+				"attributes", instance_attributes(i), "zone", i->zone, "workload",
 				i->workload ? json_integer(i->workload) : json_null());
 
 	return json_array_append_new(arg, one) ? -ENOMEM : 0;
@@ -77,11 +77,10 @@ static void registration_done(void *arg)
 					 .namespace_name = (char *)namespace_name,
 					 .service_name = (char *)service_name,
 					 .id = (char *)json_path_string(reg->body, "id"),
-					 .attributes = json_object_get(reg->body, "attributes"),
 					 .netns_cookie = reg->cookie,
 					 .zone = (char *)(json_path_string(reg->body, "zone") ?: reg->agent->options.zone),
 				 },
-				 &err);
+				 json_object_get(reg->body, "attributes"), &err);
 	if (r < 0)
 		http_reply_error(reg->exchange, &err);
 	else

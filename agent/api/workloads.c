@@ -71,12 +71,11 @@ static int register_address(struct agent *agent, const struct workload *w, const
 		.namespace_name = (char *)json_path_string(map, "namespaceName"),
 		.service_name = (char *)json_path_string(map, "serviceName"),
 		.id = id,
-		.attributes = attributes,
 		.netns_cookie = w->netns_cookie,
 		.workload = w->id,
 		.zone = (char *)(w->zone ?: agent->options.zone),
 	};
-	return registry_put(agent->registry, &instance, err);
+	return registry_put(agent->registry, &instance, attributes, err);
 }
 
 static void enrolment_ready(void *arg)

@@ -64,7 +64,7 @@ static bool has_attributes(const struct instance *instance, const json_t *wanted
 	size_t i;
 
 	json_array_foreach(wanted, i, attribute) {
-		const char *has = json_string_value(json_object_get(instance->attributes, json_path_string(attribute, "key")));
+		const char *has = instance_attribute(instance, json_path_string(attribute, "key"));
 		const char *value = json_path_string(attribute, "value");
 
 		if (!has || !value || strcmp(has, value) != 0)
@@ -92,7 +92,7 @@ static int gather_add(struct gather *g, const struct plan_endpoint *endpoint)
 
 static int add_instance(struct gather *g, const struct instance *instance, const struct ip *address)
 {
-	const char *zone = instance->zone ?: json_string_value(json_object_get(instance->attributes, "AVAILABILITY_ZONE"));
+	const char *zone = instance->zone ?: instance_attribute(instance, "AVAILABILITY_ZONE");
 	const int r = line_zone(&g->c->line, zone);
 
 	if (r < 0)

@@ -35,23 +35,87 @@ struct registry {
 	char boot_id[BOOT_ID_BYTES];
 };
 
-static struct instance *instance_free(struct instance *i)
+/* --- attributes ---------------------------------------------------------------------------------------------------------- */
+
+/* Name and value, one pair after the other, by name, each with its NUL, and an empty name at the end: a node may have instances by
+ * the hundred thousand, and seldom asks for one's attributes. */
+
+static const char *after(const char *text)
 {
-	if (!i)
-		return NULL;
-	free(i->namespace_name);
-	free(i->service_name);
-	free(i->id);
-	free(i->zone);
-	json_decref(i->attributes);
-	free(i);
+	return text + strlen(text) + 1;
+}
+
+const char *instance_attribute(const struct instance *instance, const char *name)
+{
+	for (const char *at = instance->attributes; *at; at = after(after(at)))
+		if (strcmp(at, name) == 0)
+			return after(at);
 	return NULL;
 }
 
-static void cleanup_instance(struct instance **i)
+json_t *instance_attributes(const struct instance *instance)
 {
-	instance_free(*i);
+	_cleanup_json_ json_t *attributes = json_object();
+
+	for (const char *at = instance->attributes; *at; at = after(after(at)))
+		if (json_object_set_new(attributes, at, json_string(after(at))) < 0)
+			return NULL;
+	return TAKE_PTR(attributes);
 }
+
+static bool same_attributes(const struct instance *a, const struct instance *b)
+{
+	const char *x = a->attributes, *y = b->attributes;
+
+	for (; *x && strcmp(x, y) == 0; x = after(x), y = after(y)) {
+		x = after(x);
+		y = after(y);
+		if (strcmp(x, y) != 0)
+			return false;
+	}
+	return !*x && !*y;
+}
+
+static size_t attributes_bytes(const json_t *attributes)
+{
+	size_t bytes = 1;
+	const char *key;
+	json_t *value;
+
+	json_object_foreach((json_t *)attributes, key, value)
+		bytes += strlen(key) + 1 + strlen(json_string_value(value)) + 1;
+	return bytes;
+}
+
+static int name_order(const void *a, const void *b)
+{
+	return strcmp(*(const char *const *)a, *(const char *const *)b);
+}
+
+/* The bytes that follow the copy of `text`, at `to`. */
+static char *put_text(char *to, const char *text)
+{
+	return stpcpy(to, text) + 1;
+}
+
+/* They are checked. */
+static void put_attributes(char *to, const json_t *attributes)
+{
+	const char *names[INSTANCE_ATTRIBUTES_MAX], *key;
+	size_t count = 0;
+	json_t *value;
+
+	json_object_foreach((json_t *)attributes, key, value)
+		names[count++] = key;
+	qsort(names, count, sizeof(*names), name_order);
+	for (size_t i = 0; i < count; i++) {
+		to = put_text(to, names[i]);
+		to = put_text(to, json_string_value(json_object_get(attributes, names[i])));
+	}
+	*to = '\0';
+}
+
+/* --- instances ------------------------------------------------------------------------------------------------------------ */
 
 static bool same_text(const char *a, const char *b)
 {
@@ -60,7 +124,7 @@ static bool same_text(const char *a, const char *b)
 
 static bool instance_equal(const struct instance *a, const struct instance *b)
 {
-	return json_equal(a->attributes, b->attributes) && a->netns_cookie == b->netns_cookie && a->workload == b->workload &&
+	return same_attributes(a, b) && a->netns_cookie == b->netns_cookie && a->workload == b->workload &&
 	       same_text(a->zone, b->zone);
 }
 
@@ -100,7 +164,7 @@ static int read_addresses(struct instance *i, struct error *err)
 
 	for (size_t n = 0; n < ARRAY_SIZE(address_attributes); n++) {
 		const struct address_attribute *a = &address_attributes[n];
-		const char *text = json_string_value(json_object_get(i->attributes, a->key));
+		const char *text = instance_attribute(i, a->key);
 		struct ip ip = {};
 
 		if (text) {
@@ -121,7 +185,7 @@ static int read_addresses(struct instance *i, struct error *err)
 
 static int read_port(struct instance *i, struct error *err)
 {
-	const char *text = json_string_value(json_object_get(i->attributes, "AWS_INSTANCE_PORT"));
+	const char *text = instance_attribute(i, "AWS_INSTANCE_PORT");
 	unsigned long port = 0;
 
 	if (text) {
@@ -159,10 +223,32 @@ static int check_attributes(const json_t *attributes, struct error *err)
 	return 0;
 }
 
-/* Checks, copies, and fills in what attributes say. */
-static int instance_copy(const struct instance *from, struct instance **ret_instance, struct error *err)
+/* In one piece of memory with all its texts. NULL: there is none. */
+static struct instance *instance_make(const struct instance *from, const json_t *attributes)
 {
-	_cleanup_(cleanup_instance) struct instance *i = NULL;
+	const size_t bytes = strlen(from->namespace_name) + strlen(from->service_name) + strlen(from->id) + 3 +
+			     (from->zone ? strlen(from->zone) + 1 : 0) + attributes_bytes(attributes);
+	struct instance *i = malloc(sizeof(*i) + bytes);
+
+	if (!i)
+		return NULL;
+	*i = (struct instance){ .netns_cookie = from->netns_cookie, .workload = from->workload };
+	i->namespace_name = (char *)(i + 1);
+	i->service_name = put_text(i->namespace_name, from->namespace_name);
+	i->id = put_text(i->service_name, from->service_name);
+	i->attributes = put_text(i->id, from->id);
+	if (from->zone) {
+		i->zone = (char *)i->attributes;
+		i->attributes = put_text(i->zone, from->zone);
+	}
+	put_attributes((char *)i->attributes, attributes);
+	return i;
+}
+
+/* Checks, copies, and fills in what attributes say. */
+static int instance_copy(const struct instance *from, const json_t *attributes, struct instance **ret_instance, struct error *err)
+{
+	_cleanup_free_ struct instance *i = NULL;
 	int r;
 
 	r = check_text("namespace", from->namespace_name, NAME_MAX_CHARACTERS, true, err);
@@ -171,20 +257,11 @@ static int instance_copy(const struct instance *from, struct instance **ret_inst
 	if (r == 0)
 		r = check_text("id", from->id, ID_MAX_CHARACTERS, false, err);
 	if (r == 0)
-		r = check_attributes(from->attributes, err);
+		r = check_attributes(attributes, err);
 	if (r < 0)
 		return r;
-	i = calloc(1, sizeof(*i));
+	i = instance_make(from, attributes);
 	if (!i)
-		return error_set(err, -ENOMEM, "out of memory");
-	i->namespace_name = strdup(from->namespace_name);
-	i->service_name = strdup(from->service_name);
-	i->id = strdup(from->id);
-	i->attributes = json_deep_copy(from->attributes);
-	i->zone = from->zone ? strdup(from->zone) : NULL;
-	i->netns_cookie = from->netns_cookie;
-	i->workload = from->workload;
-	if (!i->namespace_name || !i->service_name || !i->id || !i->attributes || (from->zone && !i->zone))
 		return error_set(err, -ENOMEM, "out of memory");
 	r = read_addresses(i, err);
 	if (r == 0)
@@ -200,7 +277,7 @@ static struct service *service_free(struct service *s)
 	if (!s)
 		return NULL;
 	for (size_t i = 0; i < s->count; i++)
-		instance_free(s->instances[i]);
+		free(s->instances[i]);
 	free(s->instances);
 	free(s->key);
 	free(s);
@@ -309,7 +386,7 @@ static void service_set(struct service *s, struct instance *instance)
 	size_t at = service_position(s, instance->id, &found);
 
 	if (found) {
-		instance_free(s->instances[at]);
+		free(s->instances[at]);
 	} else {
 		memmove(&s->instances[at + 1], &s->instances[at], (s->count - at) * sizeof(*s->instances));
 		s->count++;
@@ -319,7 +396,7 @@ static void service_set(struct service *s, struct instance *instance)
 
 static void service_remove_at(struct service *s, size_t at)
 {
-	instance_free(s->instances[at]);
+	free(s->instances[at]);
 	s->count--;
 	memmove(&s->instances[at], &s->instances[at + 1], (s->count - at) * sizeof(*s->instances));
 }
@@ -334,7 +411,7 @@ static char *store_key(const char *namespace_name, const char *service_name, con
 static char *instance_to_text(const struct registry *registry, const struct instance *i)
 {
 	_cleanup_json_ json_t *value =
-		json_pack("{s:O, s:s*, s:I, s:s, s:I}", "attributes", i->attributes, "zone", i->zone, "netnsCookie",
+		json_pack("{s:o, s:s*, s:I, s:s, s:I}", "attributes", instance_attributes(i), "zone", i->zone, "netnsCookie",
 			  (json_int_t)i->netns_cookie, "bootId", registry->boot_id, "workload", (json_int_t)i->workload);
 
 	return value ? json_dumps(value, JSON_COMPACT) : NULL;
@@ -379,7 +456,7 @@ static bool has_loopback(const struct instance *i)
  * be offered to a stranger's namespace. */
 static int instance_from_store(const struct load *load, const struct state_entry *stored, struct instance **ret_instance)
 {
-	_cleanup_(cleanup_instance) struct instance *instance = NULL;
+	_cleanup_free_ struct instance *instance = NULL;
 	_cleanup_free_ char *names = strdup(stored->key + strlen(KEY_PREFIX));
 	_cleanup_json_ json_t *value = NULL;
 	struct instance given = {};
@@ -395,11 +472,10 @@ static int instance_from_store(const struct load *load, const struct state_entry
 	given.namespace_name = strsep(&rest, "/");
 	given.service_name = strsep(&rest, "/");
 	given.id = rest;
-	given.attributes = json_object_get(value, "attributes");
 	given.zone = (char *)json_path_string(value, "zone");
 	given.netns_cookie = (uint64_t)json_path_int(value, "netnsCookie", 0);
 	given.workload = (uint64_t)json_path_int(value, "workload", 0);
-	r = instance_copy(&given, &instance, load->err);
+	r = instance_copy(&given, json_object_get(value, "attributes"), &instance, load->err);
 	if (r < 0)
 		return r;
 	boot_id = json_path_string(value, "bootId");
@@ -414,7 +490,7 @@ static int instance_from_store(const struct load *load, const struct state_entry
 
 static int load_instance(const struct state_entry *stored, void *arg)
 {
-	_cleanup_(cleanup_instance) struct instance *instance = NULL;
+	_cleanup_free_ struct instance *instance = NULL;
 	struct load *load = arg;
 	struct service *s;
 	int r;
@@ -492,15 +568,15 @@ struct registry *registry_free(struct registry *registry)
 	return NULL;
 }
 
-int registry_put(struct registry *registry, const struct instance *instance, struct error *err)
+int registry_put(struct registry *registry, const struct instance *instance, const json_t *attributes, struct error *err)
 {
-	_cleanup_(cleanup_instance) struct instance *copy = NULL;
+	_cleanup_free_ struct instance *copy = NULL;
 	_cleanup_free_ char *key = NULL, *text = NULL;
 	struct service *s;
 	struct instance *old;
 	int r;
 
-	r = instance_copy(instance, &copy, err);
+	r = instance_copy(instance, attributes, &copy, err);
 	if (r < 0)
 		return r;
 	key = store_key(copy->namespace_name, copy->service_name, copy->id);

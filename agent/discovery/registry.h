@@ -16,13 +16,17 @@ struct instance {
 	char *namespace_name; /* "production.local" */
 	char *service_name; /* "checkout-v1" */
 	char *id; /* "i-1" */
-	json_t *attributes; /* object of strings */
-	struct ip v4, v6; /* of the attributes, all zero: none; read by registry_put(), what the caller gives is ignored */
+	const char *attributes; /* see instance_attribute(); what the caller of registry_put() gives is ignored */
+	struct ip v4, v6; /* of the attributes, all zero: none; likewise */
 	uint16_t port; /* likewise; 0: none, the listener's */
 	uint64_t netns_cookie; /* the registrant's namespace; a loopback address is offered there only; 0: unknown */
 	uint64_t workload; /* of `weft run`: the instance goes when this workload does; 0: stays until deregistered */
 	char *zone; /* NULL: none */
 };
+
+/* NULL: it has none of that name. */
+const char *instance_attribute(const struct instance *instance, const char *name);
+json_t *instance_attributes(const struct instance *instance); /* an object, the caller's; NULL: no memory */
 
 struct registry;
 
@@ -32,10 +36,10 @@ typedef void registry_changed_fn(const char *namespace_name, const char *service
 int registry_new(struct state *state, registry_changed_fn *changed, void *arg, struct registry **ret_registry, struct error *err);
 struct registry *registry_free(struct registry *registry);
 
-/* Adds or replaces. -EINVAL names the member: names 1..1024 characters without '/', id 1..64, at most 30 attributes, keys 1..255,
+/* Adds or replaces; `attributes` is an object of strings. -EINVAL names the member: names 1..1024 characters without '/', id 1..64, at most 30 attributes, keys 1..255,
  * values 0..1024, at least one address that one can connect to, a port 1..65535 if there is one; -EINVAL as well for a loopback
  * address without a namespace. Copies. The same once more changes nothing. */
-int registry_put(struct registry *registry, const struct instance *instance, struct error *err);
+int registry_put(struct registry *registry, const struct instance *instance, const json_t *attributes, struct error *err);
 int registry_remove(struct registry *registry, const char *namespace_name, const char *service_name, const char *id,
 		    struct error *err); /* -ENOENT */
 int registry_remove_workload(struct registry *registry, uint64_t workload);

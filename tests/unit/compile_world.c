@@ -120,11 +120,11 @@ void given_instance(struct fixture *f, const char *service, const char *id, cons
 {
 	_cleanup_free_ char *text = strdup(attributes);
 	_cleanup_json_ json_t *parsed = parse_quoted(text);
-	struct instance i = { .namespace_name = "ns", .service_name = (char *)service, .id = (char *)id, .attributes = parsed,
+	struct instance i = { .namespace_name = "ns", .service_name = (char *)service, .id = (char *)id,
 			      .netns_cookie = netns_cookie, .zone = (char *)zone };
 	struct error err = {};
 
-	EXPECT_OK(registry_put(f->registry, &i, &err), &err);
+	EXPECT_OK(registry_put(f->registry, &i, parsed, &err), &err);
 }
 
 /* --- when ---------------------------------------------------------------------------------------------------------------- */

@@ -42,8 +42,7 @@ static int try_put(struct fixture *f, struct instance instance, const char *attr
 	_cleanup_json_ json_t *parsed = NULL;
 
 	EXPECT_OK(json_parse(attributes, strlen(attributes), &parsed, NULL));
-	instance.attributes = parsed;
-	return registry_put(f->registry, &instance, err);
+	return registry_put(f->registry, &instance, parsed, err);
 }
 
 static void put(struct fixture *f, const char *namespace_name, const char *service_name, const char *id, const char *attributes)
@@ -139,7 +138,7 @@ TEST(everything_of_an_instance_survives_a_restart)
 	EXPECT_STR(i.zone, "z1");
 	EXPECT_EQ(i.netns_cookie, 7);
 	EXPECT_EQ(i.workload, 9);
-	EXPECT_STR(json_path_string(i.attributes, "tier"), "gold");
+	EXPECT_STR(instance_attribute(&i, "tier"), "gold");
 	EXPECT(ip_is_loopback(&i.v4));
 }
 
@@ -177,6 +176,47 @@ TEST(only_a_change_is_told)
 	EXPECT_EQ(f.changes, 3);
 	EXPECT_EQ(registry_remove(f.registry, "ns", "svc", "i", NULL), -ENOENT);
 	EXPECT_EQ(f.changes, 3);
+}
+
+TEST(attributes_are_the_same_in_any_order_and_differ_by_any_name_or_value)
+{
+	static const struct {
+		const char *attributes;
+		unsigned changes;
+	} puts[] = {
+		{ "{\"AWS_INSTANCE_IPV4\": \"10.0.0.1\", \"a\": \"b\", \"c\": \"\"}", 1 },
+		{ "{\"c\": \"\", \"a\": \"b\", \"AWS_INSTANCE_IPV4\": \"10.0.0.1\"}", 1 },
+		{ "{\"AWS_INSTANCE_IPV4\": \"10.0.0.1\", \"a\": \"b\", \"c\": \"d\"}", 2 },
+		{ "{\"AWS_INSTANCE_IPV4\": \"10.0.0.1\", \"a\": \"b\"}", 3 },
+		{ "{\"AWS_INSTANCE_IPV4\": \"10.0.0.1\", \"b\": \"a\"}", 4 },
+		{ "{\"AWS_INSTANCE_IPV4\": \"10.0.0.1\", \"b\": \"a\", \"z\": \"\"}", 5 },
+	};
+	FIXTURE(f);
+
+	given_registry(&f);
+	for (size_t n = 0; n < ARRAY_SIZE(puts); n++) {
+		put(&f, "ns", "svc", "i", puts[n].attributes);
+		EXPECT_EQ(f.changes, puts[n].changes);
+	}
+}
+
+TEST(attributes_are_read_one_by_one_and_together)
+{
+	_cleanup_json_ json_t *read = NULL, *given = json_pack("{s:s, s:s, s:s, s:s}", "zone", "", "b", "c", "AWS_INSTANCE_IPV4", "10.0.0.1",
+							       "a", "b");
+	struct instance i = { .namespace_name = "ns", .service_name = "svc", .id = "i" };
+	FIXTURE(f);
+
+	given_registry(&f);
+	EXPECT_OK(registry_put(f.registry, &i, given, NULL));
+	EXPECT_OK(registry_each(f.registry, "ns", "svc", copy_instance, &i));
+	EXPECT_STR(instance_attribute(&i, "a"), "b");
+	EXPECT_STR(instance_attribute(&i, "b"), "c");
+	EXPECT_STR(instance_attribute(&i, "zone"), "");
+	EXPECT(!instance_attribute(&i, "c")); /* a value only */
+	EXPECT(!instance_attribute(&i, ""));
+	read = instance_attributes(&i);
+	EXPECT(json_equal(read, given));
 }
 
 TEST(a_removed_instance_stays_removed_after_a_restart)
@@ -286,7 +326,7 @@ TEST(thirty_attributes_fit_and_one_more_does_not)
 {
 	FIXTURE(f);
 	_cleanup_json_ json_t *attributes = json_pack("{s:s}", "AWS_INSTANCE_IPV4", "10.0.0.1");
-	struct instance i = { .namespace_name = "n", .service_name = "s", .id = "i", .attributes = attributes };
+	struct instance i = { .namespace_name = "n", .service_name = "s", .id = "i" };
 	struct error err = {};
 	char key[8];
 
@@ -295,9 +335,9 @@ TEST(thirty_attributes_fit_and_one_more_does_not)
 		snprintf(key, sizeof(key), "k%d", n);
 		json_object_set_new(attributes, key, json_string(""));
 	}
-	EXPECT_OK(registry_put(f.registry, &i, &err), &err);
+	EXPECT_OK(registry_put(f.registry, &i, attributes, &err), &err);
 	json_object_set_new(attributes, "more", json_string(""));
-	EXPECT_EQ(registry_put(f.registry, &i, &err), -EINVAL);
+	EXPECT_EQ(registry_put(f.registry, &i, attributes, &err), -EINVAL);
 	EXPECT_STR(err.field, "attributes");
 }
 
@@ -338,6 +378,8 @@ int main(void)
 		cmocka_unit_test(everything_of_an_instance_survives_a_restart),
 		cmocka_unit_test(loopback_instances_of_an_earlier_boot_are_gone_and_others_lose_their_namespace),
 		cmocka_unit_test(only_a_change_is_told),
+		cmocka_unit_test(attributes_are_the_same_in_any_order_and_differ_by_any_name_or_value),
+		cmocka_unit_test(attributes_are_read_one_by_one_and_together),
 		cmocka_unit_test(a_removed_instance_stays_removed_after_a_restart),
 		cmocka_unit_test(a_workloads_instances_go_together_and_no_others),
 		cmocka_unit_test(a_walk_ends_when_its_callback_says_so),
