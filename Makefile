@@ -59,7 +59,7 @@ RUN_NEEDS := /usr/include/cmocka.h=libcmocka-dev \
 	/usr/lib/llvm-*/lib/clang/*/lib/linux/libclang_rt.fuzzer-*.a=libclang-rt-14-dev \
 	ip=iproute2 nsenter=util-linux curl=curl strace=strace groff=groff-base dnsmasq=dnsmasq-base busybox=busybox-static musl-gcc=musl-tools \
 	$(if $(GO),,go=golang-go)
-BENCH_NEEDS := haproxy=haproxy nginx=nginx-light wrk=wrk
+BENCH_NEEDS := haproxy=haproxy nginx=nginx-light wrk=wrk /usr/lib/python3*/ensurepip/__init__.py=python3-venv
 
 # Other kernels, emulated.
 KERNELS ?= 6.1 6.12
@@ -307,9 +307,13 @@ demo: ## the e-commerce canary, measured; root; KEEP=1 leaves it running
 
 bench-build: $(BENCHES)
 	@:
+MOTO := $(BUILD)/moto/bin/moto_server
+$(MOTO):
+	@echo "  FETCH $@"; $(PYTHON) -m venv $(BUILD)/moto && timeout -k 5 120 $(BUILD)/moto/bin/pip install -q --disable-pip-version-check 'moto[server]==5.2.5'
 bench: ## figures beside direct connections, haproxy and nginx; root
 	@$(if $(BENCH_MISSING),$(MAKE) deps MISSING='$(BENCH_MISSING)')
 	@$(MAKE) all bench-build
+	@$(MAKE) $(MOTO) || echo "bench: moto's server is not there: figures without it" >&2
 	@WEFT_BUILD=$(abspath $(BUILD)) bench/run
 bench-scale: ## figures of a node with 10,000 services and 100,000 endpoints; root
 	@$(if $(BENCH_MISSING),$(MAKE) deps MISSING='$(BENCH_MISSING)')

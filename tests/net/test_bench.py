@@ -69,6 +69,14 @@ def test_the_http_stack_has_figures_and_their_ratio_to_nginx(quick):
         assert row["unit"] in quick["table"]
 
 
+def test_the_api_has_figures_of_creates_and_reads(quick):
+    for name, figures in quick["result"]["api"].items():
+        for what in ("creates", "reads"):
+            assert all(positive(figures[what][key]) for key in ("per_second", "p50_ms", "p99_ms"))
+            assert f"{what}, {name}" in quick["table"]
+    assert "weft" in quick["result"]["api"]
+
+
 def test_the_agents_cpu_memory_and_reaction_are_told(quick):
     result = quick["result"]
     for load in ("agent", "agent_all_flows"):
