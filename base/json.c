@@ -11,6 +11,19 @@
 
 #define READ_BYTES (64 * 1024)
 
+/* The library quotes what it met, cut anywhere: bytes that are no UTF-8 become '?', for messages go into JSON again. */
+static const char *fault_text(json_error_t *e)
+{
+	for (char *at = e->text; *at;) {
+		const size_t bytes = utf8_sequence(at, strlen(at));
+
+		if (!bytes)
+			*at = '?';
+		at += bytes ?: 1;
+	}
+	return e->text;
+}
+
 int json_parse(const char *text, size_t length, json_t **ret_value, struct error *err)
 {
 	json_error_t e;
@@ -22,7 +35,7 @@ int json_parse(const char *text, size_t length, json_t **ret_value, struct error
 	if (!value && json_error_code(&e) == json_error_out_of_memory)
 		return error_set(err, -ENOMEM, "no memory to parse JSON");
 	if (!value)
-		return error_set(err, -EINVAL, "line %d, column %d: %s", MAX(e.line, 1), MAX(e.column, 0), e.text);
+		return error_set(err, -EINVAL, "line %d, column %d: %s", MAX(e.line, 1), MAX(e.column, 0), fault_text(&e));
 	*ret_value = value;
 	return 0;
 }
@@ -37,7 +50,7 @@ int json_parse_next(const char *text, size_t length, size_t *offset, json_t **re
 		return error_set(err, -ENOMEM, "no memory to parse JSON");
 	if (!value) {
 		json_place_of(text, length, *offset + (size_t)MAX(e.position - 1, 0), ret_place);
-		return error_set(err, -EINVAL, "%s", e.text);
+		return error_set(err, -EINVAL, "%s", fault_text(&e));
 	}
 	*offset += (size_t)e.position;
 	*ret_value = value;

@@ -185,7 +185,8 @@ int type_layout_read(const struct btf *btf, uint32_t type_id, struct type_layout
 	r = walk_type(&walk, type_id, 0, false);
 	if (r < 0)
 		return r;
-	qsort(layout.members, layout.count, sizeof(*layout.members), by_offset);
+	if (layout.count)
+		qsort(layout.members, layout.count, sizeof(*layout.members), by_offset);
 	r = overlaps_check(&layout, err);
 	if (r < 0)
 		return r;

@@ -191,9 +191,21 @@ TEST(steps_that_are_absent_or_of_another_type_give_the_fallback)
 	EXPECT(!json_path_at(v, "spec.none", 0));
 }
 
+TEST(a_fault_is_told_in_utf8_whatever_was_met)
+{
+	static const char text[] = "{\"a\": \"\\\xc3\x91\"}";
+	_cleanup_json_ json_t *value = NULL, *message = NULL;
+	struct error err = {};
+
+	EXPECT_EQ(json_parse(text, strlen(text), &value, &err), -EINVAL);
+	message = json_string(err.message); /* refuses what is not UTF-8 */
+	EXPECT(message);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
+		cmocka_unit_test(a_fault_is_told_in_utf8_whatever_was_met),
 		cmocka_unit_test(any_json_value_parses_with_white_space_around_it),
 		cmocka_unit_test(bad_text_is_refused_with_line_and_column),
 		cmocka_unit_test(text_past_the_limit_is_refused_and_text_at_the_limit_is_read),
