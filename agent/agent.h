@@ -137,11 +137,5 @@ void agent_stop(struct agent *agent);
 #define AGENT_SERVERS_MAX 4
 size_t agent_http_totals(const struct agent *agent, struct http_totals ret_totals[AGENT_SERVERS_MAX]);
 
-/* The resources changed: what did is logged where it matters, shown, and compiled, soon. */
-void agent_commit(struct agent *agent);
-/* Compiles again, soon: workloads, or what they are, have changed, or what is exposed. */
-void agent_changed(struct agent *agent);
-/* The same: a resource that is in force (agent_in_force()) is to be another one. */
-void agent_resource_changed(struct agent *agent, const struct resource *before, const struct resource *now);
 /* Full name of an object id for people: what it is, or "deleted#ID". Borrowed until the next call. */
 const char *agent_object_name(struct agent *agent, uint32_t id);

@@ -5,6 +5,7 @@
 #include <inttypes.h>
 #include <stdlib.h>
 
+#include "agent/configuration.h"
 #include "base/cleanup.h"
 #include "base/log.h"
 #include "base/time.h"

@@ -6,6 +6,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "agent/configuration.h"
 #include "agent/iam/root.h"
 #include "base/cleanup.h"
 #include "base/log.h"
