@@ -8,7 +8,7 @@
 #include "tests/unit/store_world.h"
 
 #define API "/v20190125"
-#define CALLS_MAX 64
+#define CALLS_MAX 128
 
 struct call {
 	struct writer_call base; /* first */
@@ -310,13 +310,48 @@ TEST(more_calls_than_one_transaction_takes_are_several)
 	WORLD;
 	EXPECT_EQ(ask(&w, "PUT", "/meshes", "{'meshName': 'm'}"), 200);
 	const uint64_t before = writer_count(w.writer, WRITER_COUNT_BATCHES);
-	for (int i = 0; i < 40; i++) {
+	for (int i = 0; i < 100; i++) {
 		snprintf(body, sizeof(body), "{'virtualNodeName': 'n%d', 'spec': {}}", i);
 		send(&w, "PUT", "/meshes/m/virtualNodes", body);
 	}
-	TURN_UNTIL(&w.store, w.answered == 41);
-	EXPECT(writer_count(w.writer, WRITER_COUNT_BATCHES) - before >= 3);
-	EXPECT_EQ(writer_state(w.writer)->resource_count, 41);
+	TURN_UNTIL(&w.store, w.answered == 101);
+	for (size_t i = 0; i < w.call_count; i++) {
+		EXPECT_EQ(w.calls[i].status, 200);
+		EXPECT_EQ(w.calls[i].order, i + 1);
+	}
+	/* the first one; then 63 of two keys each, the guard being the same; then those that are left */
+	EXPECT_EQ(writer_count(w.writer, WRITER_COUNT_BATCHES) - before, 3);
+	EXPECT_EQ(writer_state(w.writer)->resource_count, 101);
+}
+
+/* A tag of a few bytes is written with all that its resource has. */
+TEST(calls_that_write_more_than_they_bring_are_several_transactions)
+{
+	enum { NODES = 10, TAG_BYTES = 200 * 1024 };
+	_cleanup_free_ char *tag = calloc(1, TAG_BYTES + 1), *record = NULL;
+	char text[128];
+
+	WORLD;
+	EXPECT_EQ(ask(&w, "PUT", "/meshes", "{'meshName': 'm'}"), 200);
+	memset(tag, 't', TAG_BYTES);
+	EXPECT(asprintf(&record, "{\"uid\":\"u\",\"version\":1,\"createdAt\":1,\"lastUpdatedAt\":1,\"spec\":{},\"tags\":{\"k\":\"%s\"}}", tag) > 0);
+	for (int i = 0; i < NODES; i++) {
+		snprintf(text, sizeof(text), "config/resource/123456789012/us-east-1/virtualNode/m/n%d", i);
+		put(&w.store, text, record);
+	}
+	const uint64_t before = writer_count(w.writer, WRITER_COUNT_BATCHES);
+	send(&w, "PUT", "/meshes", "{'meshName': 'first'}");
+	for (int i = 0; i < NODES; i++) {
+		snprintf(text, sizeof(text), "/tag?resourceArn=arn:aws:appmesh:us-east-1:123456789012:mesh/m/virtualNode/n%d", i);
+		send(&w, "PUT", text, "{'tags': [{'key': 'l', 'value': 'v'}]}");
+	}
+	TURN_UNTIL(&w.store, w.answered == w.call_count);
+	for (size_t i = 0; i < w.call_count; i++) {
+		if (w.calls[i].status != 200)
+			fail_msg("call %zu: %s", i, w.calls[i].message);
+		EXPECT_EQ(w.calls[i].order, i + 1);
+	}
+	EXPECT_EQ(writer_count(w.writer, WRITER_COUNT_BATCHES) - before, 3); /* the first one; six; four */
 }
 
 int main(void)
@@ -332,6 +367,7 @@ int main(void)
 		cmocka_unit_test(calls_under_way_are_answered_when_the_writer_stops),
 		cmocka_unit_test(a_body_that_is_too_large_for_a_transaction_is_refused),
 		cmocka_unit_test(more_calls_than_one_transaction_takes_are_several),
+		cmocka_unit_test(calls_that_write_more_than_they_bring_are_several_transactions),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

@@ -10,11 +10,9 @@
 #include "base/cleanup.h"
 #include "base/log.h"
 
-/* What a call may write at most, before it is planned: keys, and bytes: its spec in the resource, and in the audit record as it came and
- * as it is answered. */
-#define CALL_OPS (sizeof(((struct appmesh_change *)NULL)->ops) / sizeof(struct appmesh_op) + 1)
-#define CALL_BYTES(body_bytes) (4 * (body_bytes) + 16 * 1024)
-_Static_assert(CALL_BYTES(WRITER_BODY_LIMIT_BYTES) <= STORE_TXN_LIMIT_BYTES, "one call fits");
+/* A call has its spec in the resource, and in the audit record as it came and as it is answered. */
+_Static_assert(4 * WRITER_BODY_LIMIT_BYTES + 16 * 1024 <= STORE_TXN_LIMIT_BYTES, "one call fits");
+#define BATCH_CALLS STORE_TXN_LIMIT /* reads, too: each is planned again where the transaction is */
 
 #define STOPS "weftd stops"
 
@@ -22,7 +20,7 @@ struct batch {
 	struct list calls;
 	struct store_compare compares[STORE_TXN_LIMIT];
 	struct store_op ops[STORE_TXN_LIMIT]; /* strings are the calls' */
-	size_t compare_count, op_count;
+	size_t compare_count, op_count, bytes;
 	unsigned int attempts;
 };
 
@@ -121,6 +119,12 @@ static struct store_op *find_op(struct batch *batch, const char *key)
 	return NULL;
 }
 
+/* As the store counts them; what an operation is written over with counts as well. */
+static size_t bytes_of(const char *key, const char *value)
+{
+	return strlen(key) + 1 + (value ? strlen(value) : 0);
+}
+
 static void add_op(struct batch *batch, const char *key, const char *value)
 {
 	struct store_op *op = find_op(batch, key);
@@ -130,6 +134,7 @@ static void add_op(struct batch *batch, const char *key, const char *value)
 		op = &batch->ops[batch->op_count++];
 	}
 	*op = (struct store_op){ .key = key, .value = value, .value_bytes = value ? strlen(value) : 0 };
+	batch->bytes += bytes_of(key, value);
 }
 
 /* What the batch writes itself is compared by whoever wrote it first. */
@@ -142,6 +147,28 @@ static void add_compare(struct batch *batch, const struct appmesh_compare *compa
 			return;
 	assert(batch->compare_count < STORE_TXN_LIMIT);
 	batch->compares[batch->compare_count++] = (struct store_compare){ compare->key, compare->revision };
+	batch->bytes += bytes_of(compare->key, NULL);
+}
+
+static void clear(struct batch *batch)
+{
+	batch->op_count = batch->compare_count = batch->bytes = 0;
+}
+
+/* Of what the call writes, beside those before it. */
+static bool has_room(const struct batch *batch, const struct writer_call *call)
+{
+	const struct appmesh_change *change = &call->answer.change;
+	size_t bytes = batch->bytes;
+
+	for (size_t i = 0; i < change->compare_count; i++)
+		bytes += bytes_of(change->compares[i].key, NULL);
+	for (size_t i = 0; i < change->op_count; i++)
+		bytes += bytes_of(change->ops[i].key, change->ops[i].value);
+	if (call->record_key)
+		bytes += bytes_of(call->record_key, call->record_value);
+	return bytes <= STORE_TXN_LIMIT_BYTES && batch->op_count + change->op_count + 1 <= STORE_TXN_LIMIT &&
+	       batch->compare_count + change->compare_count <= STORE_TXN_LIMIT;
 }
 
 /* Those behind it are planned on this. */
@@ -160,7 +187,8 @@ static void clear_record(struct writer_call *call)
 	call->record_key = call->record_value = NULL;
 }
 
-static void plan(struct writer *writer, struct writer_call *call)
+/* False: what it writes finds no room in the transaction, and is not planned. */
+static bool plan(struct writer *writer, struct writer_call *call)
 {
 	struct batch *batch = &writer->batch;
 	struct appmesh_change *change;
@@ -170,7 +198,11 @@ static void plan(struct writer *writer, struct writer_call *call)
 	appmesh_handle(&writer->state, writer->settings, &call->request, &call->answer);
 	change = &call->answer.change;
 	if (!change->op_count)
-		return;
+		return true;
+	if (call->record)
+		call->record(call, &call->record_key, &call->record_value);
+	if (batch->op_count && !has_room(batch, call))
+		return false;
 	for (size_t i = 0; i < change->compare_count; i++)
 		add_compare(batch, &change->compares[i]);
 	for (size_t i = 0; i < change->op_count; i++) {
@@ -178,10 +210,9 @@ static void plan(struct writer *writer, struct writer_call *call)
 		if (apply(writer, &change->ops[i]) < 0) /* no memory: what the store then has is put here by its watch */
 			log_error("out of memory: what is written is seen late", LOG_F("key", LOG_STR(change->ops[i].key)));
 	}
-	if (call->record)
-		call->record(call, &call->record_key, &call->record_value);
 	if (call->record_key)
 		add_op(batch, call->record_key, call->record_value);
+	return true;
 }
 
 /* The state is what is committed again. */
@@ -191,7 +222,16 @@ static void undo(struct writer *writer)
 
 	for (size_t i = 0; i < batch->op_count; i++)
 		take_entry(writer, batch->ops[i].key, mirror_get(writer->mirror, batch->ops[i].key));
-	batch->op_count = batch->compare_count = 0;
+	clear(batch);
+}
+
+/* It waits again, before all others. */
+static void put_back(struct writer *writer, struct writer_call *call)
+{
+	appmesh_answer_done(&call->answer);
+	clear_record(call);
+	list_remove(&call->link);
+	list_append(writer->queue.next, &call->link);
 }
 
 static void answer_batch(struct writer *writer)
@@ -204,7 +244,7 @@ static void answer_batch(struct writer *writer)
 		list_remove(it);
 		list_append(&calls, it);
 	}
-	batch->op_count = batch->compare_count = 0;
+	clear(batch);
 	batch->attempts = 0;
 	list_for_each_safe(it, &calls) {
 		struct writer_call *call = container_of(it, struct writer_call, link);
@@ -263,7 +303,7 @@ static void written(int result, uint64_t revision, const struct error *store_err
 	run(writer);
 }
 
-/* Plans the batch's calls, and sends off what they write. */
+/* Plans the batch's calls, as many as one transaction takes, and sends off what they write. */
 static void submit(struct writer *writer)
 {
 	struct batch *batch = &writer->batch;
@@ -274,7 +314,13 @@ static void submit(struct writer *writer)
 	list_for_each(it, &batch->calls) {
 		struct writer_call *call = container_of(it, struct writer_call, link);
 
-		plan(writer, call);
+		if (!plan(writer, call)) {
+			struct list *const last = it->prev;
+
+			while (batch->calls.prev != last)
+				put_back(writer, container_of(batch->calls.prev, struct writer_call, link));
+			break;
+		}
 		writes += call->answer.change.op_count > 0;
 	}
 	if (!batch->op_count) {
@@ -289,15 +335,12 @@ static void submit(struct writer *writer)
 		written(r, 0, &err, writer);
 }
 
-/* As many of the queue as one transaction takes. */
 static void fill(struct writer *writer)
 {
-	size_t ops = 0, bytes = 0;
+	size_t count = 0;
 
 	list_for_each_safe(it, &writer->queue) {
-		ops += CALL_OPS;
-		bytes += CALL_BYTES(container_of(it, struct writer_call, link)->request.body.length);
-		if (!list_empty(&writer->batch.calls) && (ops > STORE_TXN_LIMIT || bytes > STORE_TXN_LIMIT_BYTES))
+		if (count++ == BATCH_CALLS)
 			return;
 		list_remove(it);
 		list_append(&writer->batch.calls, it);
