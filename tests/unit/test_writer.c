@@ -3,6 +3,7 @@
 #include <errno.h>
 
 #include "agent/api/control/writer.h"
+#include "agent/store/backend.h"
 #include "base/bytes.h"
 #include "base/cleanup.h"
 #include "tests/unit/store_world.h"
@@ -354,6 +355,56 @@ TEST(calls_that_write_more_than_they_bring_are_several_transactions)
 	EXPECT_EQ(writer_count(w.writer, WRITER_COUNT_BATCHES) - before, 3); /* the first one; six; four */
 }
 
+/* A store whose transactions stay where they are until the test ends them. */
+static struct store_request *held;
+
+static void hold(struct store *store, struct store_request *request)
+{
+	(void)store;
+	EXPECT(!held);
+	held = request;
+}
+
+static void fail_held(struct store *store)
+{
+	struct store_request *request = held;
+
+	EXPECT(request);
+	held = NULL;
+	request->result = error_set(&request->err, -ENOSPC, "cannot write the store file: database or disk is full");
+	store_complete(store, request);
+}
+
+TEST(a_store_that_fails_fails_those_that_write_and_nobody_else)
+{
+	static const struct store_backend holding = { .submit = hold };
+
+	WORLD;
+	EXPECT_EQ(ask(&w, "PUT", "/meshes", "{'meshName': 'm'}"), 200);
+	const struct store_backend *const usual = w.store.store->backend;
+	w.store.store->backend = &holding;
+	const struct call *first = send(&w, "PUT", "/meshes/m/virtualNodes", "{'virtualNodeName': 'a', 'spec': {}}");
+	const struct call *read = send(&w, "GET", "/meshes/m/virtualNodes", NULL);
+	const struct call *write = send(&w, "PUT", "/meshes/m/virtualNodes", "{'virtualNodeName': 'b', 'spec': {}}");
+	const struct call *refused = send(&w, "PUT", "/meshes", "{'meshName': 'm'}");
+	const struct call *unseen = send(&w, "GET", "/meshes/m/virtualNodes/b", NULL);
+
+	fail_held(w.store.store);
+	EXPECT_STR(first->error, "InternalServerErrorException");
+	EXPECT_CONTAINS(first->message, "disk is full");
+	EXPECT_EQ(read->status, 0); /* behind it in its batch is a write */
+	fail_held(w.store.store);
+	EXPECT(!held);
+	w.store.store->backend = usual;
+	EXPECT_EQ(read->status, 200);
+	EXPECT_EQ(json_path_count(read->answer, "virtualNodes"), 0);
+	EXPECT_STR(write->error, "InternalServerErrorException");
+	EXPECT_STR(refused->error, "ConflictException");
+	EXPECT_STR(unseen->error, "NotFoundException");
+	EXPECT_EQ(writer_count(w.writer, WRITER_COUNT_FAILED), 2);
+	EXPECT_EQ(ask(&w, "PUT", "/meshes/m/virtualNodes", "{'virtualNodeName': 'a', 'spec': {}}"), 200);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -368,6 +419,7 @@ int main(void)
 		cmocka_unit_test(a_body_that_is_too_large_for_a_transaction_is_refused),
 		cmocka_unit_test(more_calls_than_one_transaction_takes_are_several),
 		cmocka_unit_test(calls_that_write_more_than_they_bring_are_several_transactions),
+		cmocka_unit_test(a_store_that_fails_fails_those_that_write_and_nobody_else),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

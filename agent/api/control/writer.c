@@ -255,11 +255,19 @@ static void answer_batch(struct writer *writer)
 	}
 }
 
+/* Those that write; what others were told is what they would have written, so they are planned again. */
 static void fail_batch(struct writer *writer, enum writer_count which, const struct error *err)
 {
-	list_for_each(it, &writer->batch.calls) {
+	struct list *const calls = &writer->batch.calls;
+
+	for (struct list *it = calls->prev, *before; it != calls; it = before) {
 		struct writer_call *call = container_of(it, struct writer_call, link);
 
+		before = it->prev;
+		if (!call->answer.change.op_count && !writer->stopped) {
+			put_back(writer, call);
+			continue;
+		}
 		writer->counts[which]++;
 		appmesh_answer_error(&call->answer, err);
 	}
