@@ -120,3 +120,21 @@ def test_ten_thousand_malformed_requests_are_answered_and_leave_nothing_behind()
         assert held(api)[1] <= descriptors + 4
         assert held(api)[0] <= memory_kib + 4096
         usable(api)
+
+
+def test_what_is_no_request_is_refused_by_name():
+    refused = {
+        b"GET /v20190125/meshes HTTP/2.0\r\nHost: x\r\n\r\n": (b"505", b"HttpVersionNotSupportedException"),
+        b"PUT /v20190125/meshes HTTP/1.1\r\nHost: x\r\nTransfer-Encoding: gzip\r\n\r\n": (b"501", b"NotImplemented"),
+        b"PUT /v20190125/meshes HTTP/1.1\r\nHost: x\r\nContent-Length: 262145\r\n\r\n": (b"413", b"RequestEntityTooLargeException"),
+        b"GET /v20190125/meshes HTTP/1.1\r\n\r\n": (b"400", b"BadRequestException"),
+    }
+    with Api():
+        for request, (status, error) in refused.items():
+            answer = b""
+            with socket.create_connection(("127.0.0.1", PORT), 20) as connection:
+                connection.sendall(request)
+                while piece := connection.recv(65536):
+                    answer += piece
+            assert answer.startswith(b"HTTP/1.1 " + status + b" ") and b"\r\nx-amzn-ErrorType: " + error + b"\r\n" in answer
+            assert b'"__type":"' + error + b'"' in answer and b"\r\nx-amzn-RequestId: " in answer

@@ -88,15 +88,31 @@ static void answer_error(struct http_exchange *exchange, const char *request_id,
 	answer_json(exchange, request_id, status, error, json);
 }
 
-/* What the HTTP server itself refuses. */
+/* What AWS calls, or would, what the HTTP server itself refuses. */
+static const char *error_of_status(int status)
+{
+	switch (status) {
+	case 413:
+		return "RequestEntityTooLargeException";
+	case 500:
+		return "InternalServerErrorException";
+	case 501:
+		return "NotImplemented";
+	case 503:
+		return "ServiceUnavailableException";
+	case 505:
+		return "HttpVersionNotSupportedException";
+	default:
+		return "BadRequestException";
+	}
+}
+
 static void refuse(enum http_refusal refusal, struct http_answer *ret_answer, void *arg)
 {
 	static struct http_header headers[2];
 	static char body[256];
 	struct control *control = arg;
-	const char *error = ret_answer->status == 413 ? "RequestEntityTooLargeException" :
-			    ret_answer->status >= 500 ? "ServiceUnavailableException" :
-							"BadRequestException";
+	const char *error = error_of_status(ret_answer->status);
 
 	control_make_id(control->next_id);
 	headers[0] = (struct http_header){ SPAN("x-amzn-RequestId"), span_of(control->next_id) };
