@@ -28,6 +28,7 @@ struct writer_world {
 	struct call calls[CALLS_MAX];
 	size_t call_count, answered;
 	struct buffer told; /* "+mesh/m -mesh/m ." */
+	const struct resource *last_told;
 };
 
 static void on_changed(const struct resource *now, const char *full_name, void *arg)
@@ -35,6 +36,7 @@ static void on_changed(const struct resource *now, const char *full_name, void *
 	struct writer_world *w = arg;
 
 	buffer_printf(&w->told, "%s%s ", now ? "+" : "-", full_name);
+	w->last_told = now;
 }
 
 static void on_settled(void *arg)
@@ -204,6 +206,27 @@ TEST(calls_of_a_batch_see_what_those_before_them_write)
 	EXPECT_EQ(revision_of(&w.store, "config/resource/123456789012/us-east-1/mesh/m"), 0);
 	EXPECT_EQ(revision_of(&w.store, "config/guard/123456789012/us-east-1/m"), 0);
 	EXPECT_EQ(writer_state(w.writer)->resource_count, 1);
+}
+
+TEST(what_is_planned_is_what_is_committed_and_told)
+{
+	static const struct appmesh_scope scope = { "123456789012", "us-east-1" };
+
+	WORLD;
+	EXPECT_EQ(ask(&w, "PUT", "/meshes", "{'meshName': 'm'}"), 200);
+	for (int i = 0; i < 2; i++) { /* created, changed */
+		const struct call *call = i ? send(&w, "PUT", "/meshes/m/virtualNodes/n", "{'spec': {}}") :
+					      send(&w, "PUT", "/meshes/m/virtualNodes", "{'virtualNodeName': 'n', 'spec': {}}");
+		const struct appmesh_resource *node = appmesh_find(writer_state(w.writer), scope, RESOURCE_VIRTUAL_NODE, "m", NULL, "n");
+		struct resource *planned = resource_ref(node->resource); /* so that no other has its address */
+
+		EXPECT_EQ(node->revision, 0);
+		TURN_UNTIL(&w.store, call->status);
+		EXPECT_EQ(call->status, 200);
+		EXPECT(node->resource == planned && w.last_told == planned);
+		EXPECT_EQ(node->revision, revision_of(&w.store, node->key));
+		resource_unref(planned);
+	}
 }
 
 /* Another writer changes the mesh under the batch. */
@@ -412,6 +435,7 @@ int main(void)
 		cmocka_unit_test(an_answer_comes_when_the_write_is_in_the_store_and_told),
 		cmocka_unit_test(writes_that_come_while_one_is_on_its_way_are_one_transaction),
 		cmocka_unit_test(calls_of_a_batch_see_what_those_before_them_write),
+		cmocka_unit_test(what_is_planned_is_what_is_committed_and_told),
 		cmocka_unit_test(who_meets_another_writer_is_planned_again_on_what_that_one_wrote),
 		cmocka_unit_test(who_meets_other_writers_all_the_time_is_told_so),
 		cmocka_unit_test(what_another_writer_writes_is_told_and_served),

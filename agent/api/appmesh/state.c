@@ -427,6 +427,17 @@ int appmesh_state_show(struct appmesh_state *state, const char *key, json_t *rec
 	return resource_put(state, key, record, resource, 0, NULL);
 }
 
+bool appmesh_state_confirm(struct appmesh_state *state, const char *key, uint64_t revision)
+{
+	struct table_node *node = table_get(&state->resources, key);
+	struct appmesh_resource *resource = node ? container_of(node, struct appmesh_resource, node) : NULL;
+
+	if (!resource || resource->revision || !resource->resource)
+		return false;
+	resource->revision = revision;
+	return true;
+}
+
 void appmesh_state_remove(struct appmesh_state *state, const char *key)
 {
 	struct table_node *node;

@@ -60,6 +60,9 @@ int appmesh_state_put(struct appmesh_state *state, const char *key, const void *
 /* The same for a resource's key, of what is parsed and validated elsewhere: the record, whose "spec" becomes the resource's, and the
  * resource are shared. -EINVAL, -ENOMEM. */
 int appmesh_state_show(struct appmesh_state *state, const char *key, json_t *record, const struct resource *resource);
+/* The resource that was put there as it was planned (revision 0) is committed, the same to the byte. False: it is another, or has to be
+ * put again. */
+bool appmesh_state_confirm(struct appmesh_state *state, const char *key, uint64_t revision);
 void appmesh_state_remove(struct appmesh_state *state, const char *key);
 
 /* By parts, as resources_sibling(): a mesh is (mesh, RESOURCE_MESH, NULL, mesh). NULL: absent. */

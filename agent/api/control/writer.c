@@ -76,6 +76,23 @@ static void take_entry(struct writer *writer, const char *key, const struct stor
 		  LOG_F("error", LOG_STR(error_text(&err, text, sizeof(text)))));
 }
 
+static struct store_op *find_op(struct batch *batch, const char *key)
+{
+	for (size_t i = 0; i < batch->op_count; i++)
+		if (strcmp(batch->ops[i].key, key) == 0)
+			return &batch->ops[i];
+	return NULL;
+}
+
+/* What was planned here, and so is there already: nothing is parsed and checked once more. */
+static bool take_planned(struct writer *writer, const struct store_entry *entry)
+{
+	const struct store_op *op = entry && writer->in_flight ? find_op(&writer->batch, entry->key) : NULL;
+
+	return op && op->value && op->value_bytes == entry->value_bytes && memcmp(op->value, entry->value, op->value_bytes) == 0 &&
+	       appmesh_state_confirm(&writer->state, entry->key, entry->revision);
+}
+
 static void mirror_changed(const struct store_entry *before, const struct store_entry *after, void *arg)
 {
 	struct writer *writer = arg;
@@ -83,7 +100,8 @@ static void mirror_changed(const struct store_entry *before, const struct store_
 	char full_name[RESOURCE_FULL_NAME_BYTES];
 	const struct table_node *node;
 
-	take_entry(writer, key, after);
+	if (!take_planned(writer, after))
+		take_entry(writer, key, after);
 	if (!writer->callbacks.changed || appmesh_key_name(&writer->state, key, full_name) < 0)
 		return;
 	node = table_get(&writer->state.resources, key);
@@ -110,14 +128,6 @@ static void mirror_failed(int result, const struct error *err, void *arg)
 }
 
 /* --- a batch ------------------------------------------------------------------------------------------------------------------ */
-
-static struct store_op *find_op(struct batch *batch, const char *key)
-{
-	for (size_t i = 0; i < batch->op_count; i++)
-		if (strcmp(batch->ops[i].key, key) == 0)
-			return &batch->ops[i];
-	return NULL;
-}
 
 /* As the store counts them; what an operation is written over with counts as well. */
 static size_t bytes_of(const char *key, const char *value)
@@ -207,8 +217,10 @@ static bool plan(struct writer *writer, struct writer_call *call)
 		add_compare(batch, &change->compares[i]);
 	for (size_t i = 0; i < change->op_count; i++) {
 		add_op(batch, change->ops[i].key, change->ops[i].value);
-		if (apply(writer, &change->ops[i]) < 0) /* no memory: what the store then has is put here by its watch */
+		if (apply(writer, &change->ops[i]) < 0) { /* no memory: what the store then has is put here by its watch */
+			appmesh_state_remove(&writer->state, change->ops[i].key);
 			log_error("out of memory: what is written is seen late", LOG_F("key", LOG_STR(change->ops[i].key)));
+		}
 	}
 	if (call->record_key)
 		add_op(batch, call->record_key, call->record_value);
