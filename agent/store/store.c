@@ -133,13 +133,15 @@ static int build_txn(const struct store_compare *compares, size_t compare_count,
 		     struct store_request **ret_request, struct error *err)
 {
 	_cleanup_(cleanup_request) struct store_request *request = NULL;
-	size_t bytes = 0;
+	size_t bytes = 0, key_bytes = 0;
 	char *at;
 	int r = check_txn(compares, compare_count, ops, op_count, &bytes, err);
 
 	if (r < 0)
 		return r;
-	request = store_request_new(STORE_TXN, bytes);
+	for (size_t i = 0; i < compare_count; i++)
+		key_bytes += strlen(compares[i].key) + 1;
+	request = store_request_new(STORE_TXN, key_bytes); /* operations have memory of their own */
 	if (!request)
 		return error_set(err, -ENOMEM, "out of memory");
 	request->bytes = sizeof(*request) + bytes;
