@@ -137,13 +137,12 @@ static void copy_text(struct span text, char *to, size_t size)
 			*c = '?';
 }
 
-void control_caller_init(struct control *control, struct http_exchange *exchange, struct control_caller *ret_caller)
+void control_caller_init(struct http_exchange *exchange, struct control_caller *ret_caller)
 {
 	const struct http_peer *peer = http_peer(exchange);
 	const struct http_header *agent;
 	size_t count;
 
-	(void)control;
 	memset(ret_caller, 0, sizeof(*ret_caller));
 	ret_caller->time_ns = control_wall_ns();
 	control_make_id(ret_caller->request_id);
@@ -346,7 +345,7 @@ static void serve(struct http_exchange *exchange, void *arg)
 	int r;
 
 	control->totals.requests++;
-	control_caller_init(control, exchange, &caller);
+	control_caller_init(exchange, &caller);
 	r = verify(control, exchange, caller.time_ns, &identity, &refusal);
 	if (r == -EACCES) {
 		refuse_signature(control, exchange, &caller, &refusal);
@@ -401,7 +400,7 @@ void control_answer(struct control *control, struct http_exchange *exchange)
 	struct error err = {};
 	size_t count;
 
-	control_caller_init(control, exchange, &caller);
+	control_caller_init(exchange, &caller);
 	control_caller_identify(control, NULL, &caller);
 	region = http_head_find(http_head(exchange), SPAN(REGION_HEADER), &count);
 	copy_text(region ? region->value : span_of(control->options->home_region), caller.region, sizeof(caller.region));

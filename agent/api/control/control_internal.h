@@ -8,8 +8,6 @@
 #include "agent/store/mirror.h"
 #include "base/address.h"
 
-
-
 struct control {
 	struct loop *loop;
 	struct store *store; /* NULL: read-only */
@@ -37,7 +35,7 @@ struct control_caller {
 	struct iam_principal principal; /* type NULL: not known */
 };
 
-void control_caller_init(struct control *control, struct http_exchange *exchange, struct control_caller *ret_caller);
+void control_caller_init(struct http_exchange *exchange, struct control_caller *ret_caller);
 void control_caller_identify(const struct control *control, const struct iam_key *key, struct control_caller *caller); /* NULL: root */
 uint64_t control_wall_ns(void);
 /* A new one, of random bytes, in the form of a UUID. */

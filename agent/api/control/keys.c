@@ -141,7 +141,7 @@ static void commit(struct control *control, struct http_exchange *exchange, cons
 	struct error err = {};
 	int r;
 
-	control_caller_init(control, exchange, &caller);
+	control_caller_init(exchange, &caller);
 	control_caller_identify(control, NULL, &caller);
 	control_record(control, &caller,
 		       &(struct control_event){ .source = "iam.amazonaws.com", .name = event_name, .input = input, .output = output },
