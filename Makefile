@@ -257,7 +257,8 @@ layout2: all
 	@$(MAKE) BUILD=$(BUILD)/layout2 TEST_LAYOUT=1 all
 # Most of their time they wait. The tests of one file stay together: many share a node.
 PYTEST_AT_ONCE := -n $(shell expr $(shell nproc) + 1) --dist loadfile
-net-build: all $(NET_TOOLS) $(MUSL_TOOLS) $(GO_TOOLS)
+# Whatever a test runs: none of them builds it while others use it.
+net-build: all demo-build manual $(NET_TOOLS) $(MUSL_TOOLS) $(GO_TOOLS)
 	@:
 net: net-build layout2 ## real sockets in namespaces of their own; root
 	@$(if $(wildcard tests/net/test_*.py),WEFT_BUILD=$(abspath $(BUILD)) $(PYTHON) -m pytest -q $(PYTEST_AT_ONCE) tests/net,echo "net: no tests")
