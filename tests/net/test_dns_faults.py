@@ -297,7 +297,8 @@ def test_a_flood_of_one_workload_leaves_the_others_their_names(names, client, na
     slowest = max(answer["seconds"] for _, answer in seen)
     print(f"20,000 queries in {sent['seconds']:.2f} s, {sent['answers']} answers; slowest of the others' {slowest * 1e3:.0f} ms")
     assert slowest < 2
-    assert attacker.addresses(own, MESH) == [names.vips[0]], "and it has its own afterwards"
+    # The first may find the socket still full of the flood, and is lost; every resolver asks again.
+    wait_for(lambda: attacker.addresses(own, MESH, timeout_s=1) == [names.vips[0]], "it has its own afterwards")
     if name != MESH:
         after = names.weft("dns")["outcomes"]
         assert after["overloaded"] > before["overloaded"], "no more than 4,096 of it wait at a time"
