@@ -27,6 +27,15 @@ uint64_t hash_string(const char *string)
 	return hash_bytes(string, strlen(string));
 }
 
+uint64_t hash_join(uint64_t hash, uint64_t next)
+{
+	uint64_t mixed = hash * FNV_PRIME + next;
+
+	mixed = (mixed ^ mixed >> 33) * 0xff51afd7ed558ccdull; /* Murmur3's finaliser */
+	mixed = (mixed ^ mixed >> 33) * 0xc4ceb9fe1a85ec53ull;
+	return mixed ^ mixed >> 33;
+}
+
 void hash_name(const void *data, size_t length, uint64_t ret_hash[2])
 {
 	unsigned char digest[SHA256_DIGEST_LENGTH];

@@ -8,6 +8,8 @@
 /* FNV-1a, 64 bits: for tables and for VIPs, whose values must be the same in every build. */
 uint64_t hash_bytes(const void *data, size_t length);
 uint64_t hash_string(const char *string);
+/* The hash of what `hash` stands for with `next` behind it: their order counts, and each bit of both reaches every bit. */
+uint64_t hash_join(uint64_t hash, uint64_t next);
 
 /* 128 bits of SHA-256 over the bytes: names that must not collide (object ids). Never all zero. */
 void hash_name(const void *data, size_t length, uint64_t ret_hash[2]);

@@ -8,6 +8,7 @@
 
 #include "base/bytes.h"
 #include "base/cleanup.h"
+#include "base/hash.h"
 
 #define READ_BYTES (64 * 1024)
 
@@ -87,6 +88,52 @@ int json_parse_file(const char *path, json_t **ret_value, struct error *err)
 	if (r < 0)
 		error_prefix(err, "'%s'", path);
 	return r;
+}
+
+static uint64_t object_hash(const json_t *object)
+{
+	uint64_t sum = 0; /* the same in any order */
+	const char *key;
+	json_t *value;
+
+	json_object_foreach((json_t *)object, key, value)
+		sum += hash_join(hash_string(key), json_hash(value));
+	return hash_join(sum, json_object_size(object));
+}
+
+static uint64_t array_hash(const json_t *array)
+{
+	uint64_t hash = json_array_size(array);
+
+	for (size_t i = 0; i < json_array_size(array); i++)
+		hash = hash_join(hash, json_hash(json_array_get(array, i)));
+	return hash;
+}
+
+static uint64_t real_bits(const json_t *real)
+{
+	const double value = json_real_value(real) + 0.0; /* -0.0 becomes 0.0 */
+	uint64_t bits;
+
+	memcpy(&bits, &value, sizeof(bits));
+	return bits;
+}
+
+uint64_t json_hash(const json_t *value)
+{
+	uint64_t hash = 0; /* of true, false and null, which their types tell apart */
+
+	if (json_is_object(value))
+		hash = object_hash(value);
+	else if (json_is_array(value))
+		hash = array_hash(value);
+	else if (json_is_string(value))
+		hash = hash_bytes(json_string_value(value), json_string_length(value));
+	else if (json_is_integer(value))
+		hash = (uint64_t)json_integer_value(value);
+	else if (json_is_real(value))
+		hash = real_bits(value);
+	return hash_join(hash, value ? (uint64_t)json_typeof(value) + 1 : 0);
 }
 
 json_t *json_path(const json_t *value, const char *path)

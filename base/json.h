@@ -30,6 +30,10 @@ int json_parse_file(const char *path, json_t **ret_value, struct error *err);
 int json_parse_next(const char *text, size_t length, size_t *offset, json_t **ret_value, struct json_place *ret_place,
 		    struct error *err);
 
+/* The same for values that json_equal() takes for equal, in every build: members of objects in whatever order, 0.0 and -0.0. No hash for
+ * input that is made to collide. NULL has one of its own. */
+uint64_t json_hash(const json_t *value);
+
 /* Members of an object by dotted path, "spec.egressFilter.type"; "" is the value itself. NULL or the fallback when a step is absent or of another type. */
 json_t *json_path(const json_t *value, const char *path);
 const char *json_path_string(const json_t *value, const char *path);

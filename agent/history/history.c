@@ -113,23 +113,12 @@ static const char *change_name(const struct history_change *change)
 	return (change->now ?: change->before)->full_name;
 }
 
-/* Of a set of resources, in whatever order it came to be: each is in it once, or twice and so not at all. */
-static int digest_toggle(uint64_t digest[2], const struct resource *resource)
+/* Of a set of resources, in whatever order it came to be, is the XOR of these: each is in it once, or twice and so not at all. */
+static uint64_t digest_of(const struct resource *resource)
 {
-	_cleanup_json_ json_t *document = NULL;
-	_cleanup_free_ char *text = NULL;
-	uint64_t one[2];
-
 	if (!resource)
 		return 0;
-	document = json_pack("[s, o]", resource->scope, resource_document(resource));
-	text = document ? json_dumps(document, JSON_COMPACT | JSON_SORT_KEYS) : NULL;
-	if (!text)
-		return -ENOMEM;
-	hash_name(text, strlen(text), one);
-	digest[0] ^= one[0];
-	digest[1] ^= one[1];
-	return 0;
+	return hash_join(hash_join(hash_string(resource->full_name), json_hash(resource->spec)), json_hash(resource->tags));
 }
 
 static int by_name_then_time(const void *left, const void *right)
@@ -194,16 +183,10 @@ static int noted_add(struct history *history, const struct resource *before, con
 
 int history_note(struct history *history, const struct resource *before, const struct resource *now)
 {
-	uint64_t digest[2] = { history->digest[0], history->digest[1] };
-	int r;
+	const int r = history->started ? noted_add(history, before, now) : 0;
 
-	r = digest_toggle(digest, before);
 	if (r == 0)
-		r = digest_toggle(digest, now);
-	if (r == 0 && history->started)
-		r = noted_add(history, before, now);
-	if (r == 0)
-		memcpy(history->digest, digest, sizeof(digest));
+		history->digest ^= digest_of(before) ^ digest_of(now);
 	return r;
 }
 
@@ -230,7 +213,7 @@ static int places_changed(struct history *history, uint64_t generation, uint64_t
 	struct history_entry *last = history->count ? &history->records[history->count - 1].entry : NULL;
 	const struct history_record record = {
 		.entry = { .first = generation, .last = generation, .wall_ns = now_wall_ns, .cause = HISTORY_PLACES },
-		.digest = { history->digest[0], history->digest[1] },
+		.digest = history->digest,
 	};
 
 	if (last && last->cause == HISTORY_PLACES) {
@@ -247,14 +230,14 @@ static int start(struct history *history, uint64_t generation, uint64_t now_wall
 	const struct history_record *last = history->count ? &history->records[history->count - 1] : NULL;
 	const struct history_record record = {
 		.entry = { .first = generation, .last = generation, .wall_ns = now_wall_ns, .cause = HISTORY_START },
-		.digest = { history->digest[0], history->digest[1] },
+		.digest = history->digest,
 		.sequence = history->sequence + 1,
 	};
 	int r;
 
 	history->started = true;
 	history->cause = HISTORY_CAUSE_COUNT;
-	if (last && last->entry.last <= generation && !memcmp(last->digest, history->digest, sizeof(last->digest)))
+	if (last && last->entry.last <= generation && last->digest == history->digest)
 		return 0;
 	r = history_append(history, &record);
 	if (r < 0)
@@ -283,7 +266,7 @@ int history_generation(struct history *history, uint64_t generation, uint64_t no
 		.entry = { .first = generation, .last = generation, .wall_ns = now_wall_ns, .asked = history->asked,
 			   .cause = history->cause == HISTORY_CAUSE_COUNT ? HISTORY_RESOURCES : history->cause,
 			   .changes = history->noted, .change_count = history->noted_count },
-		.digest = { history->digest[0], history->digest[1] },
+		.digest = history->digest,
 		.sequence = history->sequence + 1,
 	};
 	r = history_append(history, &record);

@@ -7,7 +7,7 @@
 struct history_record { /* an entry, and where it is in the state */
 	struct history_entry entry;
 	uint64_t sequence; /* of its keys; 0: memory only */
-	uint64_t digest[2]; /* of the resources that it left */
+	uint64_t digest; /* of the resources that it left */
 };
 
 struct history {
@@ -22,7 +22,7 @@ struct history {
 	uint64_t note_sequence;
 	enum history_cause cause; /* of the next generation; HISTORY_CAUSE_COUNT: not said */
 	uint64_t asked;
-	uint64_t digest[2]; /* of what was noted in all: the resources that will be in force */
+	uint64_t digest; /* of what was noted in all: the resources that will be in force */
 	bool started;
 	struct history_hold hold;
 	size_t held_count; /* resources */

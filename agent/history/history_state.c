@@ -13,6 +13,7 @@
 #define PREFIX "history/"
 #define HELD "held"
 #define KEY_BYTES 48
+#define DIGEST_DIGITS 16
 /* An entry with more changes is not written: writing takes place on the loop. */
 #define CHANGES_WRITTEN 2000
 
@@ -135,10 +136,10 @@ static int write_entry(struct writes *writes, const struct history_record *recor
 	const struct history_entry *entry = &record->entry;
 	const bool whole = is_written_whole(entry);
 	const enum history_cause cause = whole ? entry->cause : HISTORY_START;
-	char digest[33];
+	char digest[DIGEST_DIGITS + 1];
 	int r;
 
-	snprintf(digest, sizeof(digest), "%016" PRIx64 "%016" PRIx64, record->digest[0], record->digest[1]);
+	snprintf(digest, sizeof(digest), "%0*" PRIx64, DIGEST_DIGITS, record->digest);
 	r = writes_put(writes,
 		       json_pack("{s:I, s:I, s:s, s:I, s:s, s:I}", "generation", (json_int_t)entry->first, "at", (json_int_t)entry->wall_ns,
 				 "cause", history_cause_name(cause), "asked", (json_int_t)entry->asked, "digest", digest, "changes",
@@ -192,6 +193,13 @@ static void refuse(struct reading *reading)
 	reading->missing = 0;
 }
 
+/* False for anything but so many digits: earlier builds wrote twice as many, of another hash. */
+static bool digest_read(const char *text, uint64_t *ret_digest)
+{
+	return text && strlen(text) == DIGEST_DIGITS && strspn(text, "0123456789abcdef") == DIGEST_DIGITS &&
+	       sscanf(text, "%" SCNx64, ret_digest) == 1;
+}
+
 static int read_head(struct reading *reading, uint64_t sequence, const json_t *head)
 {
 	const char *digest = json_path_string(head, "digest"), *cause = json_path_string(head, "cause");
@@ -207,8 +215,8 @@ static int read_head(struct reading *reading, uint64_t sequence, const json_t *h
 	for (enum history_cause c = 0; cause && c < HISTORY_CAUSE_COUNT; c++)
 		if (!strcmp(cause, history_cause_name(c)))
 			record.entry.cause = c;
-	if (generation <= 0 || record.entry.cause == HISTORY_CAUSE_COUNT || changes < 0 || changes > CHANGES_WRITTEN || !digest ||
-	    sscanf(digest, "%16" SCNx64 "%16" SCNx64, &record.digest[0], &record.digest[1]) != 2) {
+	if (generation <= 0 || record.entry.cause == HISTORY_CAUSE_COUNT || changes < 0 || changes > CHANGES_WRITTEN ||
+	    !digest_read(digest, &record.digest)) {
 		refuse(reading);
 		reading->refused++;
 		return 0;

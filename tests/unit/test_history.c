@@ -362,6 +362,11 @@ static void damage(struct fixture *f, const char *key, const char *value)
 	EXPECT_OK(state_put(f->state, key, value, strlen(value), NULL));
 }
 
+/* The digest was once another one, of 32 digits. */
+#define OLD_FORM                                                                                                       \
+	"{\"generation\": 11, \"at\": 11000, \"cause\": \"resources\", \"asked\": 0, \"changes\": 2, "                    \
+	"\"digest\": \"00112233445566778899aabbccddeeff\"}"
+
 TEST(what_does_not_read_is_left_out_with_all_before_it)
 {
 	static const struct {
@@ -372,6 +377,7 @@ TEST(what_does_not_read_is_left_out_with_all_before_it)
 		{ "history/000000000002", "{\"generation\": -1, \"changes\": 2}", 1 },
 		{ "history/000000000002/000001", "{}", 1 },
 		{ "history/000000000002/000001", "{\"before\": null, \"now\": {\"document\": {\"meshName\": 1}}}", 1 },
+		{ "history/000000000002", OLD_FORM, 1 },
 		{ "history/000000000001", "", 2 },
 	};
 

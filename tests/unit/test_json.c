@@ -191,6 +191,54 @@ TEST(steps_that_are_absent_or_of_another_type_give_the_fallback)
 	EXPECT(!json_path_at(v, "spec.none", 0));
 }
 
+TEST(what_is_equal_has_the_same_hash)
+{
+	static const char *const pairs[][2] = {
+		{ "{\"a\": 1, \"b\": {\"c\": [], \"d\": \"x\"}}", "{\"b\": {\"d\": \"x\", \"c\": []}, \"a\": 1}" },
+		{ "[0.0]", "[-0.0]" },
+		{ "\"\\u00e9\"", "\"\xc3\xa9\"" },
+		{ "1.5", "15e-1" },
+		{ "{}", " { } " },
+	};
+
+	for (size_t i = 0; i < ARRAY_SIZE(pairs); i++) {
+		_cleanup_json_ json_t *one = parse(pairs[i][0]), *other = parse(pairs[i][1]);
+
+		EXPECT(json_equal(one, other));
+		EXPECT(json_hash(one) == json_hash(other));
+	}
+}
+
+TEST(the_hash_tells_apart_what_differs_in_a_value_a_type_a_name_or_an_order)
+{
+	static const char *const texts[] = {
+		"null", "true", "false", "0", "1", "-1", "256", "0.0", "1.0", "\"\"", "\"1\"", "\"null\"", "[]", "{}", "[0]", "[[]]", "[[], []]",
+		"[1, 2]", "[2, 1]", "[[1], 2]", "[1, [2]]", "[1, 1]", "[1, 1, 1, 1]", "{\"a\": 1}", "{\"b\": 1}", "{\"a\": null}",
+		"{\"a\": 1, \"b\": 2}", "{\"a\": 2, \"b\": 1}", "{\"a\": {\"b\": 1}}", "{\"b\": {\"a\": 1}}", "{\"a\": [1, 2]}",
+		"{\"a\": 1, \"b\": 1}", "{\"c\": 1, \"d\": 1}", "[{\"a\": 1}, {\"b\": 2}]", "[{\"a\": 2}, {\"b\": 1}]",
+	};
+	uint64_t hashes[ARRAY_SIZE(texts) + 1];
+
+	for (size_t i = 0; i < ARRAY_SIZE(texts); i++) {
+		_cleanup_json_ json_t *value = parse(texts[i]);
+
+		hashes[i] = json_hash(value);
+	}
+	hashes[ARRAY_SIZE(texts)] = json_hash(NULL);
+	for (size_t i = 0; i < ARRAY_SIZE(hashes); i++)
+		for (size_t j = 0; j < i; j++)
+			if (hashes[i] == hashes[j])
+				fail_msg("%s and %s have the same hash", i < ARRAY_SIZE(texts) ? texts[i] : "NULL", texts[j]);
+}
+
+/* It is kept in states. */
+TEST(the_hash_is_the_same_in_every_build)
+{
+	_cleanup_json_ json_t *value = parse("{\"name\": \"x\", \"list\": [1, -2, 0.5, true, null]}");
+
+	EXPECT(json_hash(value) == 0x65d62e9b83615602ull);
+}
+
 TEST(a_fault_is_told_in_utf8_whatever_was_met)
 {
 	static const char text[] = "{\"a\": \"\\\xc3\x91\"}";
@@ -205,6 +253,9 @@ TEST(a_fault_is_told_in_utf8_whatever_was_met)
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
+		cmocka_unit_test(what_is_equal_has_the_same_hash),
+		cmocka_unit_test(the_hash_tells_apart_what_differs_in_a_value_a_type_a_name_or_an_order),
+		cmocka_unit_test(the_hash_is_the_same_in_every_build),
 		cmocka_unit_test(a_fault_is_told_in_utf8_whatever_was_met),
 		cmocka_unit_test(any_json_value_parses_with_white_space_around_it),
 		cmocka_unit_test(bad_text_is_refused_with_line_and_column),
