@@ -69,7 +69,10 @@ int line_take(struct plan_line *line, enum plan_kind kind, uint32_t *ret_place)
 	struct plan_places *places = &line->places[kind];
 
 	if (places->vacant_count) {
-		*ret_place = places->vacant[--places->vacant_count];
+		uint32_t *last = &places->vacant[--places->vacant_count];
+
+		*ret_place = *last;
+		*last = last[places->left_count];
 		return 0;
 	}
 	if (places->count == places->capacity && grow(&places->objects, &places->capacity, sizeof(struct plan_object *)) < 0)
@@ -99,7 +102,7 @@ void line_leave(struct plan_line *line, enum plan_kind kind, uint32_t place)
 	struct plan_places *places = &line->places[kind];
 
 	line_set(line, kind, place, NULL);
-	places->vacant[places->vacant_count++] = place;
+	places->vacant[places->vacant_count + places->left_count++] = place;
 }
 
 int line_zone(struct plan_line *line, const char *zone)
@@ -160,6 +163,10 @@ int line_plan(struct plan_line *line, struct plan **ret_plan)
 	plan->scopes = copy_places(&line->places[PLAN_SCOPE], &plan->scope_count);
 	if (!plan->services || !plan->targets || !plan->nodes || !plan->scopes)
 		return -ENOMEM;
+	for (enum plan_kind kind = 0; kind < PLAN_KINDS; kind++) {
+		line->places[kind].vacant_count += line->places[kind].left_count;
+		line->places[kind].left_count = 0;
+	}
 	line->changed = false;
 	*ret_plan = TAKE_PTR(plan);
 	return 0;

@@ -8,8 +8,8 @@
 struct plan_places {
 	struct plan_object **objects; /* NULL: nothing, or not yet */
 	size_t count, capacity;
-	uint32_t *vacant; /* places that can be given out again */
-	size_t vacant_count, vacant_capacity;
+	uint32_t *vacant; /* places that can be given out again, then those that were left since the newest plan */
+	size_t vacant_count, left_count, vacant_capacity;
 };
 
 struct plan_line {
@@ -26,7 +26,9 @@ void line_init(struct plan_line *line);
 void line_done(struct plan_line *line);
 
 int line_take(struct plan_line *line, enum plan_kind kind, uint32_t *ret_place); /* a vacant place: 0 or -ENOMEM */
-void line_leave(struct plan_line *line, enum plan_kind kind, uint32_t place); /* vacant again; what was there goes */
+/* What was there goes. Vacant again once there was a plan without it: who names things by place, and sees the same places, can be left
+ * as it is. */
+void line_leave(struct plan_line *line, enum plan_kind kind, uint32_t place);
 /* The line owns `object` from now on; what was there goes. */
 void line_set(struct plan_line *line, enum plan_kind kind, uint32_t place, void *object);
 /* Keeps a zone's name; NULL and "": nothing to keep. 0 or -ENOMEM. */

@@ -440,12 +440,40 @@ TEST(plans_of_one_line_are_freed_in_any_order)
 	}
 }
 
+/* Apply looks at objects that are others than before, and no object says the names of those that it leads to. */
+TEST(a_service_in_place_of_another_one_makes_its_callers_other_ones)
+{
+	struct changing w = { .random = 7, .nodes = { WEB }, .node_count = 1 };
+	struct plan *before;
+
+	fixture_init(&w.f);
+	EXPECT_OK(compiler_new(&w.compiler));
+	given_mesh(&w.f, "M", "DROP_ALL");
+	given_caller(&w.f, "web", BACKEND("a") ", " BACKEND("b"), "");
+	given_service(&w.f, "a", BY_NODE("n"));
+	given_node(&w.f, "n", LISTENER(80, "tcp"), "");
+	resources_commit(&w.f.resources, NULL, NULL);
+	before = compile_with(&w, w.compiler);
+	EXPECT_OK(resources_remove(&w.f.resources, "mesh/M/virtualService/a"));
+	given_service(&w.f, "b", BY_NODE("n"));
+	resources_commit(&w.f.resources, on_change, &w);
+	w.plan = compile_with(&w, w.compiler);
+	expect_backends(before, node(before, WEB), "a");
+	expect_backends(w.plan, node(w.plan, WEB), "b");
+	EXPECT(node(w.plan, WEB) != node(before, WEB));
+	plan_free(before);
+	plan_free(w.plan);
+	compiler_free(w.compiler);
+	fixture_done(&w.f);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(told_of_changes_a_compiler_plans_what_a_new_one_would),
 		cmocka_unit_test(what_changes_nothing_makes_no_plan),
 		cmocka_unit_test(plans_of_one_line_are_freed_in_any_order),
+		cmocka_unit_test(a_service_in_place_of_another_one_makes_its_callers_other_ones),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);
