@@ -168,8 +168,7 @@ void configuration_compile(struct loop_timer *timer, void *arg)
 		if (!err.code)
 			error_set(&err, r, "out of memory");
 		configuration_fail(agent, &err);
-		rollback_compiled(agent);
-		rollback_applied(agent, agent->configuration.generation, &err);
+		rollback_refused(agent, &err);
 		return;
 	}
 	rollback_compiled(agent);

@@ -66,12 +66,13 @@ static int waiter_add(struct agent *agent, agent_applied_fn *done, void *arg, st
 	return 0;
 }
 
-static void waiters_tell(struct agent *agent, uint64_t generation, const struct error *err)
+/* Those whose change is in a plan, or those whose change is in none yet. */
+static void waiters_tell(struct agent *agent, bool compiled, uint64_t generation, const struct error *err)
 {
 	list_for_each_safe(it, &agent->waiters) {
 		struct waiter *waiter = container_of(it, struct waiter, link);
 
-		if (!waiter->compiled)
+		if (waiter->compiled != compiled)
 			continue;
 		list_remove(&waiter->link);
 		waiter->done(generation, err, waiter->arg);
@@ -86,6 +87,12 @@ void rollback_compiled(struct agent *agent)
 		container_of(it, struct waiter, link)->compiled = true;
 }
 
+void rollback_refused(struct agent *agent, const struct error *err)
+{
+	agent->noted = false;
+	waiters_tell(agent, false, agent->configuration.generation, err);
+}
+
 void rollback_applied(struct agent *agent, uint64_t generation, const struct error *err)
 {
 	struct error why = {};
@@ -94,7 +101,7 @@ void rollback_applied(struct agent *agent, uint64_t generation, const struct err
 		return; /* of a plan before the last change: there is another one to come */
 	if (!err && history_generation(agent->history, generation, time_to_wall_ns(time_now_ns()), &why) < 0)
 		log_error("the history of changes is not kept", LOG_F("generation", LOG_U64(generation)), LOG_F("error", LOG_STR(why.message)));
-	waiters_tell(agent, generation, err);
+	waiters_tell(agent, true, generation, err);
 }
 
 /* --- holding ------------------------------------------------------------------------------------------------------------------ */
@@ -127,7 +134,7 @@ void rollback_stop(struct agent *agent)
 	if (agent->history) {
 		error_set(&err, -ECANCELED, "weftd stops");
 		rollback_compiled(agent);
-		waiters_tell(agent, 0, &err);
+		waiters_tell(agent, true, 0, &err);
 	}
 	agent->history = history_close(agent->history);
 	resources_done(&agent->held);

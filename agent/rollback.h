@@ -22,6 +22,9 @@ size_t agent_waiting(const struct agent *agent);
 void rollback_configured(struct agent *agent, const struct resource *before, const struct resource *now);
 /* The plan at hand, if there was one, has every change so far, and is compiled. */
 void rollback_compiled(struct agent *agent);
+/* Instead: no plan could be made of the changes. Who waits for one with them is told; who waits for the one before it, which may be on its
+ * way into the kernel, is not. */
+void rollback_refused(struct agent *agent, const struct error *err);
 /* It is in force, with that generation; or was refused. */
 void rollback_applied(struct agent *agent, uint64_t generation, const struct error *err);
 

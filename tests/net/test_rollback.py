@@ -172,6 +172,23 @@ def test_what_cannot_be_done_is_refused_and_nothing_changes(shop):
     assert shop.status()["generation"] == newest
 
 
+def test_what_does_not_compile_is_told_to_who_asked_for_it(shop):
+    """A node may have more listeners than a service can have, as long as it provides none."""
+    shifted(shop, V2, v1=0, v2=1)
+    held = shop.weft("rollback")["generation"]
+    shop.node("wide", listeners=[{"portMapping": {"port": port, "protocol": "tcp"}} for port in range(8080, 8080 + 33)])
+    shop.service("web", node="wide")
+    wait_for(lambda: shop.weft("history")["held"]["waiting"] == 3, "a node, a service and a route wait")
+
+    code, message = refusal(shop, "resume")
+    assert code == 1 and "has 33 listeners" in message
+    assert shop.status()["generation"] == held
+    assert arrives(shop) == V1
+
+    shop.service("web", router="web")
+    wait_arrival(shop, V2)
+
+
 def test_history_tells_what_changed_for_people_and_programs(shop):
     generation = shifted(shop, V2, v1=0, v2=1)
     route = "mesh/m/virtualRouter/web/route/route"
