@@ -5,6 +5,7 @@
 #include <string.h>
 
 #include "agent/ctl/collect.h"
+#include "agent/ctl/difference.h"
 #include "agent/ctl/documents.h"
 #include "agent/ctl/progress.h"
 #include "agent/ctl/steps.h"
@@ -31,17 +32,6 @@ static void cleanup_remote(struct remote **remote)
 	remote_close(*remote);
 }
 
-/* [{"key": K, "value": V}] as {K: V}: the order of tags means nothing. */
-static json_t *tags_object(const json_t *list)
-{
-	json_t *object = json_object(), *tag;
-	size_t i;
-
-	json_array_foreach((json_t *)list, i, tag)
-		json_object_set(object, json_path_string(tag, "key") ?: "", json_object_get(tag, "value"));
-	return object;
-}
-
 static int make_target(const struct resource *resource, struct target *target)
 {
 	return target_init(target, resource->kind, resource->mesh, resource->parent, resource->name);
@@ -58,8 +48,8 @@ static int plan_tags(struct remote *remote, struct step *step, const struct reso
 	r = collect_tags(remote, step->arn ?: "", &tags, err);
 	if (r < 0)
 		return r;
-	json_object_set_new(step->before, "tags", tags_object(tags));
-	json_object_set_new(step->after, "tags", tags_object(resource->tags));
+	json_object_set_new(step->before, "tags", difference_tags(tags));
+	json_object_set_new(step->after, "tags", difference_tags(resource->tags));
 	if (!json_equal(json_object_get(step->before, "tags"), json_object_get(step->after, "tags")) && step->action == ACTION_NONE)
 		step->action = ACTION_TAG;
 	return 0;

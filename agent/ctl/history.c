@@ -6,6 +6,7 @@
 #include <string.h>
 
 #include "agent/ctl/client.h"
+#include "agent/ctl/difference.h"
 #include "agent/ctl/format.h"
 #include "agent/ctl/grid.h"
 #include "base/cleanup.h"
@@ -45,19 +46,35 @@ static const struct option history_options[] = {
 	CTL_OPTIONS_JSON("weftd's answer as it is; with GENERATION resources whole, before and now")
 };
 
-static void first_cells(struct grid *grid, const json_t *entry)
+#define ENTRY_TEXT_BYTES 64
+
+/* "17", "12..16" */
+static const char *generations_text(const json_t *entry, char buffer[ENTRY_TEXT_BYTES])
 {
 	const json_int_t first = json_path_int(entry, "generation", 0), last = json_path_int(entry, "last", first);
 
 	if (first == last)
-		grid_printf(grid, "%lld", (long long)first);
+		snprintf(buffer, ENTRY_TEXT_BYTES, "%lld", (long long)first);
 	else
-		grid_printf(grid, "%lld..%lld", (long long)first, (long long)last);
+		snprintf(buffer, ENTRY_TEXT_BYTES, "%lld..%lld", (long long)first, (long long)last);
+	return buffer;
+}
+
+static const char *cause_text(const json_t *entry, char buffer[ENTRY_TEXT_BYTES])
+{
+	if (!json_is_integer(json_path(entry, "asked")))
+		return json_path_string(entry, "cause") ?: "?";
+	snprintf(buffer, ENTRY_TEXT_BYTES, "rollback to %lld", (long long)json_path_int(entry, "asked", 0));
+	return buffer;
+}
+
+static void first_cells(struct grid *grid, const json_t *entry)
+{
+	char text[ENTRY_TEXT_BYTES];
+
+	grid_add(grid, generations_text(entry, text));
 	grid_add(grid, json_path_string(entry, "at"));
-	if (json_is_integer(json_path(entry, "asked")))
-		grid_printf(grid, "rollback to %lld", (long long)json_path_int(entry, "asked", 0));
-	else
-		grid_add(grid, json_path_string(entry, "cause"));
+	grid_add(grid, cause_text(entry, text));
 }
 
 /* A line for each resource that changed; what they have in common stands in the first. */
@@ -78,17 +95,41 @@ static void entry_rows(struct grid *grid, const json_t *entry)
 		grid_add(grid, NULL);
 }
 
-static int history_print(const json_t *answer)
+/* With GENERATION: member by member. */
+static int entries_tell(const json_t *entries)
+{
+	char generations[ENTRY_TEXT_BYTES], cause[ENTRY_TEXT_BYTES];
+	const json_t *entry, *change;
+	size_t i, n;
+
+	json_array_foreach(entries, i, entry) {
+		printf("generation %s, %s: %s\n", generations_text(entry, generations), json_path_string(entry, "at") ?: "?",
+		       cause_text(entry, cause));
+		json_array_foreach(json_path(entry, "changes"), n, change) {
+			_cleanup_json_ json_t *before = difference_subject(json_object_get(change, "before"));
+			_cleanup_json_ json_t *now = difference_subject(json_object_get(change, "now"));
+
+			if (!before || !now)
+				return -ENOMEM;
+			printf("%s %s\n", json_path_string(change, "change") ?: "?", json_path_string(change, "resource") ?: "?");
+			difference_print(before, now);
+		}
+	}
+	return 0;
+}
+
+static int entries_print(const json_t *entries)
 {
 	static const struct grid_column columns[] = {
 		{ "GENERATION", true }, { .title = "WHEN" }, { .title = "CAUSE" }, { .title = "RESOURCES" }, {},
 	};
 	_cleanup_(grid_done) struct grid grid;
+	const json_t *entry;
+	size_t i;
 
 	grid_init(&grid, columns);
-	for (size_t i = 0; i < json_path_count(answer, "entries"); i++)
-		entry_rows(&grid, json_path_at(answer, "entries", i));
-	held_print(answer);
+	json_array_foreach(entries, i, entry)
+		entry_rows(&grid, entry);
 	return grid_print(&grid, stdout);
 }
 
@@ -98,6 +139,7 @@ static int history_run(const void *arguments, const struct words *words)
 	const char *generation = words->count ? words->values[0] : NULL;
 	const struct parameter parameters[] = { { "limit", a->limit }, { "generation", generation }, {} };
 	_cleanup_json_ json_t *answer = NULL;
+	const json_t *entries;
 	struct error err = {};
 
 	if (generation && !is_generation(generation)) {
@@ -113,7 +155,9 @@ static int history_run(const void *arguments, const struct words *words)
 			  (long long)json_path_int(answer, "oldest", 0), (long long)json_path_int(answer, "newest", 0));
 		return ctl_fail(&err);
 	}
-	if (history_print(answer) < 0) {
+	held_print(answer);
+	entries = json_path(answer, "entries");
+	if ((generation ? entries_tell(entries) : entries_print(entries)) < 0) {
 		error_set(&err, -ENOMEM, "out of memory");
 		return ctl_fail(&err);
 	}
@@ -124,7 +168,8 @@ const struct command history_command = {
 	.name = "history",
 	.synopsis = "[options] [GENERATION]",
 	.summary = "lists generations, the newest first, with what changed; `weft rollback` goes back to one",
-	.more = "\nA generation is one state of everything the kernel decides by. Those that changed only where endpoints and workloads are\n"
+	.more = "\nWith GENERATION: what of each resource changed with it, member by member.\n"
+		"A generation is one state of everything the kernel decides by. Those that changed only where endpoints and workloads are\n"
 		"stand in one line, until resources change again.",
 	.options = history_options,
 	.arguments_size = sizeof(struct history_arguments),

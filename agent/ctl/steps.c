@@ -5,13 +5,10 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "agent/ctl/difference.h"
 #include "agent/ctl/format.h"
 #include "agent/ctl/progress.h"
-#include "agent/spec/field.h"
 #include "base/cleanup.h"
-#include "base/json_diff.h"
-
-#define VALUE_SHOWN_BYTES 200
 
 static const struct {
 	const char *name, *past, *would;
@@ -140,37 +137,6 @@ static int do_step(struct remote *remote, const struct step *step, struct error 
 
 /* --- what is said ---------------------------------------------------------------------------------------------------------------- */
 
-/* What came from a file or an API, harmless to a terminal, and not too long. */
-static void value_print(const json_t *value)
-{
-	_cleanup_json_ json_t *copy = json_deep_copy(value);
-	_cleanup_free_ char *text = NULL;
-	char shown[VALUE_SHOWN_BYTES];
-
-	if (copy && format_clean(copy) == 0)
-		text = json_dumps(copy, JSON_ENCODE_ANY | JSON_COMPACT);
-	text_cut(shown, sizeof(shown), text ?: "?");
-	printf("%s", shown);
-}
-
-static void change_print(const char *path, const json_t *before, const json_t *after, void *arg)
-{
-	(void)arg;
-	printf("  %c %s: ", before && after ? '~' : after ? '+' : '-', path);
-	if (before)
-		value_print(before);
-	if (before && after)
-		printf(" -> ");
-	if (after)
-		value_print(after);
-	printf("\n");
-}
-
-static void change_append(const char *path, const json_t *before, const json_t *after, void *arg)
-{
-	json_array_append_new(arg, json_pack("{s:s, s:O?, s:O?}", "path", path, "before", before, "after", after));
-}
-
 static void step_print(const struct step *step, const char *verb)
 {
 	_cleanup_json_ json_t *name = json_string(step->target.full_name);
@@ -178,7 +144,7 @@ static void step_print(const struct step *step, const char *verb)
 	if (name && format_clean(name) == 0)
 		printf("%s %s\n", verb, json_string_value(name));
 	if (step->before)
-		json_diff("", step->before, step->after, change_print, NULL);
+		difference_print(step->before, step->after);
 }
 
 void steps_show(const struct steps *steps)
@@ -243,11 +209,9 @@ json_t *steps_json(const struct steps *steps)
 
 	for (size_t i = 0; i < steps->count; i++) {
 		const struct step *step = &steps->list[i];
-		json_t *changes = json_array(), *one;
+		json_t *changes = step->before ? difference_json(step->before, step->after) : json_array(), *one;
 		struct json_place place;
 
-		if (step->before)
-			json_diff("", step->before, step->after, change_append, changes);
 		one = json_pack("{s:s, s:s, s:b, s:o, s:s?}", "resource", step->target.full_name, "action", actions[step->action].name, "done",
 				step->done, "changes", changes, "error", has_failed(step) ? step->err.message : NULL);
 		if (one && step->item) {

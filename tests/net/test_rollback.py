@@ -55,6 +55,18 @@ def causes(node):
     return [entry["cause"] for entry in node.weft("history")["entries"]]
 
 
+def told(node, *words):
+    return subprocess.run([BUILD / "weft", "history", "--instance", node.instance, *words], capture_output=True, text=True, check=True).stdout
+
+
+def changes_of(node, name, what="created"):
+    """The generation of the newest such change."""
+    for entry in node.weft("history")["entries"]:
+        if {"resource": f"mesh/m/virtualService/{name}", "change": what} in entry["changes"]:
+            return entry["generation"]
+    return None
+
+
 def test_the_resources_before_the_last_change_come_back_and_hold_until_resume(shop):
     before = shop.status()["generation"]
     after = shifted(shop, V2, v1=0, v2=1)
@@ -201,5 +213,21 @@ def test_history_tells_what_changed_for_people_and_programs(shop):
     assert weights == [{"v1": 1, "v2": 0}, {"v1": 0, "v2": 1}]
 
     shop.weft("rollback")
-    out = subprocess.run([BUILD / "weft", "history", "--instance", shop.instance], capture_output=True, text=True, check=True).stdout
+    out = told(shop)
     assert f"changed {route}" in out and "rollback to " in out and "1 change of resources waits for `weft resume`" in out
+
+
+def test_one_generation_is_told_member_by_member(shop):
+    changed = shifted(shop, V2, v1=0, v2=1)
+    lines = told(shop, str(changed)).splitlines()
+    assert lines[0].startswith(f"generation {changed}, ") and lines[0].endswith(": resources")
+    weight = "spec.tcpRoute.action.weightedTargets[{}].weight"
+    assert lines[1:] == ["changed mesh/m/virtualRouter/web/route/route", f"  ~ {weight.format(0)}: 1 -> 0", f"  ~ {weight.format(1)}: 0 -> 1"]
+
+    shop.write("tagged", meshName="m", virtualServiceName="tagged", spec={}, tags=[{"key": "team", "value": "\x1b[31mred"}])
+    created = wait_for(lambda: changes_of(shop, "tagged"), "the service is in the history")
+    assert "created mesh/m/virtualService/tagged\n  + spec: {}\n  + tags: {\"team\":\"?[31mred\"}\n" in told(shop, str(created))
+
+    (shop.config / "tagged.json").unlink()
+    deleted = wait_for(lambda: changes_of(shop, "tagged", "deleted"), "the end of the service is in the history")
+    assert "deleted mesh/m/virtualService/tagged\n  - spec: {}\n" in told(shop, str(deleted))
