@@ -319,7 +319,7 @@ def test_a_service_that_is_no_backend_resolves_and_is_refused_by_its_name(names,
 
 
 def test_a_resolver_that_is_not_configured_is_left_alone_and_counted(names, client):
-    names.namespace.ip("addr", "add", "10.77.0.55/32", "dev", "lo")
+    names.namespace.add_address("10.77.0.55/32")
     other = names.resolver("10.77.0.55:53", zone=ZONE)
     before = names.reasons()
     for how in "connect", "sendto":

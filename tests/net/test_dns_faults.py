@@ -64,7 +64,7 @@ def test_on_one_connection_a_slow_answer_does_not_hold_up_the_others(names, clie
 
 
 def test_a_resolver_where_nobody_listens_fails_at_once_and_the_next_one_is_asked(names):
-    names.namespace.ip("addr", "add", "10.77.0.54/32", "dev", "lo")
+    names.namespace.add_address("10.77.0.54/32")
     client = make_client(names, "nameserver 10.77.0.54", f"nameserver {RESOLVER}")
     wait_for_names(names, client)
     for answer in (client.ask("10.77.0.54", OUTSIDE), client.ask_tcp("10.77.0.54", OUTSIDE)[0]):
@@ -76,7 +76,7 @@ def test_a_resolver_where_nobody_listens_fails_at_once_and_the_next_one_is_asked
 
 
 def test_a_silent_resolver_lets_the_library_go_to_the_next_one_in_its_own_time(names):
-    names.namespace.ip("addr", "add", "10.77.0.56/32", "dev", "lo")
+    names.namespace.add_address("10.77.0.56/32")
     silent = names.resolver("10.77.0.56:53")
     silent.behave(silent=True)
     client = make_client(names, "nameserver 10.77.0.56", f"nameserver {RESOLVER}", "options timeout:1")
@@ -282,7 +282,7 @@ def test_a_workloads_sockets_are_closed_when_it_ends_and_opened_for_the_next_one
 @pytest.mark.parametrize("name, own", [(MESH, "10.77.0.58"), ("unanswered.example.net", "10.77.0.59")])
 def test_a_flood_of_one_workload_leaves_the_others_their_names(names, client, name, own):
     """`own`: the resolver of who floods, so that what is measured is weft, and not how a resolver fares."""
-    names.namespace.ip("addr", "add", f"{own}/32", "dev", "lo")
+    names.namespace.add_address(f"{own}/32")
     silent = names.resolver(f"{own}:53")
     silent.behave(silent=True)
     attacker = make_client(names, f"nameserver {own}")

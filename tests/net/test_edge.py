@@ -69,8 +69,8 @@ class Lan:
         node.namespace.ip("link", "add", device, "type", "veth", "peer", "name", "eth0", "netns", host.name)
         for namespace, name, last in ((node.namespace, device, 1), (host, "eth0", 2)):
             namespace.ip("link", "set", name, "up")
-            namespace.ip("addr", "add", f"10.{net}.0.{last}/24", "dev", name)
-            namespace.ip("addr", "add", f"fd{net}::{last}/64", "dev", name, "nodad")
+            namespace.add_address(f"10.{net}.0.{last}/24", name)
+            namespace.add_address(f"fd{net}::{last}/64", name)
         return host
 
 

@@ -232,7 +232,7 @@ def test_checks_from_a_workload_reach_what_the_agent_does_not():
         pod.ip("link", "add", "back", "type", "veth", "peer", "name", "eth0", "netns", back.name)
         for namespace, device, address in ((pod, "back", "10.79.0.1/24"), (back, "eth0", "10.79.0.2/24")):
             namespace.ip("link", "set", device, "up")
-            namespace.ip("addr", "add", address, "dev", device)
+            namespace.add_address(address, device)
         endpoint = "10.79.0.2:9001"
         servers = serve(node, endpoint, namespace=back)
         node.mesh()

@@ -150,7 +150,7 @@ class Cluster:
         server.ip("link", "add", f"client{number}", "type", "veth", "peer", "name", "eth0", "netns", client.namespace.name)
         for namespace, device, host in ((server, f"client{number}", 1), (client.namespace, "eth0", 2)):
             namespace.ip("link", "set", device, "up")
-            namespace.ip("addr", "add", f"10.79.{number}.{host}/24", "dev", device)
+            namespace.add_address(f"10.79.{number}.{host}/24", device)
         client.namespace.ip("route", "add", "10.77.0.1/32", "via", f"10.79.{number}.1")
 
     def worker(self, client):

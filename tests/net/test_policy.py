@@ -106,7 +106,7 @@ def test_exemptions_pass_under_drop_all(shop):
 def test_own_addresses_are_never_refused_while_others_come_and_go(shop):
     for i in range(20):
         address = f"10.99.{i}.1"
-        shop.namespace.ip("addr", "add", f"{address}/32", "dev", "lo")
+        shop.namespace.add_address(f"{address}/32")
         wait_for(lambda: shop.explain(f"{address}:80")["reason"] == "own-address", f"{address} is known")
         assert shop.connect(address, 80) == "ECONNREFUSED"
         assert shop.connect("10.77.0.1", 9) == "ECONNREFUSED"

@@ -146,7 +146,7 @@ def test_the_next_agent_knows_who_is_left_and_what_changed(pods):
     assert client.connect(pod.ipv4, 9) == "ECONNREFUSED"
     assert client.connect("10.99.1.1", 9) == "EPERM"
     gone.kill()
-    pod.ip("addr", "add", "10.99.1.1/32", "dev", "lo")
+    pod.add_address("10.99.1.1/32")
     pods.start_agent()
     assert workloads(pods, pid=client.pid) == before
     wait_for(lambda: not workloads(pods, pid=gone.pid), "who ended meanwhile is gone", 1)

@@ -62,7 +62,12 @@ class Namespace:
         subprocess.run(["ip", "netns", "add", self.name], check=True)
         self.ip("link", "set", "lo", "up")
         for address in addresses:
-            self.ip("addr", "add", address, "dev", "lo")
+            self.add_address(address)
+
+    def add_address(self, address, device="lo"):
+        """ADDRESS/LENGTH, which can be used at once: one of IPv6 could be bound to only after the kernel's worker had its turn (on lo too,
+        and behind whoever makes or removes devices anywhere), but for nodad."""
+        self.ip("addr", "add", address, "dev", device, *(["nodad"] if ":" in address else []))
 
     def ip(self, *words):
         subprocess.run(["ip", "-n", self.name, *words], check=True)
@@ -196,8 +201,8 @@ class Node:
         self.namespace.ip("link", "add", f"pod{n}", "type", "veth", "peer", "name", "eth0", "netns", pod.name)
         for namespace, device, host in ((self.namespace, f"pod{n}", 1), (pod, "eth0", 2)):
             namespace.ip("link", "set", device, "up")
-            namespace.ip("addr", "add", f"10.78.{n}.{host}/24", "dev", device)
-            namespace.ip("addr", "add", f"fd78:{n:x}::{host}/64", "dev", device, "nodad")
+            namespace.add_address(f"10.78.{n}.{host}/24", device)
+            namespace.add_address(f"fd78:{n:x}::{host}/64", device)
         pod.ip("route", "add", "default", "via", f"10.78.{n}.1")
         pod.ip("route", "add", "default", "via", f"fd78:{n:x}::1")
         self.namespace.sysctl("net.ipv4.ip_forward=1")
@@ -326,7 +331,7 @@ class Node:
         """An unmanaged DNS server at each ADDRESS:PORT; without any, at 10.77.0.53 and fd77::53 of the node."""
         if not endpoints:
             for address in ("10.77.0.53/32", "fd77::53/128"):
-                self.namespace.ip("addr", "add", address, "dev", "lo")
+                self.namespace.add_address(address)
             endpoints = ("10.77.0.53:53", "[fd77::53]:53")
         return Resolver(self.spawn([PYTHON, HERE / "dns_server.py", "--zone", json.dumps(zone or {}), *endpoints], namespace,
                                    stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True))
