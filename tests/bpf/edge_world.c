@@ -22,14 +22,6 @@ void edge_done(struct edge *e)
 	fixture_done(&e->f);
 }
 
-struct ip ip(const char *text)
-{
-	struct ip ip;
-
-	assert_int_equal(ip_parse(text, &ip), 0);
-	return ip;
-}
-
 void given_route(struct edge *e, unsigned v4, unsigned v6)
 {
 	given_node(&e->f, NODE_DROP_ALL, (uint32_t[]){ SERVICE, 0 });

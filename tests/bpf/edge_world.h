@@ -2,10 +2,10 @@
 /* The programs of devices, attached to none: packets go through them by test runs, and what they keep is looked at. */
 #pragma once
 
-#include "base/address.h"
 #include "base/cleanup.h"
 #include "maps/abi/edge.h"
 #include "tests/bpf/fixture.h"
+#include "tests/lib/address.h"
 #include "tests/lib/frame.h"
 #include "tests/lib/test.h"
 
@@ -25,7 +25,6 @@ struct edge {
 /* By WITH_EDGE. */
 void edge_init(struct edge *e);
 void edge_done(struct edge *e);
-struct ip ip(const char *text);
 
 /* A service of one route, with so many endpoints of each family, that NODE may call. */
 void given_route(struct edge *e, unsigned v4, unsigned v6);

@@ -7,12 +7,12 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
-#include "base/address.h"
 #include "base/cgroup.h"
 #include "base/cleanup.h"
 #include "loader/loader.h"
 #include "maps/kernel.h"
 #include "maps/open.h"
+#include "tests/lib/address.h"
 #include "tests/lib/test.h"
 
 static char instance[33], cgroup[320], pins[160];
@@ -46,14 +46,6 @@ static void given_open(struct kernel *kernel)
 	struct error err = {};
 
 	EXPECT_OK(kernel_open(instance, kernel, &err), &err);
-}
-
-static struct ip ip(const char *text)
-{
-	struct ip parsed;
-
-	EXPECT_OK(ip_parse(text, &parsed));
-	return parsed;
 }
 
 TEST(instance_names_that_are_no_directory_names_are_refused)

@@ -7,245 +7,49 @@
 #include <fcntl.h>
 #include <net/if.h>
 #include <poll.h>
-#include <sched.h>
 #include <sys/ioctl.h>
 #include <sys/socket.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
 #include "base/address.h"
-#include "base/cgroup.h"
 #include "base/cleanup.h"
 #include "base/time.h"
-#include "loader/loader.h"
-#include "maps/kernel.h"
-#include "maps/proxy.h"
+#include "tests/bpf/hooks_world.h"
 #include "tests/lib/test.h"
 
-enum { NODE = 7, NODE_INDEX = 3, SERVICE = 9, WAIT_MS = 2000, QUIET_MS = 50 };
-
-static char instance[33], cgroup[320], weft_cgroup[384], home_cgroup[600];
-static const struct loader_options here = { .instance = instance, .cgroup = cgroup };
-static uint64_t cookie;
-static struct kernel kernel;
-static struct proxy_maps maps;
+enum { NODE = WORLD_NODE, NODE_INDEX = WORLD_NODE_INDEX, SERVICE = 9, QUIET_MS = 50 };
 
 /* --- the world ---------------------------------------------------------------------------------------------------------------- */
 
-static struct ip ip(const char *text)
-{
-	struct ip parsed;
-
-	EXPECT_OK(ip_parse(text, &parsed));
-	return parsed;
-}
-
-static void enter_cgroup(const char *directory)
-{
-	char path[640];
-	_cleanup_close_ int fd = -1;
-
-	snprintf(path, sizeof(path), "%s/cgroup.procs", directory);
-	fd = open(path, O_WRONLY | O_CLOEXEC);
-	EXPECT(fd >= 0);
-	EXPECT_EQ(write(fd, "0", 1), 1);
-}
-
-static void find_home_cgroup(const char *root)
-{
-	_cleanup_fclose_ FILE *file = fopen("/proc/self/cgroup", "re");
-	char line[300] = "";
-
-	EXPECT(file);
-	while (fgets(line, sizeof(line), file) && strncmp(line, "0::", 3))
-		;
-	line[strcspn(line, "\n")] = '\0';
-	snprintf(home_cgroup, sizeof(home_cgroup), "%s%s", root, line + 3);
-}
-
-static int set_up_world(void **state __attribute__((unused)))
-{
-	char root[256];
-	struct error err = {};
-
-	snprintf(instance, sizeof(instance), "test-names-%d", (int)getpid());
-	EXPECT_OK(cgroup_root(root, sizeof(root), &err), &err);
-	find_home_cgroup(root);
-	snprintf(cgroup, sizeof(cgroup), "%s/%s", root, instance);
-	snprintf(weft_cgroup, sizeof(weft_cgroup), "%s/own", cgroup);
-	EXPECT_OK(mkdir(cgroup, 0755));
-	EXPECT_OK(mkdir(weft_cgroup, 0755));
-	EXPECT_OK(unshare(CLONE_NEWNET));
-	EXPECT_OK(system("ip link set lo up && ip addr add 10.96.0.10/32 dev lo && ip addr add 10.96.0.11/32 dev lo && "
-			 "ip addr add 240.240.0.10/32 dev lo && ip addr add fd00::53/128 dev lo nodad && "
-			 "ip addr add fe80::53/64 dev lo nodad"));
-	EXPECT_OK(loader_install(&here, &err), &err);
-	EXPECT_OK(kernel_open(instance, &kernel, &err), &err);
-	EXPECT_OK(proxy_maps_open(instance, &maps, &err), &err);
-	return 0;
-}
-
-static int tear_down_world(void **state __attribute__((unused)))
-{
-	struct error err = {};
-
-	proxy_maps_close(&maps);
-	kernel_close(&kernel);
-	EXPECT_OK(loader_uninstall(&here, &err), &err);
-	EXPECT_OK(rmdir(weft_cgroup));
-	EXPECT_OK(rmdir(cgroup));
-	return 0;
-}
-
-static void beat(void)
-{
-	maps.state->beat_ns = time_now_ns();
-}
-
 static void given_resolver(const char *resolver, const char *responder, uint16_t port)
 {
-	const struct resolver_key key = { .netns_cookie = cookie, .node = NODE, .address = ip(resolver) };
+	const struct resolver_key key = { .netns_cookie = world.netns_cookie, .node = NODE, .address = ip(resolver) };
 
-	EXPECT_OK(proxy_resolver_set(&maps, &key, &(struct resolver){ .address = ip(responder), .port = htons(port) }));
+	EXPECT_OK(proxy_resolver_set(&world.maps, &key, &(struct resolver){ .address = ip(responder), .port = htons(port) }));
 }
 
-/* The workload acts for a node of a mesh with DROP_ALL, has three resolvers, and the proxy lives. */
+/* The workload has three resolvers. */
 static int set_up(void **state __attribute__((unused)))
 {
-	_cleanup_close_ int fd = socket(AF_INET, SOCK_DGRAM | SOCK_CLOEXEC, 0);
-	socklen_t length = sizeof(cookie);
-	struct stat st;
-
-	EXPECT_OK(getsockopt(fd, SOL_SOCKET, SO_NETNS_COOKIE, &cookie, &length));
-	EXPECT_OK(kernel_netns_set(&kernel, cookie, &(struct owner){ .node = NODE }));
-	kernel.memory.nodes[NODE_INDEX] = (struct node_record){ .flags = NODE_DROP_ALL };
-	kernel.memory.directories[1].refs[NODE] = REF(OBJECT_NODE, NODE_INDEX);
-	kernel.memory.root->generation = kernel.memory.root->oldest = 1;
-	EXPECT_OK(ip_prefix_parse("240.240.0.0/16", &kernel.memory.config->vip4, &kernel.memory.config->vip4_mask));
-	EXPECT_OK(ip_prefix_parse("2001:2::/48", &kernel.memory.config->vip6, &kernel.memory.config->vip6_mask));
+	world_enter();
 	given_resolver("10.96.0.10", "127.53.0.1", DNS_PORT);
 	given_resolver("fd00::53", "::1", DNS_PORT);
 	given_resolver("fe80::53", "::1", DNS_PORT + 1);
-	EXPECT_OK(stat(weft_cgroup, &st));
-	maps.state->cgroup_id = st.st_ino;
-	beat();
-	enter_cgroup(cgroup);
 	return 0;
 }
 
 static int remove_resolver(const struct resolver_key *key, const struct resolver *resolver __attribute__((unused)),
 			   void *arg __attribute__((unused)))
 {
-	return proxy_resolver_remove(&maps, key);
+	return proxy_resolver_remove(&world.maps, key);
 }
 
 static int tear_down(void **state __attribute__((unused)))
 {
-	enter_cgroup(home_cgroup);
-	EXPECT_OK(proxy_resolver_each(&maps, remove_resolver, NULL));
-	EXPECT_OK(kernel_netns_remove(&kernel, cookie));
+	world_leave();
+	EXPECT_OK(proxy_resolver_each(&world.maps, remove_resolver, NULL));
 	return 0;
-}
-
-/* --- sockets ------------------------------------------------------------------------------------------------------------------ */
-
-struct endpoint_address {
-	union {
-		struct sockaddr any;
-		struct sockaddr_in v4;
-		struct sockaddr_in6 v6;
-	};
-	socklen_t length;
-};
-
-/* As sockets of this family have it: IPv4 addresses are v4-mapped in AF_INET6. */
-static struct endpoint_address address_of(int family, const char *text, uint16_t port)
-{
-	const struct ip parsed = ip(text);
-	struct endpoint_address a = {};
-
-	if (family == AF_INET) {
-		a.v4 = (struct sockaddr_in){ .sin_family = AF_INET, .sin_port = htons(port), .sin_addr.s_addr = parsed.words[3] };
-		a.length = sizeof(a.v4);
-	} else {
-		a.v6 = (struct sockaddr_in6){ .sin6_family = AF_INET6, .sin6_port = htons(port) };
-		memcpy(&a.v6.sin6_addr, &parsed, sizeof(parsed));
-		if ((parsed.words[0] & htonl(0xffc00000)) == htonl(0xfe800000))
-			a.v6.sin6_scope_id = if_nametoindex("lo");
-		a.length = sizeof(a.v6);
-	}
-	return a;
-}
-
-static const char *text_of(const struct endpoint_address *a)
-{
-	static char text[ENDPOINT_TEXT_BYTES];
-	struct ip address = { .words = { 0, 0, htonl(0xffff), a->v4.sin_addr.s_addr } };
-
-	if (a->any.sa_family == AF_INET)
-		return ip_port_format(&address, a->v4.sin_port, text);
-	memcpy(&address, &a->v6.sin6_addr, sizeof(address));
-	return ip_port_format(&address, a->v6.sin6_port, text);
-}
-
-static const char *peer_of(int fd)
-{
-	struct endpoint_address a = { .length = sizeof(a.v6) };
-
-	return getpeername(fd, &a.any, &a.length) < 0 ? strerror(errno) : text_of(&a);
-}
-
-static int new_socket(int family, int type)
-{
-	const int fd = socket(family, type | SOCK_CLOEXEC, 0);
-
-	EXPECT(fd >= 0);
-	return fd;
-}
-
-/* 0 or -errno, in the words of connect(2) and so on. */
-static int connect_to(int fd, int family, const char *address, uint16_t port)
-{
-	const struct endpoint_address a = address_of(family, address, port);
-
-	return connect(fd, &a.any, a.length) < 0 ? -errno : 0;
-}
-
-static int send_to(int fd, int family, const char *address, uint16_t port)
-{
-	const struct endpoint_address a = address_of(family, address, port);
-
-	return sendto(fd, "q", 1, 0, &a.any, a.length) < 0 ? -errno : 0;
-}
-
-static int bind_to(int fd, int family, const char *address, uint16_t port)
-{
-	const struct endpoint_address a = address_of(family, address, port);
-
-	return bind(fd, &a.any, a.length) < 0 ? -errno : 0;
-}
-
-/* A server's socket that weft itself opens, as the responder is: no workload may have its port. */
-static int server(int family, int type, const char *address, uint16_t port)
-{
-	const int fd = new_socket(family, type), one = 1;
-
-	enter_cgroup(weft_cgroup);
-	EXPECT_OK(setsockopt(fd, SOL_SOCKET, SO_REUSEADDR, &one, sizeof(one)));
-	if (family == AF_INET6)
-		EXPECT_OK(setsockopt(fd, IPPROTO_IPV6, IPV6_V6ONLY, &one, sizeof(one)));
-	EXPECT_OK(bind_to(fd, family, address, port));
-	if (type == SOCK_STREAM)
-		EXPECT_OK(listen(fd, 8));
-	enter_cgroup(cgroup);
-	return fd;
-}
-
-static bool readable(int fd, int timeout_ms)
-{
-	struct pollfd poll_fd = { .fd = fd, .events = POLLIN };
-
-	return poll(&poll_fd, 1, timeout_ms) == 1;
 }
 
 /* Takes a datagram, and sends one back to where it came from. */
@@ -256,9 +60,9 @@ static bool serve(int fd)
 
 	if (!readable(fd, WAIT_MS) || recvfrom(fd, &byte, 1, 0, &from.any, &from.length) != 1)
 		return false;
-	enter_cgroup(weft_cgroup);
+	enter_cgroup(world.weft_cgroup);
 	EXPECT_EQ(sendto(fd, "a", 1, 0, &from.any, from.length), 1);
-	enter_cgroup(cgroup);
+	enter_cgroup(world.cgroup);
 	return true;
 }
 
@@ -274,56 +78,6 @@ static const char *received_from(int fd)
 		return "nothing came";
 	EXPECT_EQ(recvmsg(fd, &message, 0), 1);
 	return text_of(&from);
-}
-
-/* --- what was counted --------------------------------------------------------------------------------------------------------- */
-
-struct counts {
-	uint64_t by_reason[REASON_COUNT];
-	uint64_t all;
-	uint64_t flows;
-};
-
-static int count_add(const struct reason_key *key, uint64_t count, void *arg)
-{
-	struct counts *counts = arg;
-
-	counts->by_reason[key->reason] += count;
-	counts->all += count;
-	return 0;
-}
-
-static struct counts counts_now(void)
-{
-	struct counts counts = {};
-	uint64_t stats[STAT_COUNT];
-
-	EXPECT_OK(kernel_reason_each(&kernel, count_add, &counts));
-	EXPECT_OK(kernel_stats(&kernel, stats));
-	counts.flows = stats[STAT_FLOWS_WRITTEN] + stats[STAT_FLOWS_LOST];
-	return counts;
-}
-
-/* Since then so many of this reason were counted, and none of another. */
-#define EXPECT_COUNTED(before, reason, n)                                                                                     \
-	do {                                                                                                                   \
-		const struct counts _now = counts_now();                                                                       \
-		EXPECT_EQ(_now.by_reason[reason] - (before).by_reason[reason], n);                                             \
-		EXPECT_EQ(_now.all - (before).all, n);                                                                         \
-	} while (0)
-
-static int count_account(const struct account *account __attribute__((unused)), void *arg)
-{
-	++*(unsigned *)arg;
-	return 0;
-}
-
-static unsigned account_count(void)
-{
-	unsigned count = 0;
-
-	EXPECT_OK(kernel_account_each(&kernel, count_account, &count));
-	return count;
 }
 
 /* --- steering ----------------------------------------------------------------------------------------------------------------- */
@@ -445,11 +199,11 @@ TEST(a_resolver_whose_address_stands_for_a_service_is_still_a_resolver)
 	_cleanup_close_ int connected = new_socket(AF_INET, SOCK_DGRAM), fd = new_socket(AF_INET, SOCK_DGRAM);
 	const struct ip vip = ip("10.96.0.10");
 
-	EXPECT_OK(kernel_vip_set(&kernel, &vip, SERVICE));
+	EXPECT_OK(kernel_vip_set(&world.kernel, &vip, SERVICE));
 	EXPECT_OK(connect_to(connected, AF_INET, "10.96.0.10", 53));
 	EXPECT_OK(send_to(fd, AF_INET, "10.96.0.10", 53));
 	EXPECT(serve(responder));
-	EXPECT_OK(kernel_vip_remove(&kernel, &vip));
+	EXPECT_OK(kernel_vip_remove(&world.kernel, &vip));
 }
 
 /* --- bypass ------------------------------------------------------------------------------------------------------------------- */
@@ -483,14 +237,14 @@ TEST(queries_go_to_the_resolver_when_the_proxy_has_not_beaten_for_two_seconds)
 		_cleanup_close_ int responder = server(way->responder_family, SOCK_DGRAM, way->responder, way->port);
 		_cleanup_close_ int listener = server(way->responder_family, SOCK_STREAM, way->responder, way->port);
 
-		maps.state->beat_ns = time_now_ns() - PROXY_BEAT_MAX_NS - 1;
+		world.maps.state->beat_ns = time_now_ns() - PROXY_BEAT_MAX_NS - 1;
 		expect_bypass(way, REASON_DNS_BYPASS);
-		maps.state->beat_ns = 0; /* there never was one */
+		world.maps.state->beat_ns = 0; /* there never was one */
 		expect_bypass(way, REASON_DNS_BYPASS);
 		EXPECT(!readable(responder, 0));
 		EXPECT(!readable(listener, 0));
 
-		maps.state->beat_ns = time_now_ns() - PROXY_BEAT_MAX_NS / 2;
+		world.maps.state->beat_ns = time_now_ns() - PROXY_BEAT_MAX_NS / 2;
 		_cleanup_close_ int fd = new_socket(way->family, SOCK_DGRAM);
 		EXPECT_OK(send_to(fd, way->family, way->resolver, 53));
 		EXPECT(serve(responder));
@@ -611,7 +365,7 @@ TEST(a_query_to_a_resolver_that_is_not_the_workloads_is_counted_and_left_alone)
 	EXPECT_COUNTED(before, REASON_DNS_OTHER, 2);
 
 	before = counts_now();
-	maps.state->beat_ns = 0; /* nobody keeps the list of resolvers: it cannot be told */
+	world.maps.state->beat_ns = 0; /* nobody keeps the list of resolvers: it cannot be told */
 	EXPECT_OK(send_to(fd, AF_INET, "10.96.0.11", 53));
 	EXPECT(serve(other));
 	EXPECT_COUNTED(before, REASON_DNS_BYPASS, 1);
@@ -634,7 +388,7 @@ TEST(another_node_in_the_same_namespace_has_resolvers_of_its_own)
 	_cleanup_close_ int fd = new_socket(AF_INET, SOCK_DGRAM);
 	const struct counts before = counts_now();
 
-	EXPECT_OK(kernel_netns_set(&kernel, cookie, &(struct owner){ .node = NODE + 1 }));
+	EXPECT_OK(kernel_netns_set(&world.kernel, world.netns_cookie, &(struct owner){ .node = NODE + 1 }));
 	EXPECT_OK(send_to(fd, AF_INET, "10.96.0.10", 53));
 	EXPECT(serve(resolver));
 	EXPECT_COUNTED(before, REASON_DNS_OTHER, 1);
@@ -647,7 +401,7 @@ TEST(a_namespace_that_nobody_manages_is_left_alone)
 	_cleanup_close_ int fd = new_socket(AF_INET, SOCK_DGRAM);
 	const struct counts before = counts_now();
 
-	EXPECT_OK(kernel_netns_remove(&kernel, cookie));
+	EXPECT_OK(kernel_netns_remove(&world.kernel, world.netns_cookie));
 	EXPECT_OK(send_to(fd, AF_INET, "10.96.0.10", 53));
 	EXPECT(serve(resolver));
 	EXPECT_COUNTED(before, REASON_DNS_BYPASS, 0);
@@ -664,7 +418,7 @@ static void expect_nobodys_process(void)
 	_cleanup_close_ int tcp = new_socket(AF_INET, SOCK_STREAM), vip = new_socket(AF_INET, SOCK_DGRAM);
 	const struct counts before = counts_now();
 
-	enter_cgroup(weft_cgroup);
+	enter_cgroup(world.weft_cgroup);
 	EXPECT_OK(send_to(fd, AF_INET, "10.96.0.10", 53));
 	EXPECT(readable(resolver, WAIT_MS));
 	EXPECT_OK(connect_to(tcp, AF_INET, "10.96.0.11", 8080)); /* which the mesh would deny */
@@ -673,7 +427,7 @@ static void expect_nobodys_process(void)
 	EXPECT_STR(peer_of(connected), "127.53.0.1:15053");
 	EXPECT_EQ(send(connected, "q", 1, 0), 1);
 	EXPECT(serve(responder));
-	enter_cgroup(weft_cgroup);
+	enter_cgroup(world.weft_cgroup);
 	EXPECT_STR(received_from(connected), "127.53.0.1:15053");
 	EXPECT_COUNTED(before, REASON_DNS_BYPASS, 0);
 	EXPECT_EQ(counts_now().flows, before.flows);
@@ -686,10 +440,10 @@ TEST(the_proxys_own_sockets_are_no_workloads)
 
 TEST(the_agents_own_sockets_are_no_workloads)
 {
-	maps.state->agent_cgroup_id = maps.state->cgroup_id;
-	maps.state->cgroup_id = 0;
+	world.maps.state->agent_cgroup_id = world.maps.state->cgroup_id;
+	world.maps.state->cgroup_id = 0;
 	expect_nobodys_process();
-	maps.state->agent_cgroup_id = 0;
+	world.maps.state->agent_cgroup_id = 0;
 }
 
 TEST(a_workload_cannot_have_the_responders_ports_and_weft_can)
@@ -766,7 +520,7 @@ TEST(a_probe_of_nobody_is_left_alone)
 	_cleanup_close_ int named = new_socket(AF_INET, SOCK_DGRAM), bound = new_socket(AF_INET, SOCK_DGRAM);
 	const struct counts before = counts_now();
 
-	EXPECT_OK(kernel_netns_remove(&kernel, cookie));
+	EXPECT_OK(kernel_netns_remove(&world.kernel, world.netns_cookie));
 	EXPECT_OK(connect_to(named, AF_INET, "127.53.255.255", DNS_PORT));
 	EXPECT_STR(peer_of(named), "127.53.255.255:15053");
 	EXPECT_EQ(bind_to(bound, AF_INET, "240.240.0.0", DNS_PORT), -EADDRNOTAVAIL);
@@ -805,5 +559,5 @@ int main(void)
 		IN_A_WORKLOAD(a_probe_of_nobody_is_left_alone),
 	};
 
-	return cmocka_run_group_tests(tests, set_up_world, tear_down_world);
+	return cmocka_run_group_tests(tests, world_set_up, world_tear_down);
 }
