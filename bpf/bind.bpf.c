@@ -3,6 +3,7 @@
 #include "lib/count.h"
 #include "lib/identity.h"
 #include "lib/policy.h"
+#include "lib/proxy.h"
 #include "lib/resolve.h"
 
 char LICENSE[] SEC("license") = "Dual BSD/GPL";
@@ -13,7 +14,8 @@ static __always_inline int hook_bind(struct bpf_sock_addr *ctx, const struct ip 
 	const struct config *config = bpf_map_lookup_elem(&w_config, &zero);
 	bool shared;
 
-	if (!is_responder_port(ctx->user_port) && !(config && port_listed(config->reserved_ports, ctx->user_port)))
+	if (!is_responder_port(ctx->user_port) && ctx->user_port != bpf_htons(PROXY_OUTBOUND_PORT) &&
+	    !(config && port_listed(config->reserved_ports, ctx->user_port)))
 		return HOOK_PROCEED;
 	node = identity(bpf_get_netns_cookie(ctx), &shared);
 	if (!node)

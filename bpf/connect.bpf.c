@@ -39,6 +39,14 @@ static __noinline bool decide_query(struct bpf_sock_addr *ctx, const struct flow
 	return to;
 }
 
+/* Then it does not reach the loopback interface. */
+static __always_inline bool is_bound_to_device(struct bpf_sock_addr *ctx)
+{
+	struct bpf_sock *sk = ctx->sk;
+
+	return sk && sk->bound_dev_if;
+}
+
 /* A query goes to the proxy or to the resolver it asks; everything else is for decide(). */
 static __always_inline void decide_any(struct bpf_sock_addr *ctx, const struct flow *flow, const struct draw *draw, __u64 now_ns,
 				       struct decision *d)
@@ -46,6 +54,8 @@ static __always_inline void decide_any(struct bpf_sock_addr *ctx, const struct f
 	if (is_query(flow) && decide_query(ctx, flow, now_ns, d))
 		return;
 	decide(flow, draw, now_ns, d);
+	if (d->flags & DECISION_PROXIED && is_bound_to_device(ctx))
+		d->reason = REASON_PROXY_DOWN;
 	if (d->reason == REASON_NOT_TCP && is_query(flow))
 		d->reason = query_elsewhere(now_ns);
 }
@@ -81,7 +91,7 @@ static __always_inline void hook_connect(struct bpf_sock_addr *ctx, struct flow 
 	}
 	if (a && reason_verdict(d->reason) != VERDICT_ROUTE)
 		account_drop(cookie);
-	if (d->reason != REASON_UNMANAGED && d->reason != REASON_ROUTED) /* the rows count those */
+	if (d->reason != REASON_UNMANAGED && d->reason != REASON_ROUTED) /* the rows count what is routed */
 		count_reason(flow->node, d->service, d->reason);
 	/* getaddrinfo() connects UDP sockets to what it was given, to sort it: two of them a name, and no attempt at a connection. */
 	if (reason_verdict(d->reason) >= VERDICT_REFUSE && d->reason != REASON_PROBE && ctx->protocol != IPPROTO_UDP)

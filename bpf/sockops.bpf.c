@@ -3,6 +3,7 @@
  * listeners that have a limit, from their SYN on. */
 #include "lib/account.h"
 #include "lib/account_of.h"
+#include "lib/handover.h"
 #include "lib/serving.h"
 #include "lib/tcp.h"
 
@@ -14,6 +15,8 @@ static __always_inline void on_connect(struct bpf_sock_ops *ctx, struct account 
 {
 	a->started = 1;
 	a->local_port = bpf_htons(ctx->local_port);
+	if (a->slot == ACCOUNT_NONE)
+		handover_tell(ctx, a);
 	a->connect_ns = bpf_ktime_get_ns(); /* now, not at connect(): with TCP Fast Open the SYN may go much later */
 	bpf_sock_ops_cb_flags_set(ctx, ctx->bpf_sock_ops_cb_flags | BPF_SOCK_OPS_STATE_CB_FLAG);
 }
@@ -71,6 +74,8 @@ static __always_inline void on_close(struct bpf_sock_ops *ctx, struct bpf_sock *
 		e.how = a->ending;
 		count_stat(a->ending == FLOW_DRAINED ? STAT_DRAINED : STAT_POLICY_CHANGED);
 	}
+	if (a->slot == ACCOUNT_NONE)
+		handover_forget(ctx, a);
 	account_close(a, cookie, &e);
 	account_drop(cookie);
 }

@@ -53,6 +53,8 @@ static const struct map_rule {
 	{ "w_proxy", RULE_COPY },
 	{ "w_resolver", RULE_COPY },
 	{ "w_asked", RULE_COPY },
+	{ "w_proxy_place", RULE_COPY },
+	{ "w_handover", RULE_COPY },
 	{ "w_exposed", RULE_COPY },
 	{ "w_edge_device", RULE_COPY },
 	{ "w_row", RULE_COUNTS, .agents = NAMES("incarnation", "source", "service", "target") },

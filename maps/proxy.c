@@ -5,6 +5,7 @@
 #include <errno.h>
 #include <stdio.h>
 #include <string.h>
+#include <sys/mman.h>
 #include <sys/stat.h>
 
 #include "base/address.h"
@@ -13,6 +14,7 @@
 #include "base/time.h"
 #include "maps/abi/reason.h"
 #include "maps/kernel.h"
+#include "maps/limits.h"
 #include "maps/pinned.h"
 #include "maps_layout.h"
 
@@ -30,20 +32,84 @@ static const struct pinned_map map_rows[] = {
 	HASH("w_resolver", struct resolver_key, struct resolver, MAX_RESOLVERS, resolver_fd),
 	HASH("w_asked", struct asked_key, struct ip, MAX_RESOLVERS, asked_fd),
 	HASH("w_exempt", struct netns_address, struct exemption, MAX_EXEMPT, exempt_fd),
+	HASH("w_proxy_place", __u64, __u32, MAX_OWNERS, place_fd),
+	HASH("w_handover", struct handover_key, struct handover, MAX_ACCOUNTS, handover_fd),
 #undef HASH
 };
 
 /* 0: there is none. */
-static uint64_t pin_inode(const char *instance)
+static uint64_t pin_inode(const char *instance, const char *map)
 {
 	char pin_path[160], path[256];
 	struct stat st;
 
 	if (kernel_pin_path(instance, pin_path, sizeof(pin_path), NULL) < 0)
 		return 0;
-	snprintf(path, sizeof(path), "%s/%s", pin_path, "w_proxy");
+	snprintf(path, sizeof(path), "%s/%s", pin_path, map);
 	return stat(path, &st) == 0 ? st.st_ino : 0;
 }
+
+/* --- endpoints ------------------------------------------------------------------------------------------------------------------ */
+
+struct endpoints_map {
+	int fd;
+	uint32_t count;
+};
+
+static const struct pinned_map endpoints_row = {
+	"w_endpoint", BPF_MAP_TYPE_ARRAY, 4, sizeof(struct endpoint), 0, false, offsetof(struct endpoints_map, fd),
+	offsetof(struct endpoints_map, count),
+};
+
+/* Addresses for as many as there can ever be. */
+static size_t endpoints_room(void)
+{
+	struct kernel_limits largest;
+
+	kernel_limits_for(MAX_SERVICES, &largest);
+	return largest.endpoints * sizeof(struct endpoint);
+}
+
+static int endpoints_map_at(struct proxy_maps *maps, const struct endpoints_map *map, struct error *err)
+{
+	const size_t bytes = map->count * sizeof(struct endpoint);
+	void *room = maps->endpoints;
+
+	if (map->count < maps->endpoint_count || bytes > endpoints_room())
+		return error_set(err, -EPROTO, "pinned map 'w_endpoint' has %u entries, which cannot be", map->count);
+	if (!room)
+		room = mmap(NULL, endpoints_room(), PROT_NONE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
+	if (room == MAP_FAILED)
+		return error_set(err, -errno, "no addresses for endpoints: %m");
+	maps->endpoints = room;
+	if (mmap(room, bytes, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_FIXED, map->fd, 0) == MAP_FAILED)
+		return error_set(err, -errno, "cannot map 'w_endpoint' into memory: %m");
+	__atomic_store_n(&maps->endpoint_count, map->count, __ATOMIC_RELEASE);
+	return 0;
+}
+
+int proxy_endpoints_renew(struct proxy_maps *maps, const char *instance, struct error *err)
+{
+	const uint64_t pin = pin_inode(instance, endpoints_row.name);
+	struct endpoints_map map = { .fd = -1 };
+	char pin_path[160];
+	int r;
+
+	if (pin && pin == maps->endpoints_pin)
+		return 0;
+	r = kernel_pin_path(instance, pin_path, sizeof(pin_path), err);
+	if (r == 0)
+		r = pinned_maps_open(pin_path, &endpoints_row, 1, &map, err);
+	if (r < 0)
+		return r;
+	r = endpoints_map_at(maps, &map, err);
+	fd_close(map.fd);
+	if (r == 0)
+		maps->endpoints_pin = pin;
+	return r;
+}
+
+/* --- all of them ---------------------------------------------------------------------------------------------------------------- */
 
 int proxy_maps_open(const char *instance, struct proxy_maps *ret_maps, struct error *err)
 {
@@ -59,7 +125,12 @@ int proxy_maps_open(const char *instance, struct proxy_maps *ret_maps, struct er
 		proxy_maps_close(&maps);
 		return error_set(err, -EPROTO, PINNED_OTHER_LAYOUT);
 	}
-	maps.pin = pin_inode(instance);
+	maps.pin = pin_inode(instance, "w_proxy");
+	r = proxy_endpoints_renew(&maps, instance, err);
+	if (r < 0) {
+		proxy_maps_close(&maps);
+		return r;
+	}
 	*ret_maps = maps;
 	return 0;
 }
@@ -68,12 +139,14 @@ void proxy_maps_close(struct proxy_maps *maps)
 {
 	if (maps->state)
 		pinned_maps_close(map_rows, ARRAY_SIZE(map_rows), maps);
+	if (maps->endpoints)
+		munmap(maps->endpoints, endpoints_room());
 	*maps = (struct proxy_maps){};
 }
 
 bool proxy_maps_installed(const struct proxy_maps *maps, const char *instance)
 {
-	return maps->pin && pin_inode(instance) == maps->pin;
+	return maps->pin && pin_inode(instance, "w_proxy") == maps->pin;
 }
 
 /* --- resolvers ---------------------------------------------------------------------------------------------------------------- */
@@ -168,6 +241,45 @@ int proxy_exempt_set(struct proxy_maps *maps, uint64_t netns_cookie, const struc
 	r = pinned_map_each(maps->exempt_fd, sizeof(key), sizeof(exemption), remove_expired,
 			    &(struct expiry){ maps->exempt_fd, time_now_ns() });
 	return r < 0 ? r : pinned_map_set(maps->exempt_fd, &key, &exemption);
+}
+
+/* --- connections that are handed over -------------------------------------------------------------------------------------------- */
+
+int proxy_handover_take(struct proxy_maps *maps, const struct handover_key *key, struct handover *ret_handover)
+{
+	struct handover handover;
+
+	if (bpf_map_lookup_and_delete_elem(maps->handover_fd, key, &handover) < 0)
+		return -errno;
+	*ret_handover = handover;
+	return 0;
+}
+
+int proxy_place_set(struct proxy_maps *maps, uint64_t netns_cookie, uint32_t families)
+{
+	return pinned_map_set(maps->place_fd, &netns_cookie, &families);
+}
+
+int proxy_place_remove(struct proxy_maps *maps, uint64_t netns_cookie)
+{
+	return pinned_map_remove(maps->place_fd, &netns_cookie);
+}
+
+struct place_visit {
+	proxy_place_fn *fn;
+	void *arg;
+};
+
+static int place_visit(const void *key, const void *value, void *arg)
+{
+	const struct place_visit *visit = arg;
+
+	return visit->fn(*(const uint64_t *)key, *(const uint32_t *)value, visit->arg);
+}
+
+int proxy_place_each(struct proxy_maps *maps, proxy_place_fn *fn, void *arg)
+{
+	return pinned_map_each(maps->place_fd, sizeof(uint64_t), sizeof(uint32_t), place_visit, &(struct place_visit){ fn, arg });
 }
 
 /* --- names -------------------------------------------------------------------------------------------------------------------- */

@@ -6,6 +6,8 @@
 #include <stdint.h>
 
 #include "base/error.h"
+#include "maps/abi/endpoint.h"
+#include "maps/abi/handover.h"
 #include "maps/abi/identity.h"
 #include "maps/abi/limits.h"
 #include "maps/abi/name.h"
@@ -16,8 +18,11 @@
 struct proxy_maps {
 	const struct layout_note *layout;
 	struct proxy_state *state; /* shared with the kernel and the agent: single words, atomically */
-	int name_fd, resolver_fd, asked_fd, exempt_fd;
+	struct endpoint *endpoints; /* likewise; see proxy_endpoints_renew() */
+	uint32_t endpoint_count;
+	int name_fd, resolver_fd, asked_fd, exempt_fd, place_fd, handover_fd;
 	uint64_t pin; /* inode of w_proxy's */
+	uint64_t endpoints_pin; /* of w_endpoint's */
 };
 
 /* -ENOENT when the instance has no kernel part: the message names `weft-loader install`. -EPROTO: maps of another build. */
@@ -36,6 +41,18 @@ int proxy_resolver_each(struct proxy_maps *maps, proxy_resolver_fn *fn, void *ar
 int proxy_name_get(struct proxy_maps *maps, const struct name_key *key, struct name_entry *ret_entry);
 /* Only ever extends an exemption that is there. -E2BIG: full, also after what has run out was removed. */
 int proxy_exempt_set(struct proxy_maps *maps, uint64_t netns_cookie, const struct ip *address, uint64_t until_ns);
+
+/* Where `weft-loader grow` has put a larger array in the place of that of endpoints: it is at the same address from then on, and readers in
+ * other threads meet either. 0, also where nothing changed, at the price of one system call. One thread. */
+int proxy_endpoints_renew(struct proxy_maps *maps, const char *instance, struct error *err);
+
+/* Takes away what a connection that was handed over asked for. Safe from several threads. -ENOENT: nothing was handed over from there. */
+int proxy_handover_take(struct proxy_maps *maps, const struct handover_key *key, struct handover *ret_handover);
+/* Where connections are taken from now on: PROXY_PLACE_*. As for resolvers. */
+int proxy_place_set(struct proxy_maps *maps, uint64_t netns_cookie, uint32_t families);
+int proxy_place_remove(struct proxy_maps *maps, uint64_t netns_cookie);
+typedef int proxy_place_fn(uint64_t netns_cookie, uint32_t families, void *arg);
+int proxy_place_each(struct proxy_maps *maps, proxy_place_fn *fn, void *arg);
 
 /* The key of a name in a scope ("mesh/M" or "mesh/M/virtualNode/N"); `name` in any case, with or without a dot at its end.
  * -EINVAL: no DNS name (empty, a label of 0 or over 63 bytes, over 253 bytes in all). RFC 1035 section 2.3.4. */

@@ -219,12 +219,13 @@ static void explanation_done(void *arg)
 	for (size_t i = 0; service && i < service->port_count; i++)
 		if (service->ports[i].port == x->port)
 			port = &service->ports[i];
-	answer = json_pack("{s:s, s:s, s:s, s:I, s:s?, s:s, s:s, s:s, s:b, s:b, s:b, s:s?, s:s?, s:o}", "from", x->from, "to", x->to,
+	answer = json_pack("{s:s, s:s, s:s, s:I, s:s?, s:s, s:s, s:s, s:b, s:b, s:b, s:b, s:s?, s:s?, s:o}", "from", x->from, "to", x->to,
 			   "destination", ip_port_format(&x->request.flow.destination, x->request.flow.port, text), "generation",
 			   (json_int_t)d->generation, "service", service ? service->name : NULL, "verdict",
 			   verdict_name(reason_verdict(d->reason)), "reason", reason_name(d->reason), "text", reason_text(d->reason),
 			   "l7AsL4", (port && port->flags & ROUTE_L7_AS_L4) != 0, "audit", (d->flags & DECISION_AUDIT) != 0, "panic",
-			   (d->flags & DECISION_PANIC) != 0, "route", port ? port->route : NULL, "note", port ? port->note : NULL,
+			   (d->flags & DECISION_PANIC) != 0, "proxied", (d->flags & DECISION_PROXIED) != 0, "route",
+			   port ? port->route : NULL, "note", port ? port->note : NULL,
 			   "targets", port ? targets_json(agent, port, ip_is_v4(&x->request.flow.destination) ? LIST_V4 : LIST_V6) : json_array());
 	json_object_set_new(answer, "target", d->target ? json_string(agent_object_name(agent, d->target)) : json_null());
 	if (reason_verdict(d->reason) == VERDICT_ROUTE)

@@ -164,6 +164,8 @@ static int answer_print(const json_t *answer)
 	line("route", format_member_name(answer, "route", name));
 	if (json_path_bool(answer, "l7AsL4", false))
 		line("", "l7-as-l4: an HTTP or gRPC route of weights only, balanced per connection");
+	if (json_path_bool(answer, "proxied", false))
+		line("", "weft-proxy chooses a route, a target and an endpoint for each request");
 	if (note)
 		line("note", note);
 	line("target", format_member_name(answer, "target", name));

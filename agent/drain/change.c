@@ -5,6 +5,8 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "base/cleanup.h"
+
 #define WORD_BITS 64
 #define LOAD(word) __atomic_load_n(&(word), __ATOMIC_ACQUIRE)
 
@@ -13,7 +15,8 @@ struct change_watch {
 	uint64_t generation; /* of the last look */
 	uint32_t objects, slot_words;
 	uint32_t *refs; /* the directory, as it was */
-	uint32_t *flags; /* of targets */
+	uint32_t *flags; /* see flags_of() */
+	bool handed_over; /* in the look at hand: connections that weft-proxy has may be concerned */
 	bool *changed; /* in the look at hand: what may matter to connections of the object */
 	uint64_t *listed; /* slots in some list */
 };
@@ -55,12 +58,36 @@ static bool is_target(const struct kernel_memory *memory, uint32_t ref)
 	return ref >> REF_KIND_SHIFT == OBJECT_TARGET && (ref & REF_INDEX_MASK) < memory->limits.targets;
 }
 
+static bool is_kind(uint32_t ref, enum object_kind kind)
+{
+	return ref >> REF_KIND_SHIFT == kind;
+}
+
+static bool any_l7(const struct kernel_memory *memory, const struct service_record *service)
+{
+	for (uint32_t i = 0; i < MIN(service->port_count, MAX_SERVICE_PORTS); i++)
+		if ((uint64_t)service->first_route + i < memory->limits.routes && memory->routes[service->first_route + i].flags & ROUTE_L7)
+			return true;
+	return false;
+}
+
+/* Of a target its own, of a service whether connections to it are handed to weft-proxy: those have no row that would tell of them. */
+static uint32_t flags_of(const struct kernel_memory *memory, uint32_t ref)
+{
+	const uint32_t index = ref & REF_INDEX_MASK;
+
+	if (is_target(memory, ref))
+		return memory->targets[index].flags;
+	return is_kind(ref, OBJECT_SERVICE) && index < memory->limits.services && any_l7(memory, &memory->services[index]);
+}
+
 /* Takes up what the id names. Of a target its lists do not matter by themselves, for each endpoint has its slot. */
 static bool note_object(struct change_watch *watch, const struct kernel_memory *memory, uint32_t id, uint32_t ref)
 {
-	const uint32_t flags = is_target(memory, ref) ? memory->targets[ref & REF_INDEX_MASK].flags : 0;
+	const uint32_t flags = flags_of(memory, ref);
 	const bool matters = !is_target(memory, ref) || !is_target(memory, watch->refs[id]) || flags != watch->flags[id];
 
+	watch->handed_over |= (is_kind(ref, OBJECT_SERVICE) && flags) || (is_kind(watch->refs[id], OBJECT_SERVICE) && watch->flags[id]);
 	watch->refs[id] = ref;
 	watch->flags[id] = flags;
 	return matters;
@@ -69,15 +96,19 @@ static bool note_object(struct change_watch *watch, const struct kernel_memory *
 /* Returns whether the lists of some target may be others. */
 static bool note_objects(struct change_watch *watch, const struct kernel_memory *memory, uint64_t generation)
 {
-	bool lists = !watch->looked;
+	bool lists = !watch->looked, l7 = false, nodes = false;
 
+	watch->handed_over = false;
 	for (uint32_t id = 0; id < watch->objects; id++) {
 		const uint32_t ref = LOAD(*kernel_memory_ref(memory, generation, id));
 		const bool differs = !watch->looked || ref != watch->refs[id];
 
 		lists |= differs && (is_target(memory, ref) || is_target(memory, watch->refs[id]));
+		nodes |= differs && (is_kind(ref, OBJECT_NODE) || is_kind(watch->refs[id], OBJECT_NODE));
 		watch->changed[id] = differs && note_object(watch, memory, id, ref);
+		l7 |= is_kind(ref, OBJECT_SERVICE) && watch->flags[id];
 	}
+	watch->handed_over |= nodes && l7;
 	return lists;
 }
 
@@ -151,5 +182,5 @@ bool change_watch_look(struct change_watch *watch, const struct kernel_memory *m
 	slots = lists && note_slots(watch, memory);
 	watch->looked = true;
 	watch->generation = generation;
-	return rows_concerned(watch, memory) || slots;
+	return rows_concerned(watch, memory) || slots || watch->handed_over;
 }

@@ -41,6 +41,7 @@ void proxy_beat(struct proxy *proxy)
 static void on_beat(struct loop_timer *timer, void *arg)
 {
 	struct proxy *proxy = arg;
+	struct error err = {};
 
 	if (!proxy_maps_installed(&proxy->maps, proxy->instance)) {
 		log_info("the instance was uninstalled: ending");
@@ -48,6 +49,8 @@ static void on_beat(struct loop_timer *timer, void *arg)
 		loop_stop(proxy->loop, 0);
 		return;
 	}
+	if (proxy_endpoints_renew(&proxy->maps, proxy->instance, &err) < 0)
+		log_limited(LOG_LEVEL_WARN, "cannot use the array of endpoints that has grown", LOG_F("error", LOG_STR(err.message)));
 	proxy_beat(proxy);
 	attachments_retry(proxy->attachments);
 	loop_timer_arm(timer, loop_now_ns(proxy->loop) + PROXY_BEAT_NS);

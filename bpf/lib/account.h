@@ -10,13 +10,16 @@
 #include "maps/abi/endpoint.h"
 #include "maps/abi/row.h"
 
-/* The row, unless it was given to another triple since. Cannot happen while an account names it and the agent works as it should:
- * counted, and nothing is changed. */
+/* The row; NULL where it has none, or it was given to another triple since. Which cannot happen while an account names it and the agent
+ * works as it should: counted, and nothing is changed. */
 static __always_inline struct row *account_row(const struct account *a)
 {
 	__u32 key = a->row;
-	struct row *row = bpf_map_lookup_elem(&w_row, &key);
+	struct row *row;
 
+	if (key == ACCOUNT_NONE)
+		return NULL;
+	row = bpf_map_lookup_elem(&w_row, &key);
 	if (row && row->incarnation == a->row_incarnation)
 		return row;
 	count_stat(STAT_ROW_MISMATCH);
@@ -26,8 +29,11 @@ static __always_inline struct row *account_row(const struct account *a)
 static __always_inline struct endpoint *account_slot(const struct account *a)
 {
 	__u32 key = a->slot;
-	struct endpoint *endpoint = bpf_map_lookup_elem(&w_endpoint, &key);
+	struct endpoint *endpoint;
 
+	if (key == ACCOUNT_NONE)
+		return NULL;
+	endpoint = bpf_map_lookup_elem(&w_endpoint, &key);
 	if (endpoint && endpoint->incarnation == a->slot_incarnation)
 		return endpoint;
 	count_stat(STAT_SLOT_MISMATCH);

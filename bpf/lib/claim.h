@@ -21,8 +21,8 @@ static __always_inline bool claim_place(struct endpoint *endpoint, struct decisi
 	return false;
 }
 
-/* Opens the account of a routed connection and takes its place in the open counts. May change the decision to another endpoint of the
- * target, or to none. Of the caller the account knows what `flow` says. `holder` is not 0. */
+/* Opens the account of a routed connection and takes its place in the open counts; one that is handed to weft-proxy has none. May change the
+ * decision to another endpoint of the target, or to none. Of the caller the account knows what `flow` says. `holder` is not 0. */
 static __always_inline enum reason claim(struct account *a, __u64 holder, const struct flow *flow, struct draw *draw, __u64 now_ns,
 					 struct decision *d)
 {

@@ -6,6 +6,8 @@
 
 #include "pick.h"
 #include "policy.h"
+#include "proxy.h"
+#include "maps/abi/account.h"
 #include "maps/abi/row.h"
 
 /* The port's place in the service record, or -1. */
@@ -59,6 +61,20 @@ static __always_inline enum reason decide_again(const struct flow *flow, const s
 	return target ? pick(target, flow, draw, now_ns, d) : REASON_NO_ENDPOINT;
 }
 
+/* A port whose requests weft-proxy routes: to where it listens in the caller's namespace. */
+static __always_inline enum reason decide_proxied(const struct flow *flow, __u64 now_ns, struct decision *d)
+{
+	const bool v4 = ip_is_v4(&flow->destination);
+
+	if (!proxy_takes(flow->netns_cookie, v4, now_ns))
+		return REASON_PROXY_DOWN;
+	d->address = proxy_address(v4);
+	d->port = bpf_htons(PROXY_OUTBOUND_PORT);
+	d->row = d->slot = ACCOUNT_NONE;
+	d->flags |= DECISION_PROXIED;
+	return d->flags & DECISION_AUDIT ? REASON_AUDIT_NOT_A_BACKEND : REASON_PROXIED;
+}
+
 /* A connection to a VIP: port, authorization, route, target, endpoint. */
 static __always_inline enum reason decide_service(const struct flow *flow, const struct draw *draw, __u64 now_ns,
 						  struct decision *d)
@@ -71,6 +87,7 @@ static __always_inline enum reason decide_service(const struct flow *flow, const
 	const struct row *row;
 	__u32 route_index, row_index;
 	int port, chosen;
+	bool proxied;
 
 	if (!flow->is_tcp)
 		return REASON_VIP_NOT_TCP;
@@ -92,10 +109,13 @@ static __always_inline enum reason decide_service(const struct flow *flow, const
 	route = bpf_map_lookup_elem(&w_route, &route_index);
 	if (!route)
 		return REASON_BAD_RECORD;
-	if (route->closed)
+	proxied = route->flags & ROUTE_L7 && !flow->no_socket;
+	if (route->closed && !proxied)
 		return route->closed;
 	if (backend->tls_ports >> (port & 31) & 1)
 		return REASON_NEEDS_TLS;
+	if (proxied)
+		return decide_proxied(flow, now_ns, d);
 	if (route->flags & ROUTE_L7_AS_L4)
 		d->flags |= DECISION_L7_AS_L4;
 	chosen = route_target(route, draw->target);

@@ -10,9 +10,9 @@
 
 #include "identity.h"
 #include "ip.h"
+#include "proxy.h"
 #include "sock_addr.h"
 #include "maps/abi/decision.h"
-#include "maps/abi/proxy.h"
 #include "maps/abi/resolver.h"
 
 #define QUERY_PORT 53
@@ -20,16 +20,6 @@
 static __always_inline bool is_query(const struct flow *flow)
 {
 	return flow->port == bpf_htons(QUERY_PORT);
-}
-
-/* Alive as its own loop tells. A beat of another CPU may be a little newer than `now_ns`. */
-static __always_inline bool proxy_is_alive(__u64 now_ns)
-{
-	__u32 zero = 0;
-	const struct proxy_state *proxy = bpf_map_lookup_elem(&w_proxy, &zero);
-	const __u64 beat_ns = proxy ? READ_ONCE(proxy->beat_ns) : 0;
-
-	return beat_ns && (__s64)(now_ns - beat_ns) <= (__s64)PROXY_BEAT_MAX_NS;
 }
 
 /* A socket is bound to this very address and port in the caller's namespace. One that is bound to the port on every address is some

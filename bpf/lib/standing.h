@@ -8,11 +8,15 @@
 #include "decide.h"
 #include "maps/abi/account.h"
 
-/* Whether the route leads to the target. */
-static __always_inline bool route_leads_to(const struct route_record *route, __u32 target)
+/* Whether the route leads where the connection goes: to weft-proxy, or to its target. */
+static __always_inline bool route_leads_to(const struct route_record *route, const struct account *a)
 {
+	const bool by_proxy = route->flags & ROUTE_L7 && a->netns_cookie;
+
+	if (by_proxy || a->slot == ACCOUNT_NONE)
+		return by_proxy && a->slot == ACCOUNT_NONE;
 	for (int i = 0; i < MAX_ROUTE_TARGETS; i++)
-		if (i < route->target_count && route->target[i] == target)
+		if (i < route->target_count && route->target[i] == a->target)
 			return true;
 	return false;
 }
@@ -46,9 +50,9 @@ static __always_inline enum standing account_standing(const struct account *a, b
 		return STANDING_DENIED;
 	*ret_audited = *ret_audited && (needs_tls || backend->flags & BACKEND_AUDIT_ONLY);
 	endpoint = bpf_map_lookup_elem(&w_endpoint, &slot);
-	if (!route || !route_leads_to(route, a->target) || !target)
+	if (!route || !route_leads_to(route, a) || (!target && a->slot != ACCOUNT_NONE))
 		return STANDING_LEFT;
-	if (target->flags & TARGET_ROTATES)
+	if (!target || target->flags & TARGET_ROTATES)
 		return STANDING_GOOD;
 	return endpoint && endpoint->incarnation == a->slot_incarnation && !READ_ONCE(endpoint->gone) ? STANDING_GOOD : STANDING_LEFT;
 }

@@ -6,6 +6,8 @@
 
 #include "types.h"
 
+#define ACCOUNT_NONE 0xffffffffu /* as row and slot: handed to weft-proxy, which counts for itself */
+
 struct account {
 	WEFT_TEST_SHIFT(__u64)
 	/* Whoever has places in the open counts: the cookie of the socket, or EDGE_HOLDER. Exchanged atomically for 0 by whoever ends the
@@ -14,12 +16,12 @@ struct account {
 	__u64 generation;
 	__u64 connect_ns; /* CLOCK_MONOTONIC */
 	__u64 established_ns; /* 0: not yet */
-	__u64 netns_cookie;
+	__u64 netns_cookie; /* 0: of a connection without a socket here (maps/abi/edge.h) */
 	__u64 cgroup_id;
 	__u32 pid; /* of the caller, in the initial namespace */
 	__u32 source; /* object ids */
 	__u32 service;
-	__u32 target;
+	__u32 target; /* 0: handed to weft-proxy, which chooses one for each request */
 	__u32 row;
 	__u32 row_incarnation;
 	__u32 slot;

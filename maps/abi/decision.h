@@ -13,7 +13,7 @@ struct flow {
 	__u32 node; /* object id of the caller's virtual node */
 	__be16 port;
 	__u8 is_tcp;
-	__u8 pad;
+	__u8 no_socket; /* of this host: seen by its packets alone, it cannot be handed to weft-proxy */
 };
 WEFT_SIZE(struct flow, 40);
 
@@ -32,7 +32,7 @@ struct decision {
 	__u32 reason; /* enum reason; its verdict is reason_verdict() */
 	__u32 service; /* object ids; 0: not that far */
 	__u32 target;
-	__u32 row;
+	__u32 row; /* ACCOUNT_NONE, and the slot as well: handed to weft-proxy */
 	__u32 row_incarnation;
 	__u32 slot;
 	__u32 slot_incarnation;
@@ -48,6 +48,7 @@ WEFT_SIZE(struct decision, 64);
 #define DECISION_PANIC 2u /* also told by the reason, unless that is audit-not-a-backend */
 #define DECISION_AUDIT 4u
 #define DECISION_PROBE 8u /* the endpoint's ejection is over: one connection is to find out whether it works again */
+#define DECISION_PROXIED 16u /* handed to weft-proxy; also told by the reason, with the same exception */
 
 /* Context of the SEC("syscall") program `explain`. */
 struct explain {

@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 OR GPL-2.0 OR BSD-2-Clause */
 /* What the kernel keeps with one endpoint {virtual node, address, port, protocol}. The slot outlives generations, so a
  * flapping endpoint consumes none. The agent alone writes `incarnation`, `health` and `gone`; the kernel alone writes the rest,
- * but for the agent's correction of `open` after a restart, and its end of an ejection. */
+ * but for the agent's correction of `open` after a restart, and its end of an ejection. weft-proxy reads health and ejection, and ejects
+ * and readmits by the same rules (bpf/lib/eject.h); its own connections are not among `open`. */
 #pragma once
 
 #include "types.h"

@@ -39,7 +39,7 @@ struct flow_record {
 	__u32 sampled_one_in; /* this record stands for that many */
 	__u32 pad;
 	struct ip asked; /* destination the program asked for */
-	struct ip address; /* where it was sent; zero for refusals, but for those of a full listener: who asked */
+	struct ip address; /* where it was sent, to weft-proxy maybe; zero for refusals, but for those of a full listener: who asked */
 	__be16 asked_port;
 	__be16 port;
 	__u8 reason; /* enum reason */
@@ -70,7 +70,8 @@ WEFT_SIZE(struct flow_record, 128);
 	X(EDGE_EXPIRED, "edge-expired", "connections without a local socket that were forgotten after silence")                \
 	X(EDGE_CLASHES, "edge-clashes", "connections without a local socket whose endpoint was connected to the client's port by another way") \
 	X(EDGE_REDIRECTS, "edge-redirects", "ICMP redirects that would have told a client of an endpoint's address: dropped")   \
-	X(RECONNECTS, "reconnects", "connects on a socket whose last connect() never got as far as a SYN")
+	X(RECONNECTS, "reconnects", "connects on a socket whose last connect() never got as far as a SYN")                     \
+	X(HANDOVERS_LOST, "handovers-lost", "connections that weft-proxy was not told of, for want of memory: it closes them")
 
 enum statistic {
 #define X(symbol, name, text) STAT_##symbol,

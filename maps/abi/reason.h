@@ -9,7 +9,7 @@
 enum verdict {
 	VERDICT_UNMANAGED, /* nobody weft knows: untouched, not counted */
 	VERDICT_PASS, /* managed, but not redirected: goes where it asked */
-	VERDICT_ROUTE, /* redirected to an endpoint */
+	VERDICT_ROUTE, /* redirected to an endpoint, or to weft-proxy */
 	VERDICT_REFUSE, /* the door is closed: ECONNREFUSED at once */
 	VERDICT_DENY, /* not allowed: EPERM at once */
 };
@@ -53,7 +53,9 @@ enum verdict {
 	X(EDGE_UNKNOWN, "edge-unknown", VERDICT_REFUSE, "a packet to a service, of a connection that the table does not know: reset") \
 	X(EDGE_FRAGMENT, "edge-fragment", VERDICT_REFUSE, "a fragment of a TCP packet at a device of the mesh: dropped")        \
 	X(EDGE_MALFORMED, "edge-malformed", VERDICT_REFUSE, "from an attached device, no readable TCP packet: dropped")         \
-	X(BAD_RECORD, "bad-record", VERDICT_REFUSE, "a map holds an index out of range: a fault of the agent")
+	X(BAD_RECORD, "bad-record", VERDICT_REFUSE, "a map holds an index out of range: a fault of the agent")                 \
+	X(PROXIED, "proxied", VERDICT_ROUTE, "handed to weft-proxy, which routes each request")                                 \
+	X(PROXY_DOWN, "proxy-down", VERDICT_REFUSE, "the port needs weft-proxy, which is not there for this connection")
 
 enum reason {
 #define X(symbol, name, verdict, text) REASON_##symbol,

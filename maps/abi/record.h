@@ -17,12 +17,15 @@ struct service_record {
 WEFT_SIZE(struct service_record, 72);
 
 #define ROUTE_L7_AS_L4 1u /* an HTTP or gRPC route that needs weights only, balanced per connection */
+/* Connections of this host's sockets go to weft-proxy. `closed`, weights and targets are for those that have none here, and so cannot: what
+ * the port does for them. */
+#define ROUTE_L7 2u
 
 /* What one port of a service does. `closed` is a reason to refuse every connection, or 0. Target i is chosen when the draw,
  * uniform below cumulative[target_count - 1], is the first one below cumulative[i]: a weight of 0 is never chosen. */
 struct route_record {
 	__u8 closed; /* enum reason */
-	__u8 flags;
+	__u8 flags; /* ROUTE_* */
 	__u8 target_count; /* at most MAX_ROUTE_TARGETS */
 	__u8 pad;
 	__u16 cumulative[MAX_ROUTE_TARGETS];

@@ -364,6 +364,11 @@ static void slot_of_another(void)
 	endpoint_of(&f, TARGET, 0)->incarnation = 3;
 }
 
+static void port_is_for_weft_proxy(void)
+{
+	route_of(&f, SERVICE)->flags = ROUTE_L7;
+}
+
 static void endpoint_unhealthy(void)
 {
 	endpoint_of(&f, TARGET, 0)->health = HEALTH_DOWN;
@@ -392,6 +397,7 @@ TEST(each_change_lets_a_connection_go_on_drain_or_end)
 		{ route_leads_elsewhere, .leaving = 1 },
 		{ route_without_weight },
 		{ route_closed, .leaving = 1 },
+		{ port_is_for_weft_proxy, .leaving = 1 },
 		{ endpoint_gone, .leaving = 1 },
 		{ endpoint_gone_in_audit_mode, .leaving = 1, .audited = 1 },
 		{ address_rotated },
@@ -421,6 +427,60 @@ TEST(each_change_lets_a_connection_go_on_drain_or_end)
 		given_target(&f, TARGET, 1, 1);
 		memory->endpoints[ref_of(&f, TARGET, 0)->slot] = endpoint;
 		EXPECT_EQ(ask().leaving + ask().denied, 0);
+	}
+}
+
+/* As connect() would have left one that is handed over. */
+static struct account account_handed_over(int fd)
+{
+	struct account account = account_for(fd, SERVICE);
+
+	account.target = 0;
+	account.row = account.slot = ACCOUNT_NONE;
+	account.reason = REASON_PROXIED;
+	return account;
+}
+
+TEST(what_weft_proxy_has_goes_on_while_connect_would_hand_it_over)
+{
+	static const struct {
+		void (*change)(void);
+		bool still; /* the port is for weft-proxy afterwards */
+		unsigned leaving, denied, audited;
+	} changes[] = {
+		{ nothing, true },
+		{ nothing, .leaving = 1 }, /* the port is for weights alone now */
+		{ service_gone, true, .leaving = 1 },
+		{ node_gone, true, .leaving = 1 },
+		{ port_gone, true, .leaving = 1 },
+		{ target_gone, true },
+		{ route_leads_elsewhere, true },
+		{ endpoint_gone, true },
+		{ listener_demands_tls, true }, /* weft-proxy's matter */
+		{ caller_demands_tls, true, .denied = 1 },
+		{ caller_demands_tls_in_audit_mode, true, .audited = 1 },
+		{ backend_gone, true, .denied = 1 },
+		{ backend_gone_in_audit_mode, true, .audited = 1 },
+		{ backend_for_audit_only, true, .audited = 1 },
+	};
+	_cleanup_(pair_close) struct pair pair = connected("127.0.0.1", AF_INET);
+	const struct account account = account_handed_over(pair.client);
+	uint64_t audited = 0;
+
+	for (size_t i = 0; i < ARRAY_SIZE(changes); i++) {
+		struct asked asked;
+
+		set_account(pair.client, &account);
+		changes[i].change();
+		if (changes[i].still)
+			port_is_for_weft_proxy();
+		audited += changes[i].audited;
+		asked = ask();
+		if (asked.leaving != changes[i].leaving || asked.denied != changes[i].denied || stat(STAT_AUDIT_KEPT) != audited)
+			fail_msg("change %zu: leaving %u, denied %u", i, asked.leaving, asked.denied);
+		given_node(&f, 0, (uint32_t[]){ SERVICE, OTHER_SERVICE, 0 });
+		given_service(&f, SERVICE, 80, 1, (unsigned[]){ 1 });
+		given_target(&f, TARGET, 1, 1);
 	}
 }
 
@@ -551,6 +611,7 @@ int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test_setup_teardown(each_change_lets_a_connection_go_on_drain_or_end, set_up, tear_down),
+		cmocka_unit_test_setup_teardown(what_weft_proxy_has_goes_on_while_connect_would_hand_it_over, set_up, tear_down),
 		cmocka_unit_test_setup_teardown(the_time_for_draining_begins_once_and_ends_when_the_endpoint_is_back, set_up, tear_down),
 		cmocka_unit_test_setup_teardown(an_account_that_is_closed_is_not_asked_about, set_up, tear_down),
 		cmocka_unit_test_setup_teardown(what_is_due_is_destroyed_and_nothing_else, set_up, tear_down),

@@ -635,6 +635,20 @@ TEST(a_change_of_policy_and_an_endpoint_that_left_end_connections)
 	}
 }
 
+TEST(a_port_for_weft_proxy_is_for_packets_what_it_would_be_without_it)
+{
+	WITH_EDGE;
+	given_exposed_service(&e);
+	route_of(&e.f, SERVICE)->flags = ROUTE_L7 | ROUTE_L7_AS_L4;
+	given_connection(&e);
+	expect_ends(&e, "198.51.100.7", 40000, "10.0.10.0", 8080);
+	EXPECT_EQ(sweep(&e, time_now_ns()).ended, 0);
+	EXPECT_EQ(row_of_route(&e)->open, 1);
+	*route_of(&e.f, SERVICE) = (struct route_record){ .flags = ROUTE_L7, .closed = REASON_NEEDS_PROXY };
+	EXPECT_EQ(tcp_in(&e, tcp("198.51.100.7", 40001, "192.0.2.80", EXPOSED_PORT, FRAME_SYN)), SENT_BACK);
+	EXPECT_EQ(reason_count(&e, NODE, SERVICE, REASON_NEEDS_PROXY), 1);
+}
+
 /* Every place but `left`, as if some connection in this state had it. */
 static void fill_table(struct edge *e, enum edge_state state, uint64_t seen_ns)
 {
@@ -702,6 +716,7 @@ int main(void)
 		cmocka_unit_test(a_node_is_never_sent_to_itself_behind_its_device),
 		cmocka_unit_test(silence_ends_each_state_after_its_time),
 		cmocka_unit_test(a_change_of_policy_and_an_endpoint_that_left_end_connections),
+		cmocka_unit_test(a_port_for_weft_proxy_is_for_packets_what_it_would_be_without_it),
 		cmocka_unit_test(in_a_full_table_half_open_connections_make_room_and_live_ones_do_not),
 		cmocka_unit_test(in_a_full_table_connections_that_were_quiet_for_a_minute_make_room),
 	};

@@ -6,7 +6,6 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
-#include "base/address.h"
 #include "base/cgroup.h"
 #include "base/cleanup.h"
 #include "base/time.h"
@@ -14,6 +13,7 @@
 #include "maps/abi/reason.h"
 #include "maps/kernel.h"
 #include "maps/proxy.h"
+#include "tests/lib/address.h"
 #include "tests/lib/test.h"
 
 static char instance[33], cgroup[320];
@@ -46,14 +46,6 @@ static void given_open(struct proxy_maps *maps)
 	struct error err = {};
 
 	EXPECT_OK(proxy_maps_open(instance, maps, &err), &err);
-}
-
-static struct ip ip(const char *text)
-{
-	struct ip parsed;
-
-	EXPECT_OK(ip_parse(text, &parsed));
-	return parsed;
 }
 
 static struct resolver_key asking(uint64_t cookie, const char *address)
@@ -263,6 +255,80 @@ TEST(a_full_table_of_resolvers_leaves_no_way_back_without_a_way_there)
 	EXPECT_STR(back_from(&maps, key.netns_cookie, "127.53.0.1", DNS_PORT), "");
 }
 
+static int note_place(uint64_t netns_cookie, uint32_t families, void *arg)
+{
+	*(uint64_t *)arg += netns_cookie * 10 + families;
+	return 0;
+}
+
+static uint64_t places_sum(struct proxy_maps *maps)
+{
+	uint64_t sum = 0;
+
+	EXPECT_OK(proxy_place_each(maps, note_place, &sum));
+	return sum;
+}
+
+TEST(a_place_takes_connections_until_it_is_removed)
+{
+	_cleanup_(proxy_maps_close) struct proxy_maps maps = {};
+
+	given_open(&maps);
+	EXPECT_OK(proxy_place_set(&maps, 5, PROXY_PLACE_V4));
+	EXPECT_OK(proxy_place_set(&maps, 5, PROXY_PLACE_V4 | PROXY_PLACE_V6));
+	EXPECT_OK(proxy_place_set(&maps, 60, PROXY_PLACE_V6));
+	EXPECT_EQ(places_sum(&maps), 53 + 602);
+	EXPECT_OK(proxy_place_remove(&maps, 5));
+	EXPECT_OK(proxy_place_remove(&maps, 5));
+	EXPECT_EQ(places_sum(&maps), 602);
+	EXPECT_OK(proxy_place_remove(&maps, 60));
+}
+
+TEST(what_is_handed_over_is_taken_once)
+{
+	_cleanup_(proxy_maps_close) struct proxy_maps maps = {};
+	const struct handover_key key = { .netns_cookie = 5, .address = ip("127.0.0.1"), .port = htons(40000) };
+	struct handover handover = { .service = 9 };
+
+	given_open(&maps);
+	EXPECT_EQ(proxy_handover_take(&maps, &key, &handover), -ENOENT);
+	EXPECT_OK(bpf_map_update_elem(maps.handover_fd, &key, &handover, BPF_ANY));
+	handover.service = 0;
+	EXPECT_OK(proxy_handover_take(&maps, &key, &handover));
+	EXPECT_EQ(handover.service, 9);
+	EXPECT_EQ(proxy_handover_take(&maps, &key, &handover), -ENOENT);
+}
+
+TEST(endpoints_are_where_they_were_after_their_array_has_grown)
+{
+	const struct loader_options larger = { .instance = instance, .cgroup = cgroup, .services = 2 * DEFAULT_SERVICES };
+	_cleanup_(proxy_maps_close) struct proxy_maps maps = {};
+	const struct endpoint *endpoints;
+	uint32_t count;
+	struct error err = {};
+
+	given_open(&maps);
+	endpoints = maps.endpoints;
+	count = maps.endpoint_count;
+	maps.endpoints[count - 1].health = HEALTH_DOWN;
+	EXPECT_OK(proxy_endpoints_renew(&maps, instance, &err), &err);
+	EXPECT_EQ(maps.endpoint_count, count);
+	EXPECT_OK(loader_grow(&larger, &err), &err);
+	EXPECT_EQ(proxy_maps_installed(&maps, instance), true);
+	EXPECT_OK(proxy_endpoints_renew(&maps, instance, &err), &err);
+	EXPECT(maps.endpoints == endpoints);
+	EXPECT_EQ(maps.endpoint_count, 2 * count);
+	EXPECT_EQ(endpoints[count - 1].health, HEALTH_DOWN);
+	EXPECT_EQ(endpoints[2 * count - 1].health, HEALTH_UNCHECKED);
+	{
+		_cleanup_(proxy_maps_close) struct proxy_maps others = {};
+
+		given_open(&others);
+		maps.endpoints[2 * count - 1].resets = 7;
+		EXPECT_EQ(others.endpoints[2 * count - 1].resets, 7);
+	}
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -274,7 +340,10 @@ int main(void)
 		cmocka_unit_test(a_name_is_found_by_its_key),
 		cmocka_unit_test(an_exemption_is_extended_and_never_cut_short),
 		cmocka_unit_test(a_full_table_makes_room_of_what_has_run_out_and_says_when_there_is_none),
+		cmocka_unit_test(a_place_takes_connections_until_it_is_removed),
+		cmocka_unit_test(what_is_handed_over_is_taken_once),
 		cmocka_unit_test(a_full_table_of_resolvers_leaves_no_way_back_without_a_way_there),
+		cmocka_unit_test(endpoints_are_where_they_were_after_their_array_has_grown),
 	};
 
 	return cmocka_run_group_tests(tests, set_up, tear_down);

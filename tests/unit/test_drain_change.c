@@ -106,6 +106,33 @@ TEST(a_change_concerns_the_connections_of_its_objects_alone)
 	}
 }
 
+/* Of connections that weft-proxy has there is no row. */
+TEST(a_change_of_a_service_that_is_handed_over_or_of_any_node_beside_one_asks)
+{
+	_cleanup_(scene_done) struct scene s = {};
+
+	given_scene(&s);
+	s.m->rows[9].open = s.m->endpoints[SLOT].open = 0;
+	EXPECT(!look(&s));
+	s.m->services[8] = (struct service_record){ .first_route = 90, .port_count = 2 };
+	s.m->routes[91].flags = ROUTE_L7;
+	publish(&s, OTHER_SERVICE, REF(OBJECT_SERVICE, 8));
+	EXPECT(look(&s));
+	EXPECT(!look(&s));
+	publish(&s, TARGET, 0);
+	publish(&s, SERVICE, REF(OBJECT_SERVICE, 7));
+	EXPECT(!look(&s));
+	publish(&s, NODE, REF(OBJECT_NODE, 7));
+	EXPECT(look(&s));
+	publish(&s, OTHER_SERVICE, REF(OBJECT_SERVICE, 2)); /* not any more */
+	EXPECT(look(&s));
+	publish(&s, NODE, 0);
+	EXPECT(!look(&s));
+	s.m->services[9] = (struct service_record){ .first_route = MAX_ROUTES - 1, .port_count = UINT16_MAX }; /* makes no sense */
+	publish(&s, OTHER_SERVICE, REF(OBJECT_SERVICE, 9));
+	EXPECT(!look(&s));
+}
+
 TEST(a_target_matters_by_its_endpoints_and_by_what_it_demands)
 {
 	_cleanup_(scene_done) struct scene s = {};
@@ -221,6 +248,7 @@ int main(void)
 		cmocka_unit_test(the_first_look_asks_about_whatever_is_open),
 		cmocka_unit_test(where_nothing_is_open_nobody_is_asked),
 		cmocka_unit_test(a_change_concerns_the_connections_of_its_objects_alone),
+		cmocka_unit_test(a_change_of_a_service_that_is_handed_over_or_of_any_node_beside_one_asks),
 		cmocka_unit_test(a_target_matters_by_its_endpoints_and_by_what_it_demands),
 		cmocka_unit_test(what_came_and_went_between_two_looks_is_seen_as_it_is),
 		cmocka_unit_test(an_endpoint_that_came_and_went_between_two_looks_is_gone),

@@ -1,0 +1,443 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* Connections that are handed to weft-proxy: the decision, and real sockets of a workload and of weft-proxy, which the test plays. */
+#include <arpa/inet.h>
+#include <bpf/bpf.h>
+#include <bpf/libbpf.h>
+#include <errno.h>
+#include <net/if.h>
+#include <unistd.h>
+
+#include "base/cleanup.h"
+#include "base/time.h"
+#include "tests/bpf/hooks_world.h"
+
+enum { SERVICE = 9, SERVICE_INDEX = 4, TARGET = 10, TARGET_INDEX = 5, FIRST_ROUTE = 40, FIRST_BACKEND = 60, ROW = 32, SLOT = 70 };
+#define PORT 8080
+#define VIP4 "240.240.0.1"
+#define VIP6 "2001:2::1"
+static struct kernel_memory *memory;
+
+static void name(uint32_t id, uint32_t ref)
+{
+	memory->directories[1].refs[id] = ref;
+}
+
+static struct route_record *route(void)
+{
+	return &memory->routes[FIRST_ROUTE];
+}
+
+static struct backend *backend(void)
+{
+	return &memory->backends[FIRST_BACKEND];
+}
+
+/* The workload's one backend is SERVICE, whose port is served by weft-proxy: both families, in this namespace. For connections without a
+ * socket the port leads to TARGET. */
+static int set_up(void **state __attribute__((unused)))
+{
+	const struct ip vip4 = ip(VIP4), vip6 = ip(VIP6);
+
+	world_enter();
+	memory = &world.kernel.memory;
+	memory->nodes[WORLD_NODE_INDEX] = (struct node_record){ .flags = NODE_DROP_ALL, .first_backend = FIRST_BACKEND, .backend_count = 1 };
+	memory->backends[FIRST_BACKEND] = (struct backend){ .service = SERVICE, .row = ROW, .row_count = 1 };
+	memory->services[SERVICE_INDEX] = (struct service_record){ .first_route = FIRST_ROUTE, .port_count = 1, .ports = { htons(PORT) } };
+	memory->routes[FIRST_ROUTE] = (struct route_record){ .flags = ROUTE_L7, .closed = REASON_NEEDS_PROXY };
+	memory->targets[TARGET_INDEX] = (struct target_record){ .first = { 300, 301 }, .count = { 1, 1 } };
+	memory->refs[300] = (struct endpoint_ref){ .address = ip("10.96.0.10"), .port = htons(PORT), .slot = SLOT, .incarnation = 1 };
+	memory->refs[301] = (struct endpoint_ref){ .address = ip("fd00::53"), .port = htons(PORT), .slot = SLOT + 1, .incarnation = 1 };
+	memory->endpoints[SLOT].incarnation = memory->endpoints[SLOT + 1].incarnation = memory->rows[ROW].incarnation = 1;
+	name(SERVICE, REF(OBJECT_SERVICE, SERVICE_INDEX));
+	name(TARGET, REF(OBJECT_TARGET, TARGET_INDEX));
+	EXPECT_OK(kernel_vip_set(&world.kernel, &vip4, SERVICE));
+	EXPECT_OK(kernel_vip_set(&world.kernel, &vip6, SERVICE));
+	EXPECT_OK(proxy_place_set(&world.maps, world.netns_cookie, PROXY_PLACE_V4 | PROXY_PLACE_V6));
+	return 0;
+}
+
+static int tear_down(void **state __attribute__((unused)))
+{
+	world_leave();
+	EXPECT_OK(proxy_place_remove(&world.maps, world.netns_cookie));
+	return 0;
+}
+
+/* --- the decision --------------------------------------------------------------------------------------------------------------- */
+
+static struct decision decide(const char *vip, bool no_socket, uint64_t now_ns)
+{
+	struct explain request = {
+		.flow = { .destination = ip(vip), .port = htons(PORT), .netns_cookie = world.netns_cookie, .node = WORLD_NODE, .is_tcp = 1,
+			  .no_socket = no_socket },
+		.now_ns = now_ns,
+	};
+
+	EXPECT_OK(kernel_explain(&world.kernel, &request, NULL, NULL));
+	return request.decision;
+}
+
+static enum reason reason_of(const char *vip)
+{
+	return decide(vip, false, 0).reason;
+}
+
+TEST(a_port_that_needs_it_leads_to_weft_proxy_in_the_callers_family)
+{
+	static const struct {
+		const char *vip, *address;
+	} families[] = { { VIP4, "127.0.0.1" }, { VIP6, "::1" } };
+
+	for (size_t i = 0; i < ARRAY_SIZE(families); i++) {
+		const struct decision d = decide(families[i].vip, false, 0);
+		const struct ip address = ip(families[i].address);
+
+		EXPECT_EQ(d.reason, REASON_PROXIED);
+		EXPECT_EQ(reason_verdict(d.reason), VERDICT_ROUTE);
+		EXPECT_EQ(ip_equal(&d.address, &address), true);
+		EXPECT_EQ(d.port, htons(PROXY_OUTBOUND_PORT));
+		EXPECT_EQ(d.flags, DECISION_PROXIED);
+		EXPECT_EQ(d.service, SERVICE);
+		EXPECT_EQ(d.target, 0);
+		EXPECT_EQ(d.row, ACCOUNT_NONE);
+		EXPECT_EQ(d.slot, ACCOUNT_NONE);
+	}
+}
+
+TEST(where_weft_proxy_does_not_listen_the_door_is_closed)
+{
+	EXPECT_OK(proxy_place_set(&world.maps, world.netns_cookie, PROXY_PLACE_V4));
+	EXPECT_EQ(reason_of(VIP4), REASON_PROXIED);
+	EXPECT_EQ(reason_of(VIP6), REASON_PROXY_DOWN);
+	EXPECT_OK(proxy_place_set(&world.maps, world.netns_cookie, PROXY_PLACE_V6));
+	EXPECT_EQ(reason_of(VIP4), REASON_PROXY_DOWN);
+	EXPECT_EQ(reason_of(VIP6), REASON_PROXIED);
+	EXPECT_OK(proxy_place_remove(&world.maps, world.netns_cookie));
+	EXPECT_EQ(reason_of(VIP4), REASON_PROXY_DOWN);
+	EXPECT_EQ(reason_verdict(REASON_PROXY_DOWN), VERDICT_REFUSE);
+	EXPECT_EQ(decide(VIP6, false, 0).slot, 0);
+}
+
+TEST(while_weft_proxy_has_not_beaten_for_two_seconds_the_door_is_closed)
+{
+	const uint64_t beat_ns = world.maps.state->beat_ns;
+
+	EXPECT_EQ(decide(VIP4, false, beat_ns + PROXY_BEAT_MAX_NS).reason, REASON_PROXIED);
+	EXPECT_EQ(decide(VIP4, false, beat_ns + PROXY_BEAT_MAX_NS + 1).reason, REASON_PROXY_DOWN);
+	world.maps.state->beat_ns = 0;
+	EXPECT_EQ(reason_of(VIP4), REASON_PROXY_DOWN);
+}
+
+TEST(authorization_and_tls_come_before_weft_proxy)
+{
+	backend()->tls_ports = 1;
+	EXPECT_EQ(reason_of(VIP4), REASON_NEEDS_TLS);
+	backend()->tls_ports = 2; /* another port's */
+	EXPECT_EQ(reason_of(VIP4), REASON_PROXIED);
+	backend()->service = SERVICE + 1;
+	EXPECT_EQ(reason_of(VIP4), REASON_NOT_A_BACKEND);
+	memory->services[SERVICE_INDEX].ports[0] = htons(PORT + 1);
+	EXPECT_EQ(reason_of(VIP4), REASON_NO_LISTENER);
+}
+
+TEST(audit_mode_hands_over_what_is_no_backend_and_says_so)
+{
+	backend()->flags = BACKEND_AUDIT_ONLY;
+
+	const struct decision d = decide(VIP4, false, 0);
+
+	EXPECT_EQ(d.reason, REASON_AUDIT_NOT_A_BACKEND);
+	EXPECT_EQ(d.flags, DECISION_PROXIED | DECISION_AUDIT);
+	EXPECT_EQ(d.slot, ACCOUNT_NONE);
+}
+
+TEST(what_has_no_socket_here_gets_what_the_port_does_without_weft_proxy)
+{
+	EXPECT_EQ(decide(VIP4, true, 0).reason, REASON_NEEDS_PROXY);
+	*route() = (struct route_record){ .flags = ROUTE_L7 | ROUTE_L7_AS_L4, .target_count = 1, .cumulative = { 1 }, .target = { TARGET } };
+	EXPECT_EQ(decide(VIP4, true, 0).reason, REASON_ROUTED);
+	EXPECT_EQ(decide(VIP4, true, 0).flags, DECISION_L7_AS_L4);
+	EXPECT_EQ(decide(VIP6, true, 0).slot, SLOT + 1);
+	EXPECT_EQ(reason_of(VIP4), REASON_PROXIED);
+}
+
+/* --- sockets -------------------------------------------------------------------------------------------------------------------- */
+
+/* A family of sockets, a service's address, and what is seen of the connection. */
+static const struct way {
+	int family;
+	const char *vip, *shown;
+	int proxy_family;
+	const char *proxy;
+} ways[] = {
+	{ AF_INET, VIP4, VIP4 ":8080", AF_INET, "127.0.0.1" },
+	{ AF_INET6, VIP4, VIP4 ":8080", AF_INET, "127.0.0.1" },
+	{ AF_INET6, VIP6, "[" VIP6 "]:8080", AF_INET6, "::1" },
+};
+#define FOR_EACH_WAY(way) for (const struct way *way = ways; way < ways + ARRAY_SIZE(ways); way++)
+
+static int proxy(const struct way *way)
+{
+	return server(way->proxy_family, SOCK_STREAM, way->proxy, PROXY_OUTBOUND_PORT);
+}
+
+/* The key of the connection that `fd` was accepted for, as weft-proxy makes it. */
+static struct handover_key key_of(int fd)
+{
+	struct endpoint_address peer = { .length = sizeof(peer.v6) };
+	struct handover_key key = { .netns_cookie = world.netns_cookie };
+
+	enter_cgroup(world.weft_cgroup);
+	EXPECT_OK(getpeername(fd, &peer.any, &peer.length));
+	enter_cgroup(world.cgroup);
+	if (peer.any.sa_family == AF_INET)
+		key.address = (struct ip){ .words = { 0, 0, htonl(0xffff), peer.v4.sin_addr.s_addr } };
+	else
+		memcpy(&key.address, &peer.v6.sin6_addr, sizeof(key.address));
+	key.port = peer.any.sa_family == AF_INET ? peer.v4.sin_port : peer.v6.sin6_port;
+	return key;
+}
+
+static int accept_one(int listener)
+{
+	int fd;
+
+	EXPECT(readable(listener, WAIT_MS));
+	fd = accept(listener, NULL, NULL);
+	EXPECT(fd >= 0);
+	return fd;
+}
+
+static unsigned handover_count(void)
+{
+	struct handover_key key;
+	unsigned count = 0;
+
+	for (void *before = NULL; bpf_map_get_next_key(world.maps.handover_fd, before, &key) == 0; before = &key)
+		count++;
+	return count;
+}
+
+static uint64_t stat(enum statistic which)
+{
+	uint64_t stats[STAT_COUNT];
+
+	EXPECT_OK(kernel_stats(&world.kernel, stats));
+	return stats[which];
+}
+
+static int keep_record(void *arg, void *data, size_t bytes)
+{
+	EXPECT_EQ(bytes, sizeof(struct flow_record));
+	memcpy(arg, data, bytes);
+	return 0;
+}
+
+static struct flow_record last_record(void)
+{
+	struct flow_record record = {};
+	struct ring_buffer *ring = ring_buffer__new(world.kernel.flow_fd, keep_record, &record, NULL);
+
+	EXPECT(ring);
+	ring_buffer__consume(ring);
+	ring_buffer__free(ring);
+	return record;
+}
+
+TEST(a_connection_is_handed_over_and_weft_proxy_learns_once_what_it_asked_for)
+{
+	FOR_EACH_WAY(way) {
+		_cleanup_close_ int listener = proxy(way), fd = new_socket(way->family, SOCK_STREAM), accepted = -1;
+		const struct counts before = counts_now();
+		const struct ip vip = ip(way->vip);
+		struct handover_key key;
+		struct handover h;
+
+		EXPECT_OK(connect_to(fd, way->family, way->vip, PORT));
+		accepted = accept_one(listener);
+		EXPECT_STR(peer_of(fd), way->shown);
+		key = key_of(accepted);
+		EXPECT_OK(proxy_handover_take(&world.maps, &key, &h));
+		EXPECT_EQ(h.generation, 1);
+		EXPECT_EQ(ip_equal(&h.destination, &vip), true);
+		EXPECT_EQ(h.port, htons(PORT));
+		EXPECT_EQ(h.source, WORLD_NODE);
+		EXPECT_EQ(h.service, SERVICE);
+		EXPECT_EQ(h.audit, 0);
+		EXPECT(h.socket_cookie);
+		EXPECT_EQ(proxy_handover_take(&world.maps, &key, &h), -ENOENT);
+		EXPECT_COUNTED(before, REASON_PROXIED, 1);
+	}
+}
+
+TEST(a_connection_that_is_handed_over_has_an_account_and_a_flow_record_but_no_row_and_no_endpoint)
+{
+	FOR_EACH_WAY(way) {
+		_cleanup_close_ int listener = proxy(way), fd = new_socket(way->family, SOCK_STREAM), accepted = -1;
+		const uint64_t rows = stat(STAT_ROW_MISMATCH), slots = stat(STAT_SLOT_MISMATCH);
+		const struct ip vip = ip(way->vip), address = ip(way->proxy);
+		struct flow_record record;
+		char bytes[16];
+
+		EXPECT_OK(connect_to(fd, way->family, way->vip, PORT));
+		accepted = accept_one(listener);
+		EXPECT_EQ(account_count(), 1);
+		EXPECT_EQ(write(fd, "request", 7), 7);
+		EXPECT_EQ(read(accepted, bytes, sizeof(bytes)), 7);
+		EXPECT_EQ(write(accepted, "an answer", 9), 9);
+		EXPECT_EQ(read(fd, bytes, sizeof(bytes)), 9);
+		accepted = fd_close(accepted);
+		EXPECT_EQ(read(fd, bytes, sizeof(bytes)), 0);
+		fd = fd_close(fd);
+		WAIT_FOR(account_count() == 0, WAIT_MS * NSEC_PER_MSEC);
+		record = last_record();
+		EXPECT_EQ(record.reason, REASON_PROXIED);
+		EXPECT_EQ(record.close, FLOW_CLOSED);
+		EXPECT_EQ(record.bytes_sent, 7);
+		EXPECT_EQ(record.bytes_received, 9);
+		EXPECT_EQ(record.source, WORLD_NODE);
+		EXPECT_EQ(record.service, SERVICE);
+		EXPECT_EQ(record.target, 0);
+		EXPECT_EQ(ip_equal(&record.asked, &vip), true);
+		EXPECT_EQ(ip_equal(&record.address, &address), true);
+		EXPECT_EQ(record.port, htons(PROXY_OUTBOUND_PORT));
+		EXPECT_EQ(record.pid, getpid());
+		EXPECT_EQ(stat(STAT_ROW_MISMATCH), rows);
+		EXPECT_EQ(stat(STAT_SLOT_MISMATCH), slots);
+		EXPECT_EQ(memory->endpoints[SLOT].open, 0);
+		EXPECT_EQ(memory->rows[ROW].attempts, 0);
+		EXPECT_EQ(handover_count(), 0); /* nobody took it */
+	}
+}
+
+TEST(what_passes_in_audit_mode_alone_is_told_to_weft_proxy)
+{
+	_cleanup_close_ int listener = proxy(&ways[0]), fd = new_socket(AF_INET, SOCK_STREAM), accepted = -1;
+	const struct counts before = counts_now();
+	struct handover_key key;
+	struct handover h;
+
+	backend()->flags = BACKEND_AUDIT_ONLY;
+	EXPECT_OK(connect_to(fd, AF_INET, VIP4, PORT));
+	accepted = accept_one(listener);
+	key = key_of(accepted);
+	EXPECT_OK(proxy_handover_take(&world.maps, &key, &h));
+	EXPECT_EQ(h.audit, 1);
+	EXPECT_COUNTED(before, REASON_AUDIT_NOT_A_BACKEND, 1);
+}
+
+TEST(a_socket_that_is_bound_to_an_address_of_the_namespace_is_handed_over_with_it)
+{
+	_cleanup_close_ int listener = proxy(&ways[0]), fd = new_socket(AF_INET, SOCK_STREAM), accepted = -1;
+	const struct ip own = ip("10.96.0.11");
+	struct handover_key key;
+	struct handover h;
+
+	EXPECT_OK(bind_to(fd, AF_INET, "10.96.0.11", 0));
+	EXPECT_OK(connect_to(fd, AF_INET, VIP4, PORT));
+	accepted = accept_one(listener);
+	key = key_of(accepted);
+	EXPECT_EQ(ip_equal(&key.address, &own), true);
+	EXPECT_OK(proxy_handover_take(&world.maps, &key, &h));
+}
+
+TEST(a_socket_that_is_bound_to_a_device_does_not_reach_weft_proxy_and_is_refused)
+{
+	_cleanup_close_ int listener = proxy(&ways[0]), fd = new_socket(AF_INET, SOCK_STREAM);
+	const struct counts before = counts_now();
+
+	EXPECT_OK(setsockopt(fd, SOL_SOCKET, SO_BINDTODEVICE, "lo", 3));
+	EXPECT_EQ(connect_to(fd, AF_INET, VIP4, PORT), -ECONNREFUSED);
+	EXPECT_COUNTED(before, REASON_PROXY_DOWN, 1);
+	EXPECT_EQ(account_count(), 0);
+	EXPECT(!readable(listener, 0));
+}
+
+TEST(while_weft_proxy_is_away_a_connection_is_refused_at_once_and_told)
+{
+	FOR_EACH_WAY(way) {
+		_cleanup_close_ int fd = new_socket(way->family, SOCK_STREAM);
+		const struct counts before = counts_now();
+		struct flow_record record;
+
+		world.maps.state->beat_ns = 0;
+		EXPECT_EQ(connect_to(fd, way->family, way->vip, PORT), -ECONNREFUSED);
+		EXPECT_COUNTED(before, REASON_PROXY_DOWN, 1);
+		record = last_record();
+		EXPECT_EQ(record.reason, REASON_PROXY_DOWN);
+		EXPECT_EQ(record.close, FLOW_REFUSED_HERE);
+		EXPECT_EQ(record.service, SERVICE);
+		EXPECT_EQ(account_count(), 0);
+	}
+}
+
+TEST(a_socket_that_failed_to_connect_may_try_again_and_is_told_anew)
+{
+	_cleanup_close_ int fd = new_socket(AF_INET, SOCK_STREAM), listener = -1, accepted = -1;
+	struct handover_key key;
+	struct handover h;
+
+	EXPECT_EQ(connect_to(fd, AF_INET, VIP4, PORT), -ECONNREFUSED); /* nobody listens */
+	EXPECT_EQ(handover_count(), 0);
+	EXPECT_EQ(last_record().close, FLOW_CONNECT_REFUSED);
+	listener = proxy(&ways[0]);
+	EXPECT_OK(connect_to(fd, AF_INET, VIP4, PORT));
+	accepted = accept_one(listener);
+	key = key_of(accepted);
+	EXPECT_OK(proxy_handover_take(&world.maps, &key, &h));
+}
+
+TEST(weft_proxys_own_connections_are_never_handed_over)
+{
+	_cleanup_close_ int listener = proxy(&ways[0]), fd = new_socket(AF_INET, SOCK_STREAM | SOCK_NONBLOCK);
+	const struct counts before = counts_now();
+
+	enter_cgroup(world.weft_cgroup);
+	connect_to(fd, AF_INET, VIP4, PORT);
+	enter_cgroup(world.cgroup);
+	EXPECT_COUNTED(before, REASON_PROXIED, 0);
+	EXPECT_EQ(account_count(), 0);
+	EXPECT(!readable(listener, 0));
+}
+
+TEST(no_workload_may_have_the_port_of_weft_proxy)
+{
+	static const int families[] = { AF_INET, AF_INET6 };
+	static const char *const any[] = { "0.0.0.0", "::" }, *const loopback[] = { "127.0.0.1", "::1" };
+
+	for (size_t i = 0; i < ARRAY_SIZE(families); i++) {
+		_cleanup_close_ int fd = new_socket(families[i], SOCK_STREAM), own = -1;
+		const struct counts before = counts_now();
+
+		EXPECT_EQ(bind_to(fd, families[i], any[i], PROXY_OUTBOUND_PORT), -EPERM);
+		EXPECT_EQ(bind_to(fd, families[i], loopback[i], PROXY_OUTBOUND_PORT), -EPERM);
+		EXPECT_COUNTED(before, REASON_RESERVED_PORT, 2);
+		own = server(families[i], SOCK_STREAM, loopback[i], PROXY_OUTBOUND_PORT);
+		EXPECT(own >= 0);
+	}
+}
+
+#define IN_A_WORKLOAD(test) cmocka_unit_test_setup_teardown(test, set_up, tear_down)
+
+int main(void)
+{
+	const struct CMUnitTest tests[] = {
+		IN_A_WORKLOAD(a_port_that_needs_it_leads_to_weft_proxy_in_the_callers_family),
+		IN_A_WORKLOAD(where_weft_proxy_does_not_listen_the_door_is_closed),
+		IN_A_WORKLOAD(while_weft_proxy_has_not_beaten_for_two_seconds_the_door_is_closed),
+		IN_A_WORKLOAD(authorization_and_tls_come_before_weft_proxy),
+		IN_A_WORKLOAD(audit_mode_hands_over_what_is_no_backend_and_says_so),
+		IN_A_WORKLOAD(what_has_no_socket_here_gets_what_the_port_does_without_weft_proxy),
+		IN_A_WORKLOAD(a_connection_is_handed_over_and_weft_proxy_learns_once_what_it_asked_for),
+		IN_A_WORKLOAD(a_connection_that_is_handed_over_has_an_account_and_a_flow_record_but_no_row_and_no_endpoint),
+		IN_A_WORKLOAD(what_passes_in_audit_mode_alone_is_told_to_weft_proxy),
+		IN_A_WORKLOAD(a_socket_that_is_bound_to_an_address_of_the_namespace_is_handed_over_with_it),
+		IN_A_WORKLOAD(a_socket_that_is_bound_to_a_device_does_not_reach_weft_proxy_and_is_refused),
+		IN_A_WORKLOAD(while_weft_proxy_is_away_a_connection_is_refused_at_once_and_told),
+		IN_A_WORKLOAD(a_socket_that_failed_to_connect_may_try_again_and_is_told_anew),
+		IN_A_WORKLOAD(weft_proxys_own_connections_are_never_handed_over),
+		IN_A_WORKLOAD(no_workload_may_have_the_port_of_weft_proxy),
+	};
+
+	return cmocka_run_group_tests_name("handover", tests, world_set_up, world_tear_down);
+}
