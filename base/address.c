@@ -146,3 +146,16 @@ bool ip_in_prefix(const struct ip *ip, const struct ip *network, const struct ip
 {
 	return (ip->halves[0] & mask->halves[0]) == network->halves[0] && (ip->halves[1] & mask->halves[1]) == network->halves[1];
 }
+
+socklen_t ip_to_sockaddr(const struct ip *ip, __be16 port, struct sockaddr_storage *ret_address)
+{
+	struct sockaddr_in v4 = { .sin_family = AF_INET, .sin_port = port, .sin_addr.s_addr = ip->words[3] };
+	struct sockaddr_in6 v6 = { .sin6_family = AF_INET6, .sin6_port = port };
+
+	memcpy(&v6.sin6_addr, ip->bytes, sizeof(v6.sin6_addr));
+	if (ip_is_v4(ip))
+		memcpy(ret_address, &v4, sizeof(v4));
+	else
+		memcpy(ret_address, &v6, sizeof(v6));
+	return ip_is_v4(ip) ? sizeof(v4) : sizeof(v6);
+}

@@ -28,3 +28,5 @@ bool ip_is_loopback(const struct ip *ip); /* 127.0.0.0/8, ::1 */
 bool ip_is_connectable(const struct ip *ip);
 bool ip_equal(const struct ip *a, const struct ip *b);
 bool ip_in_prefix(const struct ip *ip, const struct ip *network, const struct ip *mask);
+/* As what connect() and bind() take; the length of it. */
+socklen_t ip_to_sockaddr(const struct ip *ip, __be16 port, struct sockaddr_storage *ret_address);

@@ -8,7 +8,6 @@
 #include "agent/http/byte.h"
 #include "base/cleanup.h"
 
-#define STATUS_LINE_BYTES 32
 #define DECIMAL_BYTES 20
 #define OWN_HEADERS 5
 
@@ -18,24 +17,39 @@ static const struct {
 	int status;
 	struct span line;
 } first_lines[] = {
+	FIRST_LINE(101, "Switching Protocols"),
 	FIRST_LINE(200, "OK"),
 	FIRST_LINE(201, "Created"),
 	FIRST_LINE(202, "Accepted"),
 	FIRST_LINE(204, "No Content"),
+	FIRST_LINE(206, "Partial Content"),
+	FIRST_LINE(301, "Moved Permanently"),
+	FIRST_LINE(302, "Found"),
+	FIRST_LINE(303, "See Other"),
+	FIRST_LINE(304, "Not Modified"),
+	FIRST_LINE(307, "Temporary Redirect"),
+	FIRST_LINE(308, "Permanent Redirect"),
 	FIRST_LINE(400, "Bad Request"),
+	FIRST_LINE(401, "Unauthorized"),
 	FIRST_LINE(403, "Forbidden"),
 	FIRST_LINE(404, "Not Found"),
 	FIRST_LINE(405, "Method Not Allowed"),
 	FIRST_LINE(408, "Request Timeout"),
 	FIRST_LINE(409, "Conflict"),
+	FIRST_LINE(410, "Gone"),
+	FIRST_LINE(412, "Precondition Failed"),
 	FIRST_LINE(413, "Content Too Large"),
 	FIRST_LINE(414, "URI Too Long"),
+	FIRST_LINE(416, "Range Not Satisfiable"),
 	FIRST_LINE(417, "Expectation Failed"),
+	FIRST_LINE(422, "Unprocessable Content"),
 	FIRST_LINE(429, "Too Many Requests"),
 	FIRST_LINE(431, "Request Header Fields Too Large"),
 	FIRST_LINE(500, "Internal Server Error"),
 	FIRST_LINE(501, "Not Implemented"),
+	FIRST_LINE(502, "Bad Gateway"),
 	FIRST_LINE(503, "Service Unavailable"),
+	FIRST_LINE(504, "Gateway Timeout"),
 	FIRST_LINE(505, "HTTP Version Not Supported"),
 	FIRST_LINE(507, "Insufficient Storage"),
 };
@@ -86,13 +100,13 @@ static char *put_header(char *to, struct span name, struct span value)
 	return put(to, SPAN("\r\n"));
 }
 
-static struct span first_line_of(int status, char room[STATUS_LINE_BYTES])
+struct span http_first_line(int status, char *room)
 {
 	for (size_t i = 0; i < ARRAY_SIZE(first_lines); i++)
 		if (first_lines[i].status == status)
 			return first_lines[i].line;
 	/* Without words, which RFC 9112 allows. */
-	return (struct span){ room, (size_t)snprintf(room, STATUS_LINE_BYTES, "HTTP/1.1 %d \r\n", status) };
+	return (struct span){ room, (size_t)snprintf(room, HTTP_FIRST_LINE_BYTES, "HTTP/1.1 %d \r\n", status) };
 }
 
 static struct span decimal(size_t number, char room[DECIMAL_BYTES])
@@ -134,8 +148,8 @@ static size_t length_of(const struct http_header *headers, size_t count)
 
 int http_write_head(struct buffer *out, const struct http_answer *answer, const struct http_frame *frame)
 {
-	char status[STATUS_LINE_BYTES], digits[DECIMAL_BYTES];
-	const struct span first_line = first_line_of(answer->status, status);
+	char status[HTTP_FIRST_LINE_BYTES], digits[DECIMAL_BYTES];
+	const struct span first_line = http_first_line(answer->status, status);
 	struct http_header own[OWN_HEADERS];
 	const size_t own_count = own_headers(answer, frame, digits, own);
 	const size_t length = first_line.length + length_of(own, own_count) + length_of(answer->headers, answer->header_count) + 2;

@@ -20,3 +20,7 @@ struct http_frame { /* what is around an answer */
 /* Appends what stands before the body. -EINVAL, and nothing is appended: a header that may not be sent. Out of memory is the
  * buffer's to tell. */
 int http_write_head(struct buffer *out, const struct http_answer *answer, const struct http_frame *frame);
+
+/* "HTTP/1.1 200 OK\r\n"; of a status without words in `room`, of at least HTTP_FIRST_LINE_BYTES. */
+#define HTTP_FIRST_LINE_BYTES 32
+struct span http_first_line(int status, char *room);

@@ -103,9 +103,29 @@ static void place_close(struct place *place)
 	place->open = place->known = place->dirty = false;
 }
 
+/* Requests of all workloads of a namespace come to one place. */
+static void l7_open(const struct place *place)
+{
+	struct l7 *l7 = place->all->parts.l7;
+	int r = l7 ? l7_place_add(l7, place->netns_cookie, place->netns_fd) : 0;
+
+	if (r < 0 && r != -EEXIST)
+		log_error("a workload's HTTP connections are refused", LOG_F("node", LOG_STR(place->name)), LOG_F("error", LOG_STR(strerror(-r))));
+}
+
+static void l7_close(const struct place *place)
+{
+	list_for_each(it, &place->all->places)
+		if (container_of(it, struct place, node)->netns_cookie == place->netns_cookie)
+			return;
+	if (place->all->parts.l7)
+		l7_place_remove(place->all->parts.l7, place->netns_cookie);
+}
+
 void place_free(struct place *place)
 {
 	list_remove(&place->node);
+	l7_close(place);
 	fd_close(place->netns_fd);
 	free(place->name);
 	free(place);
@@ -132,6 +152,7 @@ int place_new(struct attachments *all, const struct attachment_request *request,
 		return r;
 	}
 	place->netns_inode = st.st_ino;
+	l7_open(place);
 	*ret_place = place;
 	return 0;
 }

@@ -12,6 +12,7 @@
 #include "agent/dns/resolv_watch.h"
 #include "agent/dns/responder.h"
 #include "agent/identity/liveness.h"
+#include "agent/l7/l7.h"
 #include "agent/loop/loop.h"
 #include "base/error.h"
 #include "base/json.h"
@@ -31,6 +32,7 @@ struct attachment_events {
 struct attachments_parts { /* borrowed */
 	struct loop *loop;
 	struct responder *responder;
+	struct l7 *l7; /* NULL: nothing is handed over (tests) */
 	struct resolv_watches *watches;
 	struct liveness *liveness;
 	struct proxy_maps *maps;

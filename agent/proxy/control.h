@@ -14,6 +14,8 @@
  * | status | | | {"pid", "version", "startedAt", "beatAgeNs", "outcomes": {"answered": n, …}, "places": […], "workloads": [{"workload",
  *     "netnsCookie", "node", "resolvers", "leftOut", "unseen", "nscd", "nssResolve"}]} |
  * | queries | "node" or null, "limit" | | {"queries": […]} |
+ * | configuration | "base", "generation" | memory file of JSON (agent/l7/snapshot.h) | {"generation"}; -ESTALE: "base" is not what it has |
+ * | requests | | | what the HTTP proxy has counted: l7_json() |
  * | takeover | | | {"places": n, "synced"}; nothing changes from here on until "taken", or the end of the connection: then it was
  *     no takeover |
  * | place | after takeover | namespace and sockets | the next place: {"netnsCookie", "node", "nodeId", "sockets": [{"resolver",
@@ -35,6 +37,7 @@
 
 #define CONTROL_MESSAGE_MAX_BYTES (256 * 1024)
 #define CONTROL_FDS_MAX 64
+#define CONTROL_CONFIGURATION_MAX_BYTES (1 << 30)
 
 /* Sends one message; the descriptors stay the caller's. 0, -EAGAIN (the peer does not read), -EPIPE, -E2BIG, or another -errno. */
 int control_send(int fd, const json_t *message, const int *fds, size_t fd_count);

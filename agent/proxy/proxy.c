@@ -9,7 +9,7 @@
 #include "base/log.h"
 #include "base/time.h"
 
-/* --- the responder's view of the kernel's maps ----------------------------------------------------------------------------- */
+/* --- the kernel's maps, as the parts see them ----------------------------------------------------------------------------- */
 
 static int name_get(void *arg, const struct name_key *key, struct name_entry *ret_entry)
 {
@@ -29,6 +29,21 @@ static int resolver_remove(void *arg, const struct resolver_key *key)
 static int exempt_set(void *arg, uint64_t netns_cookie, const struct ip *address, uint64_t until_ns)
 {
 	return proxy_exempt_set(arg, netns_cookie, address, until_ns);
+}
+
+static int handover_take(void *arg, const struct handover_key *key, struct handover *ret_handover)
+{
+	return proxy_handover_take(arg, key, ret_handover);
+}
+
+static int place_set(void *arg, uint64_t netns_cookie, uint32_t families)
+{
+	return proxy_place_set(arg, netns_cookie, families);
+}
+
+static int place_remove(void *arg, uint64_t netns_cookie)
+{
+	return proxy_place_remove(arg, netns_cookie);
 }
 
 /* --- life ------------------------------------------------------------------------------------------------------------------------ */
@@ -53,6 +68,7 @@ static void on_beat(struct loop_timer *timer, void *arg)
 		log_limited(LOG_LEVEL_WARN, "cannot use the array of endpoints that has grown", LOG_F("error", LOG_STR(err.message)));
 	proxy_beat(proxy);
 	attachments_retry(proxy->attachments);
+	l7_retry(proxy->l7);
 	loop_timer_arm(timer, loop_now_ns(proxy->loop) + PROXY_BEAT_NS);
 }
 
@@ -83,6 +99,17 @@ static int make_parts(struct proxy *proxy, struct error *err)
 	if (r == 0)
 		r = responder_new(proxy->loop, &proxy->responder_maps, DNS_PORT, &proxy->responder);
 	if (r == 0)
+		r = l7_new(proxy->loop,
+			   &(struct l7_kernel){
+				   .handover_take = handover_take,
+				   .place_set = place_set,
+				   .place_remove = place_remove,
+				   .arg = &proxy->maps,
+				   .endpoints = proxy->maps.endpoints,
+				   .endpoint_count = &proxy->maps.endpoint_count,
+			   },
+			   0, &proxy->l7, err);
+	if (r == 0)
 		r = loop_timer_new(proxy->loop, on_beat, proxy, &proxy->beat_timer);
 	if (r < 0)
 		return error_set(err, r, "cannot start: %s", strerror(-r));
@@ -90,6 +117,7 @@ static int make_parts(struct proxy *proxy, struct error *err)
 		&(struct attachments_parts){
 			.loop = proxy->loop,
 			.responder = proxy->responder,
+			.l7 = proxy->l7,
 			.watches = proxy->watches,
 			.liveness = proxy->liveness,
 			.maps = &proxy->maps,
@@ -162,6 +190,7 @@ struct proxy *proxy_stop(struct proxy *proxy)
 		responder_stop(proxy->responder, ignore, NULL);
 	server_free(proxy->server);
 	attachments_free(proxy->attachments);
+	l7_free(proxy->l7);
 	responder_free(proxy->responder);
 	resolv_watches_free(proxy->watches);
 	offload_free(proxy->offload);

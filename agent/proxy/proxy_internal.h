@@ -8,6 +8,7 @@
 #include "agent/dns/resolv_watch.h"
 #include "agent/dns/responder.h"
 #include "agent/identity/liveness.h"
+#include "agent/l7/l7.h"
 #include "agent/proxy/attachments.h"
 #include "agent/proxy/build.h"
 #include "agent/proxy/own_cgroup.h"
@@ -29,6 +30,7 @@ struct proxy {
 	struct resolv_watches *watches;
 	struct responder_maps responder_maps;
 	struct responder *responder;
+	struct l7 *l7;
 	struct attachments *attachments; /* NULL once a successor has them */
 	struct seat seat;
 	struct server *server;

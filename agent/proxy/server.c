@@ -4,7 +4,9 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/epoll.h>
+#include <sys/mman.h>
 #include <sys/socket.h>
+#include <sys/stat.h>
 #include <unistd.h>
 
 #include "agent/proxy/control.h"
@@ -207,6 +209,47 @@ static int op_queries(const struct request *q, struct answer *answer, struct err
 	return 0;
 }
 
+/* The text of a memfd, parsed. */
+static int read_memfd(int fd, json_t **ret_value, struct error *err)
+{
+	struct stat st;
+	void *text;
+	int r;
+
+	if (fstat(fd, &st) < 0 || st.st_size <= 0 || st.st_size > CONTROL_CONFIGURATION_MAX_BYTES)
+		return error_set(err, -EBADMSG, "the descriptor is no memory file of 1 to %d bytes", CONTROL_CONFIGURATION_MAX_BYTES);
+	text = mmap(NULL, (size_t)st.st_size, PROT_READ, MAP_PRIVATE, fd, 0);
+	if (text == MAP_FAILED)
+		return error_set(err, -errno, "cannot map the configuration: %s", strerror(errno));
+	r = json_parse(text, (size_t)st.st_size, ret_value, err);
+	munmap(text, (size_t)st.st_size);
+	return r;
+}
+
+static int op_configuration(const struct request *q, struct answer *answer, struct error *err)
+{
+	const int64_t base = json_path_int(q->message, "base", -1), generation = json_path_int(q->message, "generation", -1);
+	_cleanup_json_ json_t *configuration = NULL;
+	int r;
+
+	if (base < 0)
+		return error_set_field(err, -EINVAL, "base", "missing, or no generation");
+	if (generation < 1)
+		return error_set_field(err, -EINVAL, "generation", "missing, or no generation");
+	r = read_memfd(q->fds[0], &configuration, err);
+	if (r == 0)
+		r = l7_configure(q->proxy->l7, (uint64_t)base, (uint64_t)generation, configuration, err);
+	answer->message = json_pack("{s:I}", "generation", (json_int_t)generation);
+	return r;
+}
+
+static int op_requests(const struct request *q, struct answer *answer, struct error *err)
+{
+	(void)err;
+	answer->message = l7_json(q->proxy->l7);
+	return 0;
+}
+
 static int op_takeover(const struct request *q, struct answer *answer, struct error *err)
 {
 	struct server *server = q->peer->server;
@@ -264,6 +307,8 @@ static const struct {
 	{ "synced", 0, op_synced },
 	{ "status", 0, op_status },
 	{ "queries", 0, op_queries },
+	{ "configuration", 1, op_configuration },
+	{ "requests", 0, op_requests },
 	{ "takeover", 0, op_takeover },
 	{ "place", 0, op_place },
 	{ "taken", 0, op_taken },

@@ -14,6 +14,7 @@ struct route_target_node {
 	char *virtual_node;
 	uint16_t port; /* 0: the node's only one */
 	uint32_t weight; /* 0: kept, and never chosen */
+	uint32_t id; /* what the user of the route knows the target by; 0 at first */
 };
 
 struct route_timeouts { /* of a request, and of a stream without activity; each end of a connection may have them */

@@ -33,7 +33,7 @@ struct endpoint {
 	__u32 connect_errors; /* failures to connect since the last that did */
 	__u32 reset_errors; /* resets before the first byte of an answer, since the last connection that ended otherwise */
 	__u32 gone; /* in no list of the current directory, as the agent saw it last: who is connected drains */
-	__u32 pad;
+	__u32 http_errors; /* answers of 5xx, or none, since the last other one; written by weft-proxy alone */
 	__u64 reserved[3]; /* two cache lines, so that neighbours do not share one; what each decision reads is in the first */
 };
 WEFT_SIZE(struct endpoint, 128);

@@ -1,0 +1,321 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* A program's connection. What it reads is in the worker's buffer while it is its turn; what is left of that, because an answer has to be
+ * waited for or an endpoint takes no more, it keeps, and reads no more. Epoll is told only what changes: a connection whose requests are
+ * answered one by one never asks for anything but what it began with. */
+#include <errno.h>
+#include <stdlib.h>
+#include <sys/epoll.h>
+#include <sys/socket.h>
+
+#include "agent/l7/internal.h"
+#include "base/cleanup.h"
+#include "base/time.h"
+
+static const uint64_t limits_ns[WAITS] = {
+	[WAIT_REQUEST] = L7_IDLE_LIMIT_NS,
+	[WAIT_HEAD] = L7_HEAD_LIMIT_NS,
+	[WAIT_LINGER] = L7_LINGER_LIMIT_NS,
+};
+
+static void wait_for(struct downstream *d, enum wait wait)
+{
+	list_remove(&d->node);
+	d->wait = wait;
+	d->deadline_ns = loop_now_ns(d->worker->loop) + limits_ns[wait];
+	list_append(&d->worker->waits[wait], &d->node);
+}
+
+void downstream_close(struct downstream *d)
+{
+	struct worker *worker = d->worker;
+	struct request *request = TAKE_PTR(d->request);
+
+	if (d->closed)
+		return;
+	d->closed = true;
+	if (request)
+		request_abandon(request, d->eof ? L7_CLIENT_GONE : L7_ENDED);
+	loop_io_remove(d->io);
+	fd_close(d->fd);
+	http_codec_free(d->codec);
+	queue_done(&d->output);
+	buffer_done(&d->kept);
+	list_remove(&d->place_node);
+	list_remove(&d->node);
+	list_append(&worker->dead_downstreams, &d->node);
+	worker->stats.open--;
+}
+
+/* --- bytes out ----------------------------------------------------------------------------------------------------------- */
+
+bool downstream_send(struct downstream *d, struct span more)
+{
+	if (d->closed)
+		return false;
+	if (queue_length(&d->output) + more.length > 0 && queue_send(&d->output, d->fd, more) < 0) {
+		d->eof = true;
+		downstream_close(d);
+		return false;
+	}
+	return true;
+}
+
+/* All is said, and the program told so: what it still sends is dropped, for closing a socket with unread input would reset the connection
+ * and could take the answer with it. */
+static void linger(struct downstream *d)
+{
+	d->length = 0;
+	if (d->eof || shutdown(d->fd, SHUT_WR) < 0)
+		downstream_close(d);
+	else
+		wait_for(d, WAIT_LINGER);
+}
+
+/* --- requests ------------------------------------------------------------------------------------------------------------ */
+
+void downstream_answered(struct downstream *d)
+{
+	d->request = NULL;
+	if (d->closed)
+		return;
+	d->answered = d->last;
+	wait_for(d, WAIT_REQUEST);
+}
+
+static enum l7_reply reply_to(enum http_refusal refusal)
+{
+	switch (http_refusal_status(refusal)) {
+	case 431:
+	case 414:
+		return L7_LARGE_HEAD;
+	case 501:
+		return L7_NO_CODING;
+	case 505:
+		return L7_BAD_VERSION;
+	case 503:
+		return L7_NO_MEMORY;
+	default:
+		return L7_BAD_REQUEST;
+	}
+}
+
+static void input_failed(struct downstream *d, enum http_refusal refusal)
+{
+	struct request *request = d->request;
+
+	d->last = true;
+	if (request->state == REQUEST_ANSWERING || request->state == REQUEST_TUNNEL)
+		downstream_close(d); /* amid an answer nothing else can be said */
+	else
+		request_refuse(request, reply_to(refusal));
+}
+
+/* One event of the codec. False: it waits, for input or for what becomes of the request. */
+static bool take(struct downstream *d)
+{
+	struct request *request = d->request;
+	struct http_event event;
+
+	if (!request) {
+		if (d->length == 0)
+			return false;
+		request = d->request = request_new(d);
+		if (!request) {
+			d->eof = true;
+			downstream_close(d);
+			return false;
+		}
+		wait_for(d, WAIT_HEAD);
+	}
+	if (request->state == REQUEST_TUNNEL) {
+		const struct span piece = { d->data, d->length };
+
+		d->length = 0;
+		if (piece.length)
+			request_tunnel(request, piece);
+		return false;
+	}
+	if (request->received || !request_takes_body(request))
+		return false;
+	switch (http_codec_next(d->codec, &request->head, &d->data, &d->length, &event)) {
+	case HTTP_EVENT_HEAD:
+		wait_for(d, WAIT_ANSWER);
+		d->last = !request->head.keep_alive;
+		request_head_read(request);
+		return true;
+	case HTTP_EVENT_BODY:
+		request_body(request, event.body);
+		return true;
+	case HTTP_EVENT_END:
+		request_received(request);
+		return true;
+	case HTTP_EVENT_FAILED:
+		input_failed(d, event.refusal);
+		return true;
+	default: /* more is needed; CLOSED comes after `last` only */
+		return false;
+	}
+}
+
+/* --- running ------------------------------------------------------------------------------------------------------------- */
+
+/* What is not used yet moves from the worker's buffer into the connection's own. */
+static bool keep_input(struct downstream *d)
+{
+	if (d->length == 0) {
+		buffer_done(&d->kept);
+	} else if (d->kept.length > 0) {
+		buffer_consume(&d->kept, d->kept.length - d->length);
+	} else {
+		buffer_append(&d->kept, d->data, d->length);
+		if (buffer_failed(&d->kept))
+			return false;
+	}
+	d->data = d->kept.data ?: "";
+	return true;
+}
+
+/* While a request waits for its answer it is read on, so that what epoll was told stays as it is; only what came too early for that
+ * stops it. */
+static bool ask_for_events(struct downstream *d)
+{
+	uint32_t events = d->request && d->request->state == REQUEST_TUNNEL ? 0 : EPOLLRDHUP; /* of a tunnel the end is read as the rest */
+
+	if (d->length == 0 && (!d->request || d->request->received || request_takes_body(d->request)))
+		events |= EPOLLIN;
+	if (queue_length(&d->output) > 0)
+		events |= EPOLLOUT;
+	if (d->eof)
+		events &= ~(uint32_t)(EPOLLIN | EPOLLRDHUP);
+	if (events == d->events)
+		return true;
+	d->events = events;
+	return loop_io_events(d->io, events) == 0;
+}
+
+static bool may_take(const struct downstream *d)
+{
+	return !d->closed && !d->answered && d->wait != WAIT_LINGER;
+}
+
+void downstream_run(struct downstream *d)
+{
+	if (d->running || d->closed)
+		return;
+	d->running = true;
+	do {
+		while (may_take(d) && take(d))
+			;
+		if (!d->closed && d->request && d->request->upstream && d->request->state != REQUEST_TUNNEL)
+			upstream_send(d->request->upstream, (struct span){});
+		downstream_send(d, (struct span){});
+	} while (may_take(d) && !d->request && d->length > 0);
+	if (!d->closed && d->answered && d->wait != WAIT_LINGER && queue_length(&d->output) == 0)
+		linger(d);
+	if (!d->closed && d->eof && !d->request && queue_length(&d->output) == 0)
+		downstream_close(d);
+	d->running = false;
+	if (!d->closed && (!keep_input(d) || !ask_for_events(d)))
+		downstream_close(d);
+}
+
+void downstream_late(struct downstream *d)
+{
+	if (d->wait == WAIT_HEAD) {
+		d->last = true;
+		request_refuse(d->request, L7_SLOW_REQUEST);
+		downstream_run(d);
+	} else {
+		downstream_close(d);
+	}
+}
+
+/* False: the connection is over. */
+static bool receive(struct downstream *d)
+{
+	struct worker *worker = d->worker;
+	ssize_t n;
+
+	if (d->length > 0) /* there is input already that waits */
+		return true;
+	n = recv(d->fd, worker->input, sizeof(worker->input), 0);
+	if (n < 0)
+		return errno == EAGAIN || errno == EINTR;
+	if (d->wait == WAIT_LINGER)
+		return n > 0;
+	d->data = worker->input;
+	d->length = (size_t)n;
+	d->eof |= n == 0;
+	return true;
+}
+
+/* A program that goes while it is owed an answer, or before its request is whole, takes the request along, as with Envoy; one that is done
+ * is just done. */
+static void on_eof(struct downstream *d)
+{
+	if (d->request && d->request->state == REQUEST_TUNNEL)
+		request_tunnel(d->request, (struct span){});
+	else if (d->request || queue_length(&d->output) == 0)
+		downstream_close(d);
+}
+
+static void on_downstream(struct loop_io *io, uint32_t events, void *arg)
+{
+	struct downstream *d = arg;
+	struct worker *worker = d->worker;
+	const size_t before = queue_length(&d->output);
+
+	(void)io;
+	if (events & (EPOLLERR | EPOLLHUP))
+		d->eof = true;
+	if (events & (EPOLLERR | EPOLLHUP) || (events & EPOLLIN && !receive(d))) {
+		d->eof = true;
+		downstream_close(d);
+	} else {
+		downstream_run(d);
+	}
+	if (!d->closed && (d->eof || (events & EPOLLRDHUP && !(events & EPOLLIN)))) {
+		d->eof = true;
+		on_eof(d);
+		if (!d->closed)
+			downstream_run(d);
+	}
+	if (!d->closed && d->request && before > L7_LOW_WATER_BYTES && queue_length(&d->output) <= L7_LOW_WATER_BYTES)
+		request_downstream_drained(d->request);
+	worker_reap(worker);
+}
+
+void downstream_accept(struct worker_place *place, int fd, const struct ip *peer, __be16 peer_port)
+{
+	struct worker *worker = place->worker;
+	const struct handover_key key = { .netns_cookie = place->place->netns_cookie, .address = *peer, .port = peer_port };
+	struct downstream *d = calloc(1, sizeof(*d));
+	int r = d ? http_codec_new(HTTP_REQUESTS, L7_HEAD_LIMIT_BYTES, &d->codec) : -ENOMEM;
+
+	if (r == 0) {
+		r = worker->l7->kernel.handover_take(worker->l7->kernel.arg, &key, &d->handover);
+		worker->stats.no_handover += r < 0;
+	}
+	if (r == 0) {
+		d->worker = worker;
+		d->place = place;
+		d->fd = fd;
+		d->peer = *peer;
+		d->peer_port = peer_port;
+		d->data = "";
+		d->events = EPOLLIN | EPOLLRDHUP;
+		list_init(&d->node);
+		r = loop_io_add(worker->loop, fd, d->events, on_downstream, d, &d->io);
+	}
+	if (r < 0) {
+		if (d)
+			http_codec_free(d->codec);
+		free(d);
+		fd_close(fd);
+		return;
+	}
+	list_append(&place->downstreams, &d->place_node);
+	wait_for(d, WAIT_REQUEST);
+	worker->stats.connections++;
+	worker->stats.open++;
+}

@@ -1,0 +1,321 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* What the files of the HTTP proxy share. The way of a request goes through them in this order:
+ *
+ *   worker.c      a thread: its loop, its listening sockets, its view of the configuration
+ *   downstream.c  a connection from a program: bytes in, requests one by one, bytes out
+ *   request.c     one request: which route, which target; the answer, and its end
+ *   try.c         its tries: sent, failed, made again, out of time
+ *   choose.c      which endpoint
+ *   upstream.c    connections to endpoints, and those that wait for the next request
+ *   outlier.c     what answers say of an endpoint
+ *   stats.c       what is counted
+ *
+ * Everything of a worker is touched by its thread alone, but for what says otherwise. Objects that end while their functions may be
+ * on the stack stay allocated until the callback of the loop returns (worker_reap()). */
+#pragma once
+
+#include <pthread.h>
+
+#include "agent/http/codec.h"
+#include "agent/http/write.h"
+#include "agent/l7/l7.h"
+#include "agent/l7/reply.h"
+#include "agent/l7/rewrite.h"
+#include "agent/l7/snapshot.h"
+#include "agent/l7/stats.h"
+#include "agent/loop/loop.h"
+#include "agent/net/queue.h"
+#include "agent/route/path.h"
+#include "base/hash.h"
+#include "base/cleanup.h"
+#include "base/list.h"
+#include "base/time.h"
+#include "maps/abi/handover.h"
+
+#define L7_INPUT_BYTES (64 * 1024)
+#define L7_HEAD_LIMIT_BYTES (60 * 1024) /* Envoy's max_request_headers_kb */
+#define L7_HIGH_WATER_BYTES (256 * 1024) /* so much waits for a peer: no more is read for it, */
+#define L7_LOW_WATER_BYTES (64 * 1024) /* until it is down to this */
+#define L7_IDLE_LIMIT_NS (3600 * NSEC_PER_SEC) /* a program's connection between requests; Envoy's idle_timeout */
+#define L7_HEAD_LIMIT_NS (60 * NSEC_PER_SEC) /* from a head's first byte to its last */
+#define L7_LINGER_LIMIT_NS (2 * NSEC_PER_SEC)
+#define L7_CONNECT_LIMIT_NS (1 * NSEC_PER_SEC) /* SEMANTICS of App Mesh's clusters: 1 s */
+#define L7_SPARE_NS (60 * NSEC_PER_SEC) /* a connection to an endpoint waits so long for the next request */
+#define L7_SPARES_MAX 4096 /* of a worker; beyond that the one that waited longest goes */
+#define L7_TRIED_MAX 8u /* endpoints that a request remembers to avoid */
+#define L7_REPICKS 5 /* host_selection_retry_max_attempts */
+
+struct worker;
+struct downstream;
+struct request;
+struct upstream;
+
+/* Where it listens in a namespace, for one address family. The main thread makes it, and changes it until it listens; then workers have
+ * references to it. */
+struct l7_place {
+	uint32_t refs; /* atomic */
+	struct list node; /* of l7->places */
+	uint64_t netns_cookie;
+	int netns_fd;
+	int family; /* LIST_V4, LIST_V6 */
+	int listen_fd; /* -1: not yet */
+	int why; /* -errno, then */
+};
+void l7_place_unref(struct l7_place *place);
+
+struct l7 {
+	struct loop *loop;
+	struct l7_kernel kernel;
+	struct snapshots *snapshots;
+	struct list places;
+	unsigned int worker_count;
+	struct worker **workers;
+	uint32_t *active; /* of each endpoint slot: requests under way; atomic */
+	uint64_t requests_active, retries_active; /* atomic: the retry budget is the node's */
+};
+
+struct endpoint *l7_slot(const struct l7 *l7, const struct target_endpoint *endpoint); /* NULL: it stands for another one by now */
+
+/* --- worker.c ------------------------------------------------------------------------------------------------------------ */
+
+/* A snapshot as long as a request of this worker needs it: the shared count is touched once for all of them. */
+struct view {
+	struct snapshot *snapshot;
+	size_t refs;
+};
+struct view *view_ref(struct view *view);
+void view_unref(struct view *view);
+
+struct worker_place {
+	struct list node;
+	struct worker *worker;
+	struct l7_place *place;
+	struct loop_io *io;
+	struct list downstreams; /* that it accepted, by their place_node */
+	struct list upstreams;
+};
+
+enum wait { /* what connections of programs wait for; each has its limit, so the first in a list is due first */
+	WAIT_REQUEST,
+	WAIT_HEAD,
+	WAIT_ANSWER, /* no limit: the request has its own */
+	WAIT_LINGER,
+	WAITS,
+};
+
+struct worker {
+	struct l7 *l7;
+	unsigned int index;
+	pthread_t thread;
+	bool started;
+	struct loop *loop;
+	int own_netns_fd;
+	struct view *view;
+	struct list places;
+	struct list waits[WAITS]; /* downstreams */
+	struct loop_timer *sweep;
+	struct table pools;
+	struct list spares; /* upstreams between requests, the one that waited longest first */
+	size_t spare_count;
+	struct list dead_downstreams, dead_upstreams;
+	struct list spare_requests, parked;
+	uint64_t random[2];
+	struct stats stats;
+	char date[HTTP_DATE_BYTES];
+	uint64_t date_until_ns;
+	char input[L7_INPUT_BYTES]; /* of the connection whose turn it is */
+};
+
+int worker_new(struct l7 *l7, unsigned int index, struct worker **ret_worker); /* its thread runs */
+struct worker *worker_free(struct worker *worker); /* ends the thread. NULL is fine */
+/* From the main thread: asks the worker to take over what is there now. -ENOMEM. */
+int worker_tell_snapshot(struct worker *worker, struct snapshot *snapshot);
+int worker_tell_place(struct worker *worker, struct l7_place *place);
+int worker_tell_no_place(struct worker *worker, uint64_t netns_cookie);
+void worker_reap(struct worker *worker); /* at the end of each callback */
+uint64_t worker_random(struct worker *worker);
+const char *worker_date(struct worker *worker);
+
+/* --- downstream.c -------------------------------------------------------------------------------------------------------- */
+
+struct downstream {
+	struct list node; /* of worker->waits, or of the dead */
+	struct list place_node;
+	struct worker *worker;
+	struct worker_place *place;
+	int fd;
+	struct loop_io *io;
+	uint32_t events;
+	struct http_codec *codec;
+	struct handover handover; /* what the kernel knows */
+	struct ip peer;
+	__be16 peer_port;
+	uint64_t deadline_ns;
+	struct queue output;
+	const char *data; /* what is left of the input: in worker->input during its turn, else in `kept` */
+	size_t length;
+	struct buffer kept;
+	struct request *request; /* the one at hand */
+	bool eof; /* the program sends no more */
+	bool last; /* nothing follows the answer at hand */
+	bool answered; /* the last one is all in `output` */
+	bool closed;
+	bool running;
+	enum wait wait;
+};
+
+void downstream_accept(struct worker_place *place, int fd, const struct ip *peer, __be16 peer_port);
+/* Takes requests, sends what waits, asks for events, as far as it goes. May close it. */
+void downstream_run(struct downstream *d);
+void downstream_close(struct downstream *d); /* a request at hand is given up */
+/* The answer is all in `output`, and the request is over. */
+void downstream_answered(struct downstream *d);
+void downstream_late(struct downstream *d); /* its deadline came */
+/* Sends what is in `output`, then `more`. False: it is closed. */
+bool downstream_send(struct downstream *d, struct span more);
+
+/* --- upstream.c ---------------------------------------------------------------------------------------------------------- */
+
+struct upstream_pool { /* connections of one caller in one namespace to one endpoint; never shared between workloads */
+	struct table_node node;
+	struct list spares; /* newest first */
+	struct ip address;
+	__be16 port;
+	size_t connections; /* in all */
+	char key[];
+};
+
+struct upstream {
+	struct list node; /* of pool->spares, or of the dead; alone while it has a request */
+	struct list spare_node; /* of worker->spares */
+	struct list place_node;
+	struct worker *worker;
+	struct upstream_pool *pool;
+	int fd;
+	struct loop_io *io;
+	uint32_t events;
+	bool connected, closed, used; /* `used`: it has answered before */
+	bool write_failed; /* what it has said may still be read */
+	bool paused; /* not read: the program does not take more */
+	uint64_t since_ns; /* it waits */
+	struct http_codec *codec;
+	struct queue output;
+	struct request *request; /* NULL: waits */
+};
+
+/* A connection to the endpoint for the request: one that waits, or a new one, on its way. -errno of socket() or connect(). */
+int upstream_get(struct request *request, const struct target_endpoint *endpoint, struct upstream **ret_upstream);
+bool upstream_send(struct upstream *u, struct span more); /* false: it failed, and the request was told */
+void upstream_pause(struct upstream *u, bool paused);
+/* The request needs it no more: it waits for the next one, or is closed. */
+void upstream_release(struct upstream *u, bool keep);
+void upstream_close(struct upstream *u); /* the request is not told */
+void upstreams_expire(struct worker *worker, uint64_t now_ns);
+
+/* --- choose.c ------------------------------------------------------------------------------------------------------------ */
+
+/* Of the target's endpoints for a request: in the namespace's reach, healthy, not ejected, in the zone that is drawn, the one with fewer
+ * requests of two; those it tried before only where there is no other. NULL: there is none. */
+const struct target_endpoint *choose_endpoint(struct request *request, const struct target *target);
+
+/* --- outlier.c ----------------------------------------------------------------------------------------------------------- */
+
+/* What an attempt says of its endpoint: a 5xx, or no answer, or an answer. */
+void outlier_note(struct l7 *l7, const struct target *target, const struct target_endpoint *endpoint, bool failed, uint64_t now_ns);
+/* Whether the endpoint may be chosen now; one whose ejection is over is, by one request at a time (outlier_probe()). */
+bool outlier_is_out(const struct endpoint *slot, uint64_t now_ns);
+bool outlier_probe(struct endpoint *slot, uint64_t now_ns); /* false: others are at it */
+
+/* --- request.c ----------------------------------------------------------------------------------------------------------- */
+
+enum request_state {
+	REQUEST_HEAD, /* its head is not whole */
+	REQUEST_PARKED, /* the kernel knows its service, and the configuration that has it is on its way */
+	REQUEST_TRYING, /* sent, or on its way; no answer yet */
+	REQUEST_WAITING, /* for the next try */
+	REQUEST_ANSWERING, /* the head of the answer is in the output */
+	REQUEST_TUNNEL, /* another protocol: bytes both ways */
+};
+
+struct request {
+	/* Kept from one request to the next: */
+	struct list node; /* of worker->spare_requests, or worker->parked */
+	struct worker *worker;
+	struct loop_timer *timer;
+	uint64_t armed_ns; /* 0: not */
+	struct http_head head, answer; /* the program's, the endpoint's */
+	struct buffer path_buffer, sent_target;
+	struct buffer replay; /* the body so far, framed, while it may be sent again */
+
+	/* Of this one: */
+	struct downstream *downstream; /* NULL: a spare one */
+	enum request_state state;
+	enum l7_reply reply; /* L7_REPLY_COUNT: the target's own answer */
+	struct view *view;
+	struct route_target target_text;
+	struct span host; /* asked for */
+	bool host_replaced; /* it is to be sent as Host, whatever that is */
+	bool head_only; /* it is HEAD */
+	bool upgrade; /* asked for */
+	bool received; /* all of it */
+	const struct caller *caller;
+	const struct service *service;
+	const struct route *route;
+	const struct target *target;
+	struct route_timeouts timeouts;
+	char id[REQUEST_ID_BYTES];
+
+	/* the try at hand, or the last: */
+	struct upstream *upstream; /* NULL: none */
+	const struct target_endpoint *endpoint;
+	enum body_framing framing; /* of the answer, as it is sent */
+	bool counted_active; /* in l7->active */
+	bool connected; /* it had a connection */
+	bool on_spare; /* that had waited for it, so it may have been closed just then */
+	bool resent;
+	bool from_upstream_eof, from_downstream_eof; /* of a tunnel */
+	uint32_t tries;
+	uint32_t tried[L7_TRIED_MAX]; /* slots */
+	struct retry_state retry;
+	bool retry_counted; /* in l7->retries_active */
+
+	uint64_t begun_ns, received_ns, sent_ns /* the try */, first_byte_ns, active_ns /* last activity */;
+	uint64_t try_until_ns, total_until_ns, connect_until_ns, again_ns; /* 0: none */
+	uint64_t bytes_received, bytes_sent; /* of bodies */
+};
+
+struct request *request_new(struct downstream *d); /* NULL: no memory */
+struct request *request_free(struct request *request); /* a spare one */
+void request_head_read(struct request *request); /* the head is whole */
+void request_route(struct request *request); /* the same, once the configuration may be there */
+void request_body(struct request *request, struct span piece);
+void request_received(struct request *request);
+bool request_takes_body(const struct request *request);
+/* The program is gone, or the worker ends. The request is over when this returns, as after those that follow. */
+void request_abandon(struct request *request, enum l7_reply why);
+/* Answered here, where nothing of an answer was said yet; else cut off. */
+void request_refuse(struct request *request, enum l7_reply reply);
+void request_tunnel(struct request *request, struct span piece); /* what the program sent; no data: it will send no more */
+void request_downstream_drained(struct request *request); /* the program takes more again */
+
+/* From upstream.c; after each of them the upstream may be another's, or gone. */
+void request_upstream_head(struct request *request);
+void request_upstream_body(struct request *request, struct span piece);
+void request_upstream_flush(struct request *request); /* that was all for now */
+void request_upstream_end(struct request *request, bool keep);
+void request_upstream_raw(struct request *request, struct span piece); /* of a tunnel; no data: the end */
+void request_upstream_drained(struct request *request);
+
+/* --- try.c --------------------------------------------------------------------------------------------------------------- */
+
+void request_try(struct request *request); /* to an endpoint of request->target */
+void request_try_received(struct request *request); /* the request is whole: the try's time begins */
+void request_connected(struct request *request);
+void request_upstream_failed(struct request *request, enum l7_reply why); /* its connection is closed */
+/* After the head of an answer with this status: whether it is dropped, and the request is tried again. */
+bool request_answer_retried(struct request *request, int status);
+/* The try is over, however it ended: its endpoint has one request fewer. */
+void request_try_done(struct request *request);
+void request_active(struct request *request); /* something moved: the idle time begins anew */
+void request_arm(struct request *request); /* for the earliest of its times */
+void request_on_timer(struct loop_timer *timer, void *arg);

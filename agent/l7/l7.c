@@ -1,0 +1,248 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "agent/l7/l7.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <netinet/tcp.h>
+#include <sched.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/socket.h>
+
+#include "agent/identity/cgroup.h"
+#include "agent/l7/internal.h"
+#include "base/cleanup.h"
+#include "base/log.h"
+
+#define BACKLOG 4096
+#define ENDPOINTS_MAX (MAX_SERVICES / DEFAULT_SERVICES * DEFAULT_ENDPOINTS) /* to which the kernel's slots may grow */
+
+/* --- places -------------------------------------------------------------------------------------------------------------- */
+
+void l7_place_unref(struct l7_place *place)
+{
+	if (__atomic_sub_fetch(&place->refs, 1, __ATOMIC_ACQ_REL) > 0)
+		return;
+	fd_close(place->listen_fd);
+	fd_close(place->netns_fd);
+	free(place);
+}
+
+static socklen_t loopback_at(int family, struct sockaddr_storage *ret_address)
+{
+	const struct sockaddr_in v4 = { .sin_family = AF_INET, .sin_port = htons(PROXY_OUTBOUND_PORT),
+					.sin_addr.s_addr = htonl(INADDR_LOOPBACK) };
+	const struct sockaddr_in6 v6 = { .sin6_family = AF_INET6, .sin6_port = htons(PROXY_OUTBOUND_PORT),
+					 .sin6_addr = IN6ADDR_LOOPBACK_INIT };
+
+	if (family == LIST_V4)
+		memcpy(ret_address, &v4, sizeof(v4));
+	else
+		memcpy(ret_address, &v6, sizeof(v6));
+	return family == LIST_V4 ? sizeof(v4) : sizeof(v6);
+}
+
+static int listen_at(const struct l7_place *place)
+{
+	struct sockaddr_storage address;
+	const socklen_t length = loopback_at(place->family, &address);
+	_cleanup_close_ int fd = netns_socket(place->netns_fd, address.ss_family, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0);
+
+	if (fd < 0)
+		return fd;
+	setsockopt(fd, SOL_SOCKET, SO_REUSEADDR, &(int){ 1 }, sizeof(int));
+	setsockopt(fd, IPPROTO_TCP, TCP_NODELAY, &(int){ 1 }, sizeof(int)); /* what it accepts has it too */
+	if (bind(fd, (struct sockaddr *)&address, length) < 0 || listen(fd, BACKLOG) < 0)
+		return -errno;
+	return TAKE_FD(fd);
+}
+
+/* The workers know it before the kernel does: the first connection finds one that accepts. */
+static void place_open(struct l7 *l7, struct l7_place *place)
+{
+	int fd = listen_at(place);
+
+	if (fd < 0) {
+		place->why = fd;
+		return;
+	}
+	place->listen_fd = fd;
+	place->why = 0;
+	for (unsigned int i = 0; i < l7->worker_count; i++)
+		if (worker_tell_place(l7->workers[i], place) < 0)
+			log_error("a worker is not told of a namespace: out of memory");
+}
+
+/* Which families the kernel may hand over there. */
+static void tell_kernel(struct l7 *l7, uint64_t netns_cookie)
+{
+	static const uint32_t bits_of[LIST_COUNT] = { [LIST_V4] = PROXY_PLACE_V4, [LIST_V6] = PROXY_PLACE_V6 };
+	uint32_t bits = 0;
+	int r;
+
+	list_for_each(it, &l7->places) {
+		const struct l7_place *place = container_of(it, struct l7_place, node);
+
+		if (place->netns_cookie == netns_cookie && place->listen_fd >= 0)
+			bits |= bits_of[place->family];
+	}
+	r = l7->kernel.place_set(l7->kernel.arg, netns_cookie, bits);
+	if (r < 0)
+		log_limited(LOG_LEVEL_ERROR, "no HTTP connections of a namespace are taken", LOG_F("error", LOG_STR(strerror(-r))));
+}
+
+static int place_new(uint64_t netns_cookie, int netns_fd, int family, struct l7_place **ret_place)
+{
+	struct l7_place *place = malloc(sizeof(*place));
+
+	if (!place)
+		return -ENOMEM;
+	*place = (struct l7_place){ .refs = 1, .netns_cookie = netns_cookie, .family = family, .listen_fd = -1 };
+	list_init(&place->node);
+	place->netns_fd = fcntl(netns_fd, F_DUPFD_CLOEXEC, 0);
+	if (place->netns_fd < 0) {
+		const int r = -errno;
+
+		l7_place_unref(place);
+		return r;
+	}
+	*ret_place = place;
+	return 0;
+}
+
+static bool has_place(const struct l7 *l7, uint64_t netns_cookie)
+{
+	list_for_each(it, &l7->places)
+		if (container_of(it, struct l7_place, node)->netns_cookie == netns_cookie)
+			return true;
+	return false;
+}
+
+int l7_place_add(struct l7 *l7, uint64_t netns_cookie, int netns_fd)
+{
+	if (has_place(l7, netns_cookie))
+		return -EEXIST;
+	for (int family = 0; family < LIST_COUNT; family++) {
+		struct l7_place *place = NULL;
+		int r = place_new(netns_cookie, netns_fd, family, &place);
+
+		if (r < 0) {
+			l7_place_remove(l7, netns_cookie);
+			return r;
+		}
+		list_append(&l7->places, &place->node);
+		place_open(l7, place);
+	}
+	tell_kernel(l7, netns_cookie);
+	return 0;
+}
+
+void l7_place_remove(struct l7 *l7, uint64_t netns_cookie)
+{
+	if (!has_place(l7, netns_cookie))
+		return;
+	l7->kernel.place_remove(l7->kernel.arg, netns_cookie);
+	for (unsigned int i = 0; i < l7->worker_count; i++)
+		if (worker_tell_no_place(l7->workers[i], netns_cookie) < 0)
+			log_error("a namespace stays open: out of memory");
+	list_for_each_safe(it, &l7->places) {
+		struct l7_place *place = container_of(it, struct l7_place, node);
+
+		if (place->netns_cookie != netns_cookie)
+			continue;
+		list_remove(it);
+		l7_place_unref(place);
+	}
+}
+
+void l7_retry(struct l7 *l7)
+{
+	list_for_each(it, &l7->places) {
+		struct l7_place *place = container_of(it, struct l7_place, node);
+
+		if (place->listen_fd >= 0)
+			continue;
+		place_open(l7, place);
+		if (place->listen_fd >= 0)
+			tell_kernel(l7, place->netns_cookie);
+	}
+}
+
+struct endpoint *l7_slot(const struct l7 *l7, const struct target_endpoint *endpoint)
+{
+	struct endpoint *slot;
+
+	if (endpoint->slot >= __atomic_load_n(l7->kernel.endpoint_count, __ATOMIC_RELAXED))
+		return NULL;
+	slot = &l7->kernel.endpoints[endpoint->slot];
+	return __atomic_load_n(&slot->incarnation, __ATOMIC_RELAXED) == endpoint->incarnation ? slot : NULL;
+}
+
+/* --- configuration ------------------------------------------------------------------------------------------------------- */
+
+int l7_configure(struct l7 *l7, uint64_t base, uint64_t generation, const json_t *json, struct error *err)
+{
+	int r = snapshots_apply(l7->snapshots, base, generation, json, err);
+
+	for (unsigned int i = 0; r == 0 && i < l7->worker_count; i++) {
+		r = worker_tell_snapshot(l7->workers[i], snapshots_now(l7->snapshots));
+		if (r < 0)
+			error_set(err, r, "out of memory");
+	}
+	return r;
+}
+
+/* --- life ---------------------------------------------------------------------------------------------------------------- */
+
+static unsigned int usable_cpus(void)
+{
+	cpu_set_t set;
+
+	return sched_getaffinity(0, sizeof(set), &set) < 0 ? 1 : (unsigned int)CPU_COUNT(&set);
+}
+
+int l7_new(struct loop *loop, const struct l7_kernel *kernel, unsigned int workers, struct l7 **ret_l7, struct error *err)
+{
+	struct l7 *l7 = calloc(1, sizeof(*l7));
+	int r = l7 ? 0 : -ENOMEM;
+
+	if (r == 0) {
+		l7->loop = loop;
+		l7->kernel = *kernel;
+		list_init(&l7->places);
+		l7->active = calloc(ENDPOINTS_MAX, sizeof(*l7->active));
+		workers = workers ?: usable_cpus();
+		l7->workers = calloc(workers, sizeof(struct worker *));
+		r = l7->active && l7->workers ? snapshots_new(&l7->snapshots) : -ENOMEM;
+	}
+	for (unsigned int i = 0; r == 0 && i < workers; i++) {
+		r = worker_new(l7, i, &l7->workers[i]);
+		l7->worker_count += r == 0;
+	}
+	if (r < 0) {
+		l7_free(l7);
+		return error_set(err, r, "cannot start the HTTP proxy's workers: %s", strerror(-r));
+	}
+	*ret_l7 = l7;
+	return 0;
+}
+
+struct l7 *l7_free(struct l7 *l7)
+{
+	if (!l7)
+		return NULL;
+	for (unsigned int i = 0; i < l7->worker_count; i++)
+		worker_free(l7->workers[i]);
+	list_for_each_safe(it, &l7->places) {
+		struct l7_place *place = container_of(it, struct l7_place, node);
+
+		l7->kernel.place_remove(l7->kernel.arg, place->netns_cookie);
+		list_remove(it);
+		l7_place_unref(place);
+	}
+	snapshots_free(l7->snapshots);
+	free(l7->workers);
+	free(l7->active);
+	free(l7);
+	return NULL;
+}

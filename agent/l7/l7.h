@@ -1,0 +1,48 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* The HTTP proxy: connections of workloads to HTTP services, which the kernel hands over (maps/abi/handover.h), are read request by
+ * request; each goes to a target by the routes of its virtual router (agent/route), to an endpoint of it, and is tried again as the route
+ * says. Sockets towards endpoints are opened in the workload's own namespace.
+ *
+ * A worker is a thread with a loop; workers share nothing but the configuration, which is immutable, and words that are added to. All
+ * calls here belong to the thread of the loop that l7_new() was given. */
+#pragma once
+
+#include <stdint.h>
+
+#include "agent/loop/loop.h"
+#include "base/error.h"
+#include "base/json.h"
+#include "maps/abi/endpoint.h"
+#include "maps/abi/handover.h"
+
+/* What it asks of the kernel's maps: maps/proxy.h in weft-proxy, plain memory in tests. handover_take() is called by workers. */
+struct l7_kernel {
+	int (*handover_take)(void *arg, const struct handover_key *key, struct handover *ret_handover); /* -ENOENT */
+	int (*place_set)(void *arg, uint64_t netns_cookie, uint32_t families);
+	int (*place_remove)(void *arg, uint64_t netns_cookie);
+	void *arg;
+	struct endpoint *endpoints; /* by slot; shared with the kernel and the agent: single words, atomically */
+	const uint32_t *endpoint_count; /* may grow */
+};
+
+struct l7;
+
+/* Copies `kernel`. `workers` 0: one for each CPU that this process may use. 0 or -errno. */
+int l7_new(struct loop *loop, const struct l7_kernel *kernel, unsigned int workers, struct l7 **ret_l7, struct error *err);
+/* Cuts every connection, ends the threads. NULL is fine. */
+struct l7 *l7_free(struct l7 *l7);
+
+/* Listens in a namespace that workloads act in, and tells the kernel so: connections are handed over from now on. Dups `netns_fd`.
+ * Where it cannot listen at an address, l7_json() says why, the kernel closes the door (proxy-down), and l7_retry() tries again.
+ * 0, -EEXIST, -ENOMEM. */
+int l7_place_add(struct l7 *l7, uint64_t netns_cookie, int netns_fd);
+/* Closes all that it has there. Fine where there is none. */
+void l7_place_remove(struct l7 *l7, uint64_t netns_cookie);
+void l7_retry(struct l7 *l7);
+
+/* As snapshots_apply(); every worker has it at its loop's next turn. Requests under way go on by what they began with. */
+int l7_configure(struct l7 *l7, uint64_t base, uint64_t generation, const json_t *json, struct error *err);
+
+/* {"generation", "workers", "places": [{"netnsCookie", "listens": ["127.0.0.1:15001", …], "why": null or text}], "totals": {"requests", …},
+ * "rows": [{"source", "service", "target", …}]}. New reference; NULL: out of memory. */
+json_t *l7_json(const struct l7 *l7);

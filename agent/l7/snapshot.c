@@ -1,0 +1,280 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "agent/l7/snapshot.h"
+
+#include <errno.h>
+#include <inttypes.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "agent/l7/snapshot_internal.h"
+#include "base/cleanup.h"
+
+#define SNAPSHOT_IDS_MAX (1u << 24) /* more than the kernel has room for */
+
+struct snapshots {
+	struct snapshot *now;
+	uint64_t serial; /* of the last object */
+};
+
+/* --- sharing ------------------------------------------------------------------------------------------------------------- */
+
+static void ref(uint32_t *refs)
+{
+	__atomic_add_fetch(refs, 1, __ATOMIC_RELAXED);
+}
+
+/* True: that was the last. */
+static bool unref(uint32_t *refs)
+{
+	return __atomic_sub_fetch(refs, 1, __ATOMIC_ACQ_REL) == 0;
+}
+
+static void object_unref(enum snapshot_kind kind, struct snapshot_object *object)
+{
+	if (object && unref(&object->refs))
+		snapshot_kinds[kind].free(object);
+}
+
+static void page_unref(enum snapshot_kind kind, struct snapshot_page *page)
+{
+	if (!page || !unref(&page->refs))
+		return;
+	for (size_t i = 0; i < SNAPSHOT_PAGE; i++)
+		object_unref(kind, page->objects[i]);
+	free(page);
+}
+
+struct snapshot *snapshot_ref(struct snapshot *snapshot)
+{
+	ref(&snapshot->refs);
+	return snapshot;
+}
+
+struct snapshot *snapshot_unref(struct snapshot *snapshot)
+{
+	if (!snapshot || !unref(&snapshot->refs))
+		return NULL;
+	for (enum snapshot_kind kind = 0; kind < SNAPSHOT_KINDS; kind++) {
+		for (size_t i = 0; i < snapshot->kinds[kind].page_count; i++)
+			page_unref(kind, snapshot->kinds[kind].pages[i]);
+		free(snapshot->kinds[kind].pages);
+	}
+	free(snapshot);
+	return NULL;
+}
+
+static void cleanup_snapshot(struct snapshot **snapshot)
+{
+	snapshot_unref(*snapshot);
+}
+
+/* --- reading ------------------------------------------------------------------------------------------------------------- */
+
+uint64_t snapshot_generation(const struct snapshot *snapshot)
+{
+	return snapshot->generation;
+}
+
+size_t snapshot_ids(const struct snapshot *snapshot, enum snapshot_kind kind)
+{
+	return snapshot->kinds[kind].page_count * SNAPSHOT_PAGE;
+}
+
+static struct snapshot_object *object_of(const struct snapshot *snapshot, enum snapshot_kind kind, uint32_t id)
+{
+	const struct snapshot_index *index = &snapshot->kinds[kind];
+	const size_t place = id / SNAPSHOT_PAGE;
+
+	return place < index->page_count && index->pages[place] ? index->pages[place]->objects[id % SNAPSHOT_PAGE] : NULL;
+}
+
+const struct service *snapshot_service(const struct snapshot *snapshot, uint32_t id)
+{
+	return (const struct service *)object_of(snapshot, SNAPSHOT_SERVICE, id);
+}
+
+const struct target *snapshot_target(const struct snapshot *snapshot, uint32_t id)
+{
+	return (const struct target *)object_of(snapshot, SNAPSHOT_TARGET, id);
+}
+
+const struct caller *snapshot_caller(const struct snapshot *snapshot, uint32_t id)
+{
+	return (const struct caller *)object_of(snapshot, SNAPSHOT_NODE, id);
+}
+
+const struct service_port *service_port_find(const struct service *service, uint16_t port)
+{
+	for (size_t i = 0; i < service->port_count; i++)
+		if (service->ports[i].port == port)
+			return &service->ports[i];
+	return NULL;
+}
+
+/* --- making -------------------------------------------------------------------------------------------------------------- */
+
+/* A draft has pages of its own (refs 1) and shared ones. `of` NULL: it is empty. */
+static struct snapshot *draft_new(const struct snapshot *of, uint64_t generation)
+{
+	struct snapshot *draft = calloc(1, sizeof(*draft));
+
+	if (!draft)
+		return NULL;
+	draft->refs = 1;
+	draft->generation = generation;
+	for (size_t kind = 0; of && kind < SNAPSHOT_KINDS; kind++) {
+		const struct snapshot_index *from = &of->kinds[kind];
+		struct snapshot_page **pages = from->page_count ? calloc(from->page_count, sizeof(struct snapshot_page *)) : NULL;
+
+		if (from->page_count && !pages)
+			return snapshot_unref(draft);
+		draft->kinds[kind] = (struct snapshot_index){ from->page_count, pages };
+		for (size_t i = 0; i < from->page_count; i++) {
+			pages[i] = from->pages[i];
+			if (pages[i])
+				ref(&pages[i]->refs);
+		}
+	}
+	return draft;
+}
+
+static int index_reach(struct snapshot_index *index, size_t page_count)
+{
+	struct snapshot_page **pages;
+
+	if (page_count <= index->page_count)
+		return 0;
+	pages = reallocarray(index->pages, page_count, sizeof(struct snapshot_page *));
+	if (!pages)
+		return -ENOMEM;
+	memset(pages + index->page_count, 0, (page_count - index->page_count) * sizeof(struct snapshot_page *));
+	*index = (struct snapshot_index){ page_count, pages };
+	return 0;
+}
+
+/* The draft's own page, to be written to. NULL: no memory. */
+static struct snapshot_page *page_own(struct snapshot *draft, enum snapshot_kind kind, size_t place)
+{
+	struct snapshot_page *shared = draft->kinds[kind].pages[place], *own;
+
+	if (shared && __atomic_load_n(&shared->refs, __ATOMIC_ACQUIRE) == 1)
+		return shared;
+	own = calloc(1, sizeof(*own));
+	if (!own)
+		return NULL;
+	own->refs = 1;
+	for (size_t i = 0; shared && i < SNAPSHOT_PAGE; i++) {
+		own->objects[i] = shared->objects[i];
+		if (own->objects[i])
+			ref(&own->objects[i]->refs);
+	}
+	page_unref(kind, shared);
+	return draft->kinds[kind].pages[place] = own;
+}
+
+/* Takes the reference; NULL: nothing is there any more. */
+static int draft_put(struct snapshot *draft, enum snapshot_kind kind, uint32_t id, struct snapshot_object *object)
+{
+	const size_t place = id / SNAPSHOT_PAGE;
+	struct snapshot_page *page;
+	int r = 0;
+
+	if (!object && !object_of(draft, kind, id))
+		return 0;
+	r = index_reach(&draft->kinds[kind], place + 1);
+	page = r == 0 ? page_own(draft, kind, place) : NULL;
+	if (!page) {
+		object_unref(kind, object);
+		return -ENOMEM;
+	}
+	object_unref(kind, page->objects[id % SNAPSHOT_PAGE]);
+	page->objects[id % SNAPSHOT_PAGE] = object;
+	return 0;
+}
+
+static int id_read(const char *text, uint32_t *ret_id)
+{
+	char *end;
+	const unsigned long id = strtoul(text, &end, 10);
+
+	if (*text < '1' || *text > '9' || *end || id >= SNAPSHOT_IDS_MAX)
+		return -EBADMSG;
+	*ret_id = (uint32_t)id;
+	return 0;
+}
+
+static int draft_read_one(struct snapshots *all, struct snapshot *draft, enum snapshot_kind kind, const char *key, const json_t *json,
+			  struct error *err)
+{
+	struct snapshot_object *object = NULL;
+	struct error inner = {};
+	uint32_t id;
+	int r = id_read(key, &id);
+
+	if (r < 0)
+		return error_set_field(err, r, snapshot_kinds[kind].member, "'%s' is no id", key);
+	if (!json_is_null(json))
+		r = snapshot_kinds[kind].read(json, &object, &inner);
+	if (r < 0)
+		return error_set_field(err, r, snapshot_kinds[kind].member, "%s: %s: %s", key, inner.field, inner.message);
+	if (object) {
+		object->refs = 1;
+		object->id = id;
+		object->serial = ++all->serial;
+	}
+	r = draft_put(draft, kind, id, object);
+	return r < 0 ? error_set(err, r, "out of memory") : 0;
+}
+
+int snapshots_apply(struct snapshots *all, uint64_t base, uint64_t generation, const json_t *json, struct error *err)
+{
+	_cleanup_(cleanup_snapshot) struct snapshot *draft = NULL;
+	int r = 0;
+
+	if (base && base != all->now->generation)
+		return error_set(err, -ESTALE, "there is generation %" PRIu64 ", not %" PRIu64, all->now->generation, base);
+	draft = draft_new(base ? all->now : NULL, generation);
+	if (!draft)
+		return error_set(err, -ENOMEM, "out of memory");
+	for (enum snapshot_kind kind = 0; kind < SNAPSHOT_KINDS; kind++) {
+		const json_t *objects = json_object_get(json, snapshot_kinds[kind].member);
+		const char *key;
+		json_t *one;
+
+		json_object_foreach((json_t *)objects, key, one) {
+			r = draft_read_one(all, draft, kind, key, one, err);
+			if (r < 0)
+				return r;
+		}
+	}
+	snapshot_unref(all->now);
+	all->now = TAKE_PTR(draft);
+	return 0;
+}
+
+struct snapshot *snapshots_now(const struct snapshots *all)
+{
+	return all->now;
+}
+
+int snapshots_new(struct snapshots **ret_snapshots)
+{
+	struct snapshots *all = calloc(1, sizeof(*all));
+
+	if (all)
+		all->now = draft_new(NULL, 0);
+	if (!all || !all->now) {
+		free(all);
+		return -ENOMEM;
+	}
+	*ret_snapshots = all;
+	return 0;
+}
+
+struct snapshots *snapshots_free(struct snapshots *all)
+{
+	if (all)
+		snapshot_unref(all->now);
+	free(all);
+	return NULL;
+}

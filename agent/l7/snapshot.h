@@ -1,0 +1,100 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* What the HTTP proxy knows of the mesh: services with their routes, targets with their endpoints, and callers, as weftd compiled them
+ * for this node (agent/compile/snapshot.h). Objects are found by the kernel's ids of them, which the kernel's hand-over names.
+ *
+ * A snapshot and its objects are immutable. A change makes a new snapshot that shares what did not change, so it costs what changed,
+ * and not what is there: ids lead through pages, and only a page with a changed object is made anew. Snapshots are made on one
+ * thread, and read and let go on any. */
+#pragma once
+
+#include <stdbool.h>
+#include <stdint.h>
+
+#include "agent/route/gateway.h"
+#include "agent/route/route.h"
+#include "base/address.h"
+#include "base/error.h"
+#include "base/json.h"
+#include "maps/abi/record.h"
+#include "maps/abi/types.h"
+
+enum snapshot_kind { SNAPSHOT_SERVICE, SNAPSHOT_TARGET, SNAPSHOT_NODE, SNAPSHOT_KINDS };
+
+struct snapshot_object { /* what each of them begins with */
+	uint32_t refs; /* atomic */
+	uint32_t id;
+	uint64_t serial; /* of each object another one: tells those apart that had one id after each other */
+	char *name; /* full: "mesh/M/virtualService/S" */
+};
+
+struct service_port {
+	uint16_t port;
+	struct route_table table; /* struct route_target_node.id are ids of targets; 0: the virtual node does not exist */
+};
+
+struct service {
+	struct snapshot_object object;
+	struct span host; /* what programs ask for: the end of the name */
+	size_t port_count;
+	struct service_port *ports; /* in order */
+};
+
+struct target_endpoint {
+	struct ip address;
+	__be16 port;
+	uint16_t run; /* its zone's, in the list's `zones` */
+	uint32_t slot, incarnation; /* what the kernel knows of it: health, ejection (maps/abi/endpoint.h) */
+	uint64_t netns_cookie; /* offered to callers in this namespace only; 0: to all */
+	char text[ENDPOINT_TEXT_BYTES]; /* "10.0.0.1:8080" */
+};
+
+struct target_list { /* the endpoints of an address family; zones as in struct target_record */
+	size_t count;
+	struct target_endpoint *endpoints;
+	uint8_t zone_count;
+	struct zone_run zones[MAX_TARGET_ZONES];
+};
+
+struct target { /* a listener of a virtual node */
+	struct snapshot_object object; /* "mesh/M/virtualNode/N:8080" */
+	char *virtual_node; /* "N" */
+	uint16_t port;
+	bool needs_tls;
+	uint16_t panic_pct;
+	struct route_timeouts timeouts; /* the listener's */
+	uint32_t max_errors; /* outlier detection: 5xx in a row; 0: none */
+	uint64_t interval_ns, base_ejection_ns;
+	uint8_t max_ejection_pct;
+	struct target_list lists[LIST_COUNT];
+};
+
+struct caller { /* a virtual node with workloads here */
+	struct snapshot_object object; /* "mesh/M/virtualNode/N" */
+	bool audit, drop_all;
+	size_t backend_count;
+	uint32_t *backends; /* ids of services, in order */
+	json_t *logging; /* the node's "logging"; NULL: none */
+};
+
+struct snapshot;
+uint64_t snapshot_generation(const struct snapshot *snapshot);
+struct snapshot *snapshot_ref(struct snapshot *snapshot);
+struct snapshot *snapshot_unref(struct snapshot *snapshot); /* NULL is fine */
+
+/* NULL: there is none with that id. Valid as long as the snapshot. */
+const struct service *snapshot_service(const struct snapshot *snapshot, uint32_t id);
+const struct target *snapshot_target(const struct snapshot *snapshot, uint32_t id);
+const struct caller *snapshot_caller(const struct snapshot *snapshot, uint32_t id);
+size_t snapshot_ids(const struct snapshot *snapshot, enum snapshot_kind kind); /* every id is below */
+
+const struct service_port *service_port_find(const struct service *service, uint16_t port); /* NULL: none */
+
+/* What there is now. */
+struct snapshots;
+int snapshots_new(struct snapshots **ret_snapshots); /* with one of generation 0, which has nothing */
+struct snapshots *snapshots_free(struct snapshots *snapshots); /* NULL is fine */
+struct snapshot *snapshots_now(const struct snapshots *snapshots); /* borrowed */
+
+/* Makes the next one from a "configuration" message (agent/proxy/control.h), whole or not at all. -ESTALE: `base` is neither 0 nor the
+ * generation that is there; -EBADMSG names the member; -ENOMEM. */
+int snapshots_apply(struct snapshots *snapshots, uint64_t base, uint64_t generation, const json_t *json, struct error *err);

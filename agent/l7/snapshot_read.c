@@ -1,0 +1,353 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* Objects of a snapshot from the JSON that weftd sends. It comes from our own agent, but perhaps one of another build: whatever is not as
+ * it should be is refused by name, and the snapshot that was there stays. */
+#include <errno.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "agent/l7/snapshot_internal.h"
+#include "base/cleanup.h"
+
+static int bad(struct error *err, const char *field, const char *what)
+{
+	return error_set_field(err, -EBADMSG, field, "%s", what);
+}
+
+static int no_memory(struct error *err)
+{
+	return error_set(err, -ENOMEM, "out of memory");
+}
+
+static int name_read(const json_t *json, char **ret_name, struct error *err)
+{
+	const char *name = json_path_string(json, "name");
+
+	if (!name)
+		return bad(err, "name", "is no text");
+	*ret_name = strdup(name);
+	return *ret_name ? 0 : no_memory(err);
+}
+
+static int port_read(const json_t *json, uint16_t *ret_port, struct error *err)
+{
+	const int64_t port = json_path_int(json, "port", 0);
+
+	if (port < 1 || port > UINT16_MAX)
+		return bad(err, "port", "is no port");
+	*ret_port = (uint16_t)port;
+	return 0;
+}
+
+/* An id, or null for nothing. */
+static int id_read(const json_t *json, const char *field, uint32_t *ret_id, struct error *err)
+{
+	if (!json_is_null(json) && (!json_is_integer(json) || json_integer_value(json) < 1 || json_integer_value(json) > UINT32_MAX))
+		return bad(err, field, "is no id");
+	*ret_id = (uint32_t)json_integer_value(json);
+	return 0;
+}
+
+/* --- services ------------------------------------------------------------------------------------------------------------ */
+
+static void service_free(struct snapshot_object *object)
+{
+	struct service *service = (struct service *)object;
+
+	if (!service)
+		return;
+	for (size_t i = 0; i < service->port_count; i++)
+		route_table_done(&service->ports[i].table);
+	free(service->ports);
+	free(service->object.name);
+	free(service);
+}
+
+static int route_read(const json_t *json, struct service_port *port, struct error *err)
+{
+	const json_t *targets = json_object_get(json, "targets");
+	const char *name = json_path_string(json, "name");
+	struct route *route;
+	int r = 0;
+
+	if (!name)
+		return bad(err, "routes", "one has no name");
+	r = route_new(name, json_object_get(json, "spec"), &route, err);
+	if (r < 0)
+		return r == -EINVAL ? err->code = -EBADMSG : no_memory(err);
+	if (json_array_size(targets) != route->target_count)
+		r = bad(err, "targets", "are not as many as weightedTargets");
+	for (size_t i = 0; r == 0 && i < route->target_count; i++)
+		r = id_read(json_array_get(targets, i), "targets", &route->targets[i].id, err);
+	if (r == 0 && route_table_add(&port->table, route) < 0)
+		r = no_memory(err);
+	if (r < 0)
+		route_free(route);
+	return r;
+}
+
+static int node_route_read(const json_t *json, struct service_port *port, struct error *err)
+{
+	const char *node = json_path_string(json, "virtualNode");
+	struct route *route;
+	int r;
+
+	if (!node)
+		return bad(err, "virtualNode", "is no text");
+	if (route_new_to_node(node, 0, &route) < 0)
+		return no_memory(err);
+	r = id_read(json_object_get(json, "node"), "node", &route->targets[0].id, err);
+	if (r == 0 && route_table_add(&port->table, route) < 0)
+		r = no_memory(err);
+	if (r < 0)
+		route_free(route);
+	return r;
+}
+
+static int service_port_read(const json_t *json, struct service_port *port, struct error *err)
+{
+	const json_t *routes = json_object_get(json, "routes");
+	json_t *one;
+	size_t i;
+	int r = port_read(json, &port->port, err);
+
+	if (r < 0)
+		return r;
+	if (!routes)
+		return node_route_read(json, port, err);
+	json_array_foreach(routes, i, one) {
+		r = route_read(one, port, err);
+		if (r < 0)
+			return r;
+	}
+	return 0;
+}
+
+static int service_fill(const json_t *json, struct service *service, struct error *err)
+{
+	static const char kind[] = "/virtualService/";
+	const json_t *ports = json_object_get(json, "ports");
+	const char *host;
+	json_t *one;
+	size_t i;
+	int r = name_read(json, &service->object.name, err);
+
+	if (r < 0)
+		return r;
+	host = strstr(service->object.name, kind);
+	if (!host)
+		return bad(err, "name", "is not that of a virtual service");
+	service->host = span_of(host + strlen(kind));
+	service->ports = calloc(json_array_size(ports) + 1, sizeof(*service->ports));
+	if (!service->ports)
+		return no_memory(err);
+	json_array_foreach(ports, i, one) {
+		service->port_count++;
+		r = service_port_read(one, &service->ports[i], err);
+		if (r < 0)
+			return r;
+	}
+	return 0;
+}
+
+static int service_read(const json_t *json, struct snapshot_object **ret_object, struct error *err)
+{
+	struct service *service = calloc(1, sizeof(*service));
+	int r = service ? service_fill(json, service, err) : no_memory(err);
+
+	if (r < 0)
+		service_free(&service->object);
+	else
+		*ret_object = &service->object;
+	return r;
+}
+
+/* --- targets ------------------------------------------------------------------------------------------------------------- */
+
+static void target_free(struct snapshot_object *object)
+{
+	struct target *target = (struct target *)object;
+
+	if (!target)
+		return;
+	for (size_t i = 0; i < LIST_COUNT; i++)
+		free(target->lists[i].endpoints);
+	free(target->virtual_node);
+	free(target->object.name);
+	free(target);
+}
+
+static int endpoint_read(const json_t *json, struct target_endpoint *endpoint, struct error *err)
+{
+	const char *address = json_path_string(json, "address");
+	const int64_t slot = json_path_int(json, "slot", -1);
+	uint16_t port;
+	int r;
+
+	if (!address || ip_parse(address, &endpoint->address) < 0)
+		return bad(err, "address", "is no address");
+	r = port_read(json, &port, err);
+	if (r < 0)
+		return r;
+	if (slot < 0 || slot > UINT32_MAX)
+		return bad(err, "slot", "is no slot");
+	endpoint->port = htons(port);
+	endpoint->slot = (uint32_t)slot;
+	endpoint->incarnation = (uint32_t)json_path_int(json, "incarnation", 0);
+	endpoint->run = (uint16_t)json_path_int(json, "run", 0);
+	endpoint->netns_cookie = (uint64_t)json_path_int(json, "netns", 0);
+	ip_port_format(&endpoint->address, endpoint->port, endpoint->text);
+	return 0;
+}
+
+/* In their order, each into the list of its family. */
+static int endpoints_read(const json_t *json, struct target *target, struct error *err)
+{
+	const size_t count = json_array_size(json);
+	json_t *one;
+	size_t i;
+
+	for (size_t l = 0; l < LIST_COUNT; l++) {
+		target->lists[l].endpoints = calloc(count + 1, sizeof(struct target_endpoint));
+		if (!target->lists[l].endpoints)
+			return no_memory(err);
+	}
+	json_array_foreach(json, i, one) {
+		struct target_endpoint endpoint;
+		struct target_list *list;
+		int r = endpoint_read(one, &endpoint, err);
+
+		if (r < 0)
+			return r;
+		list = &target->lists[ip_is_v4(&endpoint.address) ? LIST_V4 : LIST_V6];
+		list->endpoints[list->count++] = endpoint;
+	}
+	for (size_t l = 0; l < LIST_COUNT; l++) { /* most targets have one family */
+		struct target_list *list = &target->lists[l];
+		struct target_endpoint *fitted = reallocarray(list->endpoints, list->count + 1, sizeof(*fitted));
+
+		list->endpoints = fitted ?: list->endpoints;
+	}
+	return 0;
+}
+
+/* The runs are the list's endpoints one after the other: a list that they do not cover exactly would be read beyond its end. */
+static int zones_read(const json_t *json, struct target_list *list, struct error *err)
+{
+	const size_t zones = json_array_size(json);
+	uint64_t covered = 0;
+
+	if (zones > MAX_TARGET_ZONES)
+		return bad(err, "zones", "are too many");
+	for (size_t i = 0; i < zones; i++) {
+		const json_t *one = json_array_get(json, i);
+		const int64_t count = json_path_int(one, "count", -1), below = json_path_int(one, "below", -1);
+
+		if (count < 0 || count > UINT32_MAX || below < 0 || below > SHARE_ALL)
+			return bad(err, "zones", "count or below is out of range");
+		list->zones[i] = (struct zone_run){ (uint32_t)count, (uint32_t)below };
+		covered += (uint64_t)count;
+	}
+	if (zones && covered != list->count)
+		return bad(err, "zones", "do not cover the endpoints");
+	for (size_t i = 0; i < list->count; i++)
+		if (list->endpoints[i].run >= MAX(zones, 1u))
+			return bad(err, "run", "is none of the zones");
+	list->zone_count = (uint8_t)zones;
+	return 0;
+}
+
+static int target_fill(const json_t *json, struct target *target, struct error *err)
+{
+	const json_t *outlier = json_object_get(json, "outlier"), *zones = json_object_get(json, "zones");
+	const char *node = json_path_string(json, "virtualNode");
+	int r = name_read(json, &target->object.name, err);
+
+	if (r == 0)
+		r = port_read(json, &target->port, err);
+	if (r < 0)
+		return r;
+	if (!node)
+		return bad(err, "virtualNode", "is no text");
+	target->virtual_node = strdup(node);
+	if (!target->virtual_node)
+		return no_memory(err);
+	target->needs_tls = json_path_bool(json, "needsTls", false);
+	target->panic_pct = (uint16_t)json_path_int(json, "panicPct", 0);
+	target->timeouts = route_timeouts_read(json_object_get(json, "timeout"));
+	target->max_errors = (uint32_t)json_path_int(outlier, "maxErrors", 0);
+	target->interval_ns = (uint64_t)json_path_int(outlier, "intervalNs", 0);
+	target->base_ejection_ns = (uint64_t)json_path_int(outlier, "baseEjectionNs", 0);
+	target->max_ejection_pct = (uint8_t)json_path_int(outlier, "maxEjectionPct", 0);
+	r = endpoints_read(json_object_get(json, "endpoints"), target, err);
+	for (size_t l = 0; r == 0 && l < LIST_COUNT; l++)
+		r = zones_read(json_array_get(zones, l), &target->lists[l], err);
+	return r;
+}
+
+static int target_read(const json_t *json, struct snapshot_object **ret_object, struct error *err)
+{
+	struct target *target = calloc(1, sizeof(*target));
+	int r = target ? target_fill(json, target, err) : no_memory(err);
+
+	if (r < 0)
+		target_free(&target->object);
+	else
+		*ret_object = &target->object;
+	return r;
+}
+
+/* --- callers ------------------------------------------------------------------------------------------------------------- */
+
+static void caller_free(struct snapshot_object *object)
+{
+	struct caller *caller = (struct caller *)object;
+
+	if (!caller)
+		return;
+	json_decref(caller->logging);
+	free(caller->backends);
+	free(caller->object.name);
+	free(caller);
+}
+
+static int caller_fill(const json_t *json, struct caller *caller, struct error *err)
+{
+	const json_t *backends = json_object_get(json, "backends"), *logging = json_object_get(json, "logging");
+	json_t *one;
+	size_t i;
+	int r = name_read(json, &caller->object.name, err);
+
+	if (r < 0)
+		return r;
+	caller->audit = json_path_bool(json, "audit", false);
+	caller->drop_all = json_path_bool(json, "dropAll", false);
+	caller->logging = json_is_object(logging) ? json_deep_copy(logging) : NULL; /* the message's may be shared with a thread */
+	caller->backends = calloc(json_array_size(backends) + 1, sizeof(*caller->backends));
+	if (!caller->backends || (json_is_object(logging) && !caller->logging))
+		return no_memory(err);
+	json_array_foreach(backends, i, one) {
+		r = id_read(one, "backends", &caller->backends[i], err);
+		if (r < 0)
+			return r;
+	}
+	caller->backend_count = json_array_size(backends);
+	return 0;
+}
+
+static int caller_read(const json_t *json, struct snapshot_object **ret_object, struct error *err)
+{
+	struct caller *caller = calloc(1, sizeof(*caller));
+	int r = caller ? caller_fill(json, caller, err) : no_memory(err);
+
+	if (r < 0)
+		caller_free(&caller->object);
+	else
+		*ret_object = &caller->object;
+	return r;
+}
+
+const struct snapshot_kind_row snapshot_kinds[SNAPSHOT_KINDS] = {
+	[SNAPSHOT_SERVICE] = { "services", service_read, service_free },
+	[SNAPSHOT_TARGET] = { "targets", target_read, target_free },
+	[SNAPSHOT_NODE] = { "nodes", caller_read, caller_free },
+};

@@ -1,0 +1,41 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* What a worker counts: requests by caller, service and target, and how they ended. Written by the worker alone, word by word; read by
+ * others at any time, which see each word whole. */
+#pragma once
+
+#include <stddef.h>
+#include <stdint.h>
+
+#include "agent/l7/reply.h"
+#include "agent/route/retry.h"
+#include "maps/abi/row.h"
+
+#define STATS_ROWS_MAX 16384 /* of a worker; what is beyond is counted in one row for all others */
+
+struct stats_row {
+	uint32_t source, service, target; /* ids; target 0: it came to none; all 0: the row for all others */
+	uint64_t requests;
+	uint64_t codes[6]; /* by class: [2] is 2xx; [0]: the program got no answer */
+	uint64_t retries;
+	uint64_t bytes_received, bytes_sent;
+	uint64_t time_ns_sum;
+	uint64_t time_ns[HISTOGRAM_BUCKETS]; /* from the head to the end of the answer (maps/abi/row.h) */
+};
+
+struct stats {
+	uint64_t connections, requests, open; /* of programs */
+	uint64_t upstream_connections, upstream_open;
+	uint64_t replies[L7_REPLY_COUNT];
+	uint64_t accept_failed; /* no descriptors, or no memory */
+	uint64_t no_handover; /* connections that the kernel did not hand over: closed */
+	uint64_t verdicts[RETRY_NO_TIME + 1];
+	uint64_t resent; /* on another connection, since the endpoint closed the one that had waited */
+	size_t row_count;
+	size_t bucket_count; /* a power of two */
+	struct stats_row **buckets; /* open addressing; replaced as a whole, see stats_row_get() */
+	struct stats_row others;
+};
+
+void stats_done(struct stats *stats);
+/* The row for it, made on first use. Never NULL. */
+struct stats_row *stats_row_get(struct stats *stats, uint32_t source, uint32_t service, uint32_t target);

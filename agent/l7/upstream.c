@@ -1,0 +1,372 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include <errno.h>
+#include <netinet/tcp.h>
+#include <sched.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/epoll.h>
+#include <sys/socket.h>
+
+#include "agent/l7/internal.h"
+#include "base/cleanup.h"
+#include "base/log.h"
+#include "base/time.h"
+
+#define KEY_BYTES 80
+
+/* --- pools --------------------------------------------------------------------------------------------------------------- */
+
+static struct upstream_pool *pool_get(struct request *request, const struct target_endpoint *endpoint)
+{
+	struct worker *worker = request->worker;
+	char key[KEY_BYTES];
+	const int length = snprintf(key, sizeof(key), "%llx %x %s",
+				    (unsigned long long)request->downstream->place->place->netns_cookie,
+				    request->downstream->handover.source, endpoint->text);
+	struct table_node *node = table_get(&worker->pools, key);
+	struct upstream_pool *pool;
+
+	if (node)
+		return container_of(node, struct upstream_pool, node);
+	pool = calloc(1, sizeof(*pool) + (size_t)length + 1);
+	if (!pool)
+		return NULL;
+	list_init(&pool->spares);
+	pool->address = endpoint->address;
+	pool->port = endpoint->port;
+	memcpy(pool->key, key, (size_t)length + 1);
+	if (table_add(&worker->pools, &pool->node, pool->key) < 0) {
+		free(pool);
+		return NULL;
+	}
+	return pool;
+}
+
+static void pool_unref(struct worker *worker, struct upstream_pool *pool)
+{
+	if (--pool->connections > 0)
+		return;
+	table_remove(&worker->pools, &pool->node);
+	free(pool);
+}
+
+/* --- connections --------------------------------------------------------------------------------------------------------- */
+
+void upstream_close(struct upstream *u)
+{
+	struct worker *worker = u->worker;
+
+	if (u->closed)
+		return;
+	u->closed = true;
+	u->request = NULL;
+	loop_io_remove(u->io);
+	fd_close(u->fd);
+	http_codec_free(u->codec);
+	queue_done(&u->output);
+	if (!list_empty(&u->spare_node)) {
+		list_remove(&u->spare_node);
+		worker->spare_count--;
+	}
+	list_remove(&u->place_node);
+	list_remove(&u->node);
+	list_append(&worker->dead_upstreams, &u->node);
+	pool_unref(worker, u->pool);
+	worker->stats.upstream_open--;
+}
+
+static bool tell(struct upstream *u, uint32_t events)
+{
+	if (events == u->events)
+		return true;
+	u->events = events;
+	return loop_io_events(u->io, events) == 0;
+}
+
+static bool ask_for_events(struct upstream *u)
+{
+	const bool writes = !u->connected || queue_length(&u->output) > 0;
+
+	return tell(u, (u->paused ? 0 : EPOLLIN) | (writes ? EPOLLOUT : 0));
+}
+
+static void fail(struct upstream *u, enum l7_reply why)
+{
+	struct request *request = u->request;
+
+	upstream_close(u);
+	if (request)
+		request_upstream_failed(request, why);
+}
+
+bool upstream_send(struct upstream *u, struct span more)
+{
+	if (!u->connected) {
+		buffer_append(&u->output.bytes, more.data, more.length);
+		if (!buffer_failed(&u->output.bytes))
+			return true;
+		fail(u, L7_NO_MEMORY);
+		return false;
+	}
+	/* An endpoint that answers early and closes makes this fail before its answer is read: what came is looked at first. */
+	if (queue_send(&u->output, u->fd, more) < 0) {
+		queue_done(&u->output);
+		u->write_failed = true;
+		return true;
+	}
+	if (!ask_for_events(u)) {
+		fail(u, L7_NO_MEMORY);
+		return false;
+	}
+	return true;
+}
+
+void upstream_pause(struct upstream *u, bool paused)
+{
+	u->paused = paused;
+	if (!ask_for_events(u))
+		fail(u, L7_NO_MEMORY);
+}
+
+void upstream_release(struct upstream *u, bool keep)
+{
+	struct worker *worker = u->worker;
+
+	u->request = NULL;
+	if (!keep || u->write_failed || queue_length(&u->output) > 0) {
+		upstream_close(u);
+		return;
+	}
+	if (u->paused) {
+		u->paused = false;
+		if (!ask_for_events(u)) {
+			upstream_close(u);
+			return;
+		}
+	}
+	u->used = true;
+	u->since_ns = loop_now_ns(worker->loop);
+	list_append(&u->pool->spares, &u->node);
+	list_append(&worker->spares, &u->spare_node);
+	worker->spare_count++;
+	if (worker->spare_count > L7_SPARES_MAX)
+		upstream_close(container_of(worker->spares.next, struct upstream, spare_node));
+}
+
+void upstreams_expire(struct worker *worker, uint64_t now_ns)
+{
+	while (!list_empty(&worker->spares)) {
+		struct upstream *u = container_of(worker->spares.next, struct upstream, spare_node);
+
+		if (u->since_ns + L7_SPARE_NS > now_ns)
+			return;
+		upstream_close(u);
+	}
+}
+
+/* --- reading ------------------------------------------------------------------------------------------------------------- */
+
+/* After an event of the codec `u` may have another request, or none, or be closed. */
+static void read_answer(struct upstream *u, const char *data, size_t length)
+{
+	struct request *const request = u->request;
+	struct http_event event;
+
+	while (!u->closed && u->request == request) {
+		const enum http_event_type type = http_codec_next(u->codec, &request->answer, &data, &length, &event);
+		const int status = request->answer.status;
+
+		switch (type) {
+		case HTTP_EVENT_MORE:
+			if (request->state == REQUEST_ANSWERING)
+				request_upstream_flush(request);
+			return;
+		case HTTP_EVENT_HEAD:
+			if (status >= 200 || status == 101)
+				request_upstream_head(request);
+			break;
+		case HTTP_EVENT_BODY:
+			request_upstream_body(request, event.body);
+			break;
+		case HTTP_EVENT_END:
+			if (status == 101) {
+				if (length > 0)
+					request_upstream_raw(request, (struct span){ data, length });
+				return;
+			}
+			if (status < 200)
+				break; /* an interim answer: the next message is the one */
+			request_upstream_end(request, request->answer.keep_alive && length == 0);
+			return;
+		default:
+			fail(u, L7_UPSTREAM_PROTOCOL);
+			return;
+		}
+	}
+}
+
+static void read_end(struct upstream *u)
+{
+	struct request *request = u->request;
+	struct http_event event;
+
+	if (http_codec_end(u->codec, &event) == HTTP_EVENT_END)
+		request_upstream_end(request, false);
+	else
+		fail(u, L7_UPSTREAM_CLOSED);
+}
+
+static void on_readable(struct upstream *u)
+{
+	struct worker *worker = u->worker;
+	const ssize_t n = recv(u->fd, worker->input, sizeof(worker->input), 0);
+
+	if (n < 0 && (errno == EAGAIN || errno == EINTR))
+		return;
+	if (!u->request) /* it waits: its end, or bytes that nobody asked for */
+		upstream_close(u);
+	else if (u->request->state == REQUEST_TUNNEL)
+		request_upstream_raw(u->request, (struct span){ worker->input, n > 0 ? (size_t)n : 0 });
+	else if (n < 0)
+		fail(u, L7_UPSTREAM_CLOSED);
+	else if (n == 0)
+		read_end(u);
+	else
+		read_answer(u, worker->input, (size_t)n);
+}
+
+static void on_connected(struct upstream *u)
+{
+	int error = 0;
+	socklen_t length = sizeof(error);
+
+	if (getsockopt(u->fd, SOL_SOCKET, SO_ERROR, &error, &length) < 0 || error) {
+		fail(u, L7_CONNECT_FAILED);
+		return;
+	}
+	u->connected = true;
+	request_connected(u->request);
+	upstream_send(u, (struct span){});
+}
+
+static void on_writable(struct upstream *u)
+{
+	const size_t before = queue_length(&u->output);
+
+	if (!upstream_send(u, (struct span){}) || !u->request)
+		return;
+	if (before > L7_LOW_WATER_BYTES && queue_length(&u->output) <= L7_LOW_WATER_BYTES)
+		request_upstream_drained(u->request);
+	else if (u->request->state == REQUEST_TUNNEL && queue_length(&u->output) == 0)
+		request_upstream_drained(u->request);
+}
+
+static void on_upstream(struct loop_io *io, uint32_t events, void *arg)
+{
+	struct upstream *u = arg;
+	struct worker *worker = u->worker;
+
+	(void)io;
+	if (!u->connected) {
+		on_connected(u);
+	} else {
+		if (events & (EPOLLIN | EPOLLERR | EPOLLHUP))
+			on_readable(u);
+		if (!u->closed && events & EPOLLOUT)
+			on_writable(u);
+	}
+	worker_reap(worker);
+}
+
+/* --- making one ---------------------------------------------------------------------------------------------------------- */
+
+/* In the workload's namespace, so that packets have its addresses. */
+static int socket_in(const struct worker *worker, const struct l7_place *place, int family)
+{
+	int fd;
+
+	if (setns(place->netns_fd, CLONE_NEWNET) < 0)
+		return -errno;
+	fd = socket(family, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0);
+	if (fd < 0)
+		fd = -errno;
+	if (setns(worker->own_netns_fd, CLONE_NEWNET) < 0) {
+		/* Whatever this thread does next would be done in somebody else's network. */
+		log_error("cannot return to the own network namespace", LOG_F("errno", LOG_INT(errno)));
+		abort();
+	}
+	return fd;
+}
+
+static int start_connect(struct upstream *u, const struct l7_place *place)
+{
+	struct sockaddr_storage address = {};
+	const socklen_t length = ip_to_sockaddr(&u->pool->address, u->pool->port, &address);
+
+	u->fd = socket_in(u->worker, place, address.ss_family);
+	if (u->fd < 0)
+		return u->fd;
+	setsockopt(u->fd, IPPROTO_TCP, TCP_NODELAY, &(int){ 1 }, sizeof(int));
+	if (connect(u->fd, (struct sockaddr *)&address, length) < 0 && errno != EINPROGRESS)
+		return -errno;
+	u->events = EPOLLIN | EPOLLOUT;
+	return loop_io_add(u->worker->loop, u->fd, u->events, on_upstream, u, &u->io);
+}
+
+static int upstream_new(struct request *request, struct upstream_pool *pool, struct upstream **ret_upstream)
+{
+	struct worker *worker = request->worker;
+	struct upstream *u = calloc(1, sizeof(*u));
+	int r;
+
+	if (!u)
+		return -ENOMEM;
+	*u = (struct upstream){ .worker = worker, .pool = pool, .fd = -1 };
+	list_init(&u->node);
+	list_init(&u->spare_node);
+	r = http_codec_new(HTTP_RESPONSES, L7_HEAD_LIMIT_BYTES, &u->codec);
+	if (r == 0)
+		r = start_connect(u, request->downstream->place->place);
+	if (r < 0) {
+		fd_close(u->fd);
+		http_codec_free(u->codec);
+		free(u);
+		return r;
+	}
+	pool->connections++;
+	worker->stats.upstream_connections++;
+	worker->stats.upstream_open++;
+	list_append(&request->downstream->place->upstreams, &u->place_node);
+	*ret_upstream = u;
+	return 0;
+}
+
+int upstream_get(struct request *request, const struct target_endpoint *endpoint, struct upstream **ret_upstream)
+{
+	struct upstream_pool *pool = pool_get(request, endpoint);
+	struct upstream *u;
+	int r;
+
+	if (!pool)
+		return -ENOMEM;
+	if (!list_empty(&pool->spares)) {
+		u = container_of(pool->spares.prev, struct upstream, node);
+		list_remove(&u->node);
+		list_remove(&u->spare_node);
+		request->worker->spare_count--;
+	} else {
+		r = upstream_new(request, pool, &u);
+		if (r < 0) {
+			if (pool->connections == 0) {
+				pool->connections = 1;
+				pool_unref(request->worker, pool);
+			}
+			return r;
+		}
+	}
+	u->request = request;
+	http_codec_answers_head(u->codec, request->head_only);
+	*ret_upstream = u;
+	return 0;
+}

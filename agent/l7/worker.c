@@ -1,0 +1,369 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include <errno.h>
+#include <fcntl.h>
+#include <signal.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/epoll.h>
+#include <sys/random.h>
+#include <sys/socket.h>
+
+#include "agent/l7/internal.h"
+#include "agent/net/tcp.h"
+#include "base/cleanup.h"
+#include "base/log.h"
+#include "base/time.h"
+
+#define SWEEP_NS NSEC_PER_SEC
+#define ACCEPTS_PER_TURN 64
+
+/* --- small things -------------------------------------------------------------------------------------------------------- */
+
+/* xorshift128+: which endpoint, which target, request ids; nothing that somebody else must not guess. */
+uint64_t worker_random(struct worker *worker)
+{
+	uint64_t a = worker->random[0];
+	const uint64_t b = worker->random[1];
+
+	worker->random[0] = b;
+	a ^= a << 23;
+	worker->random[1] = a ^ b ^ a >> 18 ^ b >> 5;
+	return worker->random[1] + b;
+}
+
+const char *worker_date(struct worker *worker)
+{
+	const uint64_t now_ns = loop_now_ns(worker->loop);
+
+	if (now_ns >= worker->date_until_ns) {
+		const uint64_t wall_ns = time_to_wall_ns(now_ns);
+
+		http_date_format((int64_t)(wall_ns / NSEC_PER_SEC), worker->date);
+		worker->date_until_ns = now_ns + NSEC_PER_SEC - wall_ns % NSEC_PER_SEC;
+	}
+	return worker->date;
+}
+
+struct view *view_ref(struct view *view)
+{
+	view->refs++;
+	return view;
+}
+
+void view_unref(struct view *view)
+{
+	if (--view->refs > 0)
+		return;
+	snapshot_unref(view->snapshot);
+	free(view);
+}
+
+static int view_new(struct snapshot *snapshot, struct view **ret_view)
+{
+	struct view *view = malloc(sizeof(*view));
+
+	if (!view)
+		return -ENOMEM;
+	*view = (struct view){ .snapshot = snapshot, .refs = 1 };
+	*ret_view = view;
+	return 0;
+}
+
+void worker_reap(struct worker *worker)
+{
+	list_for_each_safe(it, &worker->dead_upstreams)
+		free(container_of(it, struct upstream, node));
+	list_init(&worker->dead_upstreams);
+	list_for_each_safe(it, &worker->dead_downstreams)
+		free(container_of(it, struct downstream, node));
+	list_init(&worker->dead_downstreams);
+}
+
+/* --- what it is told ----------------------------------------------------------------------------------------------------- */
+
+struct told {
+	struct worker *worker;
+	struct view *view;
+	struct l7_place *place;
+	uint64_t netns_cookie;
+};
+
+/* What waited for the configuration looks again. */
+static void run_parked(struct worker *worker)
+{
+	struct list parked;
+
+	list_init(&parked);
+	list_for_each_safe(it, &worker->parked) {
+		list_remove(it);
+		list_append(&parked, it);
+	}
+	while (!list_empty(&parked)) {
+		struct request *request = container_of(parked.next, struct request, node);
+		struct downstream *d = request->downstream;
+
+		list_remove(&request->node);
+		request_route(request);
+		downstream_run(d);
+	}
+}
+
+static void take_view(void *arg)
+{
+	struct told *told = arg;
+	struct worker *worker = told->worker;
+
+	view_unref(worker->view);
+	worker->view = told->view;
+	free(told);
+	run_parked(worker);
+	worker_reap(worker);
+}
+
+static void on_listener(struct loop_io *io, uint32_t events, void *arg)
+{
+	struct worker_place *place = arg;
+	struct worker *worker = place->worker;
+
+	(void)io;
+	(void)events;
+	for (int i = 0; i < ACCEPTS_PER_TURN; i++) {
+		struct sockaddr_storage address;
+		socklen_t length = sizeof(address);
+		int connection = accept4(place->place->listen_fd, (struct sockaddr *)&address, &length, SOCK_NONBLOCK | SOCK_CLOEXEC);
+		struct ip peer;
+		__be16 port;
+
+		if (connection < 0) {
+			if (errno == EMFILE || errno == ENFILE || errno == ENOMEM || errno == ENOBUFS)
+				worker->stats.accept_failed++;
+			break;
+		}
+		tcp_address_read((struct sockaddr *)&address, &peer, &port);
+		downstream_accept(place, connection, &peer, port);
+	}
+	worker_reap(worker);
+}
+
+static void place_close(struct worker_place *place)
+{
+	list_for_each_safe(it, &place->downstreams)
+		downstream_close(container_of(it, struct downstream, place_node));
+	list_for_each_safe(it, &place->upstreams)
+		upstream_close(container_of(it, struct upstream, place_node));
+	loop_io_remove(place->io);
+	list_remove(&place->node);
+	l7_place_unref(place->place);
+	free(place);
+}
+
+static void take_place(void *arg)
+{
+	struct told *told = arg;
+	struct worker *worker = told->worker;
+	struct worker_place *place = calloc(1, sizeof(*place));
+	int r = place ? 0 : -ENOMEM;
+
+	if (r == 0) {
+		*place = (struct worker_place){ .worker = worker, .place = told->place };
+		r = loop_io_add(worker->loop, told->place->listen_fd, EPOLLIN | EPOLLEXCLUSIVE, on_listener, place, &place->io);
+	}
+	if (r == 0) {
+		list_init(&place->downstreams);
+		list_init(&place->upstreams);
+		list_append(&worker->places, &place->node);
+	} else { /* the other workers accept */
+		log_error("a worker cannot listen in a namespace", LOG_F("worker", LOG_INT(worker->index)),
+			  LOG_F("error", LOG_STR(strerror(-r))));
+		l7_place_unref(told->place);
+		free(place);
+	}
+	free(told);
+}
+
+static void drop_place(void *arg)
+{
+	struct told *told = arg;
+	struct worker *worker = told->worker;
+
+	list_for_each_safe(it, &worker->places) {
+		struct worker_place *place = container_of(it, struct worker_place, node);
+
+		if (place->place->netns_cookie == told->netns_cookie)
+			place_close(place);
+	}
+	free(told);
+	worker_reap(worker);
+}
+
+static int tell(struct worker *worker, loop_post_fn *fn, struct told what)
+{
+	struct told *told = malloc(sizeof(*told));
+	int r;
+
+	if (!told)
+		return -ENOMEM;
+	*told = what;
+	told->worker = worker;
+	r = loop_post(worker->loop, fn, told);
+	if (r < 0)
+		free(told);
+	return r;
+}
+
+int worker_tell_snapshot(struct worker *worker, struct snapshot *snapshot)
+{
+	struct view *view;
+	int r = view_new(snapshot_ref(snapshot), &view);
+
+	if (r == 0) {
+		r = tell(worker, take_view, (struct told){ .view = view });
+		if (r < 0)
+			free(view);
+	}
+	if (r < 0)
+		snapshot_unref(snapshot);
+	return r;
+}
+
+int worker_tell_place(struct worker *worker, struct l7_place *place)
+{
+	int r;
+
+	__atomic_add_fetch(&place->refs, 1, __ATOMIC_RELAXED);
+	r = tell(worker, take_place, (struct told){ .place = place });
+	if (r < 0)
+		l7_place_unref(place);
+	return r;
+}
+
+int worker_tell_no_place(struct worker *worker, uint64_t netns_cookie)
+{
+	return tell(worker, drop_place, (struct told){ .netns_cookie = netns_cookie });
+}
+
+/* --- life ---------------------------------------------------------------------------------------------------------------- */
+
+static void on_sweep(struct loop_timer *timer, void *arg)
+{
+	static const enum wait limited[] = { WAIT_REQUEST, WAIT_HEAD, WAIT_LINGER };
+	struct worker *worker = arg;
+	const uint64_t now_ns = loop_now_ns(worker->loop);
+
+	for (size_t i = 0; i < ARRAY_SIZE(limited); i++) {
+		struct list *list = &worker->waits[limited[i]];
+
+		while (!list_empty(list)) {
+			struct downstream *d = container_of(list->next, struct downstream, node);
+
+			if (d->deadline_ns > now_ns)
+				break;
+			downstream_late(d);
+		}
+	}
+	upstreams_expire(worker, now_ns);
+	loop_timer_arm(timer, now_ns + SWEEP_NS);
+	worker_reap(worker);
+}
+
+static void stop(void *arg)
+{
+	struct worker *worker = arg;
+
+	list_for_each_safe(it, &worker->places)
+		place_close(container_of(it, struct worker_place, node));
+	worker_reap(worker);
+	loop_stop(worker->loop, 0);
+}
+
+static void *run(void *arg)
+{
+	struct worker *worker = arg;
+	int r = loop_run(worker->loop);
+
+	if (r < 0) {
+		/* Half of the connections would hang: better to be started again. */
+		log_error("a worker's event loop failed", LOG_F("error", LOG_STR(strerror(-r))));
+		abort();
+	}
+	return NULL;
+}
+
+struct worker *worker_free(struct worker *worker)
+{
+	if (!worker)
+		return NULL;
+	if (worker->started) {
+		loop_post(worker->loop, stop, worker);
+		pthread_join(worker->thread, NULL);
+	}
+	list_for_each_safe(it, &worker->spare_requests)
+		request_free(container_of(it, struct request, node));
+	if (worker->view)
+		view_unref(worker->view);
+	loop_timer_free(worker->sweep);
+	loop_free(worker->loop);
+	table_done(&worker->pools);
+	stats_done(&worker->stats);
+	fd_close(worker->own_netns_fd);
+	free(worker);
+	return NULL;
+}
+
+static int start_thread(struct worker *worker)
+{
+	sigset_t all, before;
+	char name[16];
+	int r;
+
+	/* Signals are the main thread's. */
+	sigfillset(&all);
+	pthread_sigmask(SIG_SETMASK, &all, &before);
+	r = -pthread_create(&worker->thread, NULL, run, worker);
+	pthread_sigmask(SIG_SETMASK, &before, NULL);
+	if (r == 0) {
+		worker->started = true;
+		snprintf(name, sizeof(name), "weft-l7-%u", worker->index % 100000);
+		pthread_setname_np(worker->thread, name);
+	}
+	return r;
+}
+
+int worker_new(struct l7 *l7, unsigned int index, struct worker **ret_worker)
+{
+	struct worker *worker = calloc(1, sizeof(*worker));
+	int r = -ENOMEM;
+
+	if (!worker)
+		return r;
+	worker->l7 = l7;
+	worker->index = index;
+	worker->own_netns_fd = open("/proc/self/ns/net", O_RDONLY | O_CLOEXEC);
+	list_init(&worker->places);
+	list_init(&worker->spares);
+	list_init(&worker->spare_requests);
+	list_init(&worker->parked);
+	list_init(&worker->dead_downstreams);
+	list_init(&worker->dead_upstreams);
+	for (size_t i = 0; i < WAITS; i++)
+		list_init(&worker->waits[i]);
+	if (worker->own_netns_fd < 0 || getrandom(worker->random, sizeof(worker->random), 0) < 0)
+		r = -errno;
+	else
+		r = loop_new(&worker->loop);
+	if (r == 0)
+		r = view_new(snapshot_ref(snapshots_now(l7->snapshots)), &worker->view);
+	if (r == 0)
+		r = loop_timer_new(worker->loop, on_sweep, worker, &worker->sweep);
+	if (r == 0) {
+		loop_timer_arm(worker->sweep, loop_now_ns(worker->loop) + SWEEP_NS);
+		r = start_thread(worker);
+	}
+	if (r < 0) {
+		worker_free(worker);
+		return r;
+	}
+	*ret_worker = worker;
+	return 0;
+}

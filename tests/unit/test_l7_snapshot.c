@@ -1,0 +1,139 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include <errno.h>
+
+#include "agent/l7/snapshot.h"
+#include "base/cleanup.h"
+#include "tests/lib/test.h"
+
+static json_t *parsed(const char *text)
+{
+	struct error err = {};
+	json_t *json;
+
+	EXPECT_OK(json_parse(text, strlen(text), &json, &err));
+	return json;
+}
+
+static int apply(struct snapshots *all, uint64_t base, uint64_t generation, const char *text, struct error *err)
+{
+	_cleanup_json_ json_t *json = parsed(text);
+
+	return snapshots_apply(all, base, generation, json, err);
+}
+
+#define TARGET(port) "{\"name\":\"mesh/M/virtualNode/n:8080\",\"virtualNode\":\"n\",\"port\":8080,\"panicPct\":50,\"endpoints\":[" \
+		     "{\"address\":\"10.0.0.1\",\"port\":" #port ",\"slot\":7,\"incarnation\":1}," \
+		     "{\"address\":\"fd00::1\",\"port\":" #port ",\"slot\":8,\"incarnation\":3}]}"
+#define SERVICE                                                                                                               \
+	"{\"name\":\"mesh/M/virtualService/web.example.com\",\"ports\":[{\"port\":80,\"routes\":[{\"name\":\"r\",\"targets\":[9,null]," \
+	"\"spec\":{\"httpRoute\":{\"match\":{\"prefix\":\"/\"},\"action\":{\"weightedTargets\":[{\"virtualNode\":\"n\",\"weight\":1}," \
+	"{\"virtualNode\":\"gone\",\"weight\":1}]}}}}]},{\"port\":81,\"node\":9,\"virtualNode\":\"n\"}]}"
+
+static struct snapshots *given(void)
+{
+	struct snapshots *all;
+
+	EXPECT_OK(snapshots_new(&all));
+	EXPECT_OK(apply(all, 0, 5, "{\"services\":{\"1\":" SERVICE "},\"targets\":{\"9\":" TARGET(8080) "},\"nodes\":{\"200\":"
+			"{\"name\":\"mesh/M/virtualNode/c\",\"backends\":[1]}}}", NULL));
+	return all;
+}
+
+TEST(objects_are_found_by_their_ids)
+{
+	struct snapshots *all = given();
+	const struct snapshot *now = snapshots_now(all);
+	const struct service *service = snapshot_service(now, 1);
+	const struct target *target = snapshot_target(now, 9);
+
+	EXPECT_EQ(snapshot_generation(now), 5);
+	EXPECT(span_equal(service->host, SPAN("web.example.com")));
+	EXPECT_EQ(service_port_find(service, 80)->table.routes.count, 1);
+	EXPECT_EQ(service_port_find(service, 81)->table.routes.count, 1);
+	EXPECT(!service_port_find(service, 82));
+	EXPECT_EQ(((struct route *)service->ports[0].table.routes.items[0])->targets[0].id, 9);
+	EXPECT_EQ(((struct route *)service->ports[0].table.routes.items[0])->targets[1].id, 0);
+	EXPECT_EQ(target->lists[LIST_V4].count, 1);
+	EXPECT_EQ(target->lists[LIST_V6].endpoints[0].slot, 8);
+	EXPECT_STR(target->lists[LIST_V6].endpoints[0].text, "[fd00::1]:8080");
+	EXPECT_EQ(snapshot_caller(now, 200)->backends[0], 1);
+	EXPECT(!snapshot_service(now, 2));
+	EXPECT(!snapshot_service(now, 1 << 20));
+	snapshots_free(all);
+}
+
+TEST(a_change_shares_what_it_does_not_name_and_leaves_what_is_held)
+{
+	struct snapshots *all = given();
+	struct snapshot *held = snapshot_ref(snapshots_now(all));
+
+	EXPECT_OK(apply(all, 5, 6, "{\"targets\":{\"9\":" TARGET(9090) "}}", NULL));
+	EXPECT(snapshot_service(held, 1) == snapshot_service(snapshots_now(all), 1));
+	EXPECT_STR(snapshot_target(held, 9)->lists[LIST_V4].endpoints[0].text, "10.0.0.1:8080");
+	EXPECT_STR(snapshot_target(snapshots_now(all), 9)->lists[LIST_V4].endpoints[0].text, "10.0.0.1:9090");
+	EXPECT_OK(apply(all, 6, 7, "{\"targets\":{\"9\":null}}", NULL));
+	EXPECT(!snapshot_target(snapshots_now(all), 9));
+	EXPECT(snapshot_target(held, 9));
+	snapshots_free(all);
+	EXPECT(snapshot_service(held, 1));
+	snapshot_unref(held);
+}
+
+TEST(base_zero_is_all_there_is)
+{
+	struct snapshots *all = given();
+
+	EXPECT_OK(apply(all, 0, 2, "{\"targets\":{\"3\":" TARGET(80) "}}", NULL));
+	EXPECT(!snapshot_target(snapshots_now(all), 9));
+	EXPECT(!snapshot_service(snapshots_now(all), 1));
+	EXPECT(snapshot_target(snapshots_now(all), 3));
+	snapshots_free(all);
+}
+
+TEST(another_base_is_stale)
+{
+	struct snapshots *all = given();
+
+	EXPECT_EQ(apply(all, 4, 6, "{}", NULL), -ESTALE);
+	EXPECT_EQ(snapshot_generation(snapshots_now(all)), 5);
+	snapshots_free(all);
+}
+
+TEST(what_cannot_be_read_is_named_and_nothing_changes)
+{
+	static const struct {
+		const char *text, *named;
+	} bad[] = {
+		{ "{\"targets\":{\"0\":{}}}", "'0'" },
+		{ "{\"targets\":{\"99999999999\":{}}}", "'99999999999'" },
+		{ "{\"targets\":{\"2\":{\"name\":\"x\",\"port\":0}}}", "port" },
+		{ "{\"targets\":{\"2\":{\"name\":\"x\",\"port\":1,\"virtualNode\":\"n\",\"endpoints\":[{\"address\":\"x\",\"port\":1}]}}}", "address" },
+		{ "{\"targets\":{\"2\":{\"name\":\"x\",\"port\":1,\"virtualNode\":\"n\",\"endpoints\":[],\"zones\":[[{\"count\":1,\"below\":1}]]}}}", "zones" },
+		{ "{\"services\":{\"2\":{\"name\":\"mesh/M/virtualNode/x\"}}}", "name" },
+		{ "{\"services\":{\"2\":{\"name\":\"mesh/M/virtualService/x\",\"ports\":[{\"port\":1,\"routes\":[{}]}]}}}", "routes" },
+		{ "{\"nodes\":{\"2\":{\"name\":\"x\",\"backends\":[\"y\"]}}}", "backends" },
+	};
+
+	for (size_t i = 0; i < ARRAY_SIZE(bad); i++) {
+		struct snapshots *all = given();
+		struct error err = {};
+
+		EXPECT_EQ(apply(all, 5, 6, bad[i].text, &err), -EBADMSG);
+		EXPECT_CONTAINS(err.message, bad[i].named);
+		EXPECT_EQ(snapshot_generation(snapshots_now(all)), 5);
+		snapshots_free(all);
+	}
+}
+
+int main(void)
+{
+	const struct CMUnitTest tests[] = {
+		cmocka_unit_test(objects_are_found_by_their_ids),
+		cmocka_unit_test(a_change_shares_what_it_does_not_name_and_leaves_what_is_held),
+		cmocka_unit_test(base_zero_is_all_there_is),
+		cmocka_unit_test(another_base_is_stale),
+		cmocka_unit_test(what_cannot_be_read_is_named_and_nothing_changes),
+	};
+
+	return cmocka_run_group_tests(tests, NULL, NULL);
+}
