@@ -46,6 +46,9 @@ bool port_mapping_implies_tls(const json_t *port_mapping);
 bool client_policy_enforced(const json_t *tls);
 bool client_policy_optional(const json_t *tls);
 
+/* logging.c: a format of the access log of a node or gateway that no line could be made by is refused. */
+int logging_check(const json_t *spec, struct error *err);
+
 /* mesh.c: true of the values that prefer a family, false of those that ask for one alone. */
 bool ip_preference_mild(const json_t *preference);
 #define IP_PREFERENCE_MILD "both families are offered: the address that the caller chose decides"

@@ -5,9 +5,9 @@ static int check(const json_t *spec, struct error *err)
 {
 	int r = listeners_check(spec, err);
 
-	if (r < 0)
-		return r;
-	return client_policy_check(json_path(spec, "backendDefaults.clientPolicy.tls"), "spec.backendDefaults.clientPolicy.tls", err);
+	if (r == 0)
+		r = client_policy_check(json_path(spec, "backendDefaults.clientPolicy.tls"), "spec.backendDefaults.clientPolicy.tls", err);
+	return r < 0 ? r : logging_check(spec, err);
 }
 
 static const struct dormant_rule dormant[] = {

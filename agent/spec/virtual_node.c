@@ -59,9 +59,9 @@ static int check(const json_t *spec, struct error *err)
 	if (listener_count(spec) > 0 && !json_object_get(spec, "serviceDiscovery"))
 		return error_set_field(err, -EINVAL, "spec.serviceDiscovery", "is required: the node has listeners");
 	r = client_policy_check(json_path(spec, "backendDefaults.clientPolicy.tls"), "spec.backendDefaults.clientPolicy.tls", err);
-	if (r < 0)
-		return r;
-	return check_backends(spec, err);
+	if (r == 0)
+		r = logging_check(spec, err);
+	return r < 0 ? r : check_backends(spec, err);
 }
 
 static const struct reference_rule references[] = {

@@ -139,6 +139,25 @@ TEST(an_enforced_client_policy_has_no_wildcard_names)
 	EXPECT_VERDICTS(verdicts);
 }
 
+TEST(a_format_of_an_access_log_has_to_be_one)
+{
+#define LOGGING(format) "'logging': {'accessLog': {'file': {'path': '/dev/stdout'" format "}}}"
+#define FORMAT "spec.logging.accessLog.file.format"
+	static const struct verdict verdicts[] = {
+		{ NODE("{" LOGGING("") "}"), NULL, NULL },
+		{ NODE("{" LOGGING(", 'format': {'text': '%START_TIME(%s.%3f)% %REQ(X?Y):10%'}") "}"), NULL, NULL },
+		{ NODE("{" LOGGING(", 'format': {'json': [{'key': 'a', 'value': '%PROTOCOL%'}]}") "}"), NULL, NULL },
+		{ NODE("{" LOGGING(", 'format': {'text': '%PROTOCOL% %PORT%'}") "}"), FORMAT ".text",
+		  "operator %PORT% at byte 12: there is no such operator" },
+		{ NODE("{" LOGGING(", 'format': {'json': [{'key': 'a', 'value': '%REQ%'}]}") "}"), FORMAT ".json[0].value", "it needs a parameter" },
+		{ NODE("{" LOGGING(", 'format': {'json': [{'key': 'a', 'value': '1'}, {'key': 'a', 'value': '2'}]}") "}"), FORMAT ".json[1].key",
+		  "is \"a\", as json[0].key is" },
+		{ GATEWAY("{'listeners': [], " LOGGING(", 'format': {'text': '100%'}") "}"), FORMAT ".text", "at byte 4: no operator behind" },
+	};
+
+	EXPECT_VERDICTS(verdicts);
+}
+
 TEST(a_route_spec_is_exactly_one_route)
 {
 #define ROUTE_OF(kind, match) "'" kind "': {" TARGETS match "}"
@@ -623,6 +642,7 @@ int main(void)
 		cmocka_unit_test(a_health_check_is_on_the_listeners_port),
 		cmocka_unit_test(a_backend_named_twice_is_refused),
 		cmocka_unit_test(an_enforced_client_policy_has_no_wildcard_names),
+		cmocka_unit_test(a_format_of_an_access_log_has_to_be_one),
 		cmocka_unit_test(a_route_spec_is_exactly_one_route),
 		cmocka_unit_test(an_http_match_has_a_prefix_with_slash_or_a_path),
 		cmocka_unit_test(a_range_is_not_empty),
