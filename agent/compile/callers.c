@@ -494,9 +494,9 @@ static uint32_t tls_ports(const struct compiler *c, const json_t *tls, const str
 		const struct plan_port *port = &service->ports[p];
 		bool covered = json_array_size(ports) == 0 || policy_covers(ports, port->port);
 
-		for (size_t t = 0; t < port->target_count && !covered; t++)
-			covered = port->targets[t].target != PLAN_NONE &&
-				  policy_covers(ports, target_at(c, port->targets[t].target)->port);
+		for (size_t t = 0; t < plan_port_target_count(port) && !covered; t++)
+			covered = plan_port_target(port, t)->target != PLAN_NONE &&
+				  policy_covers(ports, target_at(c, plan_port_target(port, t)->target)->port);
 		bits |= (uint32_t)covered << p;
 	}
 	return bits;
@@ -553,7 +553,7 @@ static int set_node(struct compiler *c, uint32_t *place, struct plan_node **node
 		return no_memory(c);
 	before = (const struct plan_node *)PLANNED(c, PLAN_NODE, *place);
 	if (before && before->flags == (*node)->flags && before->backend_count == (*node)->backend_count &&
-	    (!before->backend_count || memcmp(before->backends, (*node)->backends, before->backend_count * sizeof(*before->backends)) == 0))
+	    plan_same_l7(PLAN_NODE, (const struct plan_object *)before, (const struct plan_object *)*node) && (!before->backend_count || memcmp(before->backends, (*node)->backends, before->backend_count * sizeof(*before->backends)) == 0))
 		return 0;
 	line_set(&c->line, PLAN_NODE, *place, TAKE_PTR(*node));
 	return 0;
@@ -573,6 +573,7 @@ static int compile_caller(struct compiler *c, struct local_caller *caller)
 		return no_memory(c);
 	node->flags = (mesh->drop_all ? NODE_DROP_ALL : 0) | (mesh->audit ? NODE_AUDIT : 0);
 	node->name = strdup(caller->name);
+	node->logging = json_incref(json_object_get(resource->spec, "logging"));
 	node->backends = calloc(json_array_size(backends) + (mesh->audit ? mesh->service_count : 0) + 1, sizeof(*node->backends));
 	if (!node->name || !node->backends)
 		return no_memory(c);

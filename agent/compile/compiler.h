@@ -45,6 +45,7 @@ struct local_target { /* a listener of a virtual node */
 	uint32_t place;
 	uint16_t port;
 	struct list uses;
+	size_t l7_uses; /* of them */
 	bool v4, v6; /* families of its endpoints */
 	char name[];
 };
@@ -52,6 +53,7 @@ struct local_target { /* a listener of a virtual node */
 struct use {
 	struct local_service *service;
 	struct local_target *target;
+	bool l7; /* by a port whose requests weft-proxy routes, too */
 	struct list link; /* of target->uses */
 	struct use *next; /* of the service */
 };

@@ -22,6 +22,17 @@ BEGINS_AS_OBJECT(struct plan_service);
 BEGINS_AS_OBJECT(struct plan_target);
 BEGINS_AS_OBJECT(struct plan_node);
 
+struct plan_l7 *plan_l7_unref(struct plan_l7 *l7)
+{
+	if (!l7 || --l7->holders)
+		return NULL;
+	for (size_t i = 0; i < l7->route_count; i++)
+		resource_unref(l7->routes[i].resource);
+	free(l7->routes);
+	free(l7);
+	return NULL;
+}
+
 static void scope_done(struct plan_object *object)
 {
 	free(((struct plan_scope *)object)->services);
@@ -34,6 +45,7 @@ static void service_done(struct plan_object *object)
 	for (size_t i = 0; i < service->port_count; i++) {
 		free(service->ports[i].route);
 		free(service->ports[i].note);
+		plan_l7_unref(service->ports[i].l7);
 	}
 	free(service->ports);
 	free(service->twin);
@@ -45,12 +57,17 @@ static void target_done(struct plan_object *object)
 
 	free(target->node);
 	free(target->check.path);
+	json_decref(target->timeout);
+	json_decref(target->pool);
 	free(target->endpoints);
 }
 
 static void node_done(struct plan_object *object)
 {
-	free(((struct plan_node *)object)->backends);
+	struct plan_node *node = (struct plan_node *)object;
+
+	json_decref(node->logging);
+	free(node->backends);
 }
 
 void plan_object_free(enum plan_kind kind, struct plan_object *object)
@@ -94,12 +111,81 @@ struct plan_service *plan_service_copy(const struct plan_service *service)
 		copy->ports[i] = service->ports[i];
 		copy->ports[i].route = copy_text(service->ports[i].route, &whole);
 		copy->ports[i].note = copy_text(service->ports[i].note, &whole);
+		if (copy->ports[i].l7)
+			copy->ports[i].l7->holders++;
 	}
 	if (whole && copy->port_count == service->port_count)
 		return copy;
 	plan_object_free(PLAN_SERVICE, (struct plan_object *)copy);
 	return NULL;
 }
+
+/* --- what weft-proxy is told --------------------------------------------------------------------------------------------- */
+
+static bool same_json(const json_t *a, const json_t *b)
+{
+	return a == b || (a && b && json_equal(a, b));
+}
+
+static bool same_route(const struct plan_route *a, const struct plan_route *b)
+{
+	return a->resource == b->resource ||
+	       (strcmp(a->resource->full_name, b->resource->full_name) == 0 && json_equal(a->resource->spec, b->resource->spec));
+}
+
+static bool same_requests(const struct plan_l7 *a, const struct plan_l7 *b)
+{
+	if (a == b || !a || !b)
+		return a == b;
+	if (a->by_node != b->by_node || a->route_count != b->route_count || a->target_count != b->target_count)
+		return false;
+	for (size_t i = 0; i < a->route_count; i++)
+		if (!same_route(&a->routes[i], &b->routes[i]))
+			return false;
+	for (size_t i = 0; i < a->target_count; i++)
+		if (a->targets[i].target != b->targets[i].target)
+			return false;
+	return true;
+}
+
+static bool same_service(const struct plan_object *x, const struct plan_object *y)
+{
+	const struct plan_service *a = (const struct plan_service *)x, *b = (const struct plan_service *)y;
+
+	if (a->port_count != b->port_count)
+		return false;
+	for (size_t i = 0; i < a->port_count; i++)
+		if (!same_requests(a->ports[i].l7, b->ports[i].l7))
+			return false;
+	return true;
+}
+
+static bool same_target(const struct plan_object *x, const struct plan_object *y)
+{
+	const struct plan_target *a = (const struct plan_target *)x, *b = (const struct plan_target *)y;
+
+	if (!a->l7 || !b->l7)
+		return a->l7 == b->l7;
+	return strcmp(a->protocol, b->protocol) == 0 && same_json(a->timeout, b->timeout) && same_json(a->pool, b->pool);
+}
+
+static bool same_node(const struct plan_object *x, const struct plan_object *y)
+{
+	return same_json(((const struct plan_node *)x)->logging, ((const struct plan_node *)y)->logging);
+}
+
+bool plan_same_l7(enum plan_kind kind, const struct plan_object *a, const struct plan_object *b)
+{
+	static bool (*const same[PLAN_KINDS])(const struct plan_object *a, const struct plan_object *b) = {
+		[PLAN_SERVICE] = same_service,
+		[PLAN_TARGET] = same_target,
+		[PLAN_NODE] = same_node,
+	};
+
+	return !same[kind] || same[kind](a, b);
+}
+
+/* --- places -------------------------------------------------------------------------------------------------------------- */
 
 void plan_serving_done(struct plan_serving *serving)
 {

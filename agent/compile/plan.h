@@ -11,6 +11,8 @@
 #include <stddef.h>
 #include <stdint.h>
 
+#include "agent/spec/resource.h"
+#include "base/json.h"
 #include "maps/abi/limits.h"
 #include "maps/abi/reason.h"
 #include "maps/abi/record.h"
@@ -74,6 +76,10 @@ struct plan_target {
 	struct plan_check check;
 	uint32_t max_connections; /* connectionPool; 0: no limit */
 	struct plan_outlier outlier;
+	/* Some service leads to it by a port whose requests weft-proxy routes. Else what follows is not given. */
+	bool l7;
+	char protocol[8]; /* the listener's: "http" */
+	json_t *timeout, *pool; /* the listener's "timeout" and "connectionPool" for that protocol; NULL: none */
 	uint16_t zone; /* the callers' */
 	uint8_t zone_count[LIST_COUNT]; /* as in struct target_record */
 	struct zone_run zones[LIST_COUNT][MAX_TARGET_ZONES];
@@ -88,6 +94,21 @@ struct plan_weighted {
 };
 #define PLAN_NONE UINT32_MAX
 
+struct plan_route {
+	const struct resource *resource; /* held */
+	size_t target_count;
+};
+/* Where weft-proxy sends the requests that come to a port. Immutable, and shared by copies of a service. */
+struct plan_l7 {
+	unsigned holders;
+	bool by_node; /* the provider is a virtual node: all go to the one target, without a route */
+	size_t route_count;
+	struct plan_route *routes; /* all that bind to the port, in the order in which they are tried; the last one is empty */
+	size_t target_count;
+	struct plan_weighted targets[]; /* of all routes, one after the other */
+};
+struct plan_l7 *plan_l7_unref(struct plan_l7 *l7); /* NULL is fine. Returns NULL */
+
 struct plan_port {
 	uint16_t port;
 	uint8_t closed; /* enum reason, or 0 */
@@ -96,14 +117,26 @@ struct plan_port {
 	struct plan_weighted targets[MAX_ROUTE_TARGETS];
 	char *route; /* full name of the route that decides, for explain; NULL: implicit or none */
 	char *note; /* why `closed`, or which routes never match, in words that name the route and field; NULL: none */
+	/* With ROUTE_L7, else NULL. What `closed`, weights and targets say is then for clients from outside alone. */
+	struct plan_l7 *l7;
 };
+
+/* The targets that a port leads to: the kernel's, then weft-proxy's. Some may be there twice. */
+static inline size_t plan_port_target_count(const struct plan_port *port)
+{
+	return port->target_count + (port->l7 ? port->l7->target_count : 0);
+}
+static inline const struct plan_weighted *plan_port_target(const struct plan_port *port, size_t i)
+{
+	return i < port->target_count ? &port->targets[i] : &port->l7->targets[i - port->target_count];
+}
 
 struct plan_service {
 	char *name; /* "mesh/M/virtualService/S" */
 	struct plan_object *next;
 	struct ip vip4, vip6; /* all zero: none */
 	size_t port_count;
-	struct plan_port *ports; /* in order of port; at most MAX_SERVICE_PORTS, allocated as many as there are: 100 bytes each */
+	struct plan_port *ports; /* in order of port; at most MAX_SERVICE_PORTS, allocated as many as there are: some 100 bytes each */
 	/* Families of the endpoints that its routes can reach; both where there is none: its name then leads to a refusal with a reason. */
 	bool v4, v6;
 	char *twin; /* full name of the service that its name leads to, as it is the same name to a resolver; NULL: to itself */
@@ -121,6 +154,7 @@ struct plan_node {
 	struct plan_object *next;
 	bool outside; /* clients from outside, who ask nobody for names here */
 	uint32_t flags; /* NODE_* */
+	json_t *logging; /* the node's; NULL: none */
 	size_t backend_count;
 	struct plan_backend *backends; /* in order of service */
 };
@@ -166,6 +200,8 @@ struct plan {
 struct plan *plan_free(struct plan *plan); /* NULL is fine */
 void plan_object_free(enum plan_kind kind, struct plan_object *object);
 struct plan_service *plan_service_copy(const struct plan_service *service); /* NULL: no memory */
+/* Whether weft-proxy is told the same of both, but for what records in the kernel say as well. */
+bool plan_same_l7(enum plan_kind kind, const struct plan_object *a, const struct plan_object *b);
 /* The places of one kind. */
 struct plan_side {
 	struct plan_object *const *objects;

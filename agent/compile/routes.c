@@ -120,6 +120,26 @@ void routes_done(struct routes *routes)
 	*routes = (struct routes){};
 }
 
+static const struct ranked_route *next_bound(const struct routes *routes, uint16_t port, size_t *at)
+{
+	while (*at < routes->count) {
+		const struct ranked_route *r = &routes->ranked[(*at)++];
+
+		if (r->port == 0 || r->port == port)
+			return r;
+	}
+	return NULL;
+}
+
+bool routes_next(const struct routes *routes, uint16_t port, size_t *at, struct bound_route *ret_route)
+{
+	const struct ranked_route *r = next_bound(routes, port, at);
+
+	if (r)
+		*ret_route = (struct bound_route){ r->route, r->targets };
+	return r != NULL;
+}
+
 /* The first member of `match` that some request may fail, or NULL: the route matches everything on its port. */
 static const char *narrowing_member(const json_t *match)
 {
@@ -147,23 +167,16 @@ static void write_shadow_note(struct buffer *note, const struct ranked_route *fi
 
 int routes_choose(const struct routes *routes, uint16_t port, struct route_choice *ret_choice)
 {
-	const struct ranked_route *first = NULL, *second = NULL;
+	const struct ranked_route *first, *second;
 	_cleanup_(buffer_done) struct buffer note = {};
 	struct route_choice choice = {};
 	const char *narrowing;
-	size_t bound = 0;
+	size_t at = 0, bound = 0;
 
-	for (size_t i = 0; i < routes->count; i++) {
-		const struct ranked_route *r = &routes->ranked[i];
-
-		if (r->port != 0 && r->port != port)
-			continue;
-		if (bound == 0)
-			first = r;
-		else if (bound == 1)
-			second = r;
+	first = next_bound(routes, port, &at);
+	second = next_bound(routes, port, &at);
+	for (at = 0; next_bound(routes, port, &at);)
 		bound++;
-	}
 	narrowing = first ? narrowing_member(first->match) : NULL;
 	choice.route = first ? first->route : NULL;
 	if (!first) {

@@ -3,6 +3,7 @@
  * connection, or needs a proxy that reads requests. Borrows the resources, which are checked and outlive it. */
 #pragma once
 
+#include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
 
@@ -24,7 +25,12 @@ struct route_choice {
 	uint8_t flags; /* ROUTE_* */
 	char *note; /* owned by the caller: why closed, or which routes can never match; NULL: none */
 };
-/* What a port of the router does. An HTTP or gRPC port whose first route matches every request is balanced by its weights; where
- * the first one looks at anything in a request, connections cannot be told apart without a proxy. Retry policies and timeouts
- * need none: they are shown as not in force. 0 or -ENOMEM. */
+/* The next of the routes that bind to the port, in the order in which they are tried. *at begins with 0; false: there is none. */
+struct bound_route {
+	const struct resource *route;
+	const json_t *targets; /* its weightedTargets */
+};
+bool routes_next(const struct routes *routes, uint16_t port, size_t *at, struct bound_route *ret_route);
+/* What a port of the router does in the kernel. An HTTP or gRPC port whose first route matches every request is balanced by its weights; where
+ * the first one looks at anything in a request, connections cannot be told apart without a proxy. 0 or -ENOMEM. */
 int routes_choose(const struct routes *routes, uint16_t port, struct route_choice *ret_choice);

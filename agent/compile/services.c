@@ -30,20 +30,45 @@ static int service_reserve_ports(struct compiler *c, const struct resource *prov
 	return service->ports ? 0 : no_memory(c);
 }
 
-static int add_target(struct compiler *c, struct plan_port *port, const struct resource *node, uint16_t node_port,
-		      uint16_t weight)
+static int weigh(struct compiler *c, const struct resource *node, uint16_t node_port, uint16_t weight, struct plan_weighted *ret_weighted)
 {
 	struct local_target *target = NULL;
 	int r = node ? target_get(c, node, node_port, &target) : -ENOENT;
 
 	if (r < 0 && r != -ENOENT)
 		return no_memory(c);
-	assert(port->target_count < MAX_ROUTE_TARGETS); /* as many as a valid route has */
-	port->targets[port->target_count++] = (struct plan_weighted){ target ? target->place : PLAN_NONE, weight };
+	*ret_weighted = (struct plan_weighted){ target ? target->place : PLAN_NONE, weight };
 	return 0;
 }
 
-static int serve_by_node(struct compiler *c, const struct resource *node, struct plan_service *service)
+/* Of a route's weightedTargets. */
+static int weigh_target(struct compiler *c, const struct resource *router, const json_t *json, struct plan_weighted *ret_weighted)
+{
+	const uint16_t given = (uint16_t)json_path_int(json, "port", 0), weight = (uint16_t)json_path_int(json, "weight", 0);
+	const struct resource *node = resources_sibling(c->input->resources, router, RESOURCE_VIRTUAL_NODE, NULL,
+							json_path_string(json, "virtualNode"));
+
+	return weigh(c, node, node ? target_meant_port(node, given) : 0, weight, ret_weighted);
+}
+
+/* HTTP is weft-proxy's, unless the service says otherwise. */
+static bool is_l7(const struct port_mapping *mapping, bool l4_http)
+{
+	return !l4_http && strcmp(mapping->protocol, "http") == 0;
+}
+
+static struct plan_l7 *l7_new(size_t route_count, size_t target_count)
+{
+	struct plan_l7 *l7 = calloc(1, sizeof(*l7) + target_count * sizeof(*l7->targets));
+
+	if (!l7)
+		return NULL;
+	l7->holders = 1;
+	l7->routes = calloc(route_count + 1, sizeof(*l7->routes));
+	return l7->routes ? l7 : plan_l7_unref(l7);
+}
+
+static int serve_by_node(struct compiler *c, const struct resource *node, bool l4_http, struct plan_service *service)
 {
 	const json_t *listeners = json_object_get(node->spec, "listeners");
 	json_t *listener;
@@ -53,18 +78,23 @@ static int serve_by_node(struct compiler *c, const struct resource *node, struct
 	if (r < 0)
 		return r;
 	json_array_foreach(listeners, i, listener) {
-		struct plan_port *port = &service->ports[service->port_count];
+		struct plan_port *port = &service->ports[service->port_count++];
 		struct port_mapping mapping;
 
 		port_mapping_read(json_object_get(listener, "portMapping"), &mapping);
-		*port = (struct plan_port){
-			.port = mapping.port,
-			.flags = strcmp(mapping.protocol, "tcp") == 0 ? 0 : ROUTE_L7_AS_L4,
-		};
-		service->port_count++;
-		r = add_target(c, port, node, mapping.port, 100);
+		port->port = mapping.port;
+		port->flags = strcmp(mapping.protocol, "tcp") == 0 ? 0 : ROUTE_L7_AS_L4;
+		r = weigh(c, node, mapping.port, 100, &port->targets[port->target_count++]);
 		if (r < 0)
 			return r;
+		if (!is_l7(&mapping, l4_http))
+			continue;
+		port->flags |= ROUTE_L7;
+		port->l7 = l7_new(0, 1);
+		if (!port->l7)
+			return no_memory(c);
+		port->l7->by_node = true;
+		port->l7->targets[port->l7->target_count++] = port->targets[0];
 	}
 	return 0;
 }
@@ -87,18 +117,65 @@ static int serve_by_route(struct compiler *c, const struct resource *router, con
 			return no_memory(c);
 	}
 	json_array_foreach(choice.targets, i, weighted) {
-		uint16_t given = (uint16_t)json_path_int(weighted, "port", 0), weight = (uint16_t)json_path_int(weighted, "weight", 0);
-		const struct resource *node = resources_sibling(c->input->resources, router, RESOURCE_VIRTUAL_NODE, NULL,
-							     json_path_string(weighted, "virtualNode"));
-
-		r = add_target(c, port, node, node ? target_meant_port(node, given) : 0, weight);
+		assert(port->target_count < MAX_ROUTE_TARGETS); /* as many as a valid route has */
+		r = weigh_target(c, router, weighted, &port->targets[port->target_count++]);
 		if (r < 0)
 			return r;
 	}
 	return 0;
 }
 
-static int serve_by_router(struct compiler *c, const struct resource *router, struct plan_service *service)
+static int add_route(struct compiler *c, const struct resource *router, const struct bound_route *bound, struct plan_l7 *l7)
+{
+	struct plan_route *route = &l7->routes[l7->route_count++];
+	json_t *weighted;
+	size_t i;
+	int r;
+
+	route->resource = resource_ref(bound->route);
+	json_array_foreach(bound->targets, i, weighted) {
+		r = weigh_target(c, router, weighted, &l7->targets[l7->target_count++]);
+		if (r < 0)
+			return r;
+		route->target_count++;
+	}
+	return 0;
+}
+
+/* A port that is closed in the kernel is so for who cannot be handed to weft-proxy. */
+static int close_outside(struct compiler *c, struct plan_port *port, const char *why)
+{
+	_cleanup_free_ char *before = port->note;
+
+	port->note = NULL;
+	port->closed = REASON_NEEDS_PROXY;
+	port->flags &= (uint8_t)~ROUTE_L7_AS_L4;
+	port->target_count = 0;
+	if (asprintf(&port->note, "for clients from outside: %s", why) >= 0)
+		return 0;
+	port->note = NULL;
+	return no_memory(c);
+}
+
+/* Requests by all of the routes. */
+static int serve_requests(struct compiler *c, const struct resource *router, const struct routes *routes, struct plan_port *port)
+{
+	size_t at = 0, route_count = 0, target_count = 0;
+	struct bound_route bound;
+	int r = 0;
+
+	for (; routes_next(routes, port->port, &at, &bound); route_count++)
+		target_count += json_array_size(bound.targets);
+	port->flags |= ROUTE_L7;
+	port->l7 = l7_new(route_count, target_count);
+	if (!port->l7)
+		return no_memory(c);
+	for (at = 0; r == 0 && routes_next(routes, port->port, &at, &bound);)
+		r = add_route(c, router, &bound, port->l7);
+	return r == 0 && port->closed == REASON_NEEDS_PROXY ? close_outside(c, port, port->note) : r;
+}
+
+static int serve_by_router(struct compiler *c, const struct resource *router, bool l4_http, struct plan_service *service)
 {
 	_cleanup_(routes_done) struct routes routes = {};
 	const json_t *listeners = json_object_get(router->spec, "listeners");
@@ -118,6 +195,8 @@ static int serve_by_router(struct compiler *c, const struct resource *router, st
 		port_mapping_read(json_object_get(listener, "portMapping"), &mapping);
 		port->port = mapping.port;
 		r = serve_by_route(c, router, &routes, port);
+		if (r == 0 && is_l7(&mapping, l4_http))
+			r = serve_requests(c, router, &routes, port);
 		if (r < 0)
 			return r;
 	}
@@ -136,23 +215,39 @@ static int index_order(const void *a, const void *b)
 	return (x > y) - (x < y);
 }
 
-/* Each caller has a counter row for each different target of the service, in one stretch of MAX_SERVICE_ROWS at most. */
-static int check_rows(struct compiler *c, const struct plan_service *service)
+/* Targets of the ports in the kernel, each once. */
+static size_t count_rows(const struct plan_service *service, bool l4_only)
 {
 	uint32_t targets[MAX_SERVICE_PORTS * MAX_ROUTE_TARGETS];
 	size_t count = 0, different = 0;
 
 	for (size_t p = 0; p < service->port_count; p++)
-		for (size_t t = 0; t < service->ports[p].target_count; t++)
+		for (size_t t = 0; t < service->ports[p].target_count && !(l4_only && service->ports[p].l7); t++)
 			targets[count++] = service->ports[p].targets[t].target;
 	if (count <= MAX_SERVICE_ROWS)
-		return 0;
+		return count;
 	qsort(targets, count, sizeof(*targets), index_order);
 	for (size_t i = 0; i < count; i++)
 		different += i == 0 || targets[i] != targets[i - 1];
-	if (different > MAX_SERVICE_ROWS)
-		return error_set(c->err, -E2BIG, "'%s' has %zu different targets over all its ports, it may have %d",
-				 service->name, different, MAX_SERVICE_ROWS);
+	return different;
+}
+
+/* Each caller has a counter row for each different target of the service, in one stretch of MAX_SERVICE_ROWS at most. weft-proxy needs
+ * none: what is too much for the kernel is closed there. */
+static int check_rows(struct compiler *c, struct plan_service *service)
+{
+	const size_t needed = count_rows(service, true);
+
+	if (needed > MAX_SERVICE_ROWS)
+		return error_set(c->err, -E2BIG, "'%s' has %zu different targets over all its ports, it may have %d", service->name, needed,
+				 MAX_SERVICE_ROWS);
+	for (size_t p = service->port_count; p-- > 0 && count_rows(service, false) > MAX_SERVICE_ROWS;)
+		if (service->ports[p].l7 && service->ports[p].target_count) {
+			int r = close_outside(c, &service->ports[p], "too many different targets over all ports");
+
+			if (r < 0)
+				return r;
+		}
 	return 0;
 }
 
@@ -171,6 +266,7 @@ static int draft_service(struct compiler *c, const struct resource *resource, st
 	const char *node_name = json_path_string(resource->spec, "provider.virtualNode.virtualNodeName");
 	const char *router_name = json_path_string(resource->spec, "provider.virtualRouter.virtualRouterName");
 	const struct compile_input *input = c->input;
+	const bool l4_http = virtual_service_is_l4_http(resource);
 	const struct resource *provider = NULL;
 	int r;
 
@@ -189,7 +285,7 @@ static int draft_service(struct compiler *c, const struct resource *resource, st
 		service->no_port = REASON_NO_PROVIDER;
 		return 0;
 	}
-	r = node_name ? serve_by_node(c, provider, service) : serve_by_router(c, provider, service);
+	r = node_name ? serve_by_node(c, provider, l4_http, service) : serve_by_router(c, provider, l4_http, service);
 	if (r < 0)
 		return r;
 	if (service->port_count > 1)
@@ -199,45 +295,70 @@ static int draft_service(struct compiler *c, const struct resource *resource, st
 
 /* --- which targets it names ---------------------------------------------------------------------------------------------- */
 
+/* Whether weft-proxy reads of the target is about to be another matter. */
+static void count_l7(struct compiler *c, struct local_target *target, int more)
+{
+	const size_t before = target->l7_uses;
+
+	target->l7_uses += (size_t)more;
+	if (!before != !target->l7_uses)
+		mark(&c->units_marked, &target->unit->marked);
+}
+
 static void release_uses(struct compiler *c, struct use **uses)
 {
 	for (struct use *use; (use = *uses);) {
 		*uses = use->next;
 		list_remove(&use->link);
+		if (use->l7)
+			count_l7(c, use->target, -1);
 		if (list_empty(&use->target->uses))
 			mark(&c->units_marked, &use->target->unit->marked);
 		free(use);
 	}
 }
 
-static bool uses_target(const struct use *uses, uint32_t place)
+static struct use *find_use(struct use *uses, uint32_t place)
 {
-	for (; uses; uses = uses->next)
-		if (uses->target->place == place)
-			return true;
-	return false;
+	while (uses && uses->target->place != place)
+		uses = uses->next;
+	return uses;
+}
+
+static int take_use(struct compiler *c, struct local_service *service, uint32_t place, bool l7, struct use **uses)
+{
+	struct use *use = find_use(*uses, place);
+
+	if (!use) {
+		use = calloc(1, sizeof(*use));
+		if (!use)
+			return no_memory(c);
+		*use = (struct use){ .service = service, .target = target_at(c, place), .next = *uses };
+		list_append(&use->target->uses, &use->link);
+		*uses = use;
+	}
+	if (l7 && !use->l7)
+		count_l7(c, use->target, 1);
+	use->l7 |= l7;
+	return 0;
 }
 
 static int take_uses(struct compiler *c, struct local_service *service, const struct plan_service *draft)
 {
 	struct use *uses = NULL;
+	int r = 0;
 
-	for (size_t p = 0; p < draft->port_count; p++)
-		for (size_t t = 0; t < draft->ports[p].target_count; t++) {
-			const uint32_t place = draft->ports[p].targets[t].target;
-			struct use *use;
+	for (size_t p = 0; p < draft->port_count; p++) {
+		const struct plan_port *port = &draft->ports[p];
 
-			if (place == PLAN_NONE || uses_target(uses, place))
-				continue;
-			use = calloc(1, sizeof(*use));
-			if (!use) {
-				release_uses(c, &uses);
-				return no_memory(c);
-			}
-			*use = (struct use){ .service = service, .target = target_at(c, place), .next = uses };
-			list_append(&use->target->uses, &use->link);
-			uses = use;
-		}
+		for (size_t t = 0; r == 0 && t < plan_port_target_count(port); t++)
+			if (plan_port_target(port, t)->target != PLAN_NONE)
+				r = take_use(c, service, plan_port_target(port, t)->target, t >= port->target_count, &uses);
+	}
+	if (r < 0) {
+		release_uses(c, &uses);
+		return r;
+	}
 	release_uses(c, &service->uses);
 	service->uses = uses;
 	return 0;
@@ -362,14 +483,6 @@ int compile_services(struct compiler *c)
 
 /* --- families, and what became of drafts --------------------------------------------------------------------------------- */
 
-static struct local_target *use_of(const struct local_service *service, uint32_t place)
-{
-	for (const struct use *use = service->uses; use; use = use->next)
-		if (use->target->place == place)
-			return use->target;
-	return NULL;
-}
-
 /* Of the endpoints that its routes can reach; both where there is none. */
 static void find_families(const struct local_service *service, const struct plan_service *planned, bool *ret_v4, bool *ret_v6)
 {
@@ -378,12 +491,12 @@ static void find_families(const struct local_service *service, const struct plan
 	for (size_t p = 0; p < planned->port_count; p++) {
 		const struct plan_port *port = &planned->ports[p];
 
-		for (size_t t = 0; !port->closed && t < port->target_count; t++) {
-			const struct local_target *target =
-				port->targets[t].weight && port->targets[t].target != PLAN_NONE ? use_of(service, port->targets[t].target) : NULL;
+		for (size_t t = port->closed ? port->target_count : 0; t < plan_port_target_count(port); t++) {
+			const struct plan_weighted *weighted = plan_port_target(port, t);
+			const struct use *use = weighted->weight && weighted->target != PLAN_NONE ? find_use(service->uses, weighted->target) : NULL;
 
-			v4 |= target && target->v4;
-			v6 |= target && target->v6;
+			v4 |= use && use->target->v4;
+			v6 |= use && use->target->v6;
 		}
 	}
 	*ret_v4 = v4 || !v6;
@@ -415,7 +528,7 @@ static bool same_service(const struct plan_service *a, const struct plan_service
 	for (size_t p = 0; p < a->port_count; p++)
 		if (!same_port(&a->ports[p], &b->ports[p]))
 			return false;
-	return true;
+	return plan_same_l7(PLAN_SERVICE, (const struct plan_object *)a, (const struct plan_object *)b);
 }
 
 /* What a client policy looks at: ports, and those of targets. */
@@ -426,10 +539,10 @@ static bool same_for_callers(const struct plan_service *a, const struct plan_ser
 	for (size_t p = 0; p < a->port_count; p++) {
 		const struct plan_port *x = &a->ports[p], *y = &b->ports[p];
 
-		if (x->port != y->port || x->target_count != y->target_count)
+		if (x->port != y->port || plan_port_target_count(x) != plan_port_target_count(y))
 			return false;
-		for (size_t t = 0; t < x->target_count; t++)
-			if (x->targets[t].target != y->targets[t].target)
+		for (size_t t = 0; t < plan_port_target_count(x); t++)
+			if (plan_port_target(x, t)->target != plan_port_target(y, t)->target)
 				return false;
 	}
 	return true;

@@ -608,7 +608,19 @@ static bool same_target(const struct plan_target *a, const struct plan_target *b
 	for (size_t i = 0; i < a->endpoint_count; i++)
 		if (!same_endpoint(&a->endpoints[i], &b->endpoints[i]))
 			return false;
-	return true;
+	return plan_same_l7(PLAN_TARGET, (const struct plan_object *)a, (const struct plan_object *)b);
+}
+
+/* What weft-proxy reads of the listener. */
+static void read_l7(const struct resource *node, uint16_t port, struct plan_target *target)
+{
+	struct port_mapping mapping;
+	const json_t *listener = find_listener(node, port, &mapping);
+
+	target->l7 = true;
+	snprintf(target->protocol, sizeof(target->protocol), "%s", mapping.protocol);
+	target->timeout = json_incref(json_object_get(json_object_get(listener, "timeout"), mapping.protocol));
+	target->pool = json_incref(json_object_get(json_object_get(listener, "connectionPool"), mapping.protocol));
 }
 
 static void drop_unused(struct compiler *c, struct local_unit *unit)
@@ -649,9 +661,13 @@ static int compile_unit(struct compiler *c, struct local_unit *unit)
 	drafts.list = calloc(count + 1, sizeof(struct plan_target *));
 	if (!drafts.list)
 		return -ENOMEM;
-	for (const struct local_target *target = unit->targets; r == 0 && target; target = target->next) {
+	for (const struct local_target *target = unit->targets; target; target = target->next) {
 		r = target_draft(c, node, target->port, &drafts.list[drafts.count]);
-		drafts.count += r == 0;
+		if (r < 0)
+			break;
+		if (target->l7_uses)
+			read_l7(node, target->port, drafts.list[drafts.count]);
+		drafts.count++;
 	}
 	if (r == 0)
 		share_checks(drafts.list, drafts.count);

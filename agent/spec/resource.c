@@ -63,6 +63,17 @@ bool resource_equal(const struct resource *a, const struct resource *b)
 	       (!a->tags || json_equal(a->tags, b->tags));
 }
 
+const char *resource_tag(const struct resource *resource, const char *key)
+{
+	json_t *tag;
+	size_t i;
+
+	json_array_foreach((json_t *)resource->tags, i, tag)
+		if (strcmp(json_path_string(tag, "key"), key) == 0)
+			return json_path_string(tag, "value");
+	return NULL;
+}
+
 /* --- one document ------------------------------------------------------------------------------------------------------ */
 
 static bool has(const json_t *object, const char *member)

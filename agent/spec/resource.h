@@ -64,6 +64,11 @@ struct resource {
  * holds what it gets. -EINVAL with the field path; -ENOMEM. */
 int resource_new(const json_t *document, const struct resource_realm *realm, const char *source, struct resource **ret_resource,
 		 struct error *err);
+/* The value of one of its tags; NULL: it has no such tag. */
+const char *resource_tag(const struct resource *resource, const char *key);
+/* Whether the HTTP ports of a virtual service stay the kernel's, which balances connections by weights and looks into none: by its tag
+ * "weft/l4-http". */
+bool virtual_service_is_l4_http(const struct resource *service);
 /* The document it was made from, by members that count. The caller owns it, and does not change what is in it. NULL: no memory. */
 json_t *resource_document(const struct resource *resource);
 struct resource *resource_ref(const struct resource *resource);

@@ -1,4 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
+#include <string.h>
+
 #include "agent/spec/kind.h"
 
 static const struct reference_rule references[] = {
@@ -6,5 +8,12 @@ static const struct reference_rule references[] = {
 	{ "provider.virtualRouter.virtualRouterName", RESOURCE_VIRTUAL_ROUTER },
 	{},
 };
+
+bool virtual_service_is_l4_http(const struct resource *service)
+{
+	const char *value = resource_tag(service, "weft/l4-http");
+
+	return !value || strcmp(value, "false") != 0;
+}
 
 const struct kind_rules virtual_service_rules = { .references = references };

@@ -90,6 +90,13 @@ void given_service(struct fixture *f, const char *name, const char *provider)
 	      *provider ? "}" : "");
 }
 
+/* The same, whose HTTP ports are weft-proxy's. */
+void given_l7_service(struct fixture *f, const char *name, const char *provider)
+{
+	given(f, "{'meshName': 'M', 'virtualServiceName': '%s', 'tags': [{'key': 'weft/l4-http', 'value': 'false'}], 'spec': {'provider': {%s}}}",
+	      name, provider);
+}
+
 /* `listeners` as JSON members of an array; discovery by awsCloudMap, namespace "ns", service as the node's name. */
 void given_node(struct fixture *f, const char *name, const char *listeners, const char *more)
 {
@@ -213,6 +220,30 @@ void expect_targets(const struct plan *plan, const struct plan_port *port, const
 		buffer_printf(&b, "%s%s=%u", i ? " " : "", name + 1, w->weight);
 	}
 	EXPECT_STR(buffer_string(&b), expected);
+}
+
+/* "route(name:port=weight …) …" of what weft-proxy does; "(…)" where there are no routes; "-": the port is not its. */
+void expect_l7(const struct plan *plan, const struct plan_port *port, const char *expected)
+{
+	_cleanup_(buffer_done) struct buffer b = {};
+	const struct plan_l7 *l7 = port->l7;
+	size_t target = 0;
+
+	EXPECT_EQ(!l7, !(port->flags & ROUTE_L7));
+	for (size_t i = 0; l7 && i < l7->route_count + l7->by_node; i++) {
+		const size_t count = l7->by_node ? 1 : l7->routes[i].target_count;
+
+		buffer_printf(&b, "%s%s(", i ? " " : "", l7->by_node ? "" : l7->routes[i].resource->name);
+		for (size_t t = 0; t < count; t++, target++) {
+			const struct plan_weighted *w = &l7->targets[target];
+			const char *name = w->target == PLAN_NONE ? "/-" : strrchr(plan->targets[w->target]->name, '/');
+
+			buffer_printf(&b, "%s%s=%u", t ? " " : "", name + 1, w->weight);
+		}
+		buffer_add(&b, ")");
+	}
+	EXPECT_EQ(target, l7 ? l7->target_count : 0);
+	EXPECT_STR(l7 ? buffer_string(&b) : "-", expected);
 }
 
 /* "address:port …" */

@@ -44,6 +44,7 @@ json_t *parse_quoted(char *text); /* JSON in which ' stands for " */
 void given(struct fixture *f, const char *format, ...) __attribute__((format(printf, 2, 3)));
 void given_mesh(struct fixture *f, const char *mesh, const char *egress);
 void given_service(struct fixture *f, const char *name, const char *provider);
+void given_l7_service(struct fixture *f, const char *name, const char *provider);
 void given_node(struct fixture *f, const char *name, const char *listeners, const char *more);
 void given_caller(struct fixture *f, const char *name, const char *backends, const char *more);
 void given_router(struct fixture *f, const char *name, const char *listeners);
@@ -56,6 +57,7 @@ const struct plan_service *service(const struct plan *plan, const char *name);
 const struct plan_target *target(const struct plan *plan, const char *name);
 const struct plan_node *node(const struct plan *plan, const char *full_name);
 void expect_targets(const struct plan *plan, const struct plan_port *port, const char *expected);
+void expect_l7(const struct plan *plan, const struct plan_port *port, const char *expected);
 void expect_endpoints(const struct plan_target *t, const char *expected);
 void expect_backends(const struct plan *plan, const struct plan_node *node, const char *expected);
 void expect_services(const struct plan *plan, const char *expected);

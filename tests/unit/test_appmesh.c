@@ -420,6 +420,22 @@ TEST(tags_are_put_over_those_that_are_there_and_taken_away)
 	EXPECT(!json_path(world.answer.body, "tags"));
 }
 
+TEST(what_goes_into_force_has_its_tags)
+{
+	const struct appmesh_scope scope = { "123456789012", "us-east-1" };
+	const struct appmesh_resource *stored;
+	WORLD;
+
+	given_world(&world);
+	EXPECT_ANSWER(appmesh_do(&world, "PUT", API "/tag?" TAGS_OF("mesh/m/virtualNode/a"), "{'tags': [{'key': 'b', 'value': '1'}]}"), 200);
+	stored = appmesh_find(&world.state, scope, RESOURCE_VIRTUAL_NODE, "m", NULL, "a");
+	_cleanup_free_ char *text = appmesh_text(stored->resource->tags);
+	EXPECT_STR(text, "[{\"key\":\"b\",\"value\":\"1\"}]");
+	EXPECT_ANSWER(appmesh_do(&world, "PUT", API "/untag?" TAGS_OF("mesh/m/virtualNode/a"), "{'tagKeys': ['b']}"), 200);
+	stored = appmesh_find(&world.state, scope, RESOURCE_VIRTUAL_NODE, "m", NULL, "a");
+	EXPECT(!stored->resource->tags);
+}
+
 TEST(tags_have_limits_and_reserved_keys)
 {
 	_cleanup_(buffer_done) struct buffer body = {};
@@ -542,6 +558,7 @@ int main(void)
 		cmocka_unit_test(rules_between_resources_hold_at_both_ends),
 		cmocka_unit_test(one_more_than_the_quota_is_refused),
 		cmocka_unit_test(tags_are_put_over_those_that_are_there_and_taken_away),
+		cmocka_unit_test(what_goes_into_force_has_its_tags),
 		cmocka_unit_test(tags_have_limits_and_reserved_keys),
 		cmocka_unit_test(an_arn_names_one_resource_of_this_account_and_region),
 		cmocka_unit_test(what_is_read_only_can_be_read),

@@ -6,6 +6,8 @@
 
 /* --- what a plan says, whatever places it has ---------------------------------------------------------------------------------- */
 
+static size_t l7_ports; /* that were printed */
+
 static const char *name_at(const struct plan *plan, enum plan_kind kind, uint32_t place)
 {
 	return place == PLAN_NONE ? "-" : plan_side(plan, kind).objects[place]->name;
@@ -29,8 +31,12 @@ static void print_service(const struct plan *plan, const struct plan_object *obj
 		const struct plan_port *port = &s->ports[p];
 
 		buffer_printf(b, "\n %u %u %u %s %s", port->port, port->closed, port->flags, port->route ?: "-", port->note ?: "-");
-		for (size_t t = 0; t < port->target_count; t++)
-			buffer_printf(b, " %s=%u", name_at(plan, PLAN_TARGET, port->targets[t].target), port->targets[t].weight);
+		for (size_t t = 0; t < plan_port_target_count(port); t++)
+			buffer_printf(b, "%s%s=%u", t == port->target_count ? " l7 " : " ", name_at(plan, PLAN_TARGET, plan_port_target(port, t)->target),
+				      plan_port_target(port, t)->weight);
+		l7_ports += port->l7 != NULL;
+		for (size_t r = 0; port->l7 && r < port->l7->route_count; r++)
+			buffer_printf(b, " %s %zu", port->l7->routes[r].resource->name, port->l7->routes[r].target_count);
 	}
 }
 
@@ -40,6 +46,7 @@ static void print_target(const struct plan *plan, const struct plan_object *obje
 
 	buffer_printf(b, " %s %u %u %u %u %s %u %u", t->node, t->flags, t->panic_pct, t->check.protocol, t->check.healthy_threshold,
 		      t->check.path ?: "-", t->max_connections, t->outlier.max_errors);
+	buffer_printf(b, " %d %s %lld", t->l7, t->protocol, (long long)json_path_int(t->timeout, "idle.value", 0));
 	for (int list = 0; list < LIST_COUNT; list++)
 		for (size_t z = 0; z < t->zone_count[list]; z++)
 			buffer_printf(b, " run %zu", z);
@@ -72,7 +79,7 @@ static void print_node(const struct plan *plan, const struct plan_object *object
 	const struct plan_node *n = (const struct plan_node *)object;
 	char **names = calloc(n->backend_count + 1, sizeof(*names));
 
-	buffer_printf(b, " %d %u", n->outside, n->flags);
+	buffer_printf(b, " %d %u %d", n->outside, n->flags, n->logging != NULL);
 	for (size_t i = 0; i < n->backend_count; i++) {
 		EXPECT(i == 0 || n->backends[i - 1].service < n->backends[i].service);
 		EXPECT(asprintf(&names[i], "%s %x %u", name_at(plan, PLAN_SERVICE, n->backends[i].service), n->backends[i].tls_ports,
@@ -144,12 +151,18 @@ static void print_listeners(struct changing *w, bool of_node, struct buffer *b)
 	const uint32_t count = roll(w, 3);
 
 	buffer_add(b, "'listeners': [");
-	for (uint32_t i = 0; i < count; i++)
-		buffer_printf(b, "%s{'portMapping': {'port': %u, 'protocol': '%s'}%s%s}", i ? ", " : "", 80 + 8000 * i, i ? "tcp" : ONE_OF(w, "tcp", "http"),
+	for (uint32_t i = 0; i < count; i++) {
+		const char *protocol = i ? "tcp" : ONE_OF(w, "tcp", "http");
+
+		buffer_printf(b, "%s{'portMapping': {'port': %u, 'protocol': '%s'}%s%s", i ? ", " : "", 80 + 8000 * i, protocol,
 			      !of_node || roll(w, 3) ? "" :
 					   ", 'healthCheck': {'protocol': 'tcp', 'healthyThreshold': 2, 'unhealthyThreshold': 2, 'intervalMillis': 5000,"
 					   " 'timeoutMillis': 2000}",
 			      !of_node || i || roll(w, 4) ? "" : ", 'connectionPool': {'tcp': {'maxConnections': 5}}");
+		if (of_node && roll(w, 3) == 0)
+			buffer_printf(b, ", 'timeout': {'%s': {'idle': {'unit': 's', 'value': %u}}}", protocol, 1 + roll(w, 2));
+		buffer_add(b, "}");
+	}
 	buffer_add(b, "]");
 }
 
@@ -167,6 +180,8 @@ static void print_node_spec(struct changing *w, struct buffer *b)
 					   ", 'clientPolicy': {'tls': {'enforce': true, 'ports': [80], 'validation': {'trust': {'file': "
 					   "{'certificateChain': '/c'}}}}}");
 	buffer_add(b, "]");
+	if (roll(w, 4) == 0)
+		buffer_add(b, ", 'logging': {'accessLog': {'file': {'path': '/dev/stdout'}}}");
 }
 
 static void print_document(struct changing *w, struct buffer *b)
@@ -190,7 +205,8 @@ static void print_document(struct changing *w, struct buffer *b)
 		break;
 	case 3:
 	case 4:
-		buffer_printf(b, ", 'virtualServiceName': '%s', 'spec': {", ONE_OF(w, SERVICES));
+		buffer_printf(b, ", 'virtualServiceName': '%s', 'tags': [{'key': 'weft/l4-http', 'value': '%s'}], 'spec': {", ONE_OF(w, SERVICES),
+			      ONE_OF(w, "false", "true", "false"));
 		if (roll(w, 5))
 			buffer_printf(b, "'provider': {%s%s'}}", roll(w, 2) ? "'virtualNode': {'virtualNodeName': '" : "'virtualRouter': {'virtualRouterName': '",
 				      ONE_OF(w, "n1", "n2", "r1", "r2"));
@@ -378,6 +394,7 @@ TEST(told_of_changes_a_compiler_plans_what_a_new_one_would)
 	for (uint64_t seed = 1; seed <= 20; seed++)
 		plans += live(seed, 250);
 	EXPECT(plans > 500);
+	EXPECT(l7_ports > 500);
 }
 
 TEST(what_changes_nothing_makes_no_plan)

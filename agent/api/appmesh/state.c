@@ -295,6 +295,20 @@ int appmesh_key_name(const struct appmesh_state *state, const char *key, char fu
 							resource.kind, resource.parent, resource.name);
 }
 
+/* The tags of a record, {key: value}, as a creation has them. */
+static json_t *tag_list(const json_t *record)
+{
+	json_t *list = json_array(), *value;
+	const char *key;
+
+	json_object_foreach(json_object_get(record, "tags"), key, value)
+		if (json_array_append_new(list, json_pack("{s:s, s:O}", "key", key, "value", value))) {
+			json_decref(list);
+			return NULL;
+		}
+	return list;
+}
+
 /* The same in the form of a creation. The record shares the spec. */
 static int make_resource(const struct appmesh_state *state, struct appmesh_resource *stored, json_t *record, struct resource **ret_resource,
 			 struct error *err)
@@ -304,7 +318,8 @@ static int make_resource(const struct appmesh_state *state, struct appmesh_resou
 	struct resource_realm buffer;
 
 	if (!document || json_object_set_new(document, resource_kinds[RESOURCE_MESH].name_member, json_string(stored->mesh)) ||
-	    (stored->parent && json_object_set_new(document, resource_kinds[info->parent].name_member, json_string(stored->parent))))
+	    (stored->parent && json_object_set_new(document, resource_kinds[info->parent].name_member, json_string(stored->parent))) ||
+	    (json_object_size(json_object_get(record, "tags")) && json_object_set_new(document, "tags", tag_list(record))))
 		return -ENOMEM;
 	return resource_new(document, appmesh_realm(state, (struct appmesh_scope){ stored->account, stored->region }, &buffer), NULL,
 			    ret_resource, err);
