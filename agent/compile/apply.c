@@ -8,11 +8,13 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "agent/compile/current.h"
 #include "agent/compile/encode.h"
 #include "agent/compile/name_entries.h"
 #include "agent/compile/names.h"
 #include "agent/compile/reconcile.h"
 #include "agent/compile/slots.h"
+#include "agent/compile/snapshot.h"
 #include "agent/compile/totals.h"
 #include "agent/compile/vip_entries.h"
 #include "base/cleanup.h"
@@ -69,7 +71,7 @@ struct apply {
 	struct encoder encoder; /* of the above */
 	bool *held; /* ids that apply_node_id() has given out */
 
-	struct planned now; /* in force */
+	struct in_force *now; /* without a plan at first */
 	struct plan *next;
 	enum waiting waiting;
 	bool array_full; /* what the plan at hand was refused for */
@@ -92,6 +94,31 @@ struct apply {
 static void advance_soon(struct apply *a)
 {
 	loop_timer_arm(a->advance, 0);
+}
+
+/* --- what is in force ------------------------------------------------------------------------------------------------------ */
+
+static struct in_force *in_force_new(void)
+{
+	struct in_force *held = calloc(1, sizeof(*held));
+
+	if (held)
+		held->holders = 1;
+	return held;
+}
+
+struct in_force *in_force_unref(struct in_force *held)
+{
+	if (!held || --held->holders)
+		return NULL;
+	planned_done(&held->planned);
+	free(held);
+	return NULL;
+}
+
+static void cleanup_in_force(struct in_force **held)
+{
+	in_force_unref(*held);
 }
 
 /* --- a plan is put in force -------------------------------------------------------------------------------------------- */
@@ -139,7 +166,7 @@ static int set_vips(struct apply *a, const struct encoding *e, struct error *err
 	for (size_t i = 0; r >= 0 && i < count; i++) {
 		const struct plan_service *now = e->now.plan->services[placed[i].place];
 
-		if (placed[i].was == PLAN_NONE || !same_vips(now, a->now.plan->services[placed[i].was]))
+		if (placed[i].was == PLAN_NONE || !same_vips(now, a->now->planned.plan->services[placed[i].was]))
 			r = set_vips_of(a, now, placed[i].id, err);
 	}
 	return r;
@@ -156,7 +183,7 @@ static void set_again(struct apply *a, const struct plan_service *service, uint3
 /* What the plan before had and this one has not is wanted by no generation after `last`. */
 static void drop_old_vips(struct apply *a, const struct encoding *e, uint64_t last)
 {
-	const struct planned *before = &a->now;
+	const struct planned *before = &a->now->planned;
 	bool any = e->gone_count > 0;
 	size_t count;
 	const struct placed *placed = placed_services(e, &count);
@@ -178,7 +205,7 @@ static void drop_old_vips(struct apply *a, const struct encoding *e, uint64_t la
 /* Instead of it, after a failure. */
 static void drop_new_vips(struct apply *a, const struct encoding *e, uint64_t last)
 {
-	const struct planned *before = &a->now;
+	const struct planned *before = &a->now->planned;
 	size_t count;
 	const struct placed *placed = placed_services(e, &count);
 
@@ -199,11 +226,11 @@ static int publish(struct apply *a, const struct encoding *e, struct error *err)
 	if (r >= 0)
 		r = set_vips(a, e, err);
 	if (r >= 0)
-		r = name_entries_enter(a->name_entries, &e->now, &a->now, err);
+		r = name_entries_enter(a->name_entries, &e->now, &a->now->planned, err);
 	if (r < 0)
 		return r;
 	encoding_publish(&a->encoder, e);
-	if (!e->change_count)
+	if (!e->change_count && !e->l7_differs)
 		return 0;
 	r = generations_commit(a->generations, e->changes, e->change_count, &generation);
 	if (r < 0)
@@ -221,33 +248,36 @@ static void warn_of_twins(const struct apply *a, const struct encoding *e)
 	for (size_t i = 0; i < count; i++) {
 		const struct plan_service *now = e->now.plan->services[placed[i].place];
 
-		if (now->twin && (placed[i].was == PLAN_NONE || !a->now.plan->services[placed[i].was]->twin))
+		if (now->twin && (placed[i].was == PLAN_NONE || !a->now->planned.plan->services[placed[i].was]->twin))
 			log_warn("a service cannot be asked for by DNS: its name is another one's to a resolver",
 				 LOG_F("service", LOG_STR(now->name)), LOG_F("other", LOG_STR(now->twin)));
 	}
 }
 
-static void replace_now(struct apply *a, struct encoding *e)
+static void replace_now(struct apply *a, struct in_force *now, struct encoding *e)
 {
-	planned_done(&a->now);
-	a->now = e->now;
+	now->generation = generations_current(a->generations);
+	now->planned = e->now;
 	e->now = (struct planned){};
+	in_force_unref(a->now);
+	a->now = now;
 }
 
 static int put_in_force(struct apply *a, struct plan *plan, struct error *err)
 {
 	const uint64_t last = generations_current(a->generations);
 	_cleanup_(encoding_done) struct encoding e = {};
-	int r = encode(&a->encoder, &a->now, plan, &e, err);
+	_cleanup_(cleanup_in_force) struct in_force *now = in_force_new();
+	int r = now ? encode(&a->encoder, &a->now->planned, plan, &e, err) : error_set(err, -ENOMEM, "no memory to apply plans");
 
 	a->array_full = r == -ENOSPC;
 	if (r >= 0) {
 		r = publish(a, &e, err);
 		if (r < 0) {
-			name_entries_restore(a->name_entries, &e.now, &a->now);
+			name_entries_restore(a->name_entries, &e.now, &a->now->planned);
 			drop_new_vips(a, &e, last);
 		} else {
-			name_entries_leave(a->name_entries, &a->now, &e.now);
+			name_entries_leave(a->name_entries, &a->now->planned, &e.now);
 			drop_old_vips(a, &e, last);
 			warn_of_twins(a, &e);
 		}
@@ -256,7 +286,7 @@ static int put_in_force(struct apply *a, struct plan *plan, struct error *err)
 		generations_abandon(a->generations);
 		return r;
 	}
-	replace_now(a, &e);
+	replace_now(a, TAKE_PTR(now), &e);
 	return 0;
 }
 
@@ -549,7 +579,8 @@ int apply_new_with(struct loop *loop, struct offload *offload, const struct appl
 	a->arg = arg;
 	a->sweep_wanted = true;
 	a->held = calloc(kernel->memory->limits.objects, sizeof(*a->held));
-	if (!a->held)
+	a->now = in_force_new();
+	if (!a->held || !a->now)
 		return error_set(err, -ENOMEM, "no memory to apply plans");
 	r = generations_new(kernel->memory, &a->generations, err);
 	if (r >= 0)
@@ -581,7 +612,7 @@ struct apply *apply_free(struct apply *a)
 		a->job->apply = NULL;
 	a->advance = loop_timer_free(a->advance);
 	plan_free(a->next);
-	planned_done(&a->now);
+	in_force_unref(a->now);
 	reconcile_free(a->reconcile);
 	slots_free(a->slots);
 	name_entries_free(a->name_entries);
@@ -666,7 +697,40 @@ bool apply_is_settled(const struct apply *a)
 
 const struct plan *apply_current(const struct apply *a)
 {
-	return a->now.plan;
+	return a->now->planned.plan;
+}
+
+struct in_force *apply_in_force(const struct apply *a)
+{
+	if (!a->now->planned.plan)
+		return NULL;
+	a->now->holders++;
+	return a->now;
+}
+
+uint64_t in_force_generation(const struct in_force *held)
+{
+	return held->generation;
+}
+
+static const struct target_record *target_in_force(uint32_t id, void *arg)
+{
+	const struct apply *a = arg;
+
+	return current_target(&a->encoder, id);
+}
+
+int apply_snapshot(const struct apply *a, const struct in_force *before, struct buffer *text)
+{
+	return snapshot_write(
+		&(struct snapshot_sides){
+			.before = before ? &before->planned : NULL,
+			.now = &a->now->planned,
+			.refs = a->encoder.memory->refs,
+			.target = target_in_force,
+			.arg = (void *)a,
+		},
+		text);
 }
 
 struct generations *apply_generations(struct apply *a)

@@ -10,6 +10,7 @@
 #include "agent/compile/plan.h"
 #include "agent/loop/loop.h"
 #include "agent/state/state.h"
+#include "base/bytes.h"
 #include "maps/generation.h"
 #include "maps/kernel.h"
 
@@ -40,6 +41,16 @@ bool apply_is_settled(const struct apply *apply);
 /* The plan in force; NULL before the first. Borrowed until the next `done`. */
 const struct plan *apply_current(const struct apply *apply);
 struct generations *apply_generations(struct apply *apply);
+
+/* What is in force, to be compared with what is later: a new reference, given back before the plan's compiler is freed. NULL before the first
+ * plan. */
+struct in_force;
+struct in_force *apply_in_force(const struct apply *apply);
+struct in_force *in_force_unref(struct in_force *held); /* NULL is fine. Returns NULL */
+uint64_t in_force_generation(const struct in_force *held);
+/* Appends what weft-proxy is to be told of what is in force now, where it knows what was in force `before`; NULL: nothing. After the first
+ * plan. As snapshot_write(). */
+int apply_snapshot(const struct apply *apply, const struct in_force *before, struct buffer *text);
 
 /* What ids stand for. The names of objects that left the plan are kept in the state, so that old flow records and rows
  * can still be told. NULL: never known to this state directory. Borrowed until the next turn of the loop. */

@@ -59,10 +59,13 @@ int encode_written(struct run *run, enum object_kind kind, struct placed *placed
 	return change(run, placed->id, placed->ref);
 }
 
-/* The record in the current directory serves on. */
-void encode_kept(const struct run *run, struct placed *placed)
+void encode_kept(struct run *run, enum object_kind kind, struct placed *placed)
 {
+	const struct plan_side now = plan_side(run->plan, (enum plan_kind)kind), before = plan_side(run->before->plan, (enum plan_kind)kind);
+
 	placed->ref = current_ref(run->encoder, placed->id);
+	if (placed->was != PLAN_NONE && !plan_same_l7((enum plan_kind)kind, now.objects[placed->place], before.objects[placed->was]))
+		run->encoding->l7_differs = true;
 }
 
 /* --- which object is which --------------------------------------------------------------------------------------------- */

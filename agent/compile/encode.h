@@ -27,6 +27,13 @@ struct planned {
 };
 void planned_done(struct planned *planned); /* frees both */
 
+/* What apply.h lends. */
+struct in_force {
+	unsigned holders;
+	uint64_t generation;
+	struct planned planned;
+};
+
 struct row_head {
 	uint32_t row;
 	uint32_t target;
@@ -50,6 +57,7 @@ struct encoding {
 	size_t head_count, head_capacity;
 	struct placed **touched; /* targets whose endpoints, or their health, may differ */
 	size_t touched_count;
+	bool l7_differs; /* what weft-proxy is told of an object whose record stays */
 	uint32_t *gone; /* places in the plan before whose services are in this one no more, or elsewhere */
 	size_t gone_count;
 };

@@ -27,7 +27,7 @@ int encode_no_memory(const struct run *run);
 
 /* What becomes of an object that differs: its record is written, at that place; or the one in the current directory serves on. */
 int encode_written(struct run *run, enum object_kind kind, struct placed *placed, int64_t record); /* 0 or -ENOMEM */
-void encode_kept(const struct run *run, struct placed *placed);
+void encode_kept(struct run *run, enum object_kind kind, struct placed *placed);
 /* NULL: the object at this place does not differ. */
 struct placed *encode_placed(const struct run *run, enum object_kind kind, uint32_t place);
 

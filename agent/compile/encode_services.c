@@ -207,7 +207,7 @@ int encode_service(struct run *run, struct placed *placed)
 		record.first_route = current->first_route;
 		if (memcmp(current, &record, sizeof(record)) == 0 &&
 		    memcmp(&encoder->memory->routes[current->first_route], routes, routes_bytes) == 0) {
-			encode_kept(run, placed);
+			encode_kept(run, OBJECT_SERVICE, placed);
 			return 0;
 		}
 	}
@@ -341,7 +341,7 @@ int encode_node(struct run *run, struct placed *placed)
 	if (r < 0)
 		return r;
 	if (draft_backends(run, node, current)) {
-		encode_kept(run, placed);
+		encode_kept(run, OBJECT_NODE, placed);
 		return 0;
 	}
 	place = generations_alloc_node(encoder->generations);
@@ -374,7 +374,7 @@ int encode_renewed(struct run *run)
 	int r = 0;
 
 	for (uint32_t place = 0; run->renewed_count && r == 0 && place < run->plan->node_count; place++) {
-		struct placed placed = { .place = place, .id = run->encoding->now.ids[OBJECT_NODE][place] };
+		struct placed placed = { .place = place, .was = place, .id = run->encoding->now.ids[OBJECT_NODE][place] };
 
 		if (run->plan->nodes[place] && !encode_placed(run, OBJECT_NODE, place) && has_renewed(run, run->plan->nodes[place]))
 			r = encode_node(run, &placed);

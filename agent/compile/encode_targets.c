@@ -148,7 +148,7 @@ int encode_target(struct run *run, struct placed *placed)
 	int r;
 
 	if (current && was != PLAN_NONE && same_target(run->before->plan->targets[was], target)) {
-		encode_kept(run, placed);
+		encode_kept(run, OBJECT_TARGET, placed);
 		return 0;
 	}
 	e->touched[e->touched_count++] = placed;
@@ -158,7 +158,7 @@ int encode_target(struct run *run, struct placed *placed)
 	if (current) {
 		memcpy(record.first, current->first, sizeof(record.first));
 		if (memcmp(&record, current, sizeof(record)) == 0 && same_lists(run, current, target)) {
-			encode_kept(run, placed);
+			encode_kept(run, OBJECT_TARGET, placed);
 			return 0;
 		}
 	}

@@ -71,6 +71,7 @@ struct plan_target {
 	struct plan_object *next;
 	uint64_t serial; /* another one for each that a line was given; tells those apart that had one address after each other */
 	char *node; /* "mesh/M/virtualNode/N" */
+	uint16_t port;
 	uint32_t flags; /* TARGET_* */
 	uint16_t panic_pct;
 	struct plan_check check;

@@ -306,6 +306,7 @@ int target_draft(struct compiler *c, const struct resource *node, uint16_t port,
 	if (!target || asprintf(&target->name, "%s:%u", node->full_name, port) < 0)
 		return -ENOMEM;
 	target->node = strdup(node->full_name);
+	target->port = port;
 	target->flags = target_flags(node, listener, &mapping);
 	target->panic_pct = c->input->panic_pct;
 	target->zone = plan_zone(c->input->zone);

@@ -1,0 +1,361 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "agent/compile/snapshot.h"
+
+#include <arpa/inet.h>
+#include <errno.h>
+#include <inttypes.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "base/address.h"
+#include "base/cleanup.h"
+#include "base/json.h"
+
+/* --- text ------------------------------------------------------------------------------------------------------------------ */
+
+static int append(const char *bytes, size_t length, void *arg)
+{
+	buffer_append(arg, bytes, length);
+	return 0;
+}
+
+/* NULL: null. */
+static void add_json(struct buffer *text, const json_t *json)
+{
+	if (!json)
+		buffer_add(text, "null");
+	else if (json_dump_callback(json, append, text, JSON_COMPACT | JSON_ENCODE_ANY) < 0)
+		text->failed = true;
+}
+
+static void add_string(struct buffer *text, const char *string)
+{
+	_cleanup_json_ json_t *json = json_string(string);
+
+	if (json)
+		add_json(text, json);
+	else
+		text->failed = true;
+}
+
+static void add_bool(struct buffer *text, bool value)
+{
+	buffer_add(text, value ? "true" : "false");
+}
+
+static void add_separator(struct buffer *text, bool first)
+{
+	if (!first)
+		buffer_add(text, ",");
+}
+
+/* The end of a full name. */
+static const char *short_name(const char *full_name)
+{
+	return strrchr(full_name, '/') + 1; /* names of resources have none */
+}
+
+/* --- services -------------------------------------------------------------------------------------------------------------- */
+
+static void add_target_id(const struct snapshot_sides *sides, const struct plan_weighted *weighted, struct buffer *text)
+{
+	if (weighted->target == PLAN_NONE)
+		buffer_add(text, "null");
+	else
+		buffer_printf(text, "%" PRIu32, sides->now->ids[OBJECT_TARGET][weighted->target]);
+}
+
+static void write_routes(const struct snapshot_sides *sides, const struct plan_l7 *l7, struct buffer *text)
+{
+	const struct plan_weighted *target = l7->targets;
+
+	for (size_t i = 0; i < l7->route_count; i++) {
+		const struct plan_route *route = &l7->routes[i];
+
+		buffer_add(text, i ? ",{\"name\":" : "{\"name\":");
+		add_string(text, route->resource->name);
+		buffer_add(text, ",\"spec\":");
+		add_json(text, route->resource->spec);
+		buffer_add(text, ",\"targets\":[");
+		for (size_t t = 0; t < route->target_count; t++) {
+			add_separator(text, t == 0);
+			add_target_id(sides, target++, text);
+		}
+		buffer_add(text, "]}");
+	}
+}
+
+static void write_node_port(const struct snapshot_sides *sides, const struct plan_weighted *weighted, struct buffer *text)
+{
+	buffer_add(text, ",\"node\":");
+	add_target_id(sides, weighted, text);
+	buffer_add(text, ",\"virtualNode\":");
+	add_string(text, weighted->target == PLAN_NONE ? "" : short_name(sides->now->plan->targets[weighted->target]->node));
+}
+
+static void write_service(const struct snapshot_sides *sides, uint32_t place, struct buffer *text)
+{
+	const struct plan_service *service = sides->now->plan->services[place];
+	bool first = true;
+
+	buffer_add(text, "{\"name\":");
+	add_string(text, service->name);
+	buffer_add(text, ",\"ports\":[");
+	for (size_t p = 0; p < service->port_count; p++) {
+		const struct plan_port *port = &service->ports[p];
+
+		if (!port->l7)
+			continue;
+		buffer_printf(text, "%s{\"port\":%u", first ? "" : ",", port->port);
+		first = false;
+		if (port->l7->by_node) {
+			write_node_port(sides, &port->l7->targets[0], text);
+		} else {
+			buffer_add(text, ",\"routes\":[");
+			write_routes(sides, port->l7, text);
+			buffer_add(text, "]");
+		}
+		buffer_add(text, "}");
+	}
+	buffer_add(text, "]}");
+}
+
+static bool tells_service(const struct plan_object *object)
+{
+	const struct plan_service *service = (const struct plan_service *)object;
+
+	for (size_t p = 0; p < service->port_count; p++)
+		if (service->ports[p].l7)
+			return true;
+	return false;
+}
+
+/* --- targets --------------------------------------------------------------------------------------------------------------- */
+
+static void write_endpoints(const struct snapshot_sides *sides, uint32_t id, struct buffer *text)
+{
+	const struct target_record *record = sides->target(id, sides->arg);
+	bool first = true;
+
+	for (int list = 0; record && list < LIST_COUNT; list++)
+		for (uint32_t i = 0; i < record->count[list]; i++, first = false) {
+			const struct endpoint_ref *ref = &sides->refs[record->first[list] + i];
+			char address[IP_TEXT_BYTES];
+
+			buffer_printf(text,
+				      "%s{\"address\":\"%s\",\"port\":%u,\"netns\":%" PRIu64 ",\"slot\":%" PRIu32 ",\"incarnation\":%" PRIu32
+				      ",\"run\":%u}",
+				      first ? "" : ",", ip_format(&ref->address, address), ntohs(ref->port), (uint64_t)ref->netns_cookie,
+				      ref->slot, ref->incarnation, ref->run);
+		}
+}
+
+static void write_zones(const struct plan_target *target, struct buffer *text)
+{
+	for (int list = 0; list < LIST_COUNT; list++) {
+		buffer_add(text, list ? ",[" : "[");
+		for (size_t z = 0; z < target->zone_count[list]; z++)
+			buffer_printf(text, "%s{\"count\":%" PRIu32 ",\"below\":%" PRIu32 "}", z ? "," : "", target->zones[list][z].count,
+				      target->zones[list][z].below);
+		buffer_add(text, "]");
+	}
+}
+
+static void write_outlier(const struct plan_outlier *outlier, struct buffer *text)
+{
+	if (!outlier->max_errors)
+		buffer_add(text, "null");
+	else
+		buffer_printf(text,
+			      "{\"maxErrors\":%" PRIu32 ",\"intervalNs\":%" PRIu64 ",\"baseEjectionNs\":%" PRIu64 ",\"maxEjectionPct\":%u}",
+			      outlier->max_errors, outlier->interval_ns, outlier->base_ejection_ns, outlier->max_ejection_pct);
+}
+
+static void write_target(const struct snapshot_sides *sides, uint32_t place, struct buffer *text)
+{
+	const struct plan_target *target = sides->now->plan->targets[place];
+
+	buffer_add(text, "{\"name\":");
+	add_string(text, target->name);
+	buffer_add(text, ",\"virtualNode\":");
+	add_string(text, short_name(target->node));
+	buffer_printf(text, ",\"port\":%u,\"protocol\":\"%s\",\"needsTls\":", target->port, target->protocol);
+	add_bool(text, target->flags & TARGET_NEEDS_TLS);
+	buffer_add(text, ",\"timeout\":");
+	add_json(text, target->timeout);
+	buffer_add(text, ",\"connectionPool\":");
+	add_json(text, target->pool);
+	buffer_add(text, ",\"outlier\":");
+	write_outlier(&target->outlier, text);
+	buffer_printf(text, ",\"panicPct\":%u,\"endpoints\":[", target->panic_pct);
+	write_endpoints(sides, sides->now->ids[OBJECT_TARGET][place], text);
+	buffer_add(text, "],\"zones\":[");
+	write_zones(target, text);
+	buffer_add(text, "]}");
+}
+
+static bool tells_target(const struct plan_object *object)
+{
+	return ((const struct plan_target *)object)->l7;
+}
+
+/* --- nodes ----------------------------------------------------------------------------------------------------------------- */
+
+static int by_value(const void *a, const void *b)
+{
+	const uint32_t x = *(const uint32_t *)a, y = *(const uint32_t *)b;
+
+	return (x > y) - (x < y);
+}
+
+static void write_backends(const struct snapshot_sides *sides, const struct plan_node *node, struct buffer *text)
+{
+	_cleanup_free_ uint32_t *ids = calloc(node->backend_count + 1, sizeof(*ids));
+	size_t count = 0;
+
+	if (!ids) {
+		text->failed = true;
+		return;
+	}
+	for (size_t i = 0; i < node->backend_count; i++)
+		if (!(node->backends[i].flags & BACKEND_AUDIT_ONLY))
+			ids[count++] = sides->now->ids[OBJECT_SERVICE][node->backends[i].service];
+	if (count > 1)
+		qsort(ids, count, sizeof(*ids), by_value);
+	for (size_t i = 0; i < count; i++)
+		buffer_printf(text, "%s%" PRIu32, i ? "," : "", ids[i]);
+}
+
+static void write_node(const struct snapshot_sides *sides, uint32_t place, struct buffer *text)
+{
+	const struct plan_node *node = sides->now->plan->nodes[place];
+
+	buffer_add(text, "{\"name\":");
+	add_string(text, node->name);
+	buffer_add(text, ",\"backends\":[");
+	write_backends(sides, node, text);
+	buffer_add(text, "],\"audit\":");
+	add_bool(text, node->flags & NODE_AUDIT);
+	buffer_add(text, ",\"dropAll\":");
+	add_bool(text, node->flags & NODE_DROP_ALL);
+	buffer_add(text, ",\"logging\":");
+	add_json(text, node->logging);
+	buffer_add(text, "}");
+}
+
+static bool tells_node(const struct plan_object *object)
+{
+	return !((const struct plan_node *)object)->outside;
+}
+
+/* --- what differs ---------------------------------------------------------------------------------------------------------- */
+
+static const struct kind_row {
+	enum plan_kind kind;
+	const char *member;
+	bool (*tells)(const struct plan_object *object); /* whether weft-proxy is to know of it */
+	void (*write)(const struct snapshot_sides *sides, uint32_t place, struct buffer *text);
+} rows[] = {
+	{ PLAN_SERVICE, "services", tells_service, write_service },
+	{ PLAN_TARGET, "targets", tells_target, write_target },
+	{ PLAN_NODE, "nodes", tells_node, write_node },
+};
+
+struct difference {
+	uint32_t id;
+	uint32_t place; /* PLAN_NONE: it is no more, unless it is elsewhere now */
+};
+
+struct differences {
+	struct difference *list;
+	size_t count, capacity;
+};
+
+static void differences_done(struct differences *d)
+{
+	free(d->list);
+}
+
+static int add_difference(struct differences *d, uint32_t id, uint32_t place)
+{
+	if (d->count == d->capacity) {
+		const size_t capacity = d->capacity ? 2 * d->capacity : 16;
+		struct difference *list = reallocarray(d->list, capacity, sizeof(*list));
+
+		if (!list)
+			return -ENOMEM;
+		d->list = list;
+		d->capacity = capacity;
+	}
+	d->list[d->count++] = (struct difference){ id, place };
+	return 0;
+}
+
+static int difference_order(const void *a, const void *b)
+{
+	const struct difference *x = a, *y = b;
+
+	if (x->id != y->id)
+		return x->id < y->id ? -1 : 1;
+	return (x->place > y->place) - (x->place < y->place); /* where it is, before that it was elsewhere */
+}
+
+/* In order of id, each once. */
+static int find_differences(const struct snapshot_sides *sides, const struct kind_row *row, struct differences *d)
+{
+	const struct plan_side now = plan_side(sides->now->plan, row->kind),
+			       before = plan_side(sides->before ? sides->before->plan : NULL, row->kind);
+	size_t kept = 0;
+	int r = 0;
+
+	for (uint32_t i = 0; r == 0 && i < MAX(now.count, before.count); i++) {
+		const struct plan_object *a = i < before.count ? before.objects[i] : NULL, *b = i < now.count ? now.objects[i] : NULL;
+
+		if (a == b)
+			continue;
+		if (b && row->tells(b))
+			r = add_difference(d, sides->now->ids[row->kind][i], i);
+		if (r == 0 && a && row->tells(a))
+			r = add_difference(d, sides->before->ids[row->kind][i], PLAN_NONE);
+	}
+	if (d->count > 1)
+		qsort(d->list, d->count, sizeof(*d->list), difference_order);
+	for (size_t i = 0; i < d->count; i++)
+		if (kept == 0 || d->list[i].id != d->list[kept - 1].id)
+			d->list[kept++] = d->list[i];
+	d->count = kept;
+	return r;
+}
+
+static int write_kind(const struct snapshot_sides *sides, const struct kind_row *row, struct buffer *text)
+{
+	_cleanup_(differences_done) struct differences d = {};
+	int r = find_differences(sides, row, &d);
+
+	if (r < 0)
+		return r;
+	buffer_printf(text, "\"%s\":{", row->member);
+	for (size_t i = 0; i < d.count; i++) {
+		buffer_printf(text, "%s\"%" PRIu32 "\":", i ? "," : "", d.list[i].id);
+		if (d.list[i].place == PLAN_NONE)
+			buffer_add(text, "null");
+		else
+			row->write(sides, d.list[i].place, text);
+	}
+	buffer_add(text, "}");
+	return 0;
+}
+
+int snapshot_write(const struct snapshot_sides *sides, struct buffer *text)
+{
+	for (size_t i = 0; i < ARRAY_SIZE(rows); i++) {
+		int r;
+
+		buffer_add(text, i ? "," : "{");
+		r = write_kind(sides, &rows[i], text);
+		if (r < 0)
+			return r;
+	}
+	buffer_add(text, "}");
+	return buffer_failed(text) ? -ENOMEM : 0;
+}
