@@ -60,7 +60,7 @@ static const struct map_rule {
 	{ "w_row", RULE_COUNTS, .agents = NAMES("incarnation", "source", "service", "target") },
 	{ "w_endpoint", RULE_COUNTS, .agents = NAMES("incarnation", "health", "gone"),
 	  .states = NAMES("ejected_until_ns", "ejected_for_ns", "readmitted_ns", "ejections", "ejection_factor", "connect_errors",
-			  "reset_errors") },
+			  "reset_errors", "http_errors") },
 	{ "w_serving", RULE_COPY },
 	{ "w_serving_place", RULE_COUNTS, .agents = NAMES("incarnation", "max_connections", "node"), .states = NAMES("handshakes") },
 	{ "w_exec_state", RULE_COUNTS, .agents = NAMES("wanted") },

@@ -11,6 +11,7 @@ static inline void endpoint_readmit(struct endpoint *endpoint, uint64_t now_ns)
 {
 	__atomic_store_n(&endpoint->connect_errors, 0, __ATOMIC_RELAXED);
 	__atomic_store_n(&endpoint->reset_errors, 0, __ATOMIC_RELAXED);
+	__atomic_store_n(&endpoint->http_errors, 0, __ATOMIC_RELAXED);
 	if (!__atomic_load_n(&endpoint->ejected_until_ns, __ATOMIC_RELAXED))
 		return;
 	__atomic_store_n(&endpoint->readmitted_ns, now_ns, __ATOMIC_RELAXED);

@@ -137,8 +137,12 @@ const struct target_endpoint *choose_endpoint(struct request *request, const str
 
 		c.list = &target->lists[v6 ^ i ? LIST_V6 : LIST_V4];
 		found = choose_in(&c);
-		if (found && (!target->max_errors || outlier_probe(&c.l7->kernel.endpoints[found->slot], c.now_ns) ||
-			      (found = read_list(&c))))
+		request->probe = false;
+		if (found && target->max_errors && !outlier_begin(&c.l7->kernel.endpoints[found->slot], c.now_ns, &request->probe)) {
+			found = read_list(&c); /* another one probes it: it is out by now */
+			request->probe = false;
+		}
+		if (found)
 			return found;
 	}
 	return NULL;

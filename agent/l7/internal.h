@@ -220,11 +220,11 @@ const struct target_endpoint *choose_endpoint(struct request *request, const str
 
 /* --- outlier.c ----------------------------------------------------------------------------------------------------------- */
 
-/* What an attempt says of its endpoint: a 5xx, or no answer, or an answer. */
-void outlier_note(struct l7 *l7, const struct target *target, const struct target_endpoint *endpoint, bool failed, uint64_t now_ns);
-/* Whether the endpoint may be chosen now; one whose ejection is over is, by one request at a time (outlier_probe()). */
+/* Whether the endpoint may not be chosen now; one whose ejection is over may be, by one request at a time: its probe. */
 bool outlier_is_out(const struct endpoint *slot, uint64_t now_ns);
-bool outlier_probe(struct endpoint *slot, uint64_t now_ns); /* false: others are at it */
+bool outlier_begin(struct endpoint *slot, uint64_t now_ns, bool *ret_probe); /* false: others are at it */
+/* What the try at hand says of its endpoint: it failed (a 5xx, or no answer), or it did not. */
+void outlier_note(struct request *request, bool failed);
 
 /* --- request.c ----------------------------------------------------------------------------------------------------------- */
 
@@ -271,6 +271,7 @@ struct request {
 	enum body_framing framing; /* of the answer, as it is sent */
 	bool counted_active; /* in l7->active */
 	bool connected; /* it had a connection */
+	bool probe; /* it is to find out whether an ejected endpoint works again */
 	bool on_spare; /* that had waited for it, so it may have been closed just then */
 	bool resent;
 	bool from_upstream_eof, from_downstream_eof; /* of a tunnel */

@@ -13,10 +13,11 @@ bool outlier_is_out(const struct endpoint *slot, uint64_t now_ns)
 	return __atomic_load_n(&slot->ejected_until_ns, __ATOMIC_RELAXED) > now_ns;
 }
 
-bool outlier_probe(struct endpoint *slot, uint64_t now_ns)
+bool outlier_begin(struct endpoint *slot, uint64_t now_ns, bool *ret_probe)
 {
 	uint64_t until_ns = __atomic_load_n(&slot->ejected_until_ns, __ATOMIC_RELAXED);
 
+	*ret_probe = until_ns;
 	if (!until_ns)
 		return true;
 	return until_ns <= now_ns && __atomic_compare_exchange_n(&slot->ejected_until_ns, &until_ns, now_ns + slot->ejected_for_ns, false,
@@ -46,17 +47,19 @@ static uint32_t factor_of(const struct endpoint *slot, const struct target *targ
 	return slot->ejection_factor > intervals ? slot->ejection_factor - (uint32_t)intervals + 1 : 1;
 }
 
-static void eject(struct l7 *l7, const struct target *target, const struct target_endpoint *endpoint, struct endpoint *slot, uint64_t now_ns)
+static void eject(struct l7 *l7, const struct target *target, const struct target_endpoint *endpoint, struct endpoint *slot, bool probe,
+		  uint64_t now_ns)
 {
 	const uint64_t longest_ns = MAX(target->base_ejection_ns, LONGEST_EJECTION_NS);
 	uint64_t until_ns = __atomic_load_n(&slot->ejected_until_ns, __ATOMIC_RELAXED), for_ns = longest_ns;
-	const bool probe = until_ns;
 	uint32_t factor = factor_of(slot, target, probe, now_ns);
 
 	if (target->base_ejection_ns && factor > longest_ns / target->base_ejection_ns)
 		factor = (uint32_t)(longest_ns / target->base_ejection_ns) + 1; /* grows no further */
 	else
 		for_ns = factor * target->base_ejection_ns;
+	if (until_ns && !probe) /* out already: a request that began before */
+		return;
 	if (!__atomic_compare_exchange_n(&slot->ejected_until_ns, &until_ns, now_ns + for_ns, false, __ATOMIC_ACQ_REL, __ATOMIC_RELAXED))
 		return;
 	/* Out first, and counted then: of two at once both may be taken back, but never are there too many. */
@@ -78,20 +81,22 @@ static void readmit(struct endpoint *slot, uint64_t now_ns)
 		__atomic_store_n(&slot->readmitted_ns, now_ns, __ATOMIC_RELAXED);
 }
 
-void outlier_note(struct l7 *l7, const struct target *target, const struct target_endpoint *endpoint, bool failed, uint64_t now_ns)
+void outlier_note(struct request *request, bool failed)
 {
-	struct endpoint *slot = target->max_errors ? l7_slot(l7, endpoint) : NULL;
-	uint64_t until_ns;
+	struct l7 *l7 = request->worker->l7;
+	const struct target *target = request->target;
+	struct endpoint *slot = target->max_errors && request->endpoint ? l7_slot(l7, request->endpoint) : NULL;
+	const uint64_t now_ns = loop_now_ns(request->worker->loop);
 
 	if (!slot)
 		return;
-	until_ns = __atomic_load_n(&slot->ejected_until_ns, __ATOMIC_RELAXED);
-	if (!failed) {
-		if (__atomic_load_n(&slot->http_errors, __ATOMIC_RELAXED))
-			__atomic_store_n(&slot->http_errors, 0, __ATOMIC_RELAXED);
-		if (until_ns)
-			readmit(slot, now_ns);
-	} else if (__atomic_add_fetch(&slot->http_errors, 1, __ATOMIC_RELAXED) >= target->max_errors || until_ns) {
-		eject(l7, target, endpoint, slot, now_ns);
+	if (failed) {
+		if (__atomic_add_fetch(&slot->http_errors, 1, __ATOMIC_RELAXED) >= target->max_errors || request->probe)
+			eject(l7, target, request->endpoint, slot, request->probe, now_ns);
+		return;
 	}
+	if (__atomic_load_n(&slot->http_errors, __ATOMIC_RELAXED))
+		__atomic_store_n(&slot->http_errors, 0, __ATOMIC_RELAXED);
+	if (request->probe)
+		readmit(slot, now_ns);
 }

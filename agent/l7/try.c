@@ -115,8 +115,7 @@ static void try_failed(struct request *request, enum l7_reply why)
 		request_try(request);
 		return;
 	}
-	if (request->endpoint)
-		outlier_note(request->worker->l7, request->target, request->endpoint, true, loop_now_ns(request->worker->loop));
+	outlier_note(request, true);
 	if (!again(request, &ended))
 		request_refuse(request, why);
 }
@@ -141,7 +140,7 @@ bool request_answer_retried(struct request *request, int status)
 	const struct retry_try ended = { .outcome = RETRY_RESPONSE, .status = status, .grpc_status = -1 };
 	struct upstream *u = request->upstream;
 
-	outlier_note(request->worker->l7, request->target, request->endpoint, status >= 500, loop_now_ns(request->worker->loop));
+	outlier_note(request, status >= 500);
 	if (!retry_covers(&request->route->retry, &ended) || !again(request, &ended))
 		return false;
 	request->upstream = NULL;
