@@ -310,7 +310,7 @@ void request_upstream_drained(struct request *request);
 /* --- try.c --------------------------------------------------------------------------------------------------------------- */
 
 void request_try(struct request *request); /* to an endpoint of request->target */
-void request_try_received(struct request *request); /* the request is whole: the try's time begins */
+void request_try_received(struct request *request); /* the request is whole, and has its route: its times begin */
 void request_connected(struct request *request);
 void request_upstream_failed(struct request *request, enum l7_reply why); /* its connection is closed */
 /* After the head of an answer with this status: whether it is dropped, and the request is tried again. */

@@ -261,6 +261,7 @@ static void choose_target(struct request *request, const struct service_port *po
 		return;
 	}
 	request->timeouts = route_timeouts_lower(request->route->timeouts, request->target->timeouts);
+	request_try_received(request);
 	request_try(request);
 }
 
@@ -326,9 +327,9 @@ bool request_takes_body(const struct request *request)
 	case REQUEST_ANSWERING:
 	case REQUEST_TUNNEL:
 		return request->upstream && queue_length(&request->upstream->output) <= L7_HIGH_WATER_BYTES;
-	case REQUEST_WAITING: /* to be sent with the next try, so all of it must fit */
-	case REQUEST_PARKED:
-		return false;
+	case REQUEST_WAITING:
+	case REQUEST_PARKED: /* kept, to be sent with the next try */
+		return request->replay.length < RETRY_BODY_BYTES;
 	}
 	return false;
 }
@@ -337,13 +338,12 @@ static void keep_for_replay(struct request *request, const void *data, size_t le
 {
 	if (request->retry.body_lost)
 		return;
-	if (request->replay.length + length > RETRY_BODY_BYTES) {
+	/* Before there is a connection nothing may be lost: what was read in one turn is kept, and then no more is read. */
+	if (!request->upstream || request->replay.length + length <= RETRY_BODY_BYTES)
+		buffer_append(&request->replay, data, length);
+	else
 		request->retry.body_lost = true;
-		buffer_done(&request->replay);
-		return;
-	}
-	buffer_append(&request->replay, data, length);
-	if (buffer_failed(&request->replay)) {
+	if (request->retry.body_lost || buffer_failed(&request->replay)) {
 		request->retry.body_lost = true;
 		buffer_done(&request->replay);
 	}
@@ -395,8 +395,6 @@ void request_received(struct request *request)
 		if (request->upstream)
 			send_framed(request, CHUNK_LAST);
 	}
-	if (request->timeouts.request_ns && !request->upgrade && request->state != REQUEST_PARKED)
-		request->total_until_ns = request->received_ns + request->timeouts.request_ns;
 	request_try_received(request);
 	request_arm(request);
 }

@@ -230,6 +230,10 @@ void request_try(struct request *request)
 
 void request_try_received(struct request *request)
 {
+	if (!request->route || !request->received)
+		return;
+	if (request->timeouts.request_ns && !request->upgrade)
+		request->total_until_ns = request->received_ns + request->timeouts.request_ns;
 	arm_try(request);
 }
 
