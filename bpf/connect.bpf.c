@@ -4,6 +4,7 @@
 #include "lib/account_of.h"
 #include "lib/claim.h"
 #include "lib/identity.h"
+#include "lib/inbound.h"
 #include "lib/resolve.h"
 
 char LICENSE[] SEC("license") = "Dual BSD/GPL";
@@ -191,6 +192,13 @@ int getpeername4(struct bpf_sock_addr *ctx)
 			ctx->user_ip4 = probe->words[3];
 		else
 			show_resolver4(ctx, &peer);
+	} else {
+		const struct real_peer *client = real_peer_of(bpf_get_socket_cookie(ctx));
+
+		if (client) {
+			ctx->user_ip4 = client->address.words[3];
+			ctx->user_port = client->port;
+		}
 	}
 	return HOOK_PROCEED;
 }
@@ -211,6 +219,13 @@ int getpeername6(struct bpf_sock_addr *ctx)
 			ip_to_ctx6(ctx, probe);
 		else
 			show_resolver6(ctx, &peer);
+	} else {
+		const struct real_peer *client = real_peer_of(bpf_get_socket_cookie(ctx));
+
+		if (client) {
+			ip_to_ctx6(ctx, &client->address);
+			ctx->user_port = client->port;
+		}
 	}
 	return HOOK_PROCEED;
 }

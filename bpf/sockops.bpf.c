@@ -1,9 +1,10 @@
 // SPDX-License-Identifier: GPL-2.0 OR BSD-2-Clause
 /* The life of a connection after connect(): established, closed. What is counted, and the flow record. And that of connections to
- * listeners that have a limit, from their SYN on. */
+ * listeners that have a limit, or that weft-proxy serves, from their SYN on. */
 #include "lib/account.h"
 #include "lib/account_of.h"
 #include "lib/handover.h"
+#include "lib/inbound.h"
 #include "lib/serving.h"
 #include "lib/tcp.h"
 
@@ -80,15 +81,33 @@ static __always_inline void on_close(struct bpf_sock_ops *ctx, struct bpf_sock *
 	account_drop(cookie);
 }
 
-/* The listener that a request or accepted socket came by, where it has a limit. */
+static __always_inline __be16 remote_port_of(struct bpf_sock_ops *ctx)
+{
+	return bpf_htons(bpf_ntohl(ctx->remote_port)); /* 32 bits, in network order */
+}
+
+/* A client that weft-proxy serves: it counts where weft-proxy reaches the application for it. */
+static __always_inline bool is_proxys(struct bpf_sock_ops *ctx, __u64 netns_cookie, const struct ip *local)
+{
+	const struct ip peer = ip_remote_of(ctx);
+
+	return intercept_of(netns_cookie, local, bpf_htons(ctx->local_port)) &&
+	       !way_of(netns_cookie, &peer, remote_port_of(ctx), bpf_ktime_get_ns());
+}
+
+/* The listener that a request or accepted socket came by, where it has a limit that this one counts for. */
 static __always_inline struct serving *serving_of_socket(struct bpf_sock_ops *ctx, __u32 *ret_place)
 {
+	struct serving *serving;
+	__u64 netns_cookie;
 	struct ip address;
 
 	if (!serving_any())
 		return NULL;
+	netns_cookie = bpf_get_netns_cookie(ctx);
 	address = ip_local_of(ctx);
-	return serving_of(bpf_get_netns_cookie(ctx), &address, bpf_htons(ctx->local_port), ret_place);
+	serving = serving_of(netns_cookie, &address, bpf_htons(ctx->local_port), ret_place);
+	return serving && is_proxys(ctx, netns_cookie, &address) ? NULL : serving;
 }
 
 /* A SYN gets its request socket, which is no full one; a connecting socket asks for the same time. */
@@ -104,13 +123,18 @@ static __always_inline void on_timeout_init(struct bpf_sock_ops *ctx)
 
 static __always_inline void on_accept(struct bpf_sock_ops *ctx)
 {
+	const struct ip peer = ip_remote_of(ctx);
+	const __u64 cookie = bpf_get_socket_cookie(ctx), now_ns = bpf_ktime_get_ns();
 	struct serving *serving;
+	bool shown;
 	__u32 place;
 
 	serving = serving_of_socket(ctx, &place);
-	if (!serving)
+	if (serving)
+		serving_established(serving, place, cookie, now_ns);
+	shown = way_ends(bpf_get_netns_cookie(ctx), &peer, remote_port_of(ctx), cookie, now_ns);
+	if (!serving && !shown)
 		return;
-	serving_established(serving, place, bpf_get_socket_cookie(ctx), bpf_ktime_get_ns());
 	bpf_sock_ops_cb_flags_set(ctx, ctx->bpf_sock_ops_cb_flags | BPF_SOCK_OPS_STATE_CB_FLAG);
 }
 
@@ -141,8 +165,10 @@ int sock_ops(struct bpf_sock_ops *ctx)
 	sk = ctx->sk;
 	cookie = bpf_get_socket_cookie(ctx);
 	a = sk ? account_of(cookie) : NULL;
-	if (!a && ctx->op == BPF_SOCK_OPS_STATE_CB)
+	if (!a && ctx->op == BPF_SOCK_OPS_STATE_CB) {
 		serving_ended(cookie);
+		real_peer_ended(cookie);
+	}
 	if (!a || READ_ONCE(a->held) != cookie)
 		return SOCKOPS_DONE;
 	switch (ctx->op) {

@@ -55,6 +55,10 @@ static const struct map_rule {
 	{ "w_asked", RULE_COPY },
 	{ "w_proxy_place", RULE_COPY },
 	{ "w_handover", RULE_COPY },
+	{ "w_intercept", RULE_COPY },
+	{ "w_way", RULE_COPY },
+	{ "w_real_peer", RULE_COPY },
+	{ "w_inbound", RULE_NOTHING }, /* weft-proxy puts its sockets there */
 	{ "w_exposed", RULE_COPY },
 	{ "w_edge_device", RULE_COPY },
 	{ "w_row", RULE_COUNTS, .agents = NAMES("incarnation", "source", "service", "target") },

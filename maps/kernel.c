@@ -52,6 +52,7 @@ static const struct pinned_map map_rows[] = {
 	FD("w_edge_device", BPF_MAP_TYPE_HASH, 4, sizeof(struct edge_device), MAX_EDGE_DEVICES, edge_device_fd),
 	FD("w_serving", BPF_MAP_TYPE_HASH, sizeof(struct serving_key), 4, MAX_SERVINGS, serving_fd),
 	FD("w_served", BPF_MAP_TYPE_HASH, 8, sizeof(struct served), MAX_ACCOUNTS, served_fd),
+	FD("w_intercept", BPF_MAP_TYPE_HASH, sizeof(struct serving_key), sizeof(struct intercept), MAX_SERVINGS, intercept_fd),
 #undef FD
 };
 

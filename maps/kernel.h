@@ -18,6 +18,7 @@
 #include "maps/abi/event.h"
 #include "maps/abi/exec.h"
 #include "maps/abi/identity.h"
+#include "maps/abi/inbound.h"
 #include "maps/abi/live.h"
 #include "maps/abi/name.h"
 #include "maps/abi/proxy.h"
@@ -63,6 +64,7 @@ struct kernel {
 	int reason_fd, stat_fd, flow_fd, exec_fd, explain_fd, account_fd;
 	int exposed_fd, edge_device_fd; /* see maps/edge.h */
 	int serving_fd, served_fd; /* see maps/serving.h */
+	int intercept_fd; /* see maps/intercept.h */
 	struct serving *servings; /* MAX_SERVINGS of them, shared like those of `memory` */
 	const struct edge_connection *edge_connections; /* MAX_EDGE_CONNECTIONS of them */
 	int explain_prog_fd, standing_prog_fd; /* SEC("syscall") */

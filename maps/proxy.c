@@ -34,6 +34,8 @@ static const struct pinned_map map_rows[] = {
 	HASH("w_exempt", struct netns_address, struct exemption, MAX_EXEMPT, exempt_fd),
 	HASH("w_proxy_place", __u64, __u32, MAX_OWNERS, place_fd),
 	HASH("w_handover", struct handover_key, struct handover, MAX_ACCOUNTS, handover_fd),
+	HASH("w_way", struct proxy_way_key, struct proxy_way, MAX_ACCOUNTS, way_fd),
+	PINNED_FD("w_inbound", BPF_MAP_TYPE_SOCKHASH, sizeof(struct inbound_key), sizeof(__u64), 2 * MAX_OWNERS, struct proxy_maps, inbound_fd),
 #undef HASH
 };
 
@@ -280,6 +282,49 @@ static int place_visit(const void *key, const void *value, void *arg)
 int proxy_place_each(struct proxy_maps *maps, proxy_place_fn *fn, void *arg)
 {
 	return pinned_map_each(maps->place_fd, sizeof(uint64_t), sizeof(uint32_t), place_visit, &(struct place_visit){ fn, arg });
+}
+
+/* --- connections that come in --------------------------------------------------------------------------------------------------- */
+
+int proxy_inbound_set(struct proxy_maps *maps, uint64_t netns_cookie, int family, int listen_fd)
+{
+	const struct inbound_key key = { .netns_cookie = netns_cookie, .family = (__u32)family };
+	const __u64 fd = (__u64)listen_fd;
+
+	return pinned_map_set(maps->inbound_fd, &key, &fd);
+}
+
+int proxy_inbound_remove(struct proxy_maps *maps, uint64_t netns_cookie, int family)
+{
+	const struct inbound_key key = { .netns_cookie = netns_cookie, .family = (__u32)family };
+
+	return pinned_map_remove(maps->inbound_fd, &key);
+}
+
+int proxy_way_set(struct proxy_maps *maps, const struct proxy_way_key *key, const struct ip *client, __be16 client_port)
+{
+	const struct proxy_way way = { .since_ns = time_now_ns(), .client = *client, .client_port = client_port };
+
+	return pinned_map_set(maps->way_fd, key, &way);
+}
+
+int proxy_way_remove(struct proxy_maps *maps, const struct proxy_way_key *key)
+{
+	return pinned_map_remove(maps->way_fd, key);
+}
+
+static int remove_old_way(const void *key, const void *value, void *arg)
+{
+	const struct proxy_way *way = value;
+	const struct expiry *expiry = arg;
+
+	return (int64_t)(expiry->now_ns - way->since_ns) > (int64_t)WAY_MAX_NS ? pinned_map_remove(expiry->fd, key) : 0;
+}
+
+int proxy_ways_clean(struct proxy_maps *maps, uint64_t now_ns)
+{
+	return pinned_map_each(maps->way_fd, sizeof(struct proxy_way_key), sizeof(struct proxy_way), remove_old_way,
+			       &(struct expiry){ maps->way_fd, now_ns });
 }
 
 /* --- names -------------------------------------------------------------------------------------------------------------------- */

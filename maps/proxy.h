@@ -9,6 +9,7 @@
 #include "maps/abi/endpoint.h"
 #include "maps/abi/handover.h"
 #include "maps/abi/identity.h"
+#include "maps/abi/inbound.h"
 #include "maps/abi/limits.h"
 #include "maps/abi/name.h"
 #include "maps/abi/proxy.h"
@@ -20,7 +21,7 @@ struct proxy_maps {
 	struct proxy_state *state; /* shared with the kernel and the agent: single words, atomically */
 	struct endpoint *endpoints; /* likewise; see proxy_endpoints_renew() */
 	uint32_t endpoint_count;
-	int name_fd, resolver_fd, asked_fd, exempt_fd, place_fd, handover_fd;
+	int name_fd, resolver_fd, asked_fd, exempt_fd, place_fd, handover_fd, inbound_fd, way_fd;
 	uint64_t pin; /* inode of w_proxy's */
 	uint64_t endpoints_pin; /* of w_endpoint's */
 };
@@ -53,6 +54,19 @@ int proxy_place_set(struct proxy_maps *maps, uint64_t netns_cookie, uint32_t fam
 int proxy_place_remove(struct proxy_maps *maps, uint64_t netns_cookie);
 typedef int proxy_place_fn(uint64_t netns_cookie, uint32_t families, void *arg);
 int proxy_place_each(struct proxy_maps *maps, proxy_place_fn *fn, void *arg);
+
+/* Where weft-proxy takes what comes in for listeners that it serves (maps/abi/inbound.h): a listening TCP socket, for packets of this
+ * family; an earlier one is replaced. It leaves when it is closed by all who have it. */
+int proxy_inbound_set(struct proxy_maps *maps, uint64_t netns_cookie, int family, int listen_fd);
+int proxy_inbound_remove(struct proxy_maps *maps, uint64_t netns_cookie, int family); /* what is not there is fine */
+
+/* The way to an application: set between bind() and connect(), removed before the socket is closed, for the kernel does so only where the
+ * application's side was established. The socket is bound without SO_REUSEADDR: its end must be nobody else's. `client_port` 0: the
+ * application sees weft-proxy itself. Safe from several threads. 0 or -errno; -ENOENT on removal is no error; -E2BIG: too many. */
+int proxy_way_set(struct proxy_maps *maps, const struct proxy_way_key *key, const struct ip *client, __be16 client_port);
+int proxy_way_remove(struct proxy_maps *maps, const struct proxy_way_key *key);
+/* Those that a process left which was killed: older than WAY_MAX_NS at `now_ns`, they mean nothing. */
+int proxy_ways_clean(struct proxy_maps *maps, uint64_t now_ns);
 
 /* The key of a name in a scope ("mesh/M" or "mesh/M/virtualNode/N"); `name` in any case, with or without a dot at its end.
  * -EINVAL: no DNS name (empty, a label of 0 or over 63 bytes, over 253 bytes in all). RFC 1035 section 2.3.4. */

@@ -32,14 +32,14 @@ struct flow_record {
 	__u64 bytes_received;
 	__u32 pid;
 	__u32 source; /* object ids */
-	__u32 service; /* 0: the destination is no VIP. Of a full listener: the virtual node that serves */
+	__u32 service; /* 0: the destination is no VIP. Of a refusal where connections come in: the virtual node that serves */
 	__u32 target;
 	__u32 rtt_us;
 	__u32 retransmits;
 	__u32 sampled_one_in; /* this record stands for that many */
 	__u32 pad;
 	struct ip asked; /* destination the program asked for */
-	struct ip address; /* where it was sent, to weft-proxy maybe; zero for refusals, but for those of a full listener: who asked */
+	struct ip address; /* where it was sent, to weft-proxy maybe; zero for refusals, but where connections come in: who asked */
 	__be16 asked_port;
 	__be16 port;
 	__u8 reason; /* enum reason */
@@ -71,7 +71,8 @@ WEFT_SIZE(struct flow_record, 128);
 	X(EDGE_CLASHES, "edge-clashes", "connections without a local socket whose endpoint was connected to the client's port by another way") \
 	X(EDGE_REDIRECTS, "edge-redirects", "ICMP redirects that would have told a client of an endpoint's address: dropped")   \
 	X(RECONNECTS, "reconnects", "connects on a socket whose last connect() never got as far as a SYN")                     \
-	X(HANDOVERS_LOST, "handovers-lost", "connections that weft-proxy was not told of, for want of memory: it closes them")
+	X(HANDOVERS_LOST, "handovers-lost", "connections that weft-proxy was not told of, for want of memory: it closes them")   \
+	X(CLIENTS_UNSHOWN, "clients-unshown", "connections that applications see come from weft-proxy, not from its client, for want of memory")
 
 enum statistic {
 #define X(symbol, name, text) STAT_##symbol,

@@ -37,7 +37,7 @@ enum default_entries {
 #define MAX_RESOLVERS 16384 /* (namespace, node, resolver) */
 #define MAX_REASON_ROWS 32768
 #define MAX_ACCOUNTS 262144 /* connections that are open, or being opened, by sockets of this host */
-#define MAX_SERVINGS 4096 /* listeners of workloads on this node that have a limit on connections */
+#define MAX_SERVINGS 4096 /* listeners of workloads on this node that have a limit on connections; and that weft-proxy serves */
 #define MAX_EXPOSED 4096 /* addresses that stand for services */
 #define MAX_EDGE_DEVICES 4096
 #define MAX_EDGE_CONNECTIONS 32768 /* connections without a socket of this host; a power of two */
