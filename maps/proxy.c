@@ -34,6 +34,7 @@ static const struct pinned_map map_rows[] = {
 	HASH("w_exempt", struct netns_address, struct exemption, MAX_EXEMPT, exempt_fd),
 	HASH("w_proxy_place", __u64, __u32, MAX_OWNERS, place_fd),
 	HASH("w_handover", struct handover_key, struct handover, MAX_ACCOUNTS, handover_fd),
+	HASH("w_intercept", struct serving_key, struct intercept, MAX_SERVINGS, intercept_fd),
 	HASH("w_way", struct proxy_way_key, struct proxy_way, MAX_ACCOUNTS, way_fd),
 	PINNED_FD("w_inbound", BPF_MAP_TYPE_SOCKHASH, sizeof(struct inbound_key), sizeof(__u64), 2 * MAX_OWNERS, struct proxy_maps, inbound_fd),
 #undef HASH
@@ -299,6 +300,22 @@ int proxy_inbound_remove(struct proxy_maps *maps, uint64_t netns_cookie, int fam
 	const struct inbound_key key = { .netns_cookie = netns_cookie, .family = (__u32)family };
 
 	return pinned_map_remove(maps->inbound_fd, &key);
+}
+
+int proxy_intercept_get(struct proxy_maps *maps, uint64_t netns_cookie, const struct ip *address, __be16 port, uint32_t *ret_node)
+{
+	struct serving_key key = { .netns_cookie = netns_cookie, .address = *address, .port = port };
+	struct intercept intercept;
+
+	if (bpf_map_lookup_elem(maps->intercept_fd, &key, &intercept) < 0) {
+		if (errno != ENOENT || ip_is_loopback(address))
+			return -errno;
+		key.address = (struct ip){};
+		if (bpf_map_lookup_elem(maps->intercept_fd, &key, &intercept) < 0)
+			return -errno;
+	}
+	*ret_node = intercept.node;
+	return 0;
 }
 
 int proxy_way_set(struct proxy_maps *maps, const struct proxy_way_key *key, const struct ip *client, __be16 client_port)

@@ -21,7 +21,7 @@ struct proxy_maps {
 	struct proxy_state *state; /* shared with the kernel and the agent: single words, atomically */
 	struct endpoint *endpoints; /* likewise; see proxy_endpoints_renew() */
 	uint32_t endpoint_count;
-	int name_fd, resolver_fd, asked_fd, exempt_fd, place_fd, handover_fd, inbound_fd, way_fd;
+	int name_fd, resolver_fd, asked_fd, exempt_fd, place_fd, handover_fd, inbound_fd, way_fd, intercept_fd;
 	uint64_t pin; /* inode of w_proxy's */
 	uint64_t endpoints_pin; /* of w_endpoint's */
 };
@@ -59,6 +59,9 @@ int proxy_place_each(struct proxy_maps *maps, proxy_place_fn *fn, void *arg);
  * family; an earlier one is replaced. It leaves when it is closed by all who have it. */
 int proxy_inbound_set(struct proxy_maps *maps, uint64_t netns_cookie, int family, int listen_fd);
 int proxy_inbound_remove(struct proxy_maps *maps, uint64_t netns_cookie, int family); /* what is not there is fine */
+
+/* The virtual node whose listener weft-proxy serves at an address of a namespace. Safe from several threads. -ENOENT: none. */
+int proxy_intercept_get(struct proxy_maps *maps, uint64_t netns_cookie, const struct ip *address, __be16 port, uint32_t *ret_node);
 
 /* The way to an application: set between bind() and connect(), removed before the socket is closed, for the kernel does so only where the
  * application's side was established. The socket is bound without SO_REUSEADDR: its end must be nobody else's. `client_port` 0: the

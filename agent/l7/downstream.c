@@ -8,6 +8,7 @@
 #include <sys/socket.h>
 
 #include "agent/l7/internal.h"
+#include "agent/net/tcp.h"
 #include "base/cleanup.h"
 #include "base/time.h"
 
@@ -38,6 +39,9 @@ void downstream_close(struct downstream *d)
 	loop_io_remove(d->io);
 	fd_close(d->fd);
 	http_codec_free(d->codec);
+	upstream_pool_free(d->own_pool);
+	if (d->limit)
+		limit_unuse(d->limit);
 	queue_done(&d->output);
 	buffer_done(&d->kept);
 	list_remove(&d->place_node);
@@ -285,37 +289,119 @@ static void on_downstream(struct loop_io *io, uint32_t events, void *arg)
 	worker_reap(worker);
 }
 
-void downstream_accept(struct worker_place *place, int fd, const struct ip *peer, __be16 peer_port)
+/* --- coming in ----------------------------------------------------------------------------------------------------------- */
+
+static int inbound_init(struct downstream *d, const struct listener *listener)
+{
+	const struct handover *handover = &d->handover;
+
+	d->inbound = true;
+	d->application = (struct target_endpoint){ .address = handover->destination, .port = handover->port, .slot = SLOT_NONE };
+	ip_port_format(&handover->destination, handover->port, d->application.text);
+	d->own_pool = upstream_pool_new(&d->application);
+	if (!d->own_pool)
+		return -ENOMEM;
+	if (!listener || listener->max_connections == LISTENER_UNLIMITED)
+		return 0;
+	d->limit = limit_use(d->worker, handover, d->place->place->netns_cookie, listener);
+	return d->limit ? 0 : -ENOMEM;
+}
+
+static int start(struct worker_place *place, const struct accepted *accepted, const struct listener *listener)
 {
 	struct worker *worker = place->worker;
-	const struct handover_key key = { .netns_cookie = place->place->netns_cookie, .address = *peer, .port = peer_port };
 	struct downstream *d = calloc(1, sizeof(*d));
-	int r = d ? http_codec_new(HTTP_REQUESTS, L7_HEAD_LIMIT_BYTES, &d->codec) : -ENOMEM;
+	int r;
 
-	if (r == 0) {
-		r = worker->l7->kernel.handover_take(worker->l7->kernel.arg, &key, &d->handover);
-		worker->stats.no_handover += r < 0;
-	}
-	if (r == 0) {
-		d->worker = worker;
-		d->place = place;
-		d->fd = fd;
-		d->peer = *peer;
-		d->peer_port = peer_port;
-		d->data = "";
-		d->events = EPOLLIN | EPOLLRDHUP;
-		list_init(&d->node);
-		r = loop_io_add(worker->loop, fd, d->events, on_downstream, d, &d->io);
-	}
+	if (!d)
+		return -ENOMEM;
+	*d = (struct downstream){
+		.worker = worker,
+		.place = place,
+		.fd = accepted->fd,
+		.peer = accepted->peer,
+		.peer_port = accepted->peer_port,
+		.handover = accepted->handover,
+		.data = "",
+		.events = EPOLLIN | EPOLLRDHUP,
+	};
+	list_init(&d->node);
+	r = http_codec_new(HTTP_REQUESTS, L7_HEAD_LIMIT_BYTES, &d->codec);
+	if (r == 0 && place->place->role == L7_INBOUND)
+		r = inbound_init(d, listener);
+	if (r == 0)
+		r = loop_io_add(worker->loop, d->fd, d->events, on_downstream, d, &d->io);
 	if (r < 0) {
-		if (d)
-			http_codec_free(d->codec);
+		if (d->limit)
+			limit_unuse(d->limit);
+		upstream_pool_free(d->own_pool);
+		http_codec_free(d->codec);
 		free(d);
-		fd_close(fd);
-		return;
+		return r;
 	}
 	list_append(&place->downstreams, &d->place_node);
 	wait_for(d, WAIT_REQUEST);
 	worker->stats.connections++;
 	worker->stats.open++;
+	return 0;
+}
+
+/* The configuration's listener that was connected to; NULL: it is not known (yet): it has no limits then. */
+static const struct listener *listener_of(const struct worker *worker, const struct handover *handover)
+{
+	const struct caller *caller = snapshot_caller(worker->view->snapshot, handover->source);
+
+	return caller ? listener_find(caller, ntohs(handover->port)) : NULL;
+}
+
+/* What was connected to, and which node serves there. */
+static int look_inbound(const struct worker_place *place, struct accepted *accepted)
+{
+	const struct l7_kernel *kernel = &place->worker->l7->kernel;
+	struct handover *handover = &accepted->handover;
+	struct sockaddr_storage address;
+	socklen_t length = sizeof(address);
+
+	if (getsockname(accepted->fd, (struct sockaddr *)&address, &length) < 0)
+		return -errno;
+	tcp_address_read((struct sockaddr *)&address, &handover->destination, &handover->port);
+	return kernel->intercept_get(kernel->arg, place->place->netns_cookie, &handover->destination, handover->port, &handover->source);
+}
+
+void downstream_take(struct worker_place *place, const struct accepted *accepted)
+{
+	if (start(place, accepted, listener_of(place->worker, &accepted->handover)) < 0) {
+		place->worker->stats.accept_failed++;
+		fd_close(accepted->fd);
+	}
+}
+
+void downstream_accept(struct worker_place *place, const struct accepted *from)
+{
+	const struct l7_place *where = place->place;
+	struct worker *worker = place->worker;
+	struct l7 *l7 = worker->l7;
+	const struct handover_key key = { .netns_cookie = where->netns_cookie, .address = from->peer, .port = from->peer_port };
+	struct accepted accepted = *from;
+	const struct listener *listener = NULL;
+	unsigned int owner = worker->index;
+	int r;
+
+	if (where->role == L7_OUTBOUND)
+		r = l7->kernel.handover_take(l7->kernel.arg, &key, &accepted.handover);
+	else
+		r = look_inbound(place, &accepted);
+	if (r < 0) {
+		worker->stats.no_handover++;
+		fd_close(accepted.fd);
+		return;
+	}
+	if (where->role == L7_INBOUND)
+		listener = listener_of(worker, &accepted.handover);
+	if (listener && listener->max_connections != LISTENER_UNLIMITED)
+		owner = limit_owner(l7, where->netns_cookie, accepted.handover.port);
+	if (owner == worker->index)
+		downstream_take(place, &accepted);
+	else if (worker_tell_connection(l7->workers[owner], place->place, &accepted) < 0)
+		fd_close(accepted.fd);
 }

@@ -43,6 +43,7 @@
 #define L7_SPARE_NS (60 * NSEC_PER_SEC) /* a connection to an endpoint waits so long for the next request */
 #define L7_SPARES_MAX 4096 /* of a worker; beyond that the one that waited longest goes */
 #define L7_TRIED_MAX 8u /* endpoints that a request remembers to avoid */
+#define SLOT_NONE UINT32_MAX /* an application here: the kernel keeps nothing of it */
 #define L7_REPICKS 5 /* host_selection_retry_max_attempts */
 
 struct worker;
@@ -50,13 +51,20 @@ struct downstream;
 struct request;
 struct upstream;
 
-/* Where it listens in a namespace, for one address family. The main thread makes it, and changes it until it listens; then workers have
- * references to it. */
+enum l7_role {
+	L7_OUTBOUND, /* what workloads connect to */
+	L7_INBOUND, /* what comes in for them */
+	L7_ROLES,
+};
+
+/* Where it listens in a namespace, for one role and address family. The main thread makes it, and changes it until it listens; then workers
+ * have references to it. */
 struct l7_place {
 	uint32_t refs; /* atomic */
 	struct list node; /* of l7->places */
 	uint64_t netns_cookie;
 	int netns_fd;
+	enum l7_role role;
 	int family; /* LIST_V4, LIST_V6 */
 	int listen_fd; /* -1: not yet */
 	int why; /* -errno, then */
@@ -114,7 +122,8 @@ struct worker {
 	struct list places;
 	struct list waits[WAITS]; /* downstreams */
 	struct loop_timer *sweep;
-	struct table pools;
+	struct table pools, limits;
+	struct list limits_due;
 	struct list spares; /* upstreams between requests, the one that waited longest first */
 	size_t spare_count;
 	struct list dead_downstreams, dead_upstreams;
@@ -126,12 +135,21 @@ struct worker {
 	char input[L7_INPUT_BYTES]; /* of the connection whose turn it is */
 };
 
+struct accepted {
+	int fd;
+	struct ip peer;
+	__be16 peer_port;
+	struct handover handover;
+};
+
 int worker_new(struct l7 *l7, unsigned int index, struct worker **ret_worker); /* its thread runs */
 struct worker *worker_free(struct worker *worker); /* ends the thread. NULL is fine */
 /* From the main thread: asks the worker to take over what is there now. -ENOMEM. */
 int worker_tell_snapshot(struct worker *worker, struct snapshot *snapshot);
 int worker_tell_place(struct worker *worker, struct l7_place *place);
 int worker_tell_no_place(struct worker *worker, uint64_t netns_cookie);
+/* From another worker: an inbound connection that is this one's to serve. Takes its descriptor on success. */
+int worker_tell_connection(struct worker *worker, struct l7_place *place, const struct accepted *accepted);
 void worker_reap(struct worker *worker); /* at the end of each callback */
 uint64_t worker_random(struct worker *worker);
 const char *worker_date(struct worker *worker);
@@ -147,7 +165,11 @@ struct downstream {
 	struct loop_io *io;
 	uint32_t events;
 	struct http_codec *codec;
-	struct handover handover; /* what the kernel knows */
+	struct handover handover; /* what the kernel knows; inbound: the node that serves, and the address that was connected to */
+	bool inbound;
+	struct listener_limit *limit; /* of an inbound listener that has one; NULL: none */
+	struct target_endpoint application; /* inbound: where requests go */
+	struct upstream_pool *own_pool; /* inbound: of connections on behalf of this one, whose client the application is shown */
 	struct ip peer;
 	__be16 peer_port;
 	uint64_t deadline_ns;
@@ -164,7 +186,9 @@ struct downstream {
 	enum wait wait;
 };
 
-void downstream_accept(struct worker_place *place, int fd, const struct ip *peer, __be16 peer_port);
+/* Takes `fd`, also on failure. */
+void downstream_accept(struct worker_place *place, const struct accepted *accepted); /* `handover` is yet to be looked up */
+void downstream_take(struct worker_place *place, const struct accepted *accepted); /* from another worker, for a listener of this one's */
 /* Takes requests, sends what waits, asks for events, as far as it goes. May close it. */
 void downstream_run(struct downstream *d);
 void downstream_close(struct downstream *d); /* a request at hand is given up */
@@ -181,8 +205,8 @@ struct upstream_pool { /* connections of one caller in one namespace to one endp
 	struct list spares; /* newest first */
 	struct ip address;
 	__be16 port;
-	size_t connections; /* in all */
-	char key[];
+	size_t connections; /* in all, and one for the downstream that has it for its own */
+	char key[]; /* "": it is some downstream's own */
 };
 
 struct upstream {
@@ -201,8 +225,14 @@ struct upstream {
 	struct http_codec *codec;
 	struct queue output;
 	struct request *request; /* NULL: waits */
+	struct listener_limit *limit; /* it has a place in; NULL: in none */
+	struct list limit_node; /* of limit->spares */
+	struct proxy_way_key way; /* to an application; port 0: none */
 };
 
+/* A pool of a downstream's own, for its application; freed with what waits in it. NULL is fine. */
+struct upstream_pool *upstream_pool_new(const struct target_endpoint *endpoint); /* NULL: no memory */
+struct upstream_pool *upstream_pool_free(struct upstream_pool *pool);
 /* A connection to the endpoint for the request: one that waits, or a new one, on its way. -errno of socket() or connect(). */
 int upstream_get(struct request *request, const struct target_endpoint *endpoint, struct upstream **ret_upstream);
 bool upstream_send(struct upstream *u, struct span more); /* false: it failed, and the request was told */
@@ -211,6 +241,36 @@ void upstream_pause(struct upstream *u, bool paused);
 void upstream_release(struct upstream *u, bool keep);
 void upstream_close(struct upstream *u); /* the request is not told */
 void upstreams_expire(struct worker *worker, uint64_t now_ns);
+
+/* --- limit.c ------------------------------------------------------------------------------------------------------------- */
+
+/* The limits of a listener that is served here (App Mesh API, VirtualNodeHttpConnectionPool): connections to the application, and requests
+ * that wait for one. All connections to such a listener are one worker's, so that its counts are exact without a lock. */
+struct listener_limit {
+	struct table_node node; /* of worker->limits */
+	struct worker *worker;
+	uint32_t max_connections, max_pending;
+	uint32_t connections, pending;
+	uint32_t users; /* downstreams */
+	struct list spares; /* upstreams that wait, by their limit_node */
+	struct list waiting; /* requests, by their node */
+	struct list due_node; /* of worker->limits_due */
+	char key[];
+};
+/* Which worker serves the listener. */
+unsigned int limit_owner(const struct l7 *l7, uint64_t netns_cookie, __be16 port);
+/* NULL: no memory. */
+struct listener_limit *limit_use(struct worker *worker, const struct handover *handover, uint64_t netns_cookie, const struct listener *listener);
+void limit_unuse(struct listener_limit *limit);
+/* What the configuration says now holds for all of it; connections that are too many go as they become idle. NULL: no limit any more. */
+void limit_adjust(struct listener_limit *limit, const struct listener *listener);
+enum limit_verdict { LIMIT_ROOM, LIMIT_WAIT, LIMIT_OVER };
+/* For one more connection. LIMIT_ROOM: it has its place. LIMIT_WAIT: the request waits, in REQUEST_PENDING. */
+enum limit_verdict limit_enter(struct listener_limit *limit, struct request *request);
+void limit_leave(struct listener_limit *limit); /* a connection is gone, or a place was not used: the first request that waits has it */
+bool limit_is_short(const struct listener_limit *limit); /* somebody waits, or there are too many: none is kept for later */
+void limits_run(struct worker *worker); /* those that wait go on, where they can */
+void limit_forget(struct request *request); /* it waits no more */
 
 /* --- choose.c ------------------------------------------------------------------------------------------------------------ */
 
@@ -232,6 +292,7 @@ enum request_state {
 	REQUEST_HEAD, /* its head is not whole */
 	REQUEST_PARKED, /* the kernel knows its service, and the configuration that has it is on its way */
 	REQUEST_TRYING, /* sent, or on its way; no answer yet */
+	REQUEST_PENDING, /* for one of the connections that its listener may have */
 	REQUEST_WAITING, /* for the next try */
 	REQUEST_ANSWERING, /* the head of the answer is in the output */
 	REQUEST_TUNNEL, /* another protocol: bytes both ways */
@@ -239,7 +300,7 @@ enum request_state {
 
 struct request {
 	/* Kept from one request to the next: */
-	struct list node; /* of worker->spare_requests, or worker->parked */
+	struct list node; /* of worker->spare_requests, worker->parked, or limit->waiting */
 	struct worker *worker;
 	struct loop_timer *timer;
 	uint64_t armed_ns; /* 0: not */
@@ -271,6 +332,7 @@ struct request {
 	enum body_framing framing; /* of the answer, as it is sent */
 	bool counted_active; /* in l7->active */
 	bool connected; /* it had a connection */
+	bool has_place; /* in its listener's limit, for the next connection */
 	bool probe; /* it is to find out whether an ejected endpoint works again */
 	bool on_spare; /* that had waited for it, so it may have been closed just then */
 	bool resent;

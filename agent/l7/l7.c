@@ -28,24 +28,26 @@ void l7_place_unref(struct l7_place *place)
 	free(place);
 }
 
-static socklen_t loopback_at(int family, struct sockaddr_storage *ret_address)
+/* What comes in is given to the socket, whatever it is bound to: any port will do. */
+static socklen_t loopback_at(const struct l7_place *place, struct sockaddr_storage *ret_address)
 {
-	const struct sockaddr_in v4 = { .sin_family = AF_INET, .sin_port = htons(PROXY_OUTBOUND_PORT),
+	const __be16 port = place->role == L7_OUTBOUND ? htons(PROXY_OUTBOUND_PORT) : 0;
+	const struct sockaddr_in v4 = { .sin_family = AF_INET, .sin_port = port,
 					.sin_addr.s_addr = htonl(INADDR_LOOPBACK) };
-	const struct sockaddr_in6 v6 = { .sin6_family = AF_INET6, .sin6_port = htons(PROXY_OUTBOUND_PORT),
+	const struct sockaddr_in6 v6 = { .sin6_family = AF_INET6, .sin6_port = port,
 					 .sin6_addr = IN6ADDR_LOOPBACK_INIT };
 
-	if (family == LIST_V4)
+	if (place->family == LIST_V4)
 		memcpy(ret_address, &v4, sizeof(v4));
 	else
 		memcpy(ret_address, &v6, sizeof(v6));
-	return family == LIST_V4 ? sizeof(v4) : sizeof(v6);
+	return place->family == LIST_V4 ? sizeof(v4) : sizeof(v6);
 }
 
 static int listen_at(const struct l7_place *place)
 {
 	struct sockaddr_storage address;
-	const socklen_t length = loopback_at(place->family, &address);
+	const socklen_t length = loopback_at(place, &address);
 	_cleanup_close_ int fd = netns_socket(place->netns_fd, address.ss_family, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0);
 
 	if (fd < 0)
@@ -71,6 +73,11 @@ static void place_open(struct l7 *l7, struct l7_place *place)
 	for (unsigned int i = 0; i < l7->worker_count; i++)
 		if (worker_tell_place(l7->workers[i], place) < 0)
 			log_error("a worker is not told of a namespace: out of memory");
+	if (place->role == L7_OUTBOUND)
+		return;
+	fd = l7->kernel.inbound_set(l7->kernel.arg, place->netns_cookie, place->family == LIST_V4 ? AF_INET : AF_INET6, place->listen_fd);
+	if (fd < 0)
+		log_error("nothing that comes in is taken in a namespace", LOG_F("error", LOG_STR(strerror(-fd))));
 }
 
 /* Which families the kernel may hand over there. */
@@ -83,7 +90,7 @@ static void tell_kernel(struct l7 *l7, uint64_t netns_cookie)
 	list_for_each(it, &l7->places) {
 		const struct l7_place *place = container_of(it, struct l7_place, node);
 
-		if (place->netns_cookie == netns_cookie && place->listen_fd >= 0)
+		if (place->netns_cookie == netns_cookie && place->role == L7_OUTBOUND && place->listen_fd >= 0)
 			bits |= bits_of[place->family];
 	}
 	r = l7->kernel.place_set(l7->kernel.arg, netns_cookie, bits);
@@ -91,13 +98,13 @@ static void tell_kernel(struct l7 *l7, uint64_t netns_cookie)
 		log_limited(LOG_LEVEL_ERROR, "no HTTP connections of a namespace are taken", LOG_F("error", LOG_STR(strerror(-r))));
 }
 
-static int place_new(uint64_t netns_cookie, int netns_fd, int family, struct l7_place **ret_place)
+static int place_new(uint64_t netns_cookie, int netns_fd, enum l7_role role, int family, struct l7_place **ret_place)
 {
 	struct l7_place *place = malloc(sizeof(*place));
 
 	if (!place)
 		return -ENOMEM;
-	*place = (struct l7_place){ .refs = 1, .netns_cookie = netns_cookie, .family = family, .listen_fd = -1 };
+	*place = (struct l7_place){ .refs = 1, .netns_cookie = netns_cookie, .role = role, .family = family, .listen_fd = -1 };
 	list_init(&place->node);
 	place->netns_fd = fcntl(netns_fd, F_DUPFD_CLOEXEC, 0);
 	if (place->netns_fd < 0) {
@@ -122,9 +129,9 @@ int l7_place_add(struct l7 *l7, uint64_t netns_cookie, int netns_fd)
 {
 	if (has_place(l7, netns_cookie))
 		return -EEXIST;
-	for (int family = 0; family < LIST_COUNT; family++) {
+	for (int i = 0; i < L7_ROLES * LIST_COUNT; i++) {
 		struct l7_place *place = NULL;
-		int r = place_new(netns_cookie, netns_fd, family, &place);
+		int r = place_new(netns_cookie, netns_fd, (enum l7_role)(i / LIST_COUNT), i % LIST_COUNT, &place);
 
 		if (r < 0) {
 			l7_place_remove(l7, netns_cookie);

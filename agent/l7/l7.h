@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* The HTTP proxy: connections of workloads to HTTP services, which the kernel hands over (maps/abi/handover.h), are read request by
  * request; each goes to a target by the routes of its virtual router (agent/route), to an endpoint of it, and is tried again as the route
- * says. Sockets towards endpoints are opened in the workload's own namespace.
+ * says. Sockets towards endpoints are opened in the workload's own namespace. What comes in for listeners that it serves in the place of
+ * the application (maps/abi/inbound.h) goes on to the application, under the listener's limits and time-outs.
  *
  * A worker is a thread with a loop; workers share nothing but the configuration, which is immutable, and words that are added to. All
  * calls here belong to the thread of the loop that l7_new() was given. */
@@ -14,12 +15,18 @@
 #include "base/json.h"
 #include "maps/abi/endpoint.h"
 #include "maps/abi/handover.h"
+#include "maps/abi/inbound.h"
 
 /* What it asks of the kernel's maps: maps/proxy.h in weft-proxy, plain memory in tests. handover_take() is called by workers. */
 struct l7_kernel {
 	int (*handover_take)(void *arg, const struct handover_key *key, struct handover *ret_handover); /* -ENOENT */
 	int (*place_set)(void *arg, uint64_t netns_cookie, uint32_t families);
 	int (*place_remove)(void *arg, uint64_t netns_cookie);
+	/* Of what comes in (maps/abi/inbound.h): */
+	int (*inbound_set)(void *arg, uint64_t netns_cookie, int family, int listen_fd);
+	int (*intercept_get)(void *arg, uint64_t netns_cookie, const struct ip *address, __be16 port, uint32_t *ret_node); /* by workers */
+	int (*way_set)(void *arg, const struct proxy_way_key *key, const struct ip *client, __be16 client_port); /* by workers */
+	int (*way_remove)(void *arg, const struct proxy_way_key *key); /* by workers */
 	void *arg;
 	struct endpoint *endpoints; /* by slot; shared with the kernel and the agent: single words, atomically */
 	const uint32_t *endpoint_count; /* may grow */

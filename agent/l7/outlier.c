@@ -85,7 +85,7 @@ void outlier_note(struct request *request, bool failed)
 {
 	struct l7 *l7 = request->worker->l7;
 	const struct target *target = request->target;
-	struct endpoint *slot = target->max_errors && request->endpoint ? l7_slot(l7, request->endpoint) : NULL;
+	struct endpoint *slot = target && target->max_errors && request->endpoint ? l7_slot(l7, request->endpoint) : NULL;
 	const uint64_t now_ns = loop_now_ns(request->worker->loop);
 
 	if (!slot)

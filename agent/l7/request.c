@@ -86,6 +86,10 @@ static void request_done(struct request *request, int status)
 	struct worker *worker = request->worker;
 	struct l7 *l7 = worker->l7;
 
+	if (request->state == REQUEST_PENDING)
+		limit_forget(request);
+	if (request->has_place)
+		limit_leave(request->downstream->limit);
 	request_try_done(request);
 	if (request->upstream)
 		upstream_release(TAKE_PTR(request->upstream), false);
@@ -265,12 +269,33 @@ static void choose_target(struct request *request, const struct service_port *po
 	request_try(request);
 }
 
+/* To the application here: all of it, by no route of anybody's. */
+static void serve(struct request *request)
+{
+	static const struct route everything;
+	struct downstream *d = request->downstream;
+	const struct listener *listener;
+
+	request->caller = snapshot_caller(request->view->snapshot, d->handover.source);
+	listener = request->caller ? listener_find(request->caller, ntohs(d->handover.port)) : NULL;
+	if (d->limit)
+		limit_adjust(d->limit, listener);
+	request->timeouts = listener ? listener->timeouts : route_timeouts_read(NULL);
+	request->route = &everything;
+	request_try_received(request);
+	request_try(request);
+}
+
 void request_route(struct request *request)
 {
 	const struct handover *handover = &request->downstream->handover;
 	const struct service_port *port;
 
 	request->view = view_ref(request->worker->view);
+	if (request->downstream->inbound) {
+		serve(request);
+		return;
+	}
 	port = find_service(request);
 	if (port) {
 		request->total_until_ns = 0;
@@ -328,6 +353,7 @@ bool request_takes_body(const struct request *request)
 	case REQUEST_TUNNEL:
 		return request->upstream && queue_length(&request->upstream->output) <= L7_HIGH_WATER_BYTES;
 	case REQUEST_WAITING:
+	case REQUEST_PENDING:
 	case REQUEST_PARKED: /* kept, to be sent with the next try */
 		return request->replay.length < RETRY_BODY_BYTES;
 	}

@@ -167,7 +167,7 @@ static bool request_header_goes(const struct http_head *head, const struct http_
 	case HEADER_HOST:
 		return !rewrite->host_replaced;
 	case HEADER_ENVOY:
-		return !rewrite->from_outside && !span_equal_nocase(h->name, SPAN("x-envoy-attempt-count")) &&
+		return !rewrite->from_outside && !(rewrite->attempt && span_equal_nocase(h->name, SPAN("x-envoy-attempt-count"))) &&
 		       !(rewrite->original_path.data && span_equal_nocase(h->name, SPAN("x-envoy-original-path")));
 	case HEADER_FROM_OUTSIDE:
 		return !rewrite->from_outside;
@@ -232,7 +232,7 @@ void request_head_write(struct buffer *out, const struct http_head *head, const 
 		to = put_header(to, SPAN("x-envoy-original-path"), rewrite->original_path);
 	if (rewrite->attempt == 1) {
 		to = put(to, SPAN("x-envoy-attempt-count: 1\r\n"));
-	} else {
+	} else if (rewrite->attempt) {
 		snprintf(number, sizeof(number), "%u", rewrite->attempt);
 		to = put_header(to, SPAN("x-envoy-attempt-count"), span_of(number));
 	}

@@ -39,7 +39,7 @@ struct request_rewrite {
 	const char *request_id; /* where the head has none; NULL: none is added */
 	const char *forwarded_for; /* to be appended; NULL: X-Forwarded-For stays as it is */
 	struct span original_path; /* no data: the path was not rewritten */
-	uint32_t attempt; /* 1: the first */
+	uint32_t attempt; /* 1: the first; 0: the head says it already */
 	bool upgrade; /* Upgrade goes through */
 	bool from_outside; /* a gateway's: what only the mesh may say is left out */
 };

@@ -112,8 +112,8 @@ static json_t *row_json(const struct snapshot *snapshot, const struct stats_row 
 
 static json_t *place_json(const struct l7_place *place)
 {
-	return json_pack("{s:I, s:s, s:s?}", "netnsCookie", (json_int_t)place->netns_cookie, "address",
-			 place->family == LIST_V4 ? "127.0.0.1:15001" : "[::1]:15001", "why",
+	return json_pack("{s:I, s:s, s:s, s:s?}", "netnsCookie", (json_int_t)place->netns_cookie, "role",
+			 place->role == L7_OUTBOUND ? "outbound" : "inbound", "family", place->family == LIST_V4 ? "IPv4" : "IPv6", "why",
 			 place->listen_fd >= 0 ? NULL : strerror(-place->why));
 }
 

@@ -111,6 +111,14 @@ const struct service_port *service_port_find(const struct service *service, uint
 	return NULL;
 }
 
+const struct listener *listener_find(const struct caller *caller, uint16_t port)
+{
+	for (size_t i = 0; i < caller->listener_count; i++)
+		if (caller->listeners[i].port == port)
+			return &caller->listeners[i];
+	return NULL;
+}
+
 /* --- making -------------------------------------------------------------------------------------------------------------- */
 
 /* A draft has pages of its own (refs 1) and shared ones. `of` NULL: it is empty. */

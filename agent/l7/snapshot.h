@@ -68,9 +68,19 @@ struct target { /* a listener of a virtual node */
 	struct target_list lists[LIST_COUNT];
 };
 
+#define LISTENER_UNLIMITED UINT32_MAX
+
+struct listener { /* of a virtual node with workloads here, which weft-proxy serves in the application's place */
+	uint16_t port;
+	struct route_timeouts timeouts;
+	uint32_t max_connections, max_pending; /* connectionPool.http; LISTENER_UNLIMITED */
+};
+
 struct caller { /* a virtual node with workloads here */
 	struct snapshot_object object; /* "mesh/M/virtualNode/N" */
 	bool audit, drop_all;
+	size_t listener_count;
+	struct listener *listeners;
 	size_t backend_count;
 	uint32_t *backends; /* ids of services, in order */
 	json_t *logging; /* the node's "logging"; NULL: none */
@@ -87,6 +97,7 @@ const struct target *snapshot_target(const struct snapshot *snapshot, uint32_t i
 const struct caller *snapshot_caller(const struct snapshot *snapshot, uint32_t id);
 size_t snapshot_ids(const struct snapshot *snapshot, enum snapshot_kind kind); /* every id is below */
 
+const struct listener *listener_find(const struct caller *caller, uint16_t port); /* NULL: none */
 const struct service_port *service_port_find(const struct service *service, uint16_t port); /* NULL: none */
 
 /* What there is now. */

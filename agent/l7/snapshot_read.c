@@ -305,9 +305,43 @@ static void caller_free(struct snapshot_object *object)
 	if (!caller)
 		return;
 	json_decref(caller->logging);
+	free(caller->listeners);
 	free(caller->backends);
 	free(caller->object.name);
 	free(caller);
+}
+
+static int limit_read(const json_t *pool, const char *member, uint32_t *ret_limit, struct error *err)
+{
+	const int64_t limit = json_path_int(pool, member, LISTENER_UNLIMITED);
+
+	if (limit < 1 || limit > UINT32_MAX)
+		return bad(err, member, "is out of range");
+	*ret_limit = (uint32_t)limit;
+	return 0;
+}
+
+static int listeners_read(const json_t *json, struct caller *caller, struct error *err)
+{
+	json_t *one;
+	size_t i;
+
+	caller->listeners = calloc(json_array_size(json) + 1, sizeof(*caller->listeners));
+	if (!caller->listeners)
+		return no_memory(err);
+	json_array_foreach(json, i, one) {
+		struct listener *listener = &caller->listeners[i];
+		const json_t *pool = json_path(one, "connectionPool.http");
+		int r = port_read(one, &listener->port, err);
+
+		listener->timeouts = route_timeouts_read(json_object_get(one, "timeout"));
+		r = r ?: limit_read(pool, "maxConnections", &listener->max_connections, err);
+		r = r ?: limit_read(pool, "maxPendingRequests", &listener->max_pending, err);
+		if (r < 0)
+			return r;
+	}
+	caller->listener_count = json_array_size(json);
+	return 0;
 }
 
 static int caller_fill(const json_t *json, struct caller *caller, struct error *err)
@@ -331,7 +365,7 @@ static int caller_fill(const json_t *json, struct caller *caller, struct error *
 			return r;
 	}
 	caller->backend_count = json_array_size(backends);
-	return 0;
+	return listeners_read(json_object_get(json, "listeners"), caller, err);
 }
 
 static int caller_read(const json_t *json, struct snapshot_object **ret_object, struct error *err)

@@ -162,7 +162,7 @@ static void send_head(struct request *request, struct upstream *u)
 	struct request_rewrite rewrite = {
 		.host = request->host,
 		.request_id = request->id,
-		.attempt = request->tries,
+		.attempt = request->downstream->inbound ? 0 : request->tries,
 		.upgrade = request->upgrade,
 	};
 
@@ -193,21 +193,44 @@ static int start_try(struct request *request, const struct target_endpoint *endp
 	request->upstream = u;
 	request->connected = u->connected;
 	request->on_spare = u->used;
-	request->counted_active = true;
-	__atomic_add_fetch(&worker->l7->active[endpoint->slot], 1, __ATOMIC_RELAXED);
+	request->counted_active = endpoint->slot != SLOT_NONE;
+	if (request->counted_active)
+		__atomic_add_fetch(&worker->l7->active[endpoint->slot], 1, __ATOMIC_RELAXED);
 	if (!u->connected)
 		request->connect_until_ns = loop_now_ns(worker->loop) + L7_CONNECT_LIMIT_NS;
 	send_head(request, u);
 	return 0;
 }
 
+/* False: the request waits for a place among the connections that its listener may have, or is refused. */
+static bool has_room(struct request *request)
+{
+	struct downstream *d = request->downstream;
+
+	if (!d->limit || request->has_place || !list_empty(&d->own_pool->spares))
+		return true;
+	switch (limit_enter(d->limit, request)) {
+	case LIMIT_ROOM:
+		request->has_place = true;
+		return true;
+	case LIMIT_WAIT:
+		request_arm(request);
+		return false;
+	default:
+		request_refuse(request, L7_OVERFLOW);
+		return false;
+	}
+}
+
 void request_try(struct request *request)
 {
-	const struct target_endpoint *endpoint = choose_endpoint(request, request->target);
 	struct downstream *d = request->downstream;
+	const struct target_endpoint *endpoint = d->inbound ? &d->application : choose_endpoint(request, request->target);
 	int r;
 
 	request->again_ns = 0;
+	if (!has_room(request))
+		return;
 	request->state = REQUEST_TRYING;
 	request->endpoint = endpoint;
 	if (!endpoint) {

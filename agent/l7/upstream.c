@@ -9,6 +9,7 @@
 #include <sys/socket.h>
 
 #include "agent/l7/internal.h"
+#include "agent/net/tcp.h"
 #include "base/cleanup.h"
 #include "base/log.h"
 #include "base/time.h"
@@ -17,26 +18,36 @@
 
 /* --- pools --------------------------------------------------------------------------------------------------------------- */
 
-static struct upstream_pool *pool_get(struct request *request, const struct target_endpoint *endpoint)
+static struct upstream_pool *pool_new(const struct target_endpoint *endpoint, const char *key)
 {
-	struct worker *worker = request->worker;
-	char key[KEY_BYTES];
-	const int length = snprintf(key, sizeof(key), "%llx %x %s",
-				    (unsigned long long)request->downstream->place->place->netns_cookie,
-				    request->downstream->handover.source, endpoint->text);
-	struct table_node *node = table_get(&worker->pools, key);
-	struct upstream_pool *pool;
+	const size_t length = strlen(key);
+	struct upstream_pool *pool = calloc(1, sizeof(*pool) + length + 1);
 
-	if (node)
-		return container_of(node, struct upstream_pool, node);
-	pool = calloc(1, sizeof(*pool) + (size_t)length + 1);
 	if (!pool)
 		return NULL;
 	list_init(&pool->spares);
 	pool->address = endpoint->address;
 	pool->port = endpoint->port;
-	memcpy(pool->key, key, (size_t)length + 1);
-	if (table_add(&worker->pools, &pool->node, pool->key) < 0) {
+	memcpy(pool->key, key, length + 1);
+	return pool;
+}
+
+static struct upstream_pool *pool_get(struct request *request, const struct target_endpoint *endpoint)
+{
+	struct worker *worker = request->worker;
+	char key[KEY_BYTES];
+	struct table_node *node;
+	struct upstream_pool *pool;
+
+	if (request->downstream->own_pool)
+		return request->downstream->own_pool;
+	snprintf(key, sizeof(key), "%llx %x %s", (unsigned long long)request->downstream->place->place->netns_cookie,
+		 request->downstream->handover.source, endpoint->text);
+	node = table_get(&worker->pools, key);
+	if (node)
+		return container_of(node, struct upstream_pool, node);
+	pool = pool_new(endpoint, key);
+	if (pool && table_add(&worker->pools, &pool->node, pool->key) < 0) {
 		free(pool);
 		return NULL;
 	}
@@ -47,8 +58,28 @@ static void pool_unref(struct worker *worker, struct upstream_pool *pool)
 {
 	if (--pool->connections > 0)
 		return;
-	table_remove(&worker->pools, &pool->node);
+	if (*pool->key)
+		table_remove(&worker->pools, &pool->node);
 	free(pool);
+}
+
+struct upstream_pool *upstream_pool_new(const struct target_endpoint *endpoint)
+{
+	struct upstream_pool *pool = pool_new(endpoint, "");
+
+	if (pool)
+		pool->connections = 1;
+	return pool;
+}
+
+struct upstream_pool *upstream_pool_free(struct upstream_pool *pool)
+{
+	if (!pool)
+		return NULL;
+	list_for_each_safe(it, &pool->spares)
+		upstream_close(container_of(it, struct upstream, node));
+	pool_unref(NULL, pool); /* it is in no table */
+	return NULL;
 }
 
 /* --- connections --------------------------------------------------------------------------------------------------------- */
@@ -62,6 +93,8 @@ void upstream_close(struct upstream *u)
 	u->closed = true;
 	u->request = NULL;
 	loop_io_remove(u->io);
+	if (u->way.port && !u->connected) /* before its port is another's */
+		worker->l7->kernel.way_remove(worker->l7->kernel.arg, &u->way);
 	fd_close(u->fd);
 	http_codec_free(u->codec);
 	queue_done(&u->output);
@@ -69,6 +102,9 @@ void upstream_close(struct upstream *u)
 		list_remove(&u->spare_node);
 		worker->spare_count--;
 	}
+	list_remove(&u->limit_node);
+	if (u->limit)
+		limit_leave(TAKE_PTR(u->limit));
 	list_remove(&u->place_node);
 	list_remove(&u->node);
 	list_append(&worker->dead_upstreams, &u->node);
@@ -134,7 +170,7 @@ void upstream_release(struct upstream *u, bool keep)
 	struct worker *worker = u->worker;
 
 	u->request = NULL;
-	if (!keep || u->write_failed || queue_length(&u->output) > 0) {
+	if (!keep || u->write_failed || queue_length(&u->output) > 0 || (u->limit && limit_is_short(u->limit))) {
 		upstream_close(u);
 		return;
 	}
@@ -148,6 +184,8 @@ void upstream_release(struct upstream *u, bool keep)
 	u->used = true;
 	u->since_ns = loop_now_ns(worker->loop);
 	list_append(&u->pool->spares, &u->node);
+	if (u->limit)
+		list_append(&u->limit->spares, &u->limit_node);
 	list_append(&worker->spares, &u->spare_node);
 	worker->spare_count++;
 	if (worker->spare_count > L7_SPARES_MAX)
@@ -299,8 +337,27 @@ static int socket_in(const struct worker *worker, const struct l7_place *place, 
 	return fd;
 }
 
-static int start_connect(struct upstream *u, const struct l7_place *place)
+/* The application is told of the client before the connection is there (maps/abi/inbound.h), so its own end must be known by then. */
+static int prepare_way(struct upstream *u, const struct downstream *d, const struct l7_place *place)
 {
+	const struct l7_kernel *kernel = &u->worker->l7->kernel;
+	struct sockaddr_storage own;
+	socklen_t length = ip_to_sockaddr(&u->pool->address, 0, &own);
+	int r;
+
+	if (bind(u->fd, (struct sockaddr *)&own, length) < 0 || getsockname(u->fd, (struct sockaddr *)&own, &length) < 0)
+		return -errno;
+	u->way.netns_cookie = place->netns_cookie;
+	tcp_address_read((struct sockaddr *)&own, &u->way.address, &u->way.port);
+	r = kernel->way_set(kernel->arg, &u->way, &d->peer, d->peer_port);
+	if (r < 0)
+		u->way.port = 0;
+	return r;
+}
+
+static int start_connect(struct upstream *u, const struct downstream *d)
+{
+	const struct l7_place *place = d->place->place;
 	struct sockaddr_storage address = {};
 	const socklen_t length = ip_to_sockaddr(&u->pool->address, u->pool->port, &address);
 
@@ -308,6 +365,12 @@ static int start_connect(struct upstream *u, const struct l7_place *place)
 	if (u->fd < 0)
 		return u->fd;
 	setsockopt(u->fd, IPPROTO_TCP, TCP_NODELAY, &(int){ 1 }, sizeof(int));
+	if (d->inbound) {
+		int r = prepare_way(u, d, place);
+
+		if (r < 0)
+			return r;
+	}
 	if (connect(u->fd, (struct sockaddr *)&address, length) < 0 && errno != EINPROGRESS)
 		return -errno;
 	u->events = EPOLLIN | EPOLLOUT;
@@ -325,15 +388,21 @@ static int upstream_new(struct request *request, struct upstream_pool *pool, str
 	*u = (struct upstream){ .worker = worker, .pool = pool, .fd = -1 };
 	list_init(&u->node);
 	list_init(&u->spare_node);
+	list_init(&u->limit_node);
 	r = http_codec_new(HTTP_RESPONSES, L7_HEAD_LIMIT_BYTES, &u->codec);
 	if (r == 0)
-		r = start_connect(u, request->downstream->place->place);
+		r = start_connect(u, request->downstream);
 	if (r < 0) {
+		if (u->way.port)
+			worker->l7->kernel.way_remove(worker->l7->kernel.arg, &u->way);
 		fd_close(u->fd);
 		http_codec_free(u->codec);
 		free(u);
 		return r;
 	}
+	if (request->has_place)
+		u->limit = request->downstream->limit;
+	request->has_place = false;
 	pool->connections++;
 	worker->stats.upstream_connections++;
 	worker->stats.upstream_open++;
@@ -354,6 +423,7 @@ int upstream_get(struct request *request, const struct target_endpoint *endpoint
 		u = container_of(pool->spares.prev, struct upstream, node);
 		list_remove(&u->node);
 		list_remove(&u->spare_node);
+		list_remove(&u->limit_node);
 		request->worker->spare_count--;
 	} else {
 		r = upstream_new(request, pool, &u);

@@ -72,6 +72,7 @@ static int view_new(struct snapshot *snapshot, struct view **ret_view)
 
 void worker_reap(struct worker *worker)
 {
+	limits_run(worker);
 	list_for_each_safe(it, &worker->dead_upstreams)
 		free(container_of(it, struct upstream, node));
 	list_init(&worker->dead_upstreams);
@@ -87,6 +88,7 @@ struct told {
 	struct view *view;
 	struct l7_place *place;
 	uint64_t netns_cookie;
+	struct accepted accepted;
 };
 
 /* What waited for the configuration looks again. */
@@ -132,16 +134,15 @@ static void on_listener(struct loop_io *io, uint32_t events, void *arg)
 		struct sockaddr_storage address;
 		socklen_t length = sizeof(address);
 		int connection = accept4(place->place->listen_fd, (struct sockaddr *)&address, &length, SOCK_NONBLOCK | SOCK_CLOEXEC);
-		struct ip peer;
-		__be16 port;
+		struct accepted accepted = { .fd = connection };
 
 		if (connection < 0) {
 			if (errno == EMFILE || errno == ENFILE || errno == ENOMEM || errno == ENOBUFS)
 				worker->stats.accept_failed++;
 			break;
 		}
-		tcp_address_read((struct sockaddr *)&address, &peer, &port);
-		downstream_accept(place, connection, &peer, port);
+		tcp_address_read((struct sockaddr *)&address, &accepted.peer, &accepted.peer_port);
+		downstream_accept(place, &accepted);
 	}
 	worker_reap(worker);
 }
@@ -197,6 +198,24 @@ static void drop_place(void *arg)
 	worker_reap(worker);
 }
 
+static void take_connection(void *arg)
+{
+	struct told *told = arg;
+	struct worker *worker = told->worker;
+	struct worker_place *place = NULL;
+
+	list_for_each(it, &worker->places)
+		if (container_of(it, struct worker_place, node)->place == told->place)
+			place = container_of(it, struct worker_place, node);
+	if (place)
+		downstream_take(place, &told->accepted);
+	else
+		fd_close(told->accepted.fd);
+	l7_place_unref(told->place);
+	free(told);
+	worker_reap(worker);
+}
+
 static int tell(struct worker *worker, loop_post_fn *fn, struct told what)
 {
 	struct told *told = malloc(sizeof(*told));
@@ -233,6 +252,17 @@ int worker_tell_place(struct worker *worker, struct l7_place *place)
 
 	__atomic_add_fetch(&place->refs, 1, __ATOMIC_RELAXED);
 	r = tell(worker, take_place, (struct told){ .place = place });
+	if (r < 0)
+		l7_place_unref(place);
+	return r;
+}
+
+int worker_tell_connection(struct worker *worker, struct l7_place *place, const struct accepted *accepted)
+{
+	int r;
+
+	__atomic_add_fetch(&place->refs, 1, __ATOMIC_RELAXED);
+	r = tell(worker, take_connection, (struct told){ .place = place, .accepted = *accepted });
 	if (r < 0)
 		l7_place_unref(place);
 	return r;
@@ -305,6 +335,7 @@ struct worker *worker_free(struct worker *worker)
 	loop_timer_free(worker->sweep);
 	loop_free(worker->loop);
 	table_done(&worker->pools);
+	table_done(&worker->limits);
 	stats_done(&worker->stats);
 	fd_close(worker->own_netns_fd);
 	free(worker);
@@ -342,6 +373,7 @@ int worker_new(struct l7 *l7, unsigned int index, struct worker **ret_worker)
 	worker->own_netns_fd = open("/proc/self/ns/net", O_RDONLY | O_CLOEXEC);
 	list_init(&worker->places);
 	list_init(&worker->spares);
+	list_init(&worker->limits_due);
 	list_init(&worker->spare_requests);
 	list_init(&worker->parked);
 	list_init(&worker->dead_downstreams);

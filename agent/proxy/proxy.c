@@ -46,6 +46,26 @@ static int place_remove(void *arg, uint64_t netns_cookie)
 	return proxy_place_remove(arg, netns_cookie);
 }
 
+static int inbound_set(void *arg, uint64_t netns_cookie, int family, int listen_fd)
+{
+	return proxy_inbound_set(arg, netns_cookie, family, listen_fd);
+}
+
+static int intercept_get(void *arg, uint64_t netns_cookie, const struct ip *address, __be16 port, uint32_t *ret_node)
+{
+	return proxy_intercept_get(arg, netns_cookie, address, port, ret_node);
+}
+
+static int way_set(void *arg, const struct proxy_way_key *key, const struct ip *client, __be16 client_port)
+{
+	return proxy_way_set(arg, key, client, client_port);
+}
+
+static int way_remove(void *arg, const struct proxy_way_key *key)
+{
+	return proxy_way_remove(arg, key);
+}
+
 /* --- life ------------------------------------------------------------------------------------------------------------------------ */
 
 void proxy_beat(struct proxy *proxy)
@@ -69,6 +89,7 @@ static void on_beat(struct loop_timer *timer, void *arg)
 	proxy_beat(proxy);
 	attachments_retry(proxy->attachments);
 	l7_retry(proxy->l7);
+	proxy_ways_clean(&proxy->maps, loop_now_ns(proxy->loop));
 	loop_timer_arm(timer, loop_now_ns(proxy->loop) + PROXY_BEAT_NS);
 }
 
@@ -104,6 +125,10 @@ static int make_parts(struct proxy *proxy, struct error *err)
 				   .handover_take = handover_take,
 				   .place_set = place_set,
 				   .place_remove = place_remove,
+				   .inbound_set = inbound_set,
+				   .intercept_get = intercept_get,
+				   .way_set = way_set,
+				   .way_remove = way_remove,
 				   .arg = &proxy->maps,
 				   .endpoints = proxy->maps.endpoints,
 				   .endpoint_count = &proxy->maps.endpoint_count,
