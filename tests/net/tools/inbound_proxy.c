@@ -131,15 +131,19 @@ static void *serve(void *arg)
 	return NULL;
 }
 
+/* At some port of the loopback interface: which one matters to nobody. */
 static int listen_at(int family)
 {
-	const struct sockaddr_in v4 = { .sin_family = AF_INET, .sin_port = htons(PROXY_OUTBOUND_PORT), .sin_addr.s_addr = htonl(INADDR_LOOPBACK) };
-	const struct sockaddr_in6 v6 = { .sin6_family = AF_INET6, .sin6_port = htons(PROXY_OUTBOUND_PORT), .sin6_addr = IN6ADDR_LOOPBACK_INIT };
-	const int fd = socket(family, SOCK_STREAM | SOCK_CLOEXEC, 0), one = 1;
+	union end any = {};
+	const int fd = socket(family, SOCK_STREAM | SOCK_CLOEXEC, 0);
 	socklen_t length = sizeof(netns_cookie);
 
-	if (fd < 0 || setsockopt(fd, SOL_SOCKET, SO_REUSEADDR, &one, sizeof(one)) < 0 ||
-	    bind(fd, family == AF_INET ? (void *)&v4 : (void *)&v6, family == AF_INET ? sizeof(v4) : sizeof(v6)) < 0 || listen(fd, 128) < 0 ||
+	any.any.sa_family = (sa_family_t)family;
+	if (family == AF_INET)
+		any.v4.sin_addr.s_addr = htonl(INADDR_LOOPBACK);
+	else
+		any.v6.sin6_addr = in6addr_loopback;
+	if (fd < 0 || bind(fd, &any.any, family == AF_INET ? sizeof(any.v4) : sizeof(any.v6)) < 0 || listen(fd, 128) < 0 ||
 	    getsockopt(fd, SOL_SOCKET, SO_NETNS_COOKIE, &netns_cookie, &length) < 0)
 		fail("listen", NULL);
 	return fd;
