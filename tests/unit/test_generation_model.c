@@ -9,328 +9,8 @@
 #include <errno.h>
 
 #include "base/cleanup.h"
-#include "maps/generation.h"
-#include "tests/lib/memory.h"
 #include "tests/lib/mortal.h"
-#include "tests/lib/test.h"
-
-enum { SERVICES = 9, TARGETS = 8, NODES = 5, OBJECTS = SERVICES + TARGETS + NODES };
-enum { PLACES = 4, ROWS = 3, CHANGES = 4, READERS = 24, CONNECTIONS = 48, VERSIONS = 4096 };
-
-/* One place of a record's range, and what it names: an id; a slot, or `count` rows. */
-struct element {
-	uint32_t id;
-	uint32_t index;
-	uint32_t count;
-	uint32_t incarnations[ROWS];
-};
-
-/* One record, as written. */
-struct version {
-	uint64_t first, last; /* generations that name it */
-	unsigned object;
-	uint32_t ref;
-	uint32_t tag; /* in the record and in each place of its ranges */
-	uint32_t range[LIST_COUNT], range_count[LIST_COUNT];
-	struct element elements[LIST_COUNT][PLACES];
-};
-
-/* In the kernel since `born`, with the generation that was current then. */
-struct reader {
-	uint64_t generation;
-	uint64_t born;
-};
-
-struct world {
-	struct test_memory memory;
-	struct generations *g;
-	unsigned seed;
-	uint64_t random, step;
-
-	uint32_t ids[OBJECTS];
-	struct version versions[VERSIONS];
-	unsigned version_count;
-	struct version pending[CHANGES];
-	unsigned pending_count;
-	bool removed[CHANGES];
-	bool prepared;
-
-	struct reader readers[READERS];
-	unsigned reader_count;
-	struct account connections[CONNECTIONS];
-	unsigned connection_count;
-	uint64_t closes, folded; /* connections closed; those of them in rows that were retired */
-	uint32_t folding; /* row told last, and what it had */
-	uint64_t folding_count;
-
-	bool in_grace;
-	uint64_t ticket, grace_born, passed;
-	bool swept; /* by this agent */
-	bool sweeping, seen, exact;
-
-	unsigned crashes, sweeps, commits, retired, refused;
-};
-
-#define CHECK(w, condition)                                                                                                   \
-	do {                                                                                                                   \
-		if (!(condition))                                                                                              \
-			fail_msg("seed %u, step %llu: expected %s", (w)->seed, (unsigned long long)(w)->step, #condition);    \
-	} while (0)
-
-static uint32_t draw(struct world *w, uint32_t below)
-{
-	w->random ^= w->random << 13;
-	w->random ^= w->random >> 7;
-	w->random ^= w->random << 17;
-	return (uint32_t)(w->random >> 32) % below;
-}
-
-static bool chance(struct world *w, unsigned pct)
-{
-	return draw(w, 100) < pct;
-}
-
-/* --- the model ------------------------------------------------------------------------------------------------------------ */
-
-static enum object_kind object_kind(unsigned object)
-{
-	return object < SERVICES ? OBJECT_SERVICE : object < SERVICES + TARGETS ? OBJECT_TARGET : OBJECT_NODE;
-}
-
-static const char *object_name(unsigned object)
-{
-	static char name[16];
-
-	snprintf(name, sizeof(name), "object %u", object);
-	return name;
-}
-
-static bool kept(const struct world *w, uint64_t from, uint64_t to)
-{
-	return from <= w->memory.arrays.root->generation && to >= w->memory.arrays.root->oldest;
-}
-
-/* Some generation that names it can be read. */
-static bool readable(const struct world *w, const struct version *v)
-{
-	if (kept(w, v->first, v->last))
-		return true;
-	for (unsigned i = 0; i < w->reader_count; i++)
-		if (w->readers[i].generation >= v->first && w->readers[i].generation <= v->last)
-			return true;
-	return false;
-}
-
-static const struct version *version_at(const struct world *w, unsigned object, uint64_t generation)
-{
-	for (unsigned i = w->version_count; i-- > 0;)
-		if (w->versions[i].object == object && w->versions[i].first <= generation && w->versions[i].last >= generation)
-			return &w->versions[i];
-	return NULL;
-}
-
-static void forget_unreadable(struct world *w)
-{
-	unsigned count = 0;
-
-	for (unsigned i = 0; i < w->version_count; i++)
-		if (readable(w, &w->versions[i]))
-			w->versions[count++] = w->versions[i];
-	w->version_count = count;
-}
-
-static unsigned lists_of(enum object_kind kind)
-{
-	return kind == OBJECT_TARGET ? LIST_COUNT : 1;
-}
-
-static void version_write(struct world *w, const struct version *v)
-{
-	const struct kernel_memory *m = &w->memory.arrays;
-	const enum object_kind kind = object_kind(v->object);
-	const uint32_t index = v->ref & REF_INDEX_MASK;
-
-	if (kind == OBJECT_SERVICE)
-		m->services[index] = (struct service_record){
-			.first_route = v->range[0],
-			.port_count = (uint16_t)v->range_count[0],
-			.ports = { (__be16)v->tag, (__be16)(v->tag >> 16) },
-		};
-	if (kind == OBJECT_TARGET)
-		m->targets[index] = (struct target_record){
-			.first = { v->range[0], v->range[1] },
-			.count = { v->range_count[0], v->range_count[1] },
-			.flags = v->tag,
-		};
-	if (kind == OBJECT_NODE)
-		m->nodes[index] = (struct node_record){
-			.first_backend = v->range[0],
-			.backend_count = v->range_count[0],
-			.flags = v->tag,
-		};
-	for (unsigned list = 0; list < lists_of(kind); list++)
-		for (uint32_t i = 0; i < v->range_count[list]; i++) {
-			const struct element *e = &v->elements[list][i];
-			const uint32_t place = v->range[list] + i;
-
-			if (kind == OBJECT_SERVICE)
-				m->routes[place] =
-					(struct route_record){ .target_count = 1, .target = { e->id }, .pad3 = v->tag };
-			if (kind == OBJECT_TARGET)
-				m->refs[place] = (struct endpoint_ref){
-					.slot = e->index,
-					.incarnation = e->incarnations[0],
-					.netns_cookie = v->tag,
-				};
-			if (kind == OBJECT_NODE)
-				m->backends[place] = (struct backend){
-					.service = e->id,
-					.row = e->index,
-					.row_count = (uint16_t)e->count,
-					.tls_ports = v->tag,
-				};
-		}
-}
-
-/* The memory is what version_write() made of it, and the rows and slots it names have not changed hands. */
-static bool version_intact(const struct world *w, const struct version *v)
-{
-	const struct kernel_memory *m = &w->memory.arrays;
-	const enum object_kind kind = object_kind(v->object);
-	const uint32_t index = v->ref & REF_INDEX_MASK;
-	bool intact = true;
-
-	if (kind == OBJECT_SERVICE)
-		intact &= m->services[index].first_route == v->range[0] && m->services[index].port_count == v->range_count[0] &&
-			  m->services[index].ports[0] == (__be16)v->tag && m->services[index].ports[1] == (__be16)(v->tag >> 16);
-	if (kind == OBJECT_TARGET)
-		intact &= m->targets[index].flags == v->tag && m->targets[index].first[1] == v->range[1] &&
-			  m->targets[index].count[1] == v->range_count[1];
-	if (kind == OBJECT_NODE)
-		intact &= m->nodes[index].flags == v->tag && m->nodes[index].first_backend == v->range[0];
-	for (unsigned list = 0; list < lists_of(kind); list++)
-		for (uint32_t i = 0; i < v->range_count[list]; i++) {
-			const struct element *e = &v->elements[list][i];
-			const uint32_t place = v->range[list] + i;
-
-			if (kind == OBJECT_SERVICE)
-				intact &= m->routes[place].pad3 == v->tag && m->routes[place].target[0] == e->id;
-			if (kind == OBJECT_TARGET)
-				intact &= m->refs[place].netns_cookie == v->tag && m->refs[place].slot == e->index &&
-					  m->endpoints[e->index].incarnation == e->incarnations[0];
-			if (kind == OBJECT_NODE)
-				intact &= m->backends[place].tls_ports == v->tag && m->backends[place].row == e->index;
-			for (uint32_t row = 0; kind == OBJECT_NODE && row < e->count; row++)
-				intact &= m->rows[e->index + row].incarnation == e->incarnations[row];
-		}
-	return intact;
-}
-
-static void check_object(struct world *w, uint64_t generation, unsigned object)
-{
-	const struct version *v = version_at(w, object, generation);
-	const uint32_t ref = *kernel_memory_ref(&w->memory.arrays, generation, w->ids[object]);
-
-	CHECK(w, w->ids[object] || !v);
-	CHECK(w, ref == (v ? v->ref : 0));
-	CHECK(w, !v || version_intact(w, v));
-}
-
-static void check_everything(struct world *w)
-{
-	const struct root *root = w->memory.arrays.root;
-
-	for (unsigned object = 0; object < OBJECTS; object++) {
-		for (uint64_t generation = root->oldest; generation <= root->generation; generation++)
-			check_object(w, generation, object);
-		for (unsigned i = 0; i < w->reader_count; i++)
-			check_object(w, w->readers[i].generation, object);
-	}
-	for (unsigned i = 0; i < w->pending_count; i++)
-		CHECK(w, w->removed[i] || version_intact(w, &w->pending[i]));
-}
-
-/* --- what is named -------------------------------------------------------------------------------------------------------- */
-
-enum array { RECORD, RANGE, SLOT, ROW };
-
-struct span {
-	uint32_t first, count;
-};
-
-/* What a version names in one array of its own kind; slots are those of targets, rows those of nodes. */
-static unsigned version_spans(const struct version *v, enum object_kind kind, enum array array, struct span *ret_spans)
-{
-	unsigned count = 0;
-
-	if (object_kind(v->object) != kind)
-		return 0;
-	if (array == RECORD)
-		ret_spans[count++] = (struct span){ v->ref & REF_INDEX_MASK, 1 };
-	for (unsigned list = 0; list < lists_of(kind); list++) {
-		if (array == RANGE)
-			ret_spans[count++] = (struct span){ v->range[list], v->range_count[list] };
-		for (uint32_t i = 0; array >= SLOT && i < v->range_count[list]; i++)
-			ret_spans[count++] = (struct span){ v->elements[list][i].index, v->elements[list][i].count };
-	}
-	return count;
-}
-
-/* One byte an entry: is it named by a generation that can be read, the change at hand, or a connection? Returns how many are. */
-static uint32_t named_entries(const struct world *w, enum object_kind kind, enum array array, uint8_t *named)
-{
-	struct span spans[LIST_COUNT * PLACES];
-	uint32_t total = 0;
-
-	memset(named, 0, MAX_ENDPOINT_REFS);
-	for (unsigned i = 0; i < w->version_count + w->pending_count; i++) {
-		const bool committed = i < w->version_count;
-		const struct version *v = committed ? &w->versions[i] : &w->pending[i - w->version_count];
-		unsigned count = 0;
-
-		if (committed ? readable(w, v) : !w->removed[i - w->version_count])
-			count = version_spans(v, kind, array, spans);
-		for (unsigned k = 0; k < count; k++)
-			memset(named + spans[k].first, 1, spans[k].count);
-	}
-	for (unsigned i = 0; i < w->connection_count; i++) {
-		if (array == SLOT)
-			named[w->connections[i].slot] = 1;
-		if (array == ROW)
-			named[w->connections[i].row] = 1;
-	}
-	for (uint32_t i = 0; i < MAX_ENDPOINT_REFS; i++)
-		total += named[i];
-	return total;
-}
-
-static bool overlaps(const struct version *v, enum object_kind kind, enum array array, uint32_t first, uint32_t count)
-{
-	struct span spans[LIST_COUNT * PLACES];
-	const unsigned span_count = version_spans(v, kind, array, spans);
-
-	for (unsigned i = 0; i < span_count; i++)
-		if (spans[i].first < first + count && first < spans[i].first + spans[i].count)
-			return true;
-	return false;
-}
-
-static bool is_named(const struct world *w, enum object_kind kind, enum array array, uint32_t first, uint32_t count)
-{
-	for (unsigned i = 0; i < w->version_count; i++)
-		if (overlaps(&w->versions[i], kind, array, first, count) && readable(w, &w->versions[i]))
-			return true;
-	for (unsigned i = 0; i < w->pending_count; i++)
-		if (!w->removed[i] && overlaps(&w->pending[i], kind, array, first, count))
-			return true;
-	for (unsigned i = 0; i < w->connection_count; i++) {
-		const struct account *a = &w->connections[i];
-
-		if ((array == SLOT && a->slot - first < count) || (array == ROW && a->row - first < count))
-			return true;
-	}
-	return false;
-}
+#include "tests/unit/generation_model.h"
 
 /* --- the agent ------------------------------------------------------------------------------------------------------------ */
 
@@ -338,28 +18,28 @@ static bool is_named(const struct world *w, enum object_kind kind, enum array ar
 static bool element_make(struct world *w, enum object_kind kind, const struct element *old, struct element *e)
 {
 	const struct kernel_memory *m = &w->memory.arrays;
-	const unsigned other = kind == OBJECT_SERVICE ? SERVICES + draw(w, TARGETS) : draw(w, SERVICES);
+	const unsigned other = kind == OBJECT_SERVICE ? SERVICES + model_draw(w, TARGETS) : model_draw(w, SERVICES);
 	int64_t index = 0;
 
-	if (old && chance(w, 70)) {
+	if (old && model_chance(w, 70)) {
 		*e = *old;
 		return true;
 	}
 	*e = (struct element){};
 	if (kind != OBJECT_TARGET) {
-		e->id = generations_id_make(w->g, object_kind(other), object_name(other));
+		e->id = generations_id_make(w->g, model_kind(other), model_name(other));
 		CHECK(w, e->id && (!w->ids[other] || w->ids[other] == e->id));
 		w->ids[other] = e->id;
 	}
 	if (kind == OBJECT_TARGET) {
 		e->count = 1;
 		index = generations_alloc_slot(w->g);
-		CHECK(w, index < 0 || !is_named(w, kind, SLOT, (uint32_t)index, 1));
+		CHECK(w, index < 0 || !model_is_named(w, kind, SLOT, (uint32_t)index, 1));
 	}
 	if (kind == OBJECT_NODE) {
-		e->count = 1 + draw(w, ROWS);
+		e->count = 1 + model_draw(w, ROWS);
 		index = generations_alloc_rows(w->g, e->count);
-		CHECK(w, index < 0 || !is_named(w, kind, ROW, (uint32_t)index, e->count));
+		CHECK(w, index < 0 || !model_is_named(w, kind, ROW, (uint32_t)index, e->count));
 	}
 	if (index < 0)
 		return false;
@@ -383,37 +63,37 @@ static const struct {
 
 static bool version_make(struct world *w, unsigned object, struct version *v)
 {
-	const enum object_kind kind = object_kind(object);
-	const struct version *old = version_at(w, object, w->memory.arrays.root->generation);
+	const enum object_kind kind = model_kind(object);
+	const struct version *old = model_version(w, object, w->memory.arrays.root->generation);
 	int64_t index = allocators[kind].record(w->g);
 
 	if (index < 0)
 		return false;
-	CHECK(w, !is_named(w, kind, RECORD, (uint32_t)index, 1));
-	*v = (struct version){ .object = object, .tag = draw(w, UINT32_MAX), .ref = REF(kind, index) };
-	for (unsigned list = 0; list < lists_of(kind); list++) {
-		v->range_count[list] = draw(w, PLACES + 1);
+	CHECK(w, !model_is_named(w, kind, RECORD, (uint32_t)index, 1));
+	*v = (struct version){ .object = object, .tag = model_draw(w, UINT32_MAX), .ref = REF(kind, index) };
+	for (unsigned list = 0; list < model_lists(kind); list++) {
+		v->range_count[list] = model_draw(w, PLACES + 1);
 		index = allocators[kind].range(w->g, v->range_count[list]);
 		if (index < 0)
 			return false;
 		v->range[list] = (uint32_t)index;
-		CHECK(w, !is_named(w, kind, RANGE, v->range[list], v->range_count[list]));
+		CHECK(w, !model_is_named(w, kind, RANGE, v->range[list], v->range_count[list]));
 		for (uint32_t i = 0; i < v->range_count[list]; i++)
 			if (!element_make(w, kind, old && i < old->range_count[list] ? &old->elements[list][i] : NULL,
 					  &v->elements[list][i]))
 				return false;
 	}
-	version_write(w, v);
+	model_write(w, v);
 	return true;
 }
 
 static int prepare(void *arg)
 {
 	struct world *w = arg;
-	const unsigned count = 1 + draw(w, CHANGES);
+	const unsigned count = 1 + model_draw(w, CHANGES);
 
 	for (unsigned i = 0; i < count; i++) {
-		const unsigned object = draw(w, OBJECTS);
+		const unsigned object = model_draw(w, OBJECTS);
 		struct version v;
 		bool twice = false;
 		uint32_t id;
@@ -422,13 +102,13 @@ static int prepare(void *arg)
 			twice |= w->pending[k].object == object;
 		if (twice)
 			continue;
-		id = generations_id_make(w->g, object_kind(object), object_name(object));
+		id = generations_id_make(w->g, model_kind(object), model_name(object));
 		if (!id)
 			return -ENOSPC;
 		CHECK(w, !w->ids[object] || w->ids[object] == id);
 		w->ids[object] = id;
 		v = (struct version){ .object = object };
-		w->removed[w->pending_count] = chance(w, 20);
+		w->removed[w->pending_count] = model_chance(w, 20);
 		if (!w->removed[w->pending_count] && !version_make(w, object, &v))
 			return -ENOSPC;
 		w->pending[w->pending_count++] = v;
@@ -461,14 +141,14 @@ static void drop_pending(struct world *w)
 static void model_commit(struct world *w, uint64_t generation)
 {
 	for (unsigned i = 0; i < w->pending_count; i++) {
-		struct version *old = (struct version *)version_at(w, w->pending[i].object, generation - 1);
+		struct version *old = (struct version *)model_version(w, w->pending[i].object, generation - 1);
 
 		if (old)
 			old->last = generation - 1;
 		if (w->removed[i])
 			continue;
 		if (w->version_count == VERSIONS)
-			forget_unreadable(w);
+			model_forget_unreadable(w);
 		CHECK(w, w->version_count < VERSIONS);
 		w->versions[w->version_count] = w->pending[i];
 		w->versions[w->version_count].first = generation;
@@ -483,8 +163,8 @@ static int on_retired(uint32_t index, const struct row *row, void *arg)
 	struct world *w = arg;
 
 	CHECK(w, row == &w->memory.arrays.rows[index] && row->incarnation & 1);
-	CHECK(w, !is_named(w, OBJECT_NODE, ROW, index, 1));
-	if (!w->exact && chance(w, 5))
+	CHECK(w, !model_is_named(w, OBJECT_NODE, ROW, index, 1));
+	if (!w->exact && model_chance(w, 5))
 		return -EIO;
 	w->folding = index;
 	w->folding_count = row->closed;
@@ -518,8 +198,8 @@ static void restart(struct world *w)
 	EXPECT_OK(generations_new(&w->memory.arrays, &w->g, NULL));
 	for (unsigned object = 0; object < OBJECTS; object++)
 		if (w->ids[object])
-			CHECK(w, generations_id_get(w->g, object_kind(object), object_name(object)) == w->ids[object]);
-	check_everything(w);
+			CHECK(w, generations_id_get(w->g, model_kind(object), model_name(object)) == w->ids[object]);
+	model_check_all(w);
 }
 
 /* Died while it wrote the slice after the current one: any word of it may be anything. Not while that slice is still kept. */
@@ -531,7 +211,7 @@ static void scribble(struct world *w)
 	if (next >= RING_DIRECTORIES && next - RING_DIRECTORIES >= root->oldest)
 		return;
 	for (unsigned i = 0; i < 100; i++)
-		*kernel_memory_ref(&w->memory.arrays, next, draw(w, MAX_OBJECTS)) = draw(w, UINT32_MAX);
+		*kernel_memory_ref(&w->memory.arrays, next, model_draw(w, MAX_OBJECTS)) = model_draw(w, UINT32_MAX);
 }
 
 static void died(struct world *w)
@@ -547,7 +227,7 @@ static void died(struct world *w)
 
 static unsigned lifespan(struct world *w, unsigned usual)
 {
-	return chance(w, 5) ? draw(w, usual) : IMMORTAL;
+	return model_chance(w, 5) ? model_draw(w, usual) : IMMORTAL;
 }
 
 static void do_change(struct world *w)
@@ -564,7 +244,7 @@ static void do_change(struct world *w)
 			generations_abandon(w->g);
 			drop_pending(w);
 		}
-	} else if (chance(w, 10)) {
+	} else if (model_chance(w, 10)) {
 		generations_abandon(w->g);
 		drop_pending(w);
 	} else {
@@ -589,17 +269,17 @@ static void do_enter(struct world *w)
 /* A connection by what the reader's generation names: some row of some node, some slot of some target. */
 static void connect_somewhere(struct world *w, uint64_t generation)
 {
-	const struct version *node = version_at(w, SERVICES + TARGETS + draw(w, NODES), generation);
-	const struct version *target = version_at(w, SERVICES + draw(w, TARGETS), generation);
-	const unsigned list = draw(w, LIST_COUNT);
+	const struct version *node = model_version(w, SERVICES + TARGETS + model_draw(w, NODES), generation);
+	const struct version *target = model_version(w, SERVICES + model_draw(w, TARGETS), generation);
+	const unsigned list = model_draw(w, LIST_COUNT);
 	const struct element *backend, *ref;
 	uint32_t row;
 
 	if (!node || !target || !node->range_count[0] || !target->range_count[list] || w->connection_count == CONNECTIONS)
 		return;
-	backend = &node->elements[0][draw(w, node->range_count[0])];
-	ref = &target->elements[list][draw(w, target->range_count[list])];
-	row = draw(w, backend->count);
+	backend = &node->elements[0][model_draw(w, node->range_count[0])];
+	ref = &target->elements[list][model_draw(w, target->range_count[list])];
+	row = model_draw(w, backend->count);
 	w->connections[w->connection_count++] = (struct account){
 		.source = w->ids[node->object],
 		.service = backend->id,
@@ -617,7 +297,7 @@ static void leave(struct world *w, unsigned i)
 	const uint64_t generation = w->readers[i].generation;
 
 	for (unsigned object = 0; object < OBJECTS; object++)
-		check_object(w, generation, object);
+		model_check(w, generation, object);
 	connect_somewhere(w, generation);
 	w->readers[i] = w->readers[--w->reader_count];
 }
@@ -627,20 +307,20 @@ static void do_read(struct world *w)
 	const struct root *root = w->memory.arrays.root;
 
 	if (w->reader_count)
-		check_object(w, w->readers[draw(w, w->reader_count)].generation, draw(w, OBJECTS));
-	check_object(w, root->oldest + draw(w, (uint32_t)(root->generation - root->oldest + 1)), draw(w, OBJECTS));
+		model_check(w, w->readers[model_draw(w, w->reader_count)].generation, model_draw(w, OBJECTS));
+	model_check(w, root->oldest + model_draw(w, (uint32_t)(root->generation - root->oldest + 1)), model_draw(w, OBJECTS));
 }
 
 static void do_leave(struct world *w)
 {
 	if (w->reader_count)
-		leave(w, draw(w, w->reader_count));
+		leave(w, model_draw(w, w->reader_count));
 }
 
 static void do_close(struct world *w)
 {
 	const struct kernel_memory *m = &w->memory.arrays;
-	const unsigned i = w->connection_count ? draw(w, w->connection_count) : 0;
+	const unsigned i = w->connection_count ? model_draw(w, w->connection_count) : 0;
 	const struct account *a = &w->connections[i];
 
 	if (!w->connection_count)
@@ -691,7 +371,7 @@ static void do_sweep_end(struct world *w, unsigned pages)
 	w->folding_count = 0;
 	w->swept = true;
 	w->sweeps++;
-	check_everything(w);
+	model_check_all(w);
 }
 
 static void do_sweep(struct world *w)
@@ -722,7 +402,7 @@ static void check_fill(struct world *w)
 
 	CHECK(w, generations_fill(w->g, fill, ARRAY_SIZE(fill)) == ARRAY_SIZE(fill));
 	for (size_t i = 0; i < ARRAY_SIZE(arrays); i++) {
-		const uint32_t count = named_entries(w, arrays[i].kind, arrays[i].array, named);
+		const uint32_t count = model_named(w, arrays[i].kind, arrays[i].array, named);
 
 		CHECK(w, !strcmp(fill[i].name, arrays[i].name));
 		if (fill[i].used != count)
@@ -755,7 +435,7 @@ static void do_exact_sweep(struct world *w)
 
 static void do_trim(struct world *w)
 {
-	generations_trim(w->g, 1 + draw(w, RING_DIRECTORIES));
+	generations_trim(w->g, 1 + model_draw(w, RING_DIRECTORIES));
 }
 
 static void (*const deeds[])(struct world *w) = {
@@ -791,15 +471,15 @@ static void live(unsigned seed, unsigned steps)
 		size_t deed = 0;
 
 		if (w->step % 500 == 0)
-			shares = moods[draw(w, ARRAY_SIZE(moods))];
+			shares = moods[model_draw(w, ARRAY_SIZE(moods))];
 		for (size_t i = 0; i < ARRAY_SIZE(deeds); i++)
 			total += shares[i];
-		choice = draw(w, total);
+		choice = model_draw(w, total);
 		while (choice >= shares[deed])
 			choice -= shares[deed++];
 		deeds[deed](w);
 	}
-	check_everything(w);
+	model_check_all(w);
 	check_counts(w);
 	print_message("seed %u: %u commits, %u refused, %u deaths, %u sweeps, %u rows retired, %llu connections\n", seed, w->commits,
 		      w->refused, w->crashes, w->sweeps, w->retired, (unsigned long long)w->closes);
