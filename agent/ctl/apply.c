@@ -7,7 +7,6 @@
 #include "agent/ctl/collect.h"
 #include "agent/ctl/difference.h"
 #include "agent/ctl/documents.h"
-#include "agent/ctl/progress.h"
 #include "agent/ctl/steps.h"
 #include "base/cleanup.h"
 
@@ -26,16 +25,6 @@ static const struct option options[] = {
 	REMOTE_OPTIONS(struct apply_arguments, remote),
 	CTL_OPTIONS_JSON("for programs: a list of {resource, action, done, changes, error, file, line, column}")
 };
-
-static void cleanup_remote(struct remote **remote)
-{
-	remote_close(*remote);
-}
-
-static int make_target(const struct resource *resource, struct target *target)
-{
-	return target_init(target, resource->kind, resource->mesh, resource->parent, resource->name);
-}
 
 /* Tags are the document's affair only where it has them. */
 static int plan_tags(struct remote *remote, struct step *step, const struct resource *resource, struct error *err)
@@ -81,35 +70,11 @@ static int plan_step(struct remote *remote, struct step *step, const struct reso
 	return plan_tags(remote, step, resource, err);
 }
 
-static int make_steps(const struct documents *documents, struct remote *remote, struct steps *steps, struct error *err)
-{
-	for (size_t i = 0; i < documents->set.count; i++) {
-		const struct origin *origin = &documents->origins[i];
-		struct target target;
-		struct step *step;
-		int r = make_target(origin->resource, &target);
-
-		if (r == 0)
-			r = steps_add(steps, &target, &step);
-		if (r < 0)
-			return error_set(err, r, "out of memory");
-		step->item = origin->item;
-		step->input = json_incref(origin->item->document);
-		r = plan_step(remote, step, origin->resource, err);
-		if (r < 0)
-			return r;
-		progress_show("compared", i + 1, documents->set.count);
-	}
-	progress_clear();
-	steps_sort(steps, false);
-	return 0;
-}
-
 static int run(const struct apply_arguments *a, const struct documents *documents, struct remote *remote, struct error *err)
 {
 	_cleanup_(steps_done) struct steps steps = {};
 	_cleanup_json_ json_t *list = NULL;
-	int r = make_steps(documents, remote, &steps, err);
+	int r = steps_plan(&steps, documents, remote, plan_step, err);
 
 	if (r < 0)
 		return ctl_fail(err);
@@ -138,17 +103,8 @@ static int apply_run(const void *arguments, const struct words *words)
 	struct error err = {};
 
 	(void)words;
-	if (documents_read(&documents, a->files.values, a->files.count, &a->parameters, &err) < 0)
+	if (documents_read_valid(&documents, a->files.values, a->files.count, &a->parameters, "applied", &err) < 0)
 		return ctl_fail(&err);
-	if (documents_check_together(&documents) < 0) {
-		error_set(&err, -ENOMEM, "out of memory");
-		return ctl_fail(&err);
-	}
-	if (!documents_are_valid(&documents)) {
-		problems_print(documents.inputs.problems, stderr);
-		error_set(&err, -EBADMSG, "nothing was applied");
-		return ctl_fail(&err);
-	}
 	if (remote_open(&a->ctl, &a->remote, &remote, &err) < 0)
 		return ctl_fail(&err);
 	if (!a->ctl.json)

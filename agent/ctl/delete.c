@@ -26,11 +26,6 @@ static const struct option options[] = {
 	CTL_OPTIONS_JSON("for programs: a list of {resource, action, done, error}")
 };
 
-static void cleanup_remote(struct remote **remote)
-{
-	remote_close(*remote);
-}
-
 /* A step for the target, unless there is one. Takes the target over. */
 static int add(struct steps *steps, struct target *target, struct step **ret_step, struct error *err)
 {

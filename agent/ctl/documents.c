@@ -4,6 +4,21 @@
 #include <errno.h>
 #include <stdlib.h>
 
+int documents_read_valid(struct documents *documents, const char *const *names, size_t count, const struct option_strings *parameters,
+			 const char *done, struct error *err)
+{
+	int r = documents_read(documents, names, count, parameters, err);
+
+	if (r < 0)
+		return r;
+	if (documents_check_together(documents) < 0)
+		return error_set(err, -ENOMEM, "out of memory");
+	if (documents_are_valid(documents))
+		return 0;
+	problems_print(documents->inputs.problems, stderr);
+	return error_set(err, -EBADMSG, "nothing was %s", done);
+}
+
 void documents_done(struct documents *d)
 {
 	conversion_done(&d->conversion);

@@ -24,6 +24,9 @@ int documents_read(struct documents *documents, const char *const *names, size_t
 		   struct error *err);
 /* Against one another. 0 or -ENOMEM. */
 int documents_check_together(struct documents *documents);
+/* Both, for who needs all of them valid: what is wrong is printed to stderr, and -EBADMSG says that "nothing was `done`". */
+int documents_read_valid(struct documents *documents, const char *const *names, size_t count, const struct option_strings *parameters,
+			 const char *done, struct error *err);
 void documents_done(struct documents *documents);
 bool documents_are_valid(const struct documents *documents);
 /* A line, where files of directories were left alone. */

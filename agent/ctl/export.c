@@ -28,11 +28,6 @@ static const struct option options[] = {
 	CTL_OPTIONS_JSON("no difference: it is JSON")
 };
 
-static void cleanup_remote(struct remote **remote)
-{
-	remote_close(*remote);
-}
-
 /* {"virtualNode": {...}, "tags": [...]} */
 static json_t *describe_form(const struct collected *one)
 {

@@ -275,11 +275,6 @@ static void configuration_warn(const struct ctl *ctl)
 	print_configuration_error(stderr, json_object_get(answer, "error"));
 }
 
-static void cleanup_remote(struct remote **remote)
-{
-	remote_close(*remote);
-}
-
 /* As /v1/resources has it, without what a node alone knows. */
 static json_t *remote_resource(const struct collected *one)
 {

@@ -6,7 +6,6 @@
 
 #include "agent/ctl/collect.h"
 #include "agent/ctl/documents.h"
-#include "agent/ctl/progress.h"
 #include "agent/ctl/steps.h"
 #include "base/cleanup.h"
 
@@ -25,11 +24,6 @@ static const struct option options[] = {
 	CTL_OPTIONS_JSON("for programs: {resources: [{resource, action, done, error, file, line, column}], notCarriedOver, notInForce}")
 };
 
-static void cleanup_remote(struct remote **remote)
-{
-	remote_close(*remote);
-}
-
 /* The same resource, imported before: nothing to do. Another of its name: it stays, and that is a fault. */
 static void compare(struct step *step, const struct resource *resource)
 {
@@ -45,9 +39,10 @@ static int plan_step(struct remote *remote, struct step *step, const struct reso
 {
 	const struct converted *item = step->item;
 	const struct remote_call call = { .verb = OPERATION_DESCRIBE, .kind = step->target.kind, .input = step->target.input,
-					  .region = step->region };
+					  .region = item->region };
 	int r = remote_call(remote, &call, &step->answer, err);
 
+	step->region = item->region;
 	if (r == 0) {
 		compare(step, resource);
 		return 0;
@@ -58,33 +53,6 @@ static int plan_step(struct remote *remote, struct step *step, const struct reso
 	if (*item->account && json_object_set_new(item->metadata, "account", json_string(item->account)) < 0)
 		return error_set(err, -ENOMEM, "out of memory");
 	step->identity = item->metadata;
-	return 0;
-}
-
-/* The account of what says its own is that of weftd, or there is nothing to begin with. */
-static int make_steps(const struct documents *documents, struct remote *remote, struct steps *steps, struct error *err)
-{
-	for (size_t i = 0; i < documents->set.count; i++) {
-		const struct origin *origin = &documents->origins[i];
-		const struct resource *resource = origin->resource;
-		struct target target;
-		struct step *step;
-		int r = target_init(&target, resource->kind, resource->mesh, resource->parent, resource->name);
-
-		if (r == 0)
-			r = steps_add(steps, &target, &step);
-		if (r < 0)
-			return error_set(err, r, "out of memory");
-		step->item = origin->item;
-		step->region = origin->item->region;
-		step->input = json_incref(origin->item->document);
-		r = plan_step(remote, step, resource, err);
-		if (r < 0)
-			return r;
-		progress_show("compared", i + 1, documents->set.count);
-	}
-	progress_clear();
-	steps_sort(steps, false);
 	return 0;
 }
 
@@ -128,7 +96,7 @@ static int run(const struct import_arguments *a, const struct documents *documen
 {
 	_cleanup_(steps_done) struct steps steps = {};
 	_cleanup_json_ json_t *answer = NULL, *dormant = not_in_force(documents);
-	int r = dormant ? make_steps(documents, remote, &steps, err) : error_set(err, -ENOMEM, "out of memory");
+	int r = dormant ? steps_plan(&steps, documents, remote, plan_step, err) : error_set(err, -ENOMEM, "out of memory");
 
 	if (r < 0)
 		return ctl_fail(err);
@@ -158,14 +126,8 @@ static int import_run(const void *arguments, const struct words *words)
 	_cleanup_(cleanup_remote) struct remote *remote = NULL;
 	_cleanup_(documents_done) struct documents documents = {};
 	struct error err = {};
-	int r = documents_read(&documents, (const char *const *)words->values, words->count, &a->parameters, &err);
+	int r = documents_read_valid(&documents, (const char *const *)words->values, words->count, &a->parameters, "imported", &err);
 
-	if (r == 0 && documents_check_together(&documents) < 0)
-		r = error_set(&err, -ENOMEM, "out of memory");
-	if (r == 0 && !documents_are_valid(&documents)) {
-		problems_print(documents.inputs.problems, stderr);
-		r = error_set(&err, -EBADMSG, "nothing was imported");
-	}
 	if (r == 0)
 		r = remote_open_local(&a->ctl, &a->remote, &remote, &err);
 	if (r < 0)

@@ -139,11 +139,6 @@ static int take_credential(struct remote *remote, const struct remote_options *o
 	return r;
 }
 
-static void cleanup_remote(struct remote **remote)
-{
-	remote_close(*remote);
-}
-
 static int open_network(struct remote *remote, const struct remote_options *options, const char *endpoint, struct error *err)
 {
 	int r = take_endpoint(remote, endpoint, err);

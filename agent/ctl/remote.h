@@ -24,6 +24,10 @@ int remote_open(const struct ctl *ctl, const struct remote_options *options, str
 /* That of weftd on this node, whatever the environment says of endpoints; of the options, `region` alone is looked at. */
 int remote_open_local(const struct ctl *ctl, const struct remote_options *options, struct remote **ret_remote, struct error *err);
 struct remote *remote_close(struct remote *remote); /* NULL is fine */
+static inline void cleanup_remote(struct remote **remote)
+{
+	remote_close(*remote);
+}
 bool remote_is_local(const struct remote *remote);
 
 struct remote_call {

@@ -68,6 +68,31 @@ void steps_sort(struct steps *steps, bool backwards)
 	qsort(steps->list, steps->count, sizeof(*steps->list), backwards ? compare_backwards : compare_steps);
 }
 
+int steps_plan(struct steps *steps, const struct documents *documents, struct remote *remote, steps_plan_fn *plan, struct error *err)
+{
+	for (size_t i = 0; i < documents->set.count; i++) {
+		const struct origin *origin = &documents->origins[i];
+		const struct resource *resource = origin->resource;
+		struct target target;
+		struct step *step;
+		int r = target_init(&target, resource->kind, resource->mesh, resource->parent, resource->name);
+
+		if (r == 0)
+			r = steps_add(steps, &target, &step);
+		if (r < 0)
+			return error_set(err, r, "out of memory");
+		step->item = origin->item;
+		step->input = json_incref(origin->item->document);
+		r = plan(remote, step, resource, err);
+		if (r < 0)
+			return r;
+		progress_show("compared", i + 1, documents->set.count);
+	}
+	progress_clear();
+	steps_sort(steps, false);
+	return 0;
+}
+
 /* --- one ----------------------------------------------------------------------------------------------------------------------- */
 
 static int call(struct remote *remote, const struct step *step, enum operation_verb verb, enum resource_kind kind, const json_t *input,

@@ -5,6 +5,7 @@
 #pragma once
 
 #include "agent/convert/convert.h"
+#include "agent/ctl/documents.h"
 #include "agent/ctl/remote.h"
 #include "agent/ctl/target.h"
 #include "base/bytes.h"
@@ -35,6 +36,10 @@ void steps_done(struct steps *steps);
 int steps_add(struct steps *steps, struct target *target, struct step **ret_step);
 /* By kind, and within a kind by name; `backwards`: for deleting. */
 void steps_sort(struct steps *steps, bool backwards);
+/* Says what has to be done for a resource, by what there is now; `step` has its target, where it came from and the input of a create. */
+typedef int steps_plan_fn(struct remote *remote, struct step *step, const struct resource *resource, struct error *err);
+/* A step for each document, in order. What `plan` fails by, or -ENOMEM. */
+int steps_plan(struct steps *steps, const struct documents *documents, struct remote *remote, steps_plan_fn *plan, struct error *err);
 
 /* Does all that are not ACTION_NONE, and says so of each on stdout unless `quiet`. 0: all are done; -ECANCELED: some are not, their `err`
  * says why; other errors: the API could not be asked any more. */
