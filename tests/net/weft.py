@@ -82,11 +82,15 @@ class Namespace:
         return ["nsenter", f"--net={self.path}"]
 
     def resolv_conf(self, *lines):
-        """What workloads that `weft run --netns` starts here find in /etc/resolv.conf, from now on; written in place. Nothing but
-        files and DNS is asked for names, whatever the machine's nsswitch.conf says."""
+        """What workloads that `weft run --netns` starts here find in /etc/resolv.conf, from now on; written in place, and never empty
+        meanwhile: who looks just then would take it for one that means 127.0.0.1, and keep that for ten seconds. Nothing but files and
+        DNS is asked for names, whatever the machine's nsswitch.conf says."""
         self.etc.mkdir(parents=True, exist_ok=True)
         (self.etc / "nsswitch.conf").write_text("hosts: files dns\n")
-        (self.etc / "resolv.conf").write_text("".join(f"{line}\n" for line in lines))
+        text = "".join(f"{line}\n" for line in lines)
+        with open(os.open(self.etc / "resolv.conf", os.O_WRONLY | os.O_CREAT, 0o644), "wb", buffering=0) as file:
+            file.write(text.ljust(os.stat(file.fileno()).st_size, "\n").encode())
+            file.truncate(len(text))
 
     def remove(self):
         subprocess.run(["ip", "netns", "del", self.name], check=False)
