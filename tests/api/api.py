@@ -108,9 +108,9 @@ class Api(Node):
             raise
         return self
 
-    def __exit__(self, *_):
+    def __exit__(self, *error):
         self.stack.close()
-        self.close()
+        super().__exit__(*error)
 
     @property
     def url(self):

@@ -7,7 +7,13 @@ import pytest
 sys.path.insert(0, os.path.dirname(__file__))
 
 from dns_world import make_names  # noqa: E402
-from weft import Node  # noqa: E402
+from weft import Node, add_logs  # noqa: E402
+
+
+@pytest.hookimpl(hookwrapper=True)
+def pytest_runtest_makereport():
+    outcome = yield
+    add_logs(outcome.get_result())
 
 
 @pytest.fixture(scope="module")

@@ -55,8 +55,8 @@ def make_names(*options):
         node.register("six", "six", "[fd77::1]:9001")
         node.register("secret", "secret", "10.77.0.1:9001")
         node.dns = node.resolver(zone=ZONE)
-    except BaseException:
-        node.close()
+    except BaseException as error:
+        node.__exit__(type(error))
         raise
     return node
 

@@ -18,6 +18,7 @@ BUILD = pathlib.Path(os.environ.get("WEFT_BUILD", "build")).resolve()
 HERE = pathlib.Path(__file__).resolve().parent
 PYTHON = "/usr/bin/python3"
 SLOWNESS = int(os.environ.get("WEFT_TEST_SLOWNESS", 1))  # how many times slower than usual the machine is: an emulated one
+LOG_SHOWN = 6000  # characters of its end, where a test fails
 LOADER_CALLS = ("bpf", "link", "renameat2", "unlink", "mkdir", "rmdir")
 libc = ctypes.CDLL(None, use_errno=True)
 numbers = itertools.count(1)
@@ -159,6 +160,8 @@ class Worker(Told):
 
 
 class Node:
+    alive = []  # those whose logs may tell why a test failed
+
     def __init__(self, *options, addresses=("10.77.0.1/24", "10.77.0.2/24", "fd77::1/64"), directory=True):
         """directory=False: resources are those that the API is given, not those of files."""
         self.instance = f"t{os.getpid()}-{next(numbers)}"
@@ -179,16 +182,19 @@ class Node:
 
     def __enter__(self):
         try:
+            self.alive.append(self)
             self.cgroup.mkdir()
             self.namespace = self.add_namespace(*self.addresses)
             self.loader("install", "--cgroup", self.cgroup)
             self.start_agent()
-        except BaseException:
-            self.close()
+        except BaseException as error:
+            self.__exit__(type(error))
             raise
         return self
 
-    def __exit__(self, *_):
+    def __exit__(self, kind, *_):
+        if kind:
+            print(self.log_end())
         self.close()
 
     def add_namespace(self, *addresses):
@@ -237,10 +243,10 @@ class Node:
         self.agent = subprocess.Popen(
             [*self.namespace.prefix(), *self.agent_wrapper, self.programs / "weftd", "--instance", self.instance, "--state-dir", self.state,
              "--log-level", "debug", *self.options], stdout=log, stderr=log)
-        wait_for(self.is_ready, f"weftd answers; its log: {self.log.read_text()[-2000:]}")
+        wait_for(self.is_ready, "weftd answers")
 
     def is_ready(self):
-        assert self.agent.poll() is None, f"weftd ended: {self.log.read_text()[-2000:]}"
+        assert self.agent.poll() is None, f"weftd ended: {self.log_end()}"
         result = subprocess.run([BUILD / "weft", "status", "--instance", self.instance, "--json"], capture_output=True, text=True)
         return result.returncode == 0
 
@@ -384,7 +390,12 @@ class Node:
 
     # --- end ---------------------------------------------------------------------------------------------------------------------------
 
+    def log_end(self):
+        return self.log.read_text(errors="replace")[-LOG_SHOWN:] if self.log.exists() else ""
+
     def close(self):
+        if self in self.alive:
+            self.alive.remove(self)
         for process in [*self.processes, self.agent]:
             if process and process.poll() is None:
                 process.kill()
@@ -435,6 +446,12 @@ class Node:
                 cgroup.rmdir()
             return not cgroup.exists()
         wait_for(gone, f"{cgroup} is empty")
+
+
+def add_logs(report):
+    """To what is said of a test that failed: the end of what weftd and weft-proxy of each node logged."""
+    if report.failed:
+        report.sections += [(f"log of {node.instance}", node.log_end()) for node in Node.alive]
 
 
 CONNECT = """
