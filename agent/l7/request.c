@@ -227,6 +227,8 @@ static const struct service_port *find_service(struct request *request)
 
 static void park(struct request *request)
 {
+	request->caller = NULL; /* of the view */
+	request->service = NULL;
 	view_unref(TAKE_PTR(request->view));
 	request->state = REQUEST_PARKED;
 	if (!request->total_until_ns)
@@ -298,6 +300,8 @@ void request_route(struct request *request)
 	}
 	port = find_service(request);
 	if (port) {
+		if (!request->host.data) /* HTTP/1.0 without Host */
+			request->host = request->service->host;
 		request->total_until_ns = 0;
 		choose_target(request, port);
 	} else if (snapshot_generation(request->view->snapshot) < handover->generation) {
@@ -337,8 +341,6 @@ void request_head_read(struct request *request)
 	if (head->minor > 0 && http_head_find(head, SPAN("Expect"), &count) && d->length == 0)
 		buffer_add(&d->output.bytes, "HTTP/1.1 100 Continue\r\n\r\n"); /* as Envoy does; the body is streamed anyway */
 	request_route(request);
-	if (d->request == request && !request->host.data && request->service) /* HTTP/1.0 without Host */
-		request->host = request->service->host;
 }
 
 /* --- the body ------------------------------------------------------------------------------------------------------------ */
