@@ -114,6 +114,19 @@ static void input_failed(struct downstream *d, enum http_refusal refusal)
 		request_refuse(request, reply_to(refusal));
 }
 
+/* A request without a body is whole with its head: whatever becomes of it, the next one may follow. */
+static void take_head(struct downstream *d, struct request *request)
+{
+	struct http_event event;
+
+	d->last = !request->head.keep_alive;
+	if (!request->head.chunked && request->head.content_length == 0)
+		request->whole = http_codec_next(d->codec, &request->head, &d->data, &d->length, &event) == HTTP_EVENT_END;
+	request_head_read(request);
+	if (d->request == request && request->whole)
+		request_received(request);
+}
+
 /* One event of the codec. False: it waits, for input or for what becomes of the request. */
 static bool take(struct downstream *d)
 {
@@ -144,8 +157,7 @@ static bool take(struct downstream *d)
 	switch (http_codec_next(d->codec, &request->head, &d->data, &d->length, &event)) {
 	case HTTP_EVENT_HEAD:
 		wait_for(d, WAIT_ANSWER);
-		d->last = !request->head.keep_alive;
-		request_head_read(request);
+		take_head(d, request);
 		return true;
 	case HTTP_EVENT_BODY:
 		request_body(request, event.body);
@@ -291,19 +303,24 @@ static void on_downstream(struct loop_io *io, uint32_t events, void *arg)
 
 /* --- coming in ----------------------------------------------------------------------------------------------------------- */
 
-static int inbound_init(struct downstream *d, const struct listener *listener)
+static int inbound_init(struct downstream *d)
 {
 	const struct handover *handover = &d->handover;
 
-	d->inbound = true;
 	d->application = (struct target_endpoint){ .address = handover->destination, .port = handover->port, .slot = SLOT_NONE };
 	ip_port_format(&handover->destination, handover->port, d->application.text);
 	d->own_pool = upstream_pool_new(&d->application);
 	if (!d->own_pool)
 		return -ENOMEM;
+	return 0;
+}
+
+/* The limits of the listener that it came to. */
+static int limit_init(struct downstream *d, const struct listener *listener)
+{
 	if (!listener || listener->max_connections == LISTENER_UNLIMITED)
 		return 0;
-	d->limit = limit_use(d->worker, handover, d->place->place->netns_cookie, listener);
+	d->limit = limit_use(d->worker, &d->handover, d->place->place->netns_cookie, listener);
 	return d->limit ? 0 : -ENOMEM;
 }
 
@@ -322,13 +339,17 @@ static int start(struct worker_place *place, const struct accepted *accepted, co
 		.peer = accepted->peer,
 		.peer_port = accepted->peer_port,
 		.handover = accepted->handover,
+		.inbound = place->place->role == L7_INBOUND,
+		.gateway = place->place->role == L7_GATEWAY,
 		.data = "",
 		.events = EPOLLIN | EPOLLRDHUP,
 	};
 	list_init(&d->node);
 	r = http_codec_new(HTTP_REQUESTS, L7_HEAD_LIMIT_BYTES, &d->codec);
-	if (r == 0 && place->place->role == L7_INBOUND)
-		r = inbound_init(d, listener);
+	if (r == 0 && d->inbound)
+		r = inbound_init(d);
+	if (r == 0)
+		r = limit_init(d, listener);
 	if (r == 0)
 		r = loop_io_add(worker->loop, d->fd, d->events, on_downstream, d, &d->io);
 	if (r < 0) {
@@ -346,18 +367,25 @@ static int start(struct worker_place *place, const struct accepted *accepted, co
 	return 0;
 }
 
-/* The configuration's listener that was connected to; NULL: it is not known (yet): it has no limits then. */
-static const struct listener *listener_of(const struct worker *worker, const struct handover *handover)
+/* The configuration's listener that was connected to; NULL: it is not known (yet), or there is none: it has no limits then. */
+static const struct listener *listener_of(const struct worker_place *place, const struct handover *handover)
 {
-	const struct caller *caller = snapshot_caller(worker->view->snapshot, handover->source);
+	const struct snapshot *snapshot = place->worker->view->snapshot;
+	const struct caller *caller = snapshot_caller(snapshot, handover->source);
+	const struct gateway *gateway = snapshot_gateway(snapshot, handover->source);
 
-	return caller ? listener_find(caller, ntohs(handover->port)) : NULL;
+	if (place->place->role == L7_INBOUND && caller)
+		return listener_find(caller->listeners, caller->listener_count, ntohs(handover->port));
+	if (place->place->role == L7_GATEWAY && gateway)
+		return listener_find(gateway->listeners, gateway->listener_count, ntohs(handover->port));
+	return NULL;
 }
 
-/* What was connected to, and which node serves there. */
+/* What was connected to, and which node, or gateway, serves there. */
 static int look_inbound(const struct worker_place *place, struct accepted *accepted)
 {
 	const struct l7_kernel *kernel = &place->worker->l7->kernel;
+	const struct l7_place *where = place->place;
 	struct handover *handover = &accepted->handover;
 	struct sockaddr_storage address;
 	socklen_t length = sizeof(address);
@@ -365,12 +393,16 @@ static int look_inbound(const struct worker_place *place, struct accepted *accep
 	if (getsockname(accepted->fd, (struct sockaddr *)&address, &length) < 0)
 		return -errno;
 	tcp_address_read((struct sockaddr *)&address, &handover->destination, &handover->port);
-	return kernel->intercept_get(kernel->arg, place->place->netns_cookie, &handover->destination, handover->port, &handover->source);
+	if (where->role == L7_GATEWAY) {
+		handover->source = __atomic_load_n(&where->gateway, __ATOMIC_RELAXED);
+		return 0;
+	}
+	return kernel->intercept_get(kernel->arg, where->netns_cookie, &handover->destination, handover->port, &handover->source);
 }
 
 void downstream_take(struct worker_place *place, const struct accepted *accepted)
 {
-	if (start(place, accepted, listener_of(place->worker, &accepted->handover)) < 0) {
+	if (start(place, accepted, listener_of(place, &accepted->handover)) < 0) {
 		place->worker->stats.accept_failed++;
 		fd_close(accepted->fd);
 	}
@@ -383,7 +415,7 @@ void downstream_accept(struct worker_place *place, const struct accepted *from)
 	struct l7 *l7 = worker->l7;
 	const struct handover_key key = { .netns_cookie = where->netns_cookie, .address = from->peer, .port = from->peer_port };
 	struct accepted accepted = *from;
-	const struct listener *listener = NULL;
+	const struct listener *listener;
 	unsigned int owner = worker->index;
 	int r;
 
@@ -396,8 +428,7 @@ void downstream_accept(struct worker_place *place, const struct accepted *from)
 		fd_close(accepted.fd);
 		return;
 	}
-	if (where->role == L7_INBOUND)
-		listener = listener_of(worker, &accepted.handover);
+	listener = listener_of(place, &accepted.handover);
 	if (listener && listener->max_connections != LISTENER_UNLIMITED)
 		owner = limit_owner(l7, where->netns_cookie, accepted.handover.port);
 	if (owner == worker->index)

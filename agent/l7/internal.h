@@ -8,6 +8,8 @@
  *   choose.c      which endpoint
  *   upstream.c    connections to endpoints, and those that wait for the next request
  *   outlier.c     what answers say of an endpoint
+ *   limit.c       how many connections, and waiting requests, a listener may have
+ *   gateways.c    which listeners of gateways there are
  *   stats.c       what is counted
  *
  * Everything of a worker is touched by its thread alone, but for what says otherwise. Objects that end while their functions may be
@@ -54,7 +56,7 @@ struct upstream;
 enum l7_role {
 	L7_OUTBOUND, /* what workloads connect to */
 	L7_INBOUND, /* what comes in for them */
-	L7_ROLES,
+	L7_GATEWAY, /* what comes from outside to a gateway's listener */
 };
 
 /* Where it listens in a namespace, for one role and address family. The main thread makes it, and changes it until it listens; then workers
@@ -66,6 +68,8 @@ struct l7_place {
 	int netns_fd;
 	enum l7_role role;
 	int family; /* LIST_V4, LIST_V6 */
+	uint16_t port; /* of a gateway */
+	uint32_t gateway; /* its id; atomic */
 	int listen_fd; /* -1: not yet */
 	int why; /* -errno, then */
 };
@@ -76,11 +80,19 @@ struct l7 {
 	struct l7_kernel kernel;
 	struct snapshots *snapshots;
 	struct list places;
+	struct list acts; /* l7_act_add() */
 	unsigned int worker_count;
 	struct worker **workers;
 	uint32_t *active; /* of each endpoint slot: requests under way; atomic */
 	uint64_t requests_active, retries_active; /* atomic: the retry budget is the node's */
 };
+
+/* gateways.c: opens and closes listeners, as the configuration and the acts are now. */
+void gateways_follow(struct l7 *l7);
+void gateways_done(struct l7 *l7); /* frees the acts */
+/* l7.c: a place that is in no list yet; opens it, and tells the workers. */
+int l7_place_new(uint64_t netns_cookie, int netns_fd, enum l7_role role, int family, struct l7_place **ret_place);
+void l7_place_open(struct l7 *l7, struct l7_place *place);
 
 struct endpoint *l7_slot(const struct l7 *l7, const struct target_endpoint *endpoint); /* NULL: it stands for another one by now */
 
@@ -148,6 +160,7 @@ struct worker *worker_free(struct worker *worker); /* ends the thread. NULL is f
 int worker_tell_snapshot(struct worker *worker, struct snapshot *snapshot);
 int worker_tell_place(struct worker *worker, struct l7_place *place);
 int worker_tell_no_place(struct worker *worker, uint64_t netns_cookie);
+int worker_tell_place_gone(struct worker *worker, struct l7_place *place); /* that one alone */
 /* From another worker: an inbound connection that is this one's to serve. Takes its descriptor on success. */
 int worker_tell_connection(struct worker *worker, struct l7_place *place, const struct accepted *accepted);
 void worker_reap(struct worker *worker); /* at the end of each callback */
@@ -166,7 +179,7 @@ struct downstream {
 	uint32_t events;
 	struct http_codec *codec;
 	struct handover handover; /* what the kernel knows; inbound: the node that serves, and the address that was connected to */
-	bool inbound;
+	bool inbound, gateway; /* by the role of its place */
 	struct listener_limit *limit; /* of an inbound listener that has one; NULL: none */
 	struct target_endpoint application; /* inbound: where requests go */
 	struct upstream_pool *own_pool; /* inbound: of connections on behalf of this one, whose client the application is shown */
@@ -305,7 +318,7 @@ struct request {
 	struct loop_timer *timer;
 	uint64_t armed_ns; /* 0: not */
 	struct http_head head, answer; /* the program's, the endpoint's */
-	struct buffer path_buffer, sent_target;
+	struct buffer path_buffer, sent_target, rewritten;
 	struct buffer replay; /* the body so far, framed, while it may be sent again */
 
 	/* Of this one: */
@@ -316,9 +329,11 @@ struct request {
 	struct route_target target_text;
 	struct span host; /* asked for */
 	bool host_replaced; /* it is to be sent as Host, whatever that is */
+	struct span original_target; /* no data: it was not rewritten */
 	bool head_only; /* it is HEAD */
 	bool upgrade; /* asked for */
-	bool received; /* all of it */
+	bool whole; /* nothing of it is left to be read */
+	bool received; /* all of it was handed on, or kept */
 	const struct caller *caller;
 	const struct service *service;
 	const struct route *route;

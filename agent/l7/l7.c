@@ -28,14 +28,15 @@ void l7_place_unref(struct l7_place *place)
 	free(place);
 }
 
-/* What comes in is given to the socket, whatever it is bound to: any port will do. */
-static socklen_t loopback_at(const struct l7_place *place, struct sockaddr_storage *ret_address)
+/* What comes in is given to the socket, whatever it is bound to: any port will do. A gateway's is reached by others. */
+static socklen_t address_of(const struct l7_place *place, struct sockaddr_storage *ret_address)
 {
-	const __be16 port = place->role == L7_OUTBOUND ? htons(PROXY_OUTBOUND_PORT) : 0;
+	const __be16 port = htons(place->role == L7_OUTBOUND ? PROXY_OUTBOUND_PORT : place->port);
+	const bool any = place->role == L7_GATEWAY;
 	const struct sockaddr_in v4 = { .sin_family = AF_INET, .sin_port = port,
-					.sin_addr.s_addr = htonl(INADDR_LOOPBACK) };
+					.sin_addr.s_addr = htonl(any ? INADDR_ANY : INADDR_LOOPBACK) };
 	const struct sockaddr_in6 v6 = { .sin6_family = AF_INET6, .sin6_port = port,
-					 .sin6_addr = IN6ADDR_LOOPBACK_INIT };
+					 .sin6_addr = any ? in6addr_any : in6addr_loopback };
 
 	if (place->family == LIST_V4)
 		memcpy(ret_address, &v4, sizeof(v4));
@@ -47,20 +48,22 @@ static socklen_t loopback_at(const struct l7_place *place, struct sockaddr_stora
 static int listen_at(const struct l7_place *place)
 {
 	struct sockaddr_storage address;
-	const socklen_t length = loopback_at(place, &address);
+	const socklen_t length = address_of(place, &address);
 	_cleanup_close_ int fd = netns_socket(place->netns_fd, address.ss_family, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0);
 
 	if (fd < 0)
 		return fd;
 	setsockopt(fd, SOL_SOCKET, SO_REUSEADDR, &(int){ 1 }, sizeof(int));
 	setsockopt(fd, IPPROTO_TCP, TCP_NODELAY, &(int){ 1 }, sizeof(int)); /* what it accepts has it too */
+	if (place->family == LIST_V6)
+		setsockopt(fd, IPPROTO_IPV6, IPV6_V6ONLY, &(int){ 1 }, sizeof(int));
 	if (bind(fd, (struct sockaddr *)&address, length) < 0 || listen(fd, BACKLOG) < 0)
 		return -errno;
 	return TAKE_FD(fd);
 }
 
 /* The workers know it before the kernel does: the first connection finds one that accepts. */
-static void place_open(struct l7 *l7, struct l7_place *place)
+void l7_place_open(struct l7 *l7, struct l7_place *place)
 {
 	int fd = listen_at(place);
 
@@ -73,7 +76,7 @@ static void place_open(struct l7 *l7, struct l7_place *place)
 	for (unsigned int i = 0; i < l7->worker_count; i++)
 		if (worker_tell_place(l7->workers[i], place) < 0)
 			log_error("a worker is not told of a namespace: out of memory");
-	if (place->role == L7_OUTBOUND)
+	if (place->role != L7_INBOUND)
 		return;
 	fd = l7->kernel.inbound_set(l7->kernel.arg, place->netns_cookie, place->family == LIST_V4 ? AF_INET : AF_INET6, place->listen_fd);
 	if (fd < 0)
@@ -98,7 +101,7 @@ static void tell_kernel(struct l7 *l7, uint64_t netns_cookie)
 		log_limited(LOG_LEVEL_ERROR, "no HTTP connections of a namespace are taken", LOG_F("error", LOG_STR(strerror(-r))));
 }
 
-static int place_new(uint64_t netns_cookie, int netns_fd, enum l7_role role, int family, struct l7_place **ret_place)
+int l7_place_new(uint64_t netns_cookie, int netns_fd, enum l7_role role, int family, struct l7_place **ret_place)
 {
 	struct l7_place *place = malloc(sizeof(*place));
 
@@ -119,9 +122,12 @@ static int place_new(uint64_t netns_cookie, int netns_fd, enum l7_role role, int
 
 static bool has_place(const struct l7 *l7, uint64_t netns_cookie)
 {
-	list_for_each(it, &l7->places)
-		if (container_of(it, struct l7_place, node)->netns_cookie == netns_cookie)
+	list_for_each(it, &l7->places) {
+		const struct l7_place *place = container_of(it, struct l7_place, node);
+
+		if (place->netns_cookie == netns_cookie && place->role != L7_GATEWAY)
 			return true;
+	}
 	return false;
 }
 
@@ -129,16 +135,16 @@ int l7_place_add(struct l7 *l7, uint64_t netns_cookie, int netns_fd)
 {
 	if (has_place(l7, netns_cookie))
 		return -EEXIST;
-	for (int i = 0; i < L7_ROLES * LIST_COUNT; i++) {
+	for (int i = 0; i < L7_GATEWAY * LIST_COUNT; i++) {
 		struct l7_place *place = NULL;
-		int r = place_new(netns_cookie, netns_fd, (enum l7_role)(i / LIST_COUNT), i % LIST_COUNT, &place);
+		int r = l7_place_new(netns_cookie, netns_fd, (enum l7_role)(i / LIST_COUNT), i % LIST_COUNT, &place);
 
 		if (r < 0) {
 			l7_place_remove(l7, netns_cookie);
 			return r;
 		}
 		list_append(&l7->places, &place->node);
-		place_open(l7, place);
+		l7_place_open(l7, place);
 	}
 	tell_kernel(l7, netns_cookie);
 	return 0;
@@ -169,8 +175,8 @@ void l7_retry(struct l7 *l7)
 
 		if (place->listen_fd >= 0)
 			continue;
-		place_open(l7, place);
-		if (place->listen_fd >= 0)
+		l7_place_open(l7, place);
+		if (place->listen_fd >= 0 && place->role == L7_OUTBOUND)
 			tell_kernel(l7, place->netns_cookie);
 	}
 }
@@ -196,6 +202,8 @@ int l7_configure(struct l7 *l7, uint64_t base, uint64_t generation, const json_t
 		if (r < 0)
 			error_set(err, r, "out of memory");
 	}
+	if (r == 0)
+		gateways_follow(l7);
 	return r;
 }
 
@@ -217,6 +225,7 @@ int l7_new(struct loop *loop, const struct l7_kernel *kernel, unsigned int worke
 		l7->loop = loop;
 		l7->kernel = *kernel;
 		list_init(&l7->places);
+		list_init(&l7->acts);
 		l7->active = calloc(ENDPOINTS_MAX, sizeof(*l7->active));
 		workers = workers ?: usable_cpus();
 		l7->workers = calloc(workers, sizeof(struct worker *));
@@ -247,6 +256,7 @@ struct l7 *l7_free(struct l7 *l7)
 		list_remove(it);
 		l7_place_unref(place);
 	}
+	gateways_done(l7);
 	snapshots_free(l7->snapshots);
 	free(l7->workers);
 	free(l7->active);

@@ -47,6 +47,11 @@ int l7_place_add(struct l7 *l7, uint64_t netns_cookie, int netns_fd);
 void l7_place_remove(struct l7 *l7, uint64_t netns_cookie);
 void l7_retry(struct l7 *l7);
 
+/* Workloads act for the node or gateway of that name in a namespace: where it is a gateway of the configuration, its listeners are opened
+ * there, on all addresses. Dups `netns_fd`. The same again is fine. 0 or -errno. */
+int l7_act_add(struct l7 *l7, uint64_t netns_cookie, int netns_fd, const char *name);
+void l7_act_remove(struct l7 *l7, uint64_t netns_cookie, const char *name);
+
 /* As snapshots_apply(); every worker has it at its loop's next turn. Requests under way go on by what they began with. */
 int l7_configure(struct l7 *l7, uint64_t base, uint64_t generation, const json_t *json, struct error *err);
 

@@ -30,6 +30,7 @@ struct request *request_free(struct request *request)
 	http_head_done(&request->answer);
 	buffer_done(&request->path_buffer);
 	buffer_done(&request->sent_target);
+	buffer_done(&request->rewritten);
 	buffer_done(&request->replay);
 	free(request);
 	return NULL;
@@ -151,7 +152,7 @@ void request_refuse(struct request *request, enum l7_reply reply)
 		downstream_close(d);
 		return;
 	}
-	d->last |= !request->received; /* where the next one begins is not known, or not waited for */
+	d->last |= !request->whole; /* where the next one begins is not known, or not waited for */
 	write_reply(request, row);
 	request_done(request, row->status);
 	downstream_answered(d);
@@ -237,18 +238,23 @@ static void park(struct request *request)
 	request_arm(request);
 }
 
-static void choose_target(struct request *request, const struct service_port *port)
+static struct route_request asked_of(const struct request *request, uint16_t port)
 {
-	const struct route_request asked = {
+	return (struct route_request){
 		.method = span_of(request->head.method),
 		.path = request->target_text.path,
 		.query = request->target_text.query,
 		.scheme = SPAN("http"),
 		.authority = request->host,
-		.port = port->port,
+		.port = port,
 		.headers = request->head.headers,
 		.header_count = request->head.header_count,
 	};
+}
+
+static void choose_target(struct request *request, const struct service_port *port)
+{
+	const struct route_request asked = asked_of(request, port->port);
 	int chosen;
 
 	request->route = route_table_find(&port->table, &asked);
@@ -279,13 +285,65 @@ static void serve(struct request *request)
 	const struct listener *listener;
 
 	request->caller = snapshot_caller(request->view->snapshot, d->handover.source);
-	listener = request->caller ? listener_find(request->caller, ntohs(d->handover.port)) : NULL;
+	listener = request->caller ? listener_find(request->caller->listeners, request->caller->listener_count, ntohs(d->handover.port)) : NULL;
 	if (d->limit)
 		limit_adjust(d->limit, listener);
 	request->timeouts = listener ? listener->timeouts : route_timeouts_read(NULL);
 	request->route = &everything;
 	request_try_received(request);
 	request_try(request);
+}
+
+static const struct service_port *port_of(const struct service *service, uint16_t port)
+{
+	if (!port)
+		return service->port_count == 1 ? &service->ports[0] : NULL;
+	return service_port_find(service, port);
+}
+
+/* What a gateway's route makes of it, from where on it is a request to the service like any other. */
+static int pass_gateway(struct request *request, const struct gateway_route *route, const struct route_request *asked)
+{
+	struct span path;
+	int r = gateway_route_rewrite(route, asked, &request->rewritten, &path);
+
+	if (r < 0)
+		return r;
+	if (!span_equal(path, request->target_text.path)) {
+		request->original_target = http_target_origin(request->head.target);
+		request->target_text.path = path;
+	}
+	if (!route->host_kept) {
+		request->host = request->service->host;
+		request->host_replaced = true;
+	}
+	return 0;
+}
+
+/* From outside: the gateway's routes say which service it is for. */
+static void enter_gateway(struct request *request)
+{
+	const struct downstream *d = request->downstream;
+	const struct snapshot *snapshot = request->view->snapshot;
+	const struct gateway *gateway = snapshot_gateway(snapshot, d->handover.source);
+	const struct route_request asked = asked_of(request, ntohs(d->handover.port));
+	const struct gateway_route *route = gateway ? gateway_table_find(&gateway->table, &asked) : NULL;
+	const struct service_port *port;
+
+	if (d->limit)
+		limit_adjust(d->limit, gateway ? listener_find(gateway->listeners, gateway->listener_count, asked.port) : NULL);
+	if (!route) {
+		request_refuse(request, L7_NO_ROUTE);
+		return;
+	}
+	request->service = snapshot_service(snapshot, route->id);
+	port = request->service ? port_of(request->service, route->target_port) : NULL;
+	if (!port)
+		request_refuse(request, L7_NO_SERVICE);
+	else if (pass_gateway(request, route, &asked) < 0)
+		request_refuse(request, L7_NO_MEMORY);
+	else
+		choose_target(request, port);
 }
 
 void request_route(struct request *request)
@@ -296,6 +354,10 @@ void request_route(struct request *request)
 	request->view = view_ref(request->worker->view);
 	if (request->downstream->inbound) {
 		serve(request);
+		return;
+	}
+	if (request->downstream->gateway) {
+		enter_gateway(request);
 		return;
 	}
 	port = find_service(request);
@@ -415,7 +477,7 @@ void request_received(struct request *request)
 {
 	struct worker *worker = request->worker;
 
-	request->received = true;
+	request->whole = request->received = true;
 	request->received_ns = loop_now_ns(worker->loop);
 	request_active(request);
 	if (request->head.chunked) {

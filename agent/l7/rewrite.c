@@ -170,6 +170,8 @@ static bool request_header_goes(const struct http_head *head, const struct http_
 		return !rewrite->from_outside && !(rewrite->attempt && span_equal_nocase(h->name, SPAN("x-envoy-attempt-count"))) &&
 		       !(rewrite->original_path.data && span_equal_nocase(h->name, SPAN("x-envoy-original-path")));
 	case HEADER_FROM_OUTSIDE:
+	case HEADER_REQUEST_ID:
+	case HEADER_FORWARDED_PROTO:
 		return !rewrite->from_outside;
 	case HEADER_FORWARDED_FOR:
 		return !rewrite->forwarded_for;

@@ -89,6 +89,7 @@ static int rows_read(const struct l7 *l7, struct rows *ret_rows)
 static json_t *row_json(const struct snapshot *snapshot, const struct stats_row *row)
 {
 	const struct caller *caller = snapshot_caller(snapshot, row->source);
+	const struct gateway *gateway = snapshot_gateway(snapshot, row->source);
 	const struct service *service = snapshot_service(snapshot, row->service);
 	const struct target *target = snapshot_target(snapshot, row->target);
 	json_t *codes = json_object(), *times = json_array();
@@ -101,7 +102,7 @@ static json_t *row_json(const struct snapshot *snapshot, const struct stats_row 
 	for (size_t i = 0; i < HISTOGRAM_BUCKETS; i++)
 		json_array_append_new(times, json_integer((json_int_t)row->time_ns[i]));
 	return json_pack("{s:s?, s:s?, s:s?, s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:o, s:I, s:o}", "source",
-			 caller ? caller->object.name : NULL, "service", service ? service->object.name : NULL, "target",
+			 caller ? caller->object.name : gateway ? gateway->object.name : NULL, "service", service ? service->object.name : NULL, "target",
 			 target ? target->object.name : NULL, "sourceId", (json_int_t)row->source, "serviceId", (json_int_t)row->service,
 			 "targetId", (json_int_t)row->target, "requests", (json_int_t)row->requests, "retries", (json_int_t)row->retries,
 			 "bytesReceived", (json_int_t)row->bytes_received, "bytesSent", (json_int_t)row->bytes_sent, "codes", codes,
@@ -112,8 +113,10 @@ static json_t *row_json(const struct snapshot *snapshot, const struct stats_row 
 
 static json_t *place_json(const struct l7_place *place)
 {
-	return json_pack("{s:I, s:s, s:s, s:s?}", "netnsCookie", (json_int_t)place->netns_cookie, "role",
-			 place->role == L7_OUTBOUND ? "outbound" : "inbound", "family", place->family == LIST_V4 ? "IPv4" : "IPv6", "why",
+	static const char *const roles[] = { [L7_OUTBOUND] = "outbound", [L7_INBOUND] = "inbound", [L7_GATEWAY] = "gateway" };
+
+	return json_pack("{s:I, s:s, s:i, s:s, s:s?}", "netnsCookie", (json_int_t)place->netns_cookie, "role", roles[place->role], "port",
+			 (int)place->port, "family", place->family == LIST_V4 ? "IPv4" : "IPv6", "why",
 			 place->listen_fd >= 0 ? NULL : strerror(-place->why));
 }
 

@@ -103,6 +103,11 @@ const struct caller *snapshot_caller(const struct snapshot *snapshot, uint32_t i
 	return (const struct caller *)object_of(snapshot, SNAPSHOT_NODE, id);
 }
 
+const struct gateway *snapshot_gateway(const struct snapshot *snapshot, uint32_t id)
+{
+	return (const struct gateway *)object_of(snapshot, SNAPSHOT_GATEWAY, id);
+}
+
 const struct service_port *service_port_find(const struct service *service, uint16_t port)
 {
 	for (size_t i = 0; i < service->port_count; i++)
@@ -111,11 +116,11 @@ const struct service_port *service_port_find(const struct service *service, uint
 	return NULL;
 }
 
-const struct listener *listener_find(const struct caller *caller, uint16_t port)
+const struct listener *listener_find(const struct listener *listeners, size_t count, uint16_t port)
 {
-	for (size_t i = 0; i < caller->listener_count; i++)
-		if (caller->listeners[i].port == port)
-			return &caller->listeners[i];
+	for (size_t i = 0; i < count; i++)
+		if (listeners[i].port == port)
+			return &listeners[i];
 	return NULL;
 }
 

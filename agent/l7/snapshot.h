@@ -18,7 +18,7 @@
 #include "maps/abi/record.h"
 #include "maps/abi/types.h"
 
-enum snapshot_kind { SNAPSHOT_SERVICE, SNAPSHOT_TARGET, SNAPSHOT_NODE, SNAPSHOT_KINDS };
+enum snapshot_kind { SNAPSHOT_SERVICE, SNAPSHOT_TARGET, SNAPSHOT_NODE, SNAPSHOT_GATEWAY, SNAPSHOT_KINDS };
 
 struct snapshot_object { /* what each of them begins with */
 	uint32_t refs; /* atomic */
@@ -70,7 +70,7 @@ struct target { /* a listener of a virtual node */
 
 #define LISTENER_UNLIMITED UINT32_MAX
 
-struct listener { /* of a virtual node with workloads here, which weft-proxy serves in the application's place */
+struct listener { /* of a virtual node with workloads here, which weft-proxy serves in the application's place; of a gateway */
 	uint16_t port;
 	struct route_timeouts timeouts;
 	uint32_t max_connections, max_pending; /* connectionPool.http; LISTENER_UNLIMITED */
@@ -86,6 +86,14 @@ struct caller { /* a virtual node with workloads here */
 	json_t *logging; /* the node's "logging"; NULL: none */
 };
 
+struct gateway { /* a virtual gateway with workloads here */
+	struct snapshot_object object; /* "mesh/M/virtualGateway/G" */
+	size_t listener_count;
+	struct listener *listeners;
+	struct gateway_table table; /* struct gateway_route.id are ids of services; 0: there is none of that name */
+	json_t *logging; /* as a caller's */
+};
+
 struct snapshot;
 uint64_t snapshot_generation(const struct snapshot *snapshot);
 struct snapshot *snapshot_ref(struct snapshot *snapshot);
@@ -95,9 +103,10 @@ struct snapshot *snapshot_unref(struct snapshot *snapshot); /* NULL is fine */
 const struct service *snapshot_service(const struct snapshot *snapshot, uint32_t id);
 const struct target *snapshot_target(const struct snapshot *snapshot, uint32_t id);
 const struct caller *snapshot_caller(const struct snapshot *snapshot, uint32_t id);
+const struct gateway *snapshot_gateway(const struct snapshot *snapshot, uint32_t id);
 size_t snapshot_ids(const struct snapshot *snapshot, enum snapshot_kind kind); /* every id is below */
 
-const struct listener *listener_find(const struct caller *caller, uint16_t port); /* NULL: none */
+const struct listener *listener_find(const struct listener *listeners, size_t count, uint16_t port); /* NULL: none */
 const struct service_port *service_port_find(const struct service *service, uint16_t port); /* NULL: none */
 
 /* What there is now. */

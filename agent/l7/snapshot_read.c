@@ -311,6 +311,17 @@ static void caller_free(struct snapshot_object *object)
 	free(caller);
 }
 
+/* A copy: the message's own is the main thread's. */
+static int logging_read(const json_t *json, json_t **ret_logging)
+{
+	const json_t *logging = json_object_get(json, "logging");
+
+	if (!json_is_object(logging))
+		return 0;
+	*ret_logging = json_deep_copy(logging);
+	return *ret_logging ? 0 : -ENOMEM;
+}
+
 static int limit_read(const json_t *pool, const char *member, uint32_t *ret_limit, struct error *err)
 {
 	const int64_t limit = json_path_int(pool, member, LISTENER_UNLIMITED);
@@ -321,16 +332,17 @@ static int limit_read(const json_t *pool, const char *member, uint32_t *ret_limi
 	return 0;
 }
 
-static int listeners_read(const json_t *json, struct caller *caller, struct error *err)
+static int listeners_read(const json_t *json, struct listener **ret_listeners, size_t *ret_count, struct error *err)
 {
+	struct listener *listeners = calloc(json_array_size(json) + 1, sizeof(*listeners));
 	json_t *one;
 	size_t i;
 
-	caller->listeners = calloc(json_array_size(json) + 1, sizeof(*caller->listeners));
-	if (!caller->listeners)
+	if (!listeners)
 		return no_memory(err);
+	*ret_listeners = listeners;
 	json_array_foreach(json, i, one) {
-		struct listener *listener = &caller->listeners[i];
+		struct listener *listener = &listeners[i];
 		const json_t *pool = json_path(one, "connectionPool.http");
 		int r = port_read(one, &listener->port, err);
 
@@ -340,13 +352,13 @@ static int listeners_read(const json_t *json, struct caller *caller, struct erro
 		if (r < 0)
 			return r;
 	}
-	caller->listener_count = json_array_size(json);
+	*ret_count = json_array_size(json);
 	return 0;
 }
 
 static int caller_fill(const json_t *json, struct caller *caller, struct error *err)
 {
-	const json_t *backends = json_object_get(json, "backends"), *logging = json_object_get(json, "logging");
+	const json_t *backends = json_object_get(json, "backends");
 	json_t *one;
 	size_t i;
 	int r = name_read(json, &caller->object.name, err);
@@ -355,9 +367,8 @@ static int caller_fill(const json_t *json, struct caller *caller, struct error *
 		return r;
 	caller->audit = json_path_bool(json, "audit", false);
 	caller->drop_all = json_path_bool(json, "dropAll", false);
-	caller->logging = json_is_object(logging) ? json_deep_copy(logging) : NULL; /* the message's may be shared with a thread */
 	caller->backends = calloc(json_array_size(backends) + 1, sizeof(*caller->backends));
-	if (!caller->backends || (json_is_object(logging) && !caller->logging))
+	if (!caller->backends || logging_read(json, &caller->logging) < 0)
 		return no_memory(err);
 	json_array_foreach(backends, i, one) {
 		r = id_read(one, "backends", &caller->backends[i], err);
@@ -365,7 +376,7 @@ static int caller_fill(const json_t *json, struct caller *caller, struct error *
 			return r;
 	}
 	caller->backend_count = json_array_size(backends);
-	return listeners_read(json_object_get(json, "listeners"), caller, err);
+	return listeners_read(json_object_get(json, "listeners"), &caller->listeners, &caller->listener_count, err);
 }
 
 static int caller_read(const json_t *json, struct snapshot_object **ret_object, struct error *err)
@@ -380,8 +391,73 @@ static int caller_read(const json_t *json, struct snapshot_object **ret_object, 
 	return r;
 }
 
+/* --- gateways ------------------------------------------------------------------------------------------------------------ */
+
+static void gateway_free(struct snapshot_object *object)
+{
+	struct gateway *gateway = (struct gateway *)object;
+
+	if (!gateway)
+		return;
+	gateway_table_done(&gateway->table);
+	json_decref(gateway->logging);
+	free(gateway->listeners);
+	free(gateway->object.name);
+	free(gateway);
+}
+
+static int gateway_route_read(const json_t *json, struct gateway *gateway, struct error *err)
+{
+	const char *name = json_path_string(json, "name");
+	struct gateway_route *route;
+	int r;
+
+	if (!name)
+		return bad(err, "routes", "one has no name");
+	r = gateway_route_new(name, json_object_get(json, "spec"), &route, err);
+	if (r < 0)
+		return r == -EINVAL ? err->code = -EBADMSG : no_memory(err);
+	r = id_read(json_object_get(json, "service"), "service", &route->id, err);
+	if (r == 0 && gateway_table_add(&gateway->table, route) < 0)
+		r = no_memory(err);
+	if (r < 0)
+		gateway_route_free(route);
+	return r;
+}
+
+static int gateway_fill(const json_t *json, struct gateway *gateway, struct error *err)
+{
+	const json_t *routes = json_object_get(json, "routes");
+	json_t *one;
+	size_t i;
+	int r = name_read(json, &gateway->object.name, err);
+
+	if (r == 0)
+		r = listeners_read(json_object_get(json, "listeners"), &gateway->listeners, &gateway->listener_count, err);
+	if (r == 0 && logging_read(json, &gateway->logging) < 0)
+		r = no_memory(err);
+	json_array_foreach(routes, i, one) {
+		if (r == 0)
+			r = gateway_route_read(one, gateway, err);
+	}
+	return r;
+}
+
+static int gateway_read(const json_t *json, struct snapshot_object **ret_object, struct error *err)
+{
+	struct gateway *gateway = calloc(1, sizeof(*gateway));
+	int r = gateway ? gateway_fill(json, gateway, err) : no_memory(err);
+
+	if (r < 0)
+		gateway_free(&gateway->object);
+	else
+		*ret_object = &gateway->object;
+	return r;
+}
+
 const struct snapshot_kind_row snapshot_kinds[SNAPSHOT_KINDS] = {
 	[SNAPSHOT_SERVICE] = { "services", service_read, service_free },
 	[SNAPSHOT_TARGET] = { "targets", target_read, target_free },
 	[SNAPSHOT_NODE] = { "nodes", caller_read, caller_free },
+	[SNAPSHOT_GATEWAY] = { "gateways", gateway_read, gateway_free },
 };

@@ -158,6 +158,7 @@ void request_connected(struct request *request)
 static void send_head(struct request *request, struct upstream *u)
 {
 	const struct route_target *text = &request->target_text;
+	char peer[IP_TEXT_BYTES];
 	struct span target = request->head.target;
 	struct request_rewrite rewrite = {
 		.host = request->host,
@@ -175,6 +176,11 @@ static void send_head(struct request *request, struct upstream *u)
 			buffer_append(&request->sent_target, text->query.data, text->query.length);
 		}
 		target = (struct span){ request->sent_target.data, request->sent_target.length };
+	}
+	if (request->downstream->gateway) {
+		rewrite.from_outside = true;
+		rewrite.forwarded_for = ip_format(&request->downstream->peer, peer);
+		rewrite.original_path = request->original_target;
 	}
 	rewrite.target = target;
 	rewrite.host_replaced = request->host_replaced;
@@ -202,12 +208,13 @@ static int start_try(struct request *request, const struct target_endpoint *endp
 	return 0;
 }
 
-/* False: the request waits for a place among the connections that its listener may have, or is refused. */
+/* False: the request waits for a place among the connections that its listener may have, or is refused. Of a gateway it is a place among the
+ * requests that it may have under way, each of which has a connection (App Mesh: the pool is that of the gateway's inner hop). */
 static bool has_room(struct request *request)
 {
 	struct downstream *d = request->downstream;
 
-	if (!d->limit || request->has_place || !list_empty(&d->own_pool->spares))
+	if (!d->limit || request->has_place || (d->inbound && !list_empty(&d->own_pool->spares)))
 		return true;
 	switch (limit_enter(d->limit, request)) {
 	case LIMIT_ROOM:

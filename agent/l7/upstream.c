@@ -400,9 +400,10 @@ static int upstream_new(struct request *request, struct upstream_pool *pool, str
 		free(u);
 		return r;
 	}
-	if (request->has_place)
+	if (request->downstream->inbound && request->has_place) {
 		u->limit = request->downstream->limit;
-	request->has_place = false;
+		request->has_place = false;
+	}
 	pool->connections++;
 	worker->stats.upstream_connections++;
 	worker->stats.upstream_open++;

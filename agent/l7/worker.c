@@ -198,6 +198,19 @@ static void drop_place(void *arg)
 	worker_reap(worker);
 }
 
+static void drop_one_place(void *arg)
+{
+	struct told *told = arg;
+	struct worker *worker = told->worker;
+
+	list_for_each_safe(it, &worker->places)
+		if (container_of(it, struct worker_place, node)->place == told->place)
+			place_close(container_of(it, struct worker_place, node));
+	l7_place_unref(told->place);
+	free(told);
+	worker_reap(worker);
+}
+
 static void take_connection(void *arg)
 {
 	struct told *told = arg;
@@ -263,6 +276,17 @@ int worker_tell_connection(struct worker *worker, struct l7_place *place, const 
 
 	__atomic_add_fetch(&place->refs, 1, __ATOMIC_RELAXED);
 	r = tell(worker, take_connection, (struct told){ .place = place, .accepted = *accepted });
+	if (r < 0)
+		l7_place_unref(place);
+	return r;
+}
+
+int worker_tell_place_gone(struct worker *worker, struct l7_place *place)
+{
+	int r;
+
+	__atomic_add_fetch(&place->refs, 1, __ATOMIC_RELAXED);
+	r = tell(worker, drop_one_place, (struct told){ .place = place });
 	if (r < 0)
 		l7_place_unref(place);
 	return r;

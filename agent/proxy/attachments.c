@@ -109,12 +109,16 @@ static void l7_open(const struct place *place)
 	struct l7 *l7 = place->all->parts.l7;
 	int r = l7 ? l7_place_add(l7, place->netns_cookie, place->netns_fd) : 0;
 
-	if (r < 0 && r != -EEXIST)
+	if (r == 0 || r == -EEXIST)
+		r = l7 ? l7_act_add(l7, place->netns_cookie, place->netns_fd, place->name) : 0;
+	if (r < 0)
 		log_error("a workload's HTTP connections are refused", LOG_F("node", LOG_STR(place->name)), LOG_F("error", LOG_STR(strerror(-r))));
 }
 
 static void l7_close(const struct place *place)
 {
+	if (place->all->parts.l7 && place->name)
+		l7_act_remove(place->all->parts.l7, place->netns_cookie, place->name);
 	list_for_each(it, &place->all->places)
 		if (container_of(it, struct place, node)->netns_cookie == place->netns_cookie)
 			return;

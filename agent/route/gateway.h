@@ -21,6 +21,7 @@ struct gateway_route {
 	struct route_value_test hostname; /* ROUTE_TEST_PRESENT: any; ports in Host are left aside */
 	char *virtual_service;
 	uint16_t target_port; /* 0: the service's only one */
+	uint32_t id; /* what the user of the route knows the service by; 0 at first */
 	bool host_kept; /* rewrite.hostname.defaultTargetHostname DISABLED; otherwise Host becomes the service's name */
 	enum gateway_path path;
 	char *path_text; /* GATEWAY_PATH_PREFIX, GATEWAY_PATH_WHOLE */

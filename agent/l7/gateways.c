@@ -1,0 +1,162 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* Listeners of virtual gateways: wherever workloads act for a gateway of the configuration, weft-proxy listens at its ports, in their
+ * namespace. A gateway has no program of its own to serve: such a workload may be a process that does nothing. */
+#include <errno.h>
+#include <fcntl.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "agent/l7/internal.h"
+#include "base/log.h"
+
+struct act { /* workloads of a node, or gateway, in a namespace */
+	struct list node;
+	uint64_t netns_cookie;
+	int netns_fd;
+	char name[];
+};
+
+static struct act *act_find(const struct l7 *l7, uint64_t netns_cookie, const char *name)
+{
+	list_for_each(it, &l7->acts) {
+		struct act *act = container_of(it, struct act, node);
+
+		if (act->netns_cookie == netns_cookie && !strcmp(act->name, name))
+			return act;
+	}
+	return NULL;
+}
+
+static void act_free(struct act *act)
+{
+	list_remove(&act->node);
+	fd_close(act->netns_fd);
+	free(act);
+}
+
+int l7_act_add(struct l7 *l7, uint64_t netns_cookie, int netns_fd, const char *name)
+{
+	const size_t length = strlen(name);
+	struct act *act;
+
+	if (act_find(l7, netns_cookie, name))
+		return 0;
+	act = calloc(1, sizeof(*act) + length + 1);
+	if (!act)
+		return -ENOMEM;
+	list_init(&act->node);
+	memcpy(act->name, name, length + 1);
+	act->netns_cookie = netns_cookie;
+	act->netns_fd = fcntl(netns_fd, F_DUPFD_CLOEXEC, 0);
+	if (act->netns_fd < 0) {
+		const int r = -errno;
+
+		act_free(act);
+		return r;
+	}
+	list_append(&l7->acts, &act->node);
+	gateways_follow(l7);
+	return 0;
+}
+
+void l7_act_remove(struct l7 *l7, uint64_t netns_cookie, const char *name)
+{
+	struct act *act = act_find(l7, netns_cookie, name);
+
+	if (!act)
+		return;
+	act_free(act);
+	gateways_follow(l7);
+}
+
+void gateways_done(struct l7 *l7)
+{
+	list_for_each_safe(it, &l7->acts)
+		act_free(container_of(it, struct act, node));
+}
+
+/* --- listeners ----------------------------------------------------------------------------------------------------------- */
+
+static const struct gateway *gateway_named(const struct snapshot *snapshot, const char *name)
+{
+	for (uint32_t id = 1; id < snapshot_ids(snapshot, SNAPSHOT_GATEWAY); id++) {
+		const struct gateway *gateway = snapshot_gateway(snapshot, id);
+
+		if (gateway && !strcmp(gateway->object.name, name))
+			return gateway;
+	}
+	return NULL;
+}
+
+static struct l7_place *place_at(const struct l7 *l7, uint64_t netns_cookie, int family, uint16_t port)
+{
+	list_for_each(it, &l7->places) {
+		struct l7_place *place = container_of(it, struct l7_place, node);
+
+		if (place->role == L7_GATEWAY && place->netns_cookie == netns_cookie && place->family == family && place->port == port)
+			return place;
+	}
+	return NULL;
+}
+
+static void open_listener(struct l7 *l7, const struct act *act, const struct gateway *gateway, int family, uint16_t port)
+{
+	struct l7_place *place = place_at(l7, act->netns_cookie, family, port);
+
+	if (place) {
+		__atomic_store_n(&place->gateway, gateway->object.id, __ATOMIC_RELAXED);
+		return;
+	}
+	if (l7_place_new(act->netns_cookie, act->netns_fd, L7_GATEWAY, family, &place) < 0) {
+		log_error("a gateway's listener is not opened: out of memory", LOG_F("gateway", LOG_STR(gateway->object.name)));
+		return;
+	}
+	place->port = port;
+	place->gateway = gateway->object.id;
+	list_append(&l7->places, &place->node);
+	l7_place_open(l7, place);
+	if (place->listen_fd < 0)
+		log_warn("a gateway cannot listen; it is tried again", LOG_F("gateway", LOG_STR(gateway->object.name)),
+			 LOG_F("port", LOG_INT(port)), LOG_F("error", LOG_STR(strerror(-place->why))));
+}
+
+static bool is_wanted(const struct l7 *l7, const struct l7_place *place)
+{
+	list_for_each(it, &l7->acts) {
+		const struct act *act = container_of(it, struct act, node);
+		const struct gateway *gateway = gateway_named(snapshots_now(l7->snapshots), act->name);
+
+		if (act->netns_cookie == place->netns_cookie && gateway &&
+		    listener_find(gateway->listeners, gateway->listener_count, place->port))
+			return true;
+	}
+	return false;
+}
+
+static void close_unwanted(struct l7 *l7)
+{
+	list_for_each_safe(it, &l7->places) {
+		struct l7_place *place = container_of(it, struct l7_place, node);
+
+		if (place->role != L7_GATEWAY || is_wanted(l7, place))
+			continue;
+		for (unsigned int i = 0; i < l7->worker_count; i++)
+			if (worker_tell_place_gone(l7->workers[i], place) < 0)
+				log_error("a gateway's listener stays open: out of memory");
+		list_remove(it);
+		l7_place_unref(place);
+	}
+}
+
+void gateways_follow(struct l7 *l7)
+{
+	close_unwanted(l7);
+	list_for_each(it, &l7->acts) {
+		const struct act *act = container_of(it, struct act, node);
+		const struct gateway *gateway = gateway_named(snapshots_now(l7->snapshots), act->name);
+
+		for (size_t i = 0; gateway && i < gateway->listener_count; i++)
+			for (int family = 0; family < LIST_COUNT; family++)
+				open_listener(l7, act, gateway, family, gateway->listeners[i].port);
+	}
+}
