@@ -127,7 +127,8 @@ for family, address in ((socket.AF_INET, '0.0.0.0'), (socket.AF_INET6, '::')):
 """
     assert shop.client(code) == ["EPERM", "EPERM"]
     assert shop.reasons()[("client", None, "reserved-port")] >= 2
-    unmanaged = shop.spawn(["/usr/bin/python3", "-c", "import socket; socket.socket().bind(('0.0.0.0', 15001))"])
+    # at this address: weft-proxy itself has the port on loopback
+    unmanaged = shop.spawn(["/usr/bin/python3", "-c", "import socket; socket.socket().bind(('10.77.0.1', 15001))"])
     assert unmanaged.wait(timeout=10) == 0
 
 
