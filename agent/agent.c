@@ -325,6 +325,7 @@ static int start_supervisor(struct agent *agent, struct error *err)
 		.log_format = agent->options.log_format,
 		.node_id = node_id,
 		.arg = agent,
+		.apply = agent->apply,
 	};
 
 	if (supervision_by_name(agent->options.proxy, &options.supervision) < 0)

@@ -223,6 +223,7 @@ void configuration_applied(uint64_t generation, const struct error *err, void *a
 		rollback_applied(agent, generation, err);
 		return;
 	}
+	supervisor_configured(agent->supervisor); /* first: connections by the new generation are being handed over already */
 	plan_stands(agent, generation);
 	if (generation == c->generation)
 		return;

@@ -212,6 +212,8 @@ static int op_queries(const struct request *q, struct answer *answer, struct err
 /* The text of a memfd, parsed. */
 static int read_memfd(int fd, json_t **ret_value, struct error *err)
 {
+	struct json_place place;
+	size_t offset = 0;
 	struct stat st;
 	void *text;
 	int r;
@@ -221,7 +223,7 @@ static int read_memfd(int fd, json_t **ret_value, struct error *err)
 	text = mmap(NULL, (size_t)st.st_size, PROT_READ, MAP_PRIVATE, fd, 0);
 	if (text == MAP_FAILED)
 		return error_set(err, -errno, "cannot map the configuration: %s", strerror(errno));
-	r = json_parse(text, (size_t)st.st_size, ret_value, err);
+	r = json_parse_next(text, (size_t)st.st_size, &offset, ret_value, &place, err);
 	munmap(text, (size_t)st.st_size);
 	return r;
 }

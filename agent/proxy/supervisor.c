@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* The process: its start, its end, and the connection to it. What it is told is in told.c. */
+/* The process: its start, its end, and the connection to it. What it is told is in told.c and told_configuration.c. */
 #include "agent/proxy/supervisor.h"
 
 #include <errno.h>
@@ -121,6 +121,7 @@ static void disconnect(struct supervisor *s)
 	s->fd = fd_close(s->fd);
 	s->greeted = false;
 	told_forget(s);
+	configuration_forget(s);
 	asks_fail(s, -ENOTCONN, "weft-proxy is not there");
 	if (s->connect_timer)
 		connect_at(s, 0);
@@ -152,6 +153,7 @@ static void on_connection(struct loop_io *io, uint32_t events, void *arg)
 	(void)io;
 	if (events & EPOLLOUT) {
 		loop_io_events(s->io, EPOLLIN);
+		configuration_sync(s);
 		told_sync(s);
 	}
 	for (int i = 0; i < MESSAGES_A_TURN && s->fd >= 0; i++) {
@@ -297,6 +299,7 @@ static void on_hello(struct supervisor *s, const struct ask_request *request, co
 		 LOG_F("version", LOG_STR(s->version)));
 	if (s->options.supervision == SUPERVISION_START)
 		start_successor(s, json_path_string(answer, "build") ?: "");
+	configuration_sync(s); /* first: connections are handed over in the namespaces that it is told of */
 	told_sync(s);
 }
 
@@ -391,6 +394,7 @@ static void on_tick(struct loop_timer *timer, void *arg)
 
 	loop_timer_arm(timer, loop_now_ns(s->loop) + TICK_NS);
 	asks_expire(s);
+	configuration_sync(s);
 	told_tick(s);
 	if (s->options.supervision != SUPERVISION_START || !s->process || s->killed == s->process->pid ||
 	    MIN(beat_age_ns(s), time_now_ns() - s->process->since_ns) < HUNG_NS)
@@ -422,6 +426,7 @@ json_t *supervisor_json(const struct supervisor *s)
 	json_object_set_new(object, "startedAt", json_string(s->started_at));
 	json_object_set_new(object, "adopted", json_boolean(!s->process || !s->process->child));
 	json_object_set_new(object, "beatAgeNs", json_integer((json_int_t)beat_age_ns(s)));
+	json_object_set_new(object, "configuration", configuration_json(s));
 	return object;
 }
 

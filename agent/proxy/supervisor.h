@@ -1,12 +1,13 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* weftd's side of weft-proxy: starts it where none runs, adopts the one that does (by pidfd, whoever started it), starts it again when it
  * ends, ends it when its heartbeat stops for 5 s though it lives, and replaces one of another build by its successor (which takes over).
- * Tells it which workloads there are. weft-proxy outlives weftd. Thread: the loop's. */
+ * Tells it which workloads there are, and what of the configuration is weft-proxy's. weft-proxy outlives weftd. Thread: the loop's. */
 #pragma once
 
 #include <stdbool.h>
 #include <stdint.h>
 
+#include "agent/compile/apply.h"
 #include "agent/identity/workloads.h"
 #include "agent/loop/loop.h"
 #include "base/error.h"
@@ -28,18 +29,22 @@ struct supervisor_options {
 	const char *log_level, *log_format; /* of a weft-proxy that is started */
 	uint32_t (*node_id)(const char *node, void *arg); /* 0: none can be had */
 	void *arg;
+	struct apply *apply; /* whose configuration it is told */
 };
-/* Borrows `workloads`, `kernel` and the strings. Connects or starts from the loop's next turn on, not from inside this call. */
+/* Borrows `workloads`, `kernel`, `apply` and the strings. Connects or starts from the loop's next turn on, not from inside this call. */
 int supervisor_new(struct loop *loop, struct kernel *kernel, struct workloads *workloads, const struct supervisor_options *options,
 		   struct supervisor **ret_supervisor, struct error *err);
-/* weft-proxy goes on; who waits is told -ECANCELED. Before `workloads` is freed. NULL is fine. */
+/* weft-proxy goes on; who waits is told -ECANCELED. Before `workloads` and `apply` are freed. NULL is fine. */
 struct supervisor *supervisor_free(struct supervisor *supervisor);
 
 /* Workloads or the namespaces they act in, or ids of nodes, have changed: tells the difference, soon. Cheap. NULL is fine. */
 void supervisor_changed(struct supervisor *supervisor);
+/* Another plan is in force: tells what differs, before this returns unless weft-proxy has not answered the last time yet. NULL is fine. */
+void supervisor_configured(struct supervisor *supervisor);
 
 /* {"state": "running"|"starting"|"external, not there"|"off", "pid", "version", "startedAt", "adopted": true, "restarts": n, "hung": n of
- * them, "lastEnd": null or "killed by signal 9", "beatAgeNs"}. New reference. */
+ * them, "lastEnd": null or "killed by signal 9", "beatAgeNs", "configuration": {"generation": what it has or null, "whole", "changes", "stale",
+ * "refused": how often it was told, "lastNs": how long that took, to the answer, "lastRefusal"}}. New reference. */
 json_t *supervisor_json(const struct supervisor *supervisor);
 /* Appends what a person should know about names on this node: strings. */
 void supervisor_warnings(const struct supervisor *supervisor, json_t *list);

@@ -1,11 +1,22 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* What supervisor.c (the process and its connection) and told.c (what it was told) share. */
+/* What supervisor.c (the process and its connection), told.c (what it was told of workloads) and told_configuration.c (of the configuration)
+ * share. */
 #pragma once
 
 #include "agent/proxy/process.h"
 #include "agent/proxy/supervisor.h"
 #include "base/hash.h"
 #include "base/list.h"
+
+struct configuration_told {
+	struct in_force *known; /* what weft-proxy has; NULL: nothing, or we do not know */
+	struct in_force *telling; /* what it is being told; NULL: nothing */
+	uint64_t whole, changes; /* that were sent */
+	uint64_t stale, refused; /* of them, those that it had no base for, and those that it did not take */
+	char refusal[ERROR_FIELD_BYTES + ERROR_MESSAGE_BYTES]; /* the last one since we are connected, ""; none */
+	uint64_t backoff_ns, not_before_ns; /* after a refusal */
+	uint64_t since_ns, took_ns; /* when the telling began; how long the last one took, to its answer */
+};
 
 struct supervisor {
 	struct loop *loop;
@@ -38,6 +49,8 @@ struct supervisor {
 	struct loop_timer *sync_timer;
 	struct list waiters; /* for a workload's names */
 	struct loop_timer *waiter_timer;
+
+	struct configuration_told configuration;
 };
 
 struct ask_request;
@@ -62,3 +75,9 @@ void told_sync(struct supervisor *s); /* tells what it does not know, and takes 
 void told_tick(struct supervisor *s);
 void told_event(struct supervisor *s, const json_t *event);
 void told_forget(struct supervisor *s); /* the connection is gone */
+
+/* --- told_configuration.c ---------------------------------------------------------------------------------------------------------- */
+
+void configuration_sync(struct supervisor *s); /* tells what has changed, unless something is being told */
+void configuration_forget(struct supervisor *s); /* the connection is gone */
+json_t *configuration_json(const struct supervisor *s); /* new reference */

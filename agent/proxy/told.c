@@ -331,6 +331,8 @@ void supervisor_warnings(const struct supervisor *s, json_t *list)
 		return;
 	if (!s->greeted)
 		warn(list, "weft-proxy is not there: names go to the resolvers themselves");
+	if (s->configuration.refusal[0])
+		warn(list, "weft-proxy does not take the configuration, HTTP services are as they were: %s", s->configuration.refusal);
 	for (struct table_node *node = table_first(&s->told); node; node = table_next(&s->told, node))
 		warn_of(told_of(node), list);
 }

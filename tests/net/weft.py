@@ -285,9 +285,11 @@ class Node:
         spec["backends"] = [{"virtualService": {"virtualServiceName": backend}} for backend in backends]
         self.write(f"node-{name}", meshName="m", virtualNodeName=name, spec=spec)
 
-    def service(self, name, node=None, router=None):
+    def service(self, name, node=None, router=None, l7=False):
+        """Its HTTP ports are weft-proxy's where `l7` says so, else the kernel's: connections are balanced by weights."""
         provider = {"virtualNode": {"virtualNodeName": node}} if node else {"virtualRouter": {"virtualRouterName": router}} if router else None
-        self.write(f"service-{name}", meshName="m", virtualServiceName=name, spec={"provider": provider} if provider else {})
+        self.write(f"service-{name}", meshName="m", virtualServiceName=name, spec={"provider": provider} if provider else {},
+                   tags=[{"key": "weft/l4-http", "value": "false" if l7 else "true"}])
 
     def router(self, name, port=8080, protocol="tcp"):
         self.write(f"router-{name}", meshName="m", virtualRouterName=name, spec={"listeners": [{"portMapping": {"port": port, "protocol": protocol}}]})

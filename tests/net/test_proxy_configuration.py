@@ -1,0 +1,80 @@
+# SPDX-License-Identifier: Apache-2.0
+"""What weft-proxy has of the configuration: that of the generation in force, whoever of it and weftd was away."""
+import os
+import signal
+
+import pytest
+from weft import Node, is_proxy, wait_for
+
+
+@pytest.fixture
+def node():
+    """client calls `web`, whose requests weft-proxy routes to `a`."""
+    with Node() as node:
+        node.mesh()
+        node.node("client", port=None, backends=["web"])
+        node.node("a", protocol="http")
+        node.router("web", protocol="http")
+        node.route("web", {"a": 1}, kind="httpRoute", match={"prefix": "/"})
+        node.service("web", router="web", l7=True)
+        node.workload(["sleep", "1000"])
+        node.register("a", "1", "10.77.0.1:9001")
+        wait_for(lambda: has_all(node) and node.explain("web:8080")["reason"] in ("proxied", "proxy-down"), "the configuration is in force and told")
+        yield node
+
+
+def told(node):
+    return node.status()["proxy"].get("configuration", {})
+
+
+def generation(node):
+    return node.status()["configuration"]["generation"]
+
+
+def has_all(node):
+    return told(node).get("generation") == generation(node)
+
+
+def retry(node, retries):
+    policy = {"maxRetries": retries, "perRetryTimeout": {"unit": "s", "value": 1}, "httpRetryEvents": ["server-error"]}
+    action = {"weightedTargets": [{"virtualNode": "a", "weight": 1}]}
+    node.write("route-web-route", meshName="m", virtualRouterName="web", routeName="route",
+               spec={"httpRoute": {"match": {"prefix": "/"}, "action": action, "retryPolicy": policy}})
+
+
+def test_a_change_that_is_nothing_to_the_kernel_is_a_generation_and_told_as_a_change(node):
+    before, was = generation(node), told(node)
+    retry(node, 3)
+    wait_for(lambda: told(node)["generation"] == before + 1, "it is told")
+    assert generation(node) == before + 1
+    assert told(node)["changes"] == was["changes"] + 1 and told(node)["whole"] == was["whole"]
+    assert told(node)["refused"] == told(node)["stale"] == 0 and told(node)["lastRefusal"] is None
+
+
+def test_the_next_weftd_tells_all(node):
+    pid = node.proxy_pid()
+    node.kill_agent()
+    retry(node, 3)
+    node.start_agent()
+    wait_for(lambda: has_all(node), "it is told")
+    assert node.proxy_pid() == pid and told(node)["whole"] == 1
+
+
+def test_the_next_weft_proxy_is_told_all(node):
+    whole, pid = told(node)["whole"], node.proxy_pid()
+    os.kill(pid, signal.SIGKILL)
+    wait_for(lambda: not is_proxy(pid, node.instance) and has_all(node), "the next one is told")
+    assert told(node)["whole"] == whole + 1 and node.proxy_pid() != pid
+
+
+def test_of_generations_that_come_while_it_does_not_answer_the_last_is_told(node):
+    pid, was, before = node.proxy_pid(), told(node), generation(node)
+    os.kill(pid, signal.SIGSTOP)
+    try:
+        for retries in (1, 2, 3, 4):
+            retry(node, retries)
+            wait_for(lambda: generation(node) == before + retries, "it is in force")
+    finally:
+        os.kill(pid, signal.SIGCONT)
+    wait_for(lambda: has_all(node), "it is told")
+    assert told(node)["changes"] == was["changes"] + 2 and told(node)["whole"] == was["whole"]
