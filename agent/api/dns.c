@@ -83,7 +83,7 @@ static json_t *reasons_json(struct agent *agent)
 	return reasons.list;
 }
 
-static void on_status(const json_t *status, const struct error *err, void *arg)
+static void on_status(const json_t *status, int fd __attribute__((unused)), const struct error *err, void *arg)
 {
 	static const char *const members[] = { "outcomes", "places", "workloads", "leftOut" };
 	struct question *question = arg;
@@ -208,7 +208,7 @@ static json_t *resolvers_json(const json_t *status, const char *node)
 }
 
 /* The names of the mesh are in the map also while weft-proxy is away; then nobody answers them, and that is told. */
-static void on_lookup_status(const json_t *status, const struct error *err, void *arg)
+static void on_lookup_status(const json_t *status, int fd __attribute__((unused)), const struct error *err, void *arg)
 {
 	struct question *question = arg;
 	char text[ERROR_FIELD_BYTES + ERROR_MESSAGE_BYTES];
@@ -254,7 +254,7 @@ void api_dns(struct agent *agent, struct http_exchange *exchange)
 
 /* ---- the last queries ---- */
 
-static void on_queries(const json_t *queries, const struct error *err, void *arg)
+static void on_queries(const json_t *queries, int fd __attribute__((unused)), const struct error *err, void *arg)
 {
 	struct question *question = arg;
 

@@ -11,6 +11,7 @@
 #include <stdint.h>
 
 #include "agent/loop/loop.h"
+#include "base/bytes.h"
 #include "base/error.h"
 #include "base/json.h"
 #include "maps/abi/endpoint.h"
@@ -55,6 +56,14 @@ void l7_act_remove(struct l7 *l7, uint64_t netns_cookie, const char *name);
 /* As snapshots_apply(); every worker has it at its loop's next turn. Requests under way go on by what they began with. */
 int l7_configure(struct l7 *l7, uint64_t base, uint64_t generation, const json_t *json, struct error *err);
 
-/* {"generation", "workers", "places": [{"netnsCookie", "listens": ["127.0.0.1:15001", …], "why": null or text}], "totals": {"requests", …},
- * "rows": [{"source", "service", "target", …}]}. New reference; NULL: out of memory. */
-json_t *l7_json(const struct l7 *l7);
+/* What is counted, as members of a JSON object without its braces. 0 or -ENOMEM.
+ *
+ *	"generation", "workers", "places": [{"netnsCookie", "role": "outbound", "inbound" or "gateway", "port": a gateway's, else 0,
+ *	"family": "IPv4", "why": why it does not listen, or null}], "totals": {"requests", …, "replies": {NAME: n}, "retries": {VERDICT: n}},
+ *	"rows": [{"source", "service", "target": the kernel's ids of them, "requests", "retries", "bytesReceived", "bytesSent", "timeNsSum",
+ *	"codes": [without an answer, 1xx, … 5xx], "timeNs": [buckets of maps/abi/row.h, trailing zeros left out]}]
+ *
+ * "open", "requestsActive" and "upstreamOpen" are as they are now, all else has been summed since the process began. Service 0: requests
+ * that came in for `source`; target 0: they came to none; all three 0: the row for what has no row of its own. */
+int l7_write(const struct l7 *l7, struct buffer *text);
+json_t *l7_json(const struct l7 *l7); /* the same as an object: new reference; NULL: out of memory */

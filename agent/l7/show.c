@@ -1,9 +1,13 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* What the proxy has counted, over all workers, by the names that the current configuration has for ids. */
-#include <arpa/inet.h>
+/* What the proxy has counted, over all workers. It is written as text, without a tree of JSON in between: who looks asks each second, and
+ * the thread that tells also answers names. */
+#include <errno.h>
+#include <inttypes.h>
 #include <stdlib.h>
+#include <string.h>
 
 #include "agent/l7/internal.h"
+#include "base/bytes.h"
 
 static uint64_t of_all(const struct l7 *l7, size_t offset)
 {
@@ -17,14 +21,14 @@ static uint64_t of_all(const struct l7 *l7, size_t offset)
 
 /* --- rows ---------------------------------------------------------------------------------------------------------------- */
 
-struct rows {
-	struct stats_row *all;
-	size_t count;
+struct rows { /* of all workers, in order of their ids */
+	const struct stats_row **all;
+	size_t count, room;
 };
 
 static int row_order(const void *a, const void *b)
 {
-	const struct stats_row *x = a, *y = b;
+	const struct stats_row *x = *(const struct stats_row *const *)a, *y = *(const struct stats_row *const *)b;
 
 	if (x->source != y->source)
 		return x->source < y->source ? -1 : 1;
@@ -33,80 +37,149 @@ static int row_order(const void *a, const void *b)
 	return (x->target > y->target) - (x->target < y->target);
 }
 
-static void row_add(struct stats_row *to, const struct stats_row *from)
+static int rows_append(struct rows *rows, const struct stats_row *row)
 {
-	const uint64_t *words = (const uint64_t *)((const char *)from + offsetof(struct stats_row, requests));
-	uint64_t *sums = (uint64_t *)((char *)to + offsetof(struct stats_row, requests));
+	const struct stats_row **more;
 
-	for (size_t i = 0; i < (sizeof(*to) - offsetof(struct stats_row, requests)) / sizeof(uint64_t); i++)
-		sums[i] += __atomic_load_n(&words[i], __ATOMIC_RELAXED);
-}
-
-static size_t rows_of_worker(const struct stats *stats, struct stats_row *rows, size_t room)
-{
-	const size_t buckets = __atomic_load_n(&stats->bucket_count, __ATOMIC_ACQUIRE);
-	struct stats_row *const *table = __atomic_load_n(&stats->buckets, __ATOMIC_ACQUIRE);
-	size_t count = 0;
-
-	for (size_t i = 0; i < buckets && count < room; i++) {
-		const struct stats_row *row = __atomic_load_n(&table[i], __ATOMIC_ACQUIRE);
-
-		if (!row)
-			continue;
-		rows[count] = (struct stats_row){ .source = row->source, .service = row->service, .target = row->target };
-		row_add(&rows[count++], row);
+	if (rows->count == rows->room) {
+		rows->room = rows->room ? 2 * rows->room : 256;
+		more = reallocarray(rows->all, rows->room, sizeof(*more));
+		if (!more)
+			return -ENOMEM;
+		rows->all = more;
 	}
-	return count;
-}
-
-static int rows_read(const struct l7 *l7, struct rows *ret_rows)
-{
-	size_t room = 1, count = 0, merged = 0;
-	struct stats_row *rows;
-
-	for (unsigned int i = 0; i < l7->worker_count; i++)
-		room += 1 + __atomic_load_n(&l7->workers[i]->stats.row_count, __ATOMIC_RELAXED);
-	rows = calloc(room, sizeof(*rows));
-	if (!rows)
-		return -1;
-	for (unsigned int i = 0; i < l7->worker_count; i++) {
-		count += rows_of_worker(&l7->workers[i]->stats, rows + count, room - count - 1);
-		row_add(&rows[room - 1], &l7->workers[i]->stats.others);
-	}
-	if (rows[room - 1].requests)
-		rows[count++] = rows[room - 1];
-	qsort(rows, count, sizeof(*rows), row_order);
-	for (size_t i = 0; i < count; i++) {
-		if (merged && row_order(&rows[merged - 1], &rows[i]) == 0)
-			row_add(&rows[merged - 1], &rows[i]);
-		else
-			rows[merged++] = rows[i];
-	}
-	*ret_rows = (struct rows){ rows, merged };
+	rows->all[rows->count++] = row;
 	return 0;
 }
 
-static json_t *row_json(const struct snapshot *snapshot, const struct stats_row *row)
+static int rows_of_worker(const struct stats *stats, struct rows *rows)
 {
-	const struct caller *caller = snapshot_caller(snapshot, row->source);
-	const struct gateway *gateway = snapshot_gateway(snapshot, row->source);
-	const struct service *service = snapshot_service(snapshot, row->service);
-	const struct target *target = snapshot_target(snapshot, row->target);
-	json_t *codes = json_object(), *times = json_array();
-	char name[] = "0xx";
+	const size_t buckets = __atomic_load_n(&stats->bucket_count, __ATOMIC_ACQUIRE);
+	struct stats_row *const *table = __atomic_load_n(&stats->buckets, __ATOMIC_ACQUIRE);
+	int r = 0;
 
-	for (size_t i = 0; i < ARRAY_SIZE(row->codes); i++) {
-		name[0] = (char)('0' + i);
-		json_object_set_new(codes, i ? name : "none", json_integer((json_int_t)row->codes[i]));
+	for (size_t i = 0; i < buckets && r == 0; i++) {
+		const struct stats_row *row = __atomic_load_n(&table[i], __ATOMIC_ACQUIRE);
+
+		if (row)
+			r = rows_append(rows, row);
 	}
-	for (size_t i = 0; i < HISTOGRAM_BUCKETS; i++)
-		json_array_append_new(times, json_integer((json_int_t)row->time_ns[i]));
-	return json_pack("{s:s?, s:s?, s:s?, s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:o, s:I, s:o}", "source",
-			 caller ? caller->object.name : gateway ? gateway->object.name : NULL, "service", service ? service->object.name : NULL, "target",
-			 target ? target->object.name : NULL, "sourceId", (json_int_t)row->source, "serviceId", (json_int_t)row->service,
-			 "targetId", (json_int_t)row->target, "requests", (json_int_t)row->requests, "retries", (json_int_t)row->retries,
-			 "bytesReceived", (json_int_t)row->bytes_received, "bytesSent", (json_int_t)row->bytes_sent, "codes", codes,
-			 "timeNsSum", (json_int_t)row->time_ns_sum, "timeNs", times);
+	if (r == 0 && __atomic_load_n(&stats->others.requests, __ATOMIC_RELAXED))
+		r = rows_append(rows, &stats->others);
+	return r;
+}
+
+static void rows_done(struct rows *rows)
+{
+	free(rows->all);
+}
+
+/* Rows stay where they are until the workers end, so that pointers to them are enough. */
+static int rows_find(const struct l7 *l7, struct rows *rows)
+{
+	int r = 0;
+
+	for (unsigned int i = 0; i < l7->worker_count && r == 0; i++)
+		r = rows_of_worker(&l7->workers[i]->stats, rows);
+	if (r == 0 && rows->count > 1)
+		qsort(rows->all, rows->count, sizeof(*rows->all), row_order);
+	return r;
+}
+
+#define FIRST_COUNT offsetof(struct stats_row, requests)
+
+static void row_add(struct stats_row *to, const struct stats_row *from)
+{
+	const uint64_t *words = (const uint64_t *)((const char *)from + FIRST_COUNT);
+	uint64_t *sums = (uint64_t *)((char *)to + FIRST_COUNT);
+
+	for (size_t i = 0; i < (sizeof(*to) - FIRST_COUNT) / sizeof(uint64_t); i++)
+		sums[i] += __atomic_load_n(&words[i], __ATOMIC_RELAXED);
+}
+
+/* --- rows as text -------------------------------------------------------------------------------------------------------- */
+
+/* Into room that is there: appended piece by piece, most of the time of many rows would be the appending's. */
+static char *put_number(char *to, uint64_t number)
+{
+	char digits[20];
+	size_t at = sizeof(digits);
+
+	do {
+		digits[--at] = (char)('0' + number % 10);
+		number /= 10;
+	} while (number);
+	memcpy(to, digits + at, sizeof(digits) - at);
+	return to + sizeof(digits) - at;
+}
+
+static char *put_text(char *to, const char *text)
+{
+	const size_t length = strlen(text);
+
+	memcpy(to, text, length);
+	return to + length;
+}
+
+static char *put_list(char *to, const char *name, const uint64_t *numbers, size_t count)
+{
+	to = put_text(to, name);
+	for (size_t i = 0; i < count; i++) {
+		if (i)
+			*to++ = ',';
+		to = put_number(to, numbers[i]);
+	}
+	*to++ = ']';
+	return to;
+}
+
+#define ROW_WORDS ((sizeof(struct stats_row) - FIRST_COUNT) / sizeof(uint64_t))
+#define ROW_TEXT_BYTES (256 + (3 + ROW_WORDS) * 21) /* names of members; numbers and commas */
+
+static void row_write(const struct stats_row *row, struct buffer *text)
+{
+	const struct {
+		const char *before;
+		uint64_t number;
+	} members[] = {
+		{ "{\"source\":", row->source },
+		{ ",\"service\":", row->service },
+		{ ",\"target\":", row->target },
+		{ ",\"requests\":", row->requests },
+		{ ",\"retries\":", row->retries },
+		{ ",\"bytesReceived\":", row->bytes_received },
+		{ ",\"bytesSent\":", row->bytes_sent },
+		{ ",\"timeNsSum\":", row->time_ns_sum },
+	};
+	char *const begin = buffer_reserve(text, ROW_TEXT_BYTES), *to = begin;
+	size_t buckets = HISTOGRAM_BUCKETS;
+
+	if (!begin)
+		return;
+	for (size_t i = 0; i < ARRAY_SIZE(members); i++)
+		to = put_number(put_text(to, members[i].before), members[i].number);
+	while (buckets && !row->time_ns[buckets - 1])
+		buckets--;
+	to = put_list(to, ",\"codes\":[", row->codes, ARRAY_SIZE(row->codes));
+	to = put_list(to, ",\"timeNs\":[", row->time_ns, buckets);
+	*to++ = '}';
+	text->length += (size_t)(to - begin);
+}
+
+static int rows_write(const struct l7 *l7, struct buffer *text)
+{
+	_cleanup_(rows_done) struct rows rows = {};
+	int r = rows_find(l7, &rows);
+
+	for (size_t i = 0; r == 0 && i < rows.count;) {
+		struct stats_row sum = { .source = rows.all[i]->source, .service = rows.all[i]->service, .target = rows.all[i]->target };
+
+		buffer_add(text, i ? "," : "");
+		for (const struct stats_row **first = &rows.all[i]; i < rows.count && row_order(first, &rows.all[i]) == 0; i++)
+			row_add(&sum, rows.all[i]);
+		row_write(&sum, text);
+	}
+	return r;
 }
 
 /* --- places and totals --------------------------------------------------------------------------------------------------- */
@@ -136,18 +209,32 @@ static json_t *totals_json(const struct l7 *l7)
 			 (json_int_t)OF_ALL(l7, accept_failed), "replies", replies, "retries", retries);
 }
 
-json_t *l7_json(const struct l7 *l7)
+int l7_write(const struct l7 *l7, struct buffer *text)
 {
-	const struct snapshot *snapshot = snapshots_now(l7->snapshots);
-	json_t *places = json_array(), *list = json_array();
-	struct rows rows = {};
+	_cleanup_free_ char *places = NULL, *totals = NULL;
+	_cleanup_json_ json_t *list = json_array(), *sums = totals_json(l7);
+	int r;
 
 	list_for_each(it, &l7->places)
-		json_array_append_new(places, place_json(container_of(it, struct l7_place, node)));
-	if (rows_read(l7, &rows) == 0)
-		for (size_t i = 0; i < rows.count; i++)
-			json_array_append_new(list, row_json(snapshot, &rows.all[i]));
-	free(rows.all);
-	return json_pack("{s:I, s:i, s:o, s:o, s:o}", "generation", (json_int_t)snapshot_generation(snapshot), "workers",
-			 (int)l7->worker_count, "places", places, "totals", totals_json(l7), "rows", list);
+		json_array_append_new(list, place_json(container_of(it, struct l7_place, node)));
+	places = json_dumps(list, JSON_COMPACT);
+	totals = json_dumps(sums, JSON_COMPACT);
+	if (!places || !totals)
+		return -ENOMEM;
+	buffer_printf(text, "\"generation\":%" PRIu64 ",\"workers\":%u,\"places\":%s,\"totals\":%s,\"rows\":[",
+		      snapshot_generation(snapshots_now(l7->snapshots)), l7->worker_count, places, totals);
+	r = rows_write(l7, text);
+	buffer_add(text, "]");
+	return r < 0 ? r : buffer_failed(text) ? -ENOMEM : 0;
+}
+
+json_t *l7_json(const struct l7 *l7)
+{
+	_cleanup_(buffer_done) struct buffer text = {};
+	int r;
+
+	buffer_add(&text, "{");
+	r = l7_write(l7, &text);
+	buffer_add(&text, "}");
+	return r < 0 || buffer_failed(&text) ? NULL : json_loadb(text.data, text.length, 0, NULL);
 }

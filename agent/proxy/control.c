@@ -2,8 +2,10 @@
 #include "agent/proxy/control.h"
 
 #include <errno.h>
+#include <fcntl.h>
 #include <stdio.h>
 #include <string.h>
+#include <sys/mman.h>
 #include <sys/socket.h>
 #include <sys/un.h>
 
@@ -142,6 +144,27 @@ int control_connect(const char *instance, int *ret_fd, struct error *err)
 		return error_set(err, -errno, "cannot make a socket: %m");
 	if (connect(fd, (const struct sockaddr *)&address, sizeof(address)) < 0)
 		return error_set(err, -errno, "cannot connect to '%s': %m", address.sun_path);
+	*ret_fd = TAKE_FD(fd);
+	return 0;
+}
+
+/* --- memory files ----------------------------------------------------------------------------------------------------------- */
+
+int control_file_make(const char *name, const struct buffer *text, int *ret_fd)
+{
+	_cleanup_close_ int fd = memfd_create(name, MFD_CLOEXEC | MFD_ALLOW_SEALING);
+
+	if (fd < 0)
+		return -errno;
+	for (size_t written = 0; written < text->length;) {
+		const ssize_t n = write(fd, text->data + written, text->length - written);
+
+		if (n < 0 && errno != EINTR)
+			return -errno;
+		written += n > 0 ? (size_t)n : 0;
+	}
+	if (fcntl(fd, F_ADD_SEALS, F_SEAL_SHRINK | F_SEAL_GROW | F_SEAL_WRITE | F_SEAL_SEAL) < 0)
+		return -errno;
 	*ret_fd = TAKE_FD(fd);
 	return 0;
 }

@@ -15,7 +15,7 @@
  *     "netnsCookie", "node", "resolvers", "leftOut", "unseen", "nscd", "nssResolve"}]} |
  * | queries | "node" or null, "limit" | | {"queries": […]} |
  * | configuration | "base", "generation" | memory file of JSON (agent/l7/snapshot.h) | {"generation"}; -ESTALE: "base" is not what it has |
- * | requests | | | what the HTTP proxy has counted: l7_json() |
+ * | requests | | | {} with a memory file: {"pid", "startedAt", … l7_write()}, what the HTTP proxy has counted since then |
  * | takeover | | | {"places": n, "synced"}; nothing changes from here on until "taken", or the end of the connection: then it was
  *     no takeover |
  * | place | after takeover | namespace and sockets | the next place: {"netnsCookie", "node", "nodeId", "sockets": [{"resolver",
@@ -32,6 +32,7 @@
 #include <stddef.h>
 
 #include "agent/loop/loop.h"
+#include "base/bytes.h"
 #include "base/error.h"
 #include "base/json.h"
 
@@ -48,6 +49,9 @@ int control_receive(int fd, json_t **ret_message, int *ret_fds, size_t fds_max, 
 int control_path(const char *instance, char *buffer, size_t size);
 /* Connects, non-blocking from then on. -ENOENT, -ECONNREFUSED: nobody is there. -EAGAIN: somebody is, and accepts nobody. */
 int control_connect(const char *instance, int *ret_fd, struct error *err);
+
+/* What is too long for a message goes along as a memory file, sealed: who maps it reads what is there now. The caller owns it. -errno. */
+int control_file_make(const char *name, const struct buffer *text, int *ret_fd);
 
 /* The answer that says what went wrong: new reference. And back: 0, or what it says into `err`. */
 json_t *control_error_json(const struct error *err);

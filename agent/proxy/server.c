@@ -53,6 +53,7 @@ struct answer {
 	json_t *message;
 	int fds[CONTROL_FDS_MAX]; /* borrowed */
 	size_t fd_count;
+	int made_fd; /* the first of them, to be closed once it was sent; 0: none */
 };
 
 /* --- who takes over ----------------------------------------------------------------------------------------------------------- */
@@ -247,8 +248,19 @@ static int op_configuration(const struct request *q, struct answer *answer, stru
 
 static int op_requests(const struct request *q, struct answer *answer, struct error *err)
 {
-	(void)err;
-	answer->message = l7_json(q->proxy->l7);
+	_cleanup_(buffer_done) struct buffer text = {};
+	char started_at[TIME_TEXT_BYTES];
+	int r;
+
+	buffer_printf(&text, "{\"pid\":%d,\"startedAt\":\"%s\",", (int)getpid(), time_format(q->proxy->started_wall_ns, started_at));
+	r = l7_write(q->proxy->l7, &text);
+	buffer_add(&text, "}");
+	if (r == 0)
+		r = buffer_failed(&text) ? -ENOMEM : control_file_make("weft-requests", &text, &answer->made_fd);
+	if (r < 0)
+		return error_set(err, r, "cannot tell what was counted: %s", strerror(-r));
+	answer->fds[answer->fd_count++] = answer->made_fd;
+	answer->message = json_object();
 	return 0;
 }
 
@@ -393,6 +405,8 @@ static void serve(struct peer *peer, const json_t *message, const int *fds, size
 	}
 	peer_send(peer, answer.message, answer.fds, r < 0 ? 0 : answer.fd_count);
 	json_decref(answer.message);
+	if (answer.made_fd > 0)
+		fd_close(answer.made_fd);
 }
 
 static void on_readable(struct loop_io *io, uint32_t events, void *arg)

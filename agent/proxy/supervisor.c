@@ -127,7 +127,7 @@ static void disconnect(struct supervisor *s)
 		connect_at(s, 0);
 }
 
-static void take_answer(struct supervisor *s, const json_t *message)
+static void take_answer(struct supervisor *s, const json_t *message, int fd)
 {
 	struct ask *ask;
 	struct error err = {};
@@ -138,10 +138,12 @@ static void take_answer(struct supervisor *s, const json_t *message)
 	}
 	ask = container_of(s->asks.next, struct ask, node);
 	list_remove(&ask->node);
+	s->answer_fd = fd;
 	if (control_error_read(message, &err) < 0)
 		ask_finish(s, ask, NULL, &err);
 	else
 		ask_finish(s, ask, message, NULL);
+	s->answer_fd = -1;
 	free(ask);
 }
 
@@ -158,9 +160,10 @@ static void on_connection(struct loop_io *io, uint32_t events, void *arg)
 	}
 	for (int i = 0; i < MESSAGES_A_TURN && s->fd >= 0; i++) {
 		_cleanup_json_ json_t *message = NULL;
+		_cleanup_close_ int fd = -1;
 		struct error err = {};
 		size_t fd_count;
-		int r = control_receive(s->fd, &message, NULL, 0, &fd_count, &err);
+		int r = control_receive(s->fd, &message, &fd, 1, &fd_count, &err);
 
 		if (r == -EAGAIN)
 			return;
@@ -171,7 +174,7 @@ static void on_connection(struct loop_io *io, uint32_t events, void *arg)
 		} else if (json_object_get(message, "event")) {
 			told_event(s, message);
 		} else {
-			take_answer(s, message);
+			take_answer(s, message, fd);
 		}
 	}
 }
@@ -441,8 +444,7 @@ static void on_answer(struct supervisor *s, const struct ask_request *request, c
 {
 	struct question *q = request->arg;
 
-	(void)s;
-	q->done(answer, err, q->arg);
+	q->done(answer, s->answer_fd, err, q->arg);
 	free(q);
 }
 
@@ -479,7 +481,7 @@ void supervisor_ask(struct supervisor *s, json_t *request, supervisor_done_fn *d
 	if (!q) {
 		json_decref(request);
 		error_set(&err, -ENOMEM, "out of memory");
-		return done(NULL, &err, arg);
+		return done(NULL, -1, &err, arg);
 	}
 	*q = (struct question){ .request = request, .done = done, .arg = arg };
 	list_append(&s->questions, &q->node);
@@ -500,7 +502,7 @@ int supervisor_new(struct loop *loop, struct kernel *kernel, struct workloads *w
 	s->kernel = kernel;
 	s->workloads = workloads;
 	s->options = *options;
-	s->fd = -1;
+	s->fd = s->answer_fd = -1;
 	list_init(&s->asks);
 	list_init(&s->questions);
 	r = told_init(s);

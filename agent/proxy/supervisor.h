@@ -48,9 +48,9 @@ void supervisor_configured(struct supervisor *supervisor);
 json_t *supervisor_json(const struct supervisor *supervisor);
 /* Appends what a person should know about names on this node: strings. */
 void supervisor_warnings(const struct supervisor *supervisor, json_t *list);
-/* Asks weft-proxy; `done` comes once, never from inside this call unless memory is out, with its answer (borrowed) or an error
- * (-ENOTCONN: it is not there; -ETIMEDOUT after 2 s). Steals `request`. */
-typedef void supervisor_done_fn(const json_t *answer, const struct error *err, void *arg);
+/* Asks weft-proxy; `done` comes once, never from inside this call unless memory is out, with its answer and the memory file that came
+ * along, or -1 (both borrowed), or an error (-ENOTCONN: it is not there; -ETIMEDOUT after 2 s). Steals `request`. */
+typedef void supervisor_done_fn(const json_t *answer, int fd, const struct error *err, void *arg);
 void supervisor_ask(struct supervisor *supervisor, json_t *request, supervisor_done_fn *done, void *arg);
 /* Calls `done` once, never from inside this call, when the names of the workload are the mesh's in every namespace it acts in; after a
  * second at the latest, or where nobody answers names. For who starts a program that will ask at once. */

@@ -40,6 +40,7 @@ struct supervisor {
 	bool greeted; /* the answer to "hello" came */
 	char version[32], started_at[40];
 	struct list asks; /* whose answers are awaited, in order */
+	int answer_fd; /* came with the answer at hand; -1: none did */
 	struct list questions; /* that wait for their turn */
 	struct loop_timer *question_timer;
 

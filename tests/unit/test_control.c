@@ -321,6 +321,24 @@ TEST(nobody_at_the_socket_of_an_instance_is_told_as_such)
 	EXPECT_CONTAINS(err.message, "/run/weft/nobody-here/proxy.sock");
 }
 
+TEST(what_is_too_long_for_a_message_goes_along_as_a_file_that_nobody_changes)
+{
+	_cleanup_(buffer_done) struct buffer text = {};
+	_cleanup_close_ int fd = -1;
+	struct stat st;
+	char back[8] = {};
+
+	for (int i = 0; i < CONTROL_MESSAGE_MAX_BYTES; i++)
+		buffer_add(&text, "12345678");
+	EXPECT_OK(control_file_make("weft-test", &text, &fd));
+	EXPECT_OK(fstat(fd, &st));
+	EXPECT_EQ(st.st_size, text.length);
+	EXPECT_EQ(pread(fd, back, sizeof(back), st.st_size - 8), 8);
+	EXPECT_EQ(memcmp(back, "12345678", 8), 0);
+	EXPECT_EQ(pwrite(fd, "x", 1, 0), -1);
+	EXPECT_EQ(ftruncate(fd, 0), -1);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -338,6 +356,7 @@ int main(void)
 		cmocka_unit_test(members_are_read_by_their_table),
 		cmocka_unit_test(a_member_that_is_missing_or_of_another_kind_is_named),
 		cmocka_unit_test(nobody_at_the_socket_of_an_instance_is_told_as_such),
+		cmocka_unit_test(what_is_too_long_for_a_message_goes_along_as_a_file_that_nobody_changes),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

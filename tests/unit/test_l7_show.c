@@ -1,0 +1,100 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* What the HTTP proxy tells of what it counted. */
+#include "agent/l7/internal.h"
+#include "tests/unit/l7_world.h"
+
+static int64_t number(const json_t *list, size_t i)
+{
+	return json_integer_value(json_array_get(list, i));
+}
+
+TEST(requests_are_told_by_caller_service_and_target_over_all_workers)
+{
+	_cleanup_world_ struct l7_world *w = l7_world_new(2);
+	_cleanup_json_ json_t *json = NULL;
+	const json_t *row;
+	int64_t sum = 0;
+
+	given_http_route(w, "r", "{'prefix':'/'}", "11", NULL);
+	world_configure(w);
+	backend_serve(w, 1);
+	for (int i = 0; i < 8; i++)
+		EXPECT_EQ(ask_status(w, GET("/")), 200);
+	EXPECT_EQ(ask_status(w, GET("/status/503")), 503); /* and two more, by the default policy */
+	EXPECT_COUNT(w, "totals.requestsActive", 0);
+
+	json = l7_json(w->l7);
+	EXPECT_EQ(json_path_int(json, "workers", 0), 2);
+	EXPECT_EQ(json_path_int(json, "totals.open", -1), 0);
+	EXPECT_EQ(json_path_int(json, "totals.retries.retry", 0), 2);
+	EXPECT_EQ(json_path_count(json, "rows"), 1);
+	row = json_path_at(json, "rows", 0);
+	EXPECT_EQ(json_path_int(row, "source", 0), WORLD_CALLER);
+	EXPECT_EQ(json_path_int(row, "service", 0), WORLD_SERVICE);
+	EXPECT_EQ(json_path_int(row, "target", 0), 11);
+	EXPECT_EQ(json_path_int(row, "requests", 0), 9);
+	EXPECT_EQ(json_path_int(row, "retries", 0), 2);
+	EXPECT_EQ(number(json_path(row, "codes"), 2), 8);
+	EXPECT_EQ(number(json_path(row, "codes"), 5), 1);
+	for (size_t i = 0; i < json_path_count(row, "timeNs"); i++)
+		sum += number(json_path(row, "timeNs"), i);
+	EXPECT_EQ(sum, 9);
+	EXPECT(number(json_path(row, "timeNs"), json_path_count(row, "timeNs") - 1) > 0); /* no zeros at the end */
+	EXPECT(json_path_int(row, "timeNsSum", 0) > 0);
+	EXPECT_EQ(json_path_int(json_path_at(json, "places", 0), "port", -1), 0);
+}
+
+TEST(a_request_that_no_route_takes_has_a_row_without_a_target)
+{
+	_cleanup_world_ struct l7_world *w = l7_world_new(1);
+	_cleanup_json_ json_t *json = NULL;
+
+	world_configure(w);
+	EXPECT_EQ(ask_status(w, GET("/")), 404);
+	EXPECT_REPLY(w, "no-route", 1);
+	json = l7_json(w->l7);
+	EXPECT_EQ(json_path_count(json, "rows"), 1);
+	EXPECT_EQ(json_path_int(json_path_at(json, "rows", 0), "target", -1), 0);
+	EXPECT_EQ(number(json_path(json_path_at(json, "rows", 0), "codes"), 4), 1);
+}
+
+TEST(many_rows_are_told_whole_in_order_and_each_once)
+{
+	enum { ROWS = 10000 }; /* of each worker, half of them the other one's too */
+	_cleanup_world_ struct l7_world *w = l7_world_new(2);
+	_cleanup_json_ json_t *json = NULL;
+	uint64_t requests = 0;
+	json_t *row;
+	size_t i;
+
+	for (unsigned int worker = 0; worker < 2; worker++)
+		for (uint32_t n = 0; n < ROWS; n++) {
+			struct stats_row *counted = stats_row_get(&w->l7->workers[worker]->stats, 1 + n % 7, 1 + n / 7, 1 + n + worker * ROWS / 2);
+
+			counted->requests += UINT64_C(1) << 53;
+			counted->time_ns[HISTOGRAM_BUCKETS - 1] = 1;
+		}
+	w->l7->workers[0]->stats.others.requests = 5;
+	json = l7_json(w->l7);
+	EXPECT_EQ(json_path_count(json, "rows"), 2 * ROWS + 1);
+	json_array_foreach(json_object_get(json, "rows"), i, row) {
+		const json_t *before = i ? json_array_get(json_object_get(json, "rows"), i - 1) : NULL;
+
+		requests += (uint64_t)json_path_int(row, "requests", 0);
+		if (before)
+			EXPECT(json_path_int(before, "source", 0) <= json_path_int(row, "source", 0));
+	}
+	EXPECT_EQ(requests, 2ull * ROWS * (UINT64_C(1) << 53) + 5);
+	EXPECT_EQ(json_path_int(json_path_at(json, "rows", 0), "source", -1), 0); /* the row for all others */
+}
+
+int main(void)
+{
+	const struct CMUnitTest tests[] = {
+		cmocka_unit_test(requests_are_told_by_caller_service_and_target_over_all_workers),
+		cmocka_unit_test(a_request_that_no_route_takes_has_a_row_without_a_target),
+		cmocka_unit_test(many_rows_are_told_whole_in_order_and_each_once),
+	};
+
+	return cmocka_run_group_tests(tests, NULL, NULL);
+}
