@@ -2,13 +2,11 @@
 /* What weft-proxy was told of the configuration: all there is when it is met, then what differs. One telling at a time: while it is under way
  * newer generations wait, and of several that wait the last one is told, by its difference to what weft-proxy has by then. */
 #include <errno.h>
-#include <fcntl.h>
 #include <stdio.h>
 #include <string.h>
 #include <sys/epoll.h>
-#include <sys/mman.h>
-#include <unistd.h>
 
+#include "agent/proxy/control.h"
 #include "agent/proxy/supervisor_internal.h"
 #include "base/cleanup.h"
 #include "base/log.h"
@@ -27,26 +25,6 @@ static void forget(struct configuration_told *told)
 {
 	told->known = in_force_unref(told->known);
 	told->telling = in_force_unref(told->telling);
-}
-
-static int memory_file(const struct buffer *text, int *ret_fd)
-{
-	_cleanup_close_ int fd = memfd_create("weft-configuration", MFD_CLOEXEC | MFD_ALLOW_SEALING);
-
-	if (fd < 0)
-		return -errno;
-	for (size_t written = 0; written < text->length;) {
-		const ssize_t n = write(fd, text->data + written, text->length - written);
-
-		if (n < 0 && errno != EINTR)
-			return -errno;
-		written += n > 0 ? (size_t)n : 0;
-	}
-	/* who maps it reads what is there now */
-	if (fcntl(fd, F_ADD_SEALS, F_SEAL_SHRINK | F_SEAL_GROW | F_SEAL_WRITE | F_SEAL_SEAL) < 0)
-		return -errno;
-	*ret_fd = TAKE_FD(fd);
-	return 0;
 }
 
 static void on_told(struct supervisor *s, const struct ask_request *request, const json_t *answer, const struct error *err)
@@ -92,7 +70,7 @@ static int tell(struct supervisor *s, const struct in_force *now)
 	told->since_ns = time_now_ns();
 	r = apply_snapshot(s->options.apply, told->known, &text);
 	if (r == 0)
-		r = memory_file(&text, &fd);
+		r = control_file_make("weft-configuration", &text, &fd);
 	if (r == 0)
 		r = supervisor_send(s, &(struct ask_request){ .message = message, .fd = fd, .done = on_told });
 	if (r == 0)
