@@ -1,5 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """What tests of names share: services, a resolver that knows other names, and workloads that ask."""
+import contextlib
+
 from weft import Node, wait_for
 
 ZONE = {
@@ -75,6 +77,18 @@ def wait_for_names(node, client, service="web.example.com", resolver=RESOLVER):
     vips = [node.vip(service), node.vip(service, 6)]
     wait_for(lambda: client.addresses(resolver, service) == [vips[0]], f"{service} is answered")
     return vips
+
+
+@contextlib.contextmanager
+def named_world(*options):
+    """A node with names and a workload, node.client, which is answered by now; node.vips of web.example.com."""
+    node = make_names(*options)
+    try:
+        node.client = make_client(node)
+        node.vips = wait_for_names(node, node.client)
+        yield node
+    finally:
+        node.close()
 
 
 def grown(node, reason, before, who="client"):

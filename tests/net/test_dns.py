@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """Names of the mesh, as the programs of workloads see them: whatever library asks, whatever kind of socket it uses."""
 import pytest
-from dns_world import RESOLVER, RESOLVER6, ZONE, Client, grown, make_client, make_names, wait_for_names
+from dns_world import RESOLVER, RESOLVER6, ZONE, Client, grown, make_client, make_names, named_world, wait_for_names
 from weft import BUILD, PYTHON, wait_for
 
 SEARCH = ["search shop.svc.cluster.local svc.cluster.local cluster.local", "options ndots:5"]
@@ -9,18 +9,13 @@ SEARCH = ["search shop.svc.cluster.local svc.cluster.local cluster.local", "opti
 
 @pytest.fixture(scope="module")
 def names():
-    node = make_names()
-    try:
+    with named_world() as node:
         site = node.directory / "site"
         site.mkdir()
         (site / "index.html").write_text("the page\n")
         for address in ("10.77.0.1", "fd77::1"):
             node.spawn([PYTHON, "-m", "http.server", "9002", "--bind", address, "--directory", site], stdout=-3, stderr=-3)
-        node.client = make_client(node)
-        node.vips = wait_for_names(node, node.client)
         yield node
-    finally:
-        node.close()
 
 
 @pytest.fixture(scope="module")

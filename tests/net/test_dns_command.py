@@ -4,7 +4,7 @@ import signal
 import subprocess
 
 import pytest
-from dns_world import RESOLVER, make_client, make_names, wait_for_names
+from dns_world import RESOLVER, make_client, named_world, wait_for_names
 from weft import BUILD, wait_for
 
 NODE = "mesh/m/virtualNode/client"
@@ -12,13 +12,8 @@ NODE = "mesh/m/virtualNode/client"
 
 @pytest.fixture(scope="module")
 def names():
-    node = make_names()
-    try:
-        node.client = make_client(node)
-        node.vips = wait_for_names(node, node.client)
+    with named_world() as node:
         yield node
-    finally:
-        node.close()
 
 
 def lookup(node, name, who=NODE):

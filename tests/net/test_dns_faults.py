@@ -7,7 +7,7 @@ import time
 
 import dns_wire
 import pytest
-from dns_world import RESOLVER, Client, grown, make_client, make_names, wait_for_names
+from dns_world import RESOLVER, Client, grown, make_client, named_world, wait_for_names
 from weft import wait_for
 
 MESH, OUTSIDE = "web.example.com", "outside.example.net"
@@ -15,13 +15,8 @@ MESH, OUTSIDE = "web.example.com", "outside.example.net"
 
 @pytest.fixture(scope="module")
 def names():
-    node = make_names()
-    try:
-        node.client = make_client(node)
-        node.vips = wait_for_names(node, node.client)
+    with named_world() as node:
         yield node
-    finally:
-        node.close()
 
 
 @pytest.fixture

@@ -8,7 +8,8 @@ import signal
 import subprocess
 
 import pytest
-from weft import BUILD, Node, wait_for
+from traffic import web
+from weft import BUILD, wait_for
 
 ROOT = pathlib.Path(__file__).resolve().parent.parent.parent
 
@@ -19,13 +20,7 @@ PROBED_IN_TWO_PLACES = {("client", None, "probe"): 12, ("client", None, "not-tcp
 @pytest.fixture
 def node():
     """A workload by its cgroup, and one by its namespace."""
-    with Node() as node:
-        node.mesh()
-        node.node("client", port=None, backends=["web"])
-        node.node("web")
-        node.service("web", node="web")
-        node.echo("10.77.0.1:9001")
-        node.register("web", "1", "10.77.0.1:9001")
+    with web() as node:
         node.pod = node.add_pod()
         node.shared = node.workload(["sleep", "1000"])
         node.whole = node.workload(["sleep", "1000"], netns=node.pod)

@@ -1,42 +1,13 @@
 # SPDX-License-Identifier: Apache-2.0
 """Tables that become too small, under connections that are open and connections that are made."""
-import contextlib
 import json
 import pathlib
 import signal
 import subprocess
-import time
 
 import pytest
-from weft import BUILD, Node, wait_for
-
-HELD = """
-held = []
-def hold(address, port, count):
-    for _ in range(count):
-        s = socket.create_connection((address, port), timeout=10)
-        assert s.recv(100)
-        held.append(s)
-
-def alive():
-    for s in held:
-        s.sendall(b"x")
-    return sum(s.recv(1) == b"x" for s in held)
-"""
-
-# Connects and closes until the file is there. How often it went well, and what went wrong.
-CHURN = """
-address, port, stop = arguments
-made, failed = 0, {}
-while not os.path.exists(stop):
-    try:
-        with socket.create_connection((address, port), timeout=10) as s:
-            assert s.recv(100) == b"10.77.0.1:9001\\n"
-        made += 1
-    except Exception as e:
-        failed[repr(e)] = failed.get(repr(e), 0) + 1
-result = [made, failed]
-"""
+from traffic import Traffic, busy_web
+from weft import BUILD, wait_for
 
 
 def mesh_of(node, count):
@@ -54,50 +25,10 @@ def mesh_of(node, count):
     fresh.rename(many)
 
 
-@contextlib.contextmanager
-def world(*options):
-    with Node(*options) as node:
-        for setting in "net.ipv4.ip_local_port_range=1024 65000", "net.ipv4.tcp_tw_reuse=1":  # many connections, one after the other
-            node.namespace.sysctl(setting)
-        node.mesh()
-        node.node("client", port=None, backends=["web"])
-        node.node("web")
-        node.service("web", node="web")
-        node.echo("10.77.0.1:9001")
-        node.register("web", "1", "10.77.0.1:9001")
-        node.workload(["sleep", "1000"])
-        node.wait_reason("web:8080", "routed")
-        yield node
-
-
 @pytest.fixture
 def node():
-    with world() as node:
+    with busy_web() as node:
         yield node
-
-
-class Traffic:
-    """Fifty connections that stay, and others one after the other, until check()."""
-
-    def __init__(self, node):
-        self.node = node
-        self.stop = node.directory / "stop"
-        self.keeper = node.worker("client")
-        self.keeper.run(HELD)
-        self.keeper.run("hold(*arguments)", node.vip("web"), 8080, 50)
-        self.churner = node.worker("client")
-        self.churner.start(CHURN, node.vip("web"), 8080, str(self.stop))
-
-    def check(self):
-        """None was lost, none was refused, and every one was counted, once."""
-        self.stop.touch()
-        made, failed = self.churner.answer()
-        assert made > 20 and not failed
-        assert self.keeper.run("result = alive()") == 50
-        self.node.wait_open(50)
-        counters = self.node.status()["counters"]
-        assert sum(c["attempts"] for c in counters) == sum(c["established"] for c in counters) == 50 + made
-        assert self.node.status()["stats"]["slot-mismatch"] == self.node.status()["stats"]["row-mismatch"] == 0
 
 
 def entries(node, name):
@@ -110,7 +41,7 @@ def pins(node):
 
 
 def test_a_mesh_that_does_not_fit_makes_the_tables_grow_under_traffic(node):
-    traffic = Traffic(node)
+    traffic = Traffic(node, held=50, churners=1)
     assert entries(node, "w_service") == 512
     mesh_of(node, 700)
     wait_for(lambda: entries(node, "w_service") > 512, "the tables have grown", 30)
@@ -125,7 +56,7 @@ def test_a_mesh_that_does_not_fit_makes_the_tables_grow_under_traffic(node):
 
 
 def test_tables_grow_by_hand_while_no_agent_runs(node):
-    traffic = Traffic(node)
+    traffic = Traffic(node, held=50, churners=1)
     result = subprocess.run([BUILD / "weft-loader", "grow", "--services", "1000", "--instance", node.instance], capture_output=True, text=True)
     assert result.returncode == 1 and "weftd" in result.stderr
     node.kill_agent(signal.SIGTERM)
@@ -138,7 +69,7 @@ def test_tables_grow_by_hand_while_no_agent_runs(node):
 
 
 def test_where_tables_may_not_grow_the_change_is_refused_with_the_table_s_name():
-    with world("--grow", "off") as node:
+    with busy_web("--grow", "off") as node:
         mesh_of(node, 700)
         wait_for(lambda: "table of" in json.dumps(node.status()["configuration"]["error"]), "it is refused")
         assert entries(node, "w_service") == 512
@@ -147,7 +78,7 @@ def test_where_tables_may_not_grow_the_change_is_refused_with_the_table_s_name()
 
 def test_a_loader_that_is_killed_while_tables_grow_leaves_what_the_next_one_completes(node):
     """At whatever moment: they go from the second set of pins to the end."""
-    traffic = Traffic(node)
+    traffic = Traffic(node, held=50, churners=1)
     node.kill_agent(signal.SIGTERM)
     calls = node.loader_calls("grow", "--services", "512")
     made = next(i for i, call in enumerate(calls) if call.startswith("mkdir") and "/next_" in call)

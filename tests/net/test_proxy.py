@@ -12,7 +12,7 @@ import threading
 import time
 
 import pytest
-from dns_world import RESOLVER, grown, make_client, make_names, wait_for_names
+from dns_world import RESOLVER, grown, make_client, make_names, named_world, wait_for_names
 from weft import BUILD, Node, cgroup2_root, is_proxy, wait_for
 
 MESH, OUTSIDE = "web.example.com", "outside.example.net"
@@ -21,13 +21,8 @@ MESH, OUTSIDE = "web.example.com", "outside.example.net"
 @pytest.fixture
 def names():
     """A mesh with a workload that asks, of a test of its own: what is done to weft-proxy here others would notice."""
-    node = make_names()
-    try:
-        node.client = make_client(node)
-        node.vips = wait_for_names(node, node.client)
+    with named_world() as node:
         yield node
-    finally:
-        node.close()
 
 
 @pytest.fixture
