@@ -31,8 +31,10 @@ static bool unref(uint32_t *refs)
 
 static void object_unref(enum snapshot_kind kind, struct snapshot_object *object)
 {
-	if (object && unref(&object->refs))
-		snapshot_kinds[kind].free(object);
+	if (!object || !unref(&object->refs))
+		return;
+	free(object->text);
+	snapshot_kinds[kind].free(object);
 }
 
 static void page_unref(enum snapshot_kind kind, struct snapshot_page *page)
@@ -122,6 +124,36 @@ const struct listener *listener_find(const struct listener *listeners, size_t co
 		if (listeners[i].port == port)
 			return &listeners[i];
 	return NULL;
+}
+
+/* --- printing ------------------------------------------------------------------------------------------------------------ */
+
+static void objects_print(const struct snapshot *snapshot, enum snapshot_kind kind, struct buffer *text)
+{
+	const size_t ids = snapshot_ids(snapshot, kind);
+	const char *comma = "";
+
+	buffer_printf(text, "\"%s\":{", snapshot_kinds[kind].member);
+	for (uint32_t id = 0; id < ids; id++) {
+		const struct snapshot_object *object = object_of(snapshot, kind, id);
+
+		if (!object)
+			continue;
+		buffer_printf(text, "%s\"%" PRIu32 "\":", comma, id);
+		buffer_add(text, object->text);
+		comma = ",";
+	}
+	buffer_add(text, "}");
+}
+
+int snapshot_print(const struct snapshot *snapshot, struct buffer *text)
+{
+	for (enum snapshot_kind kind = 0; kind < SNAPSHOT_KINDS; kind++) {
+		buffer_add(text, kind ? "," : "{");
+		objects_print(snapshot, kind, text);
+	}
+	buffer_add(text, "}");
+	return buffer_failed(text) ? -ENOMEM : 0;
 }
 
 /* --- making -------------------------------------------------------------------------------------------------------------- */
@@ -234,6 +266,11 @@ static int draft_read_one(struct snapshots *all, struct snapshot *draft, enum sn
 		object->refs = 1;
 		object->id = id;
 		object->serial = ++all->serial;
+		object->text = json_dumps(json, JSON_COMPACT);
+		if (!object->text) {
+			object_unref(kind, object);
+			return error_set(err, -ENOMEM, "out of memory");
+		}
 	}
 	r = draft_put(draft, kind, id, object);
 	return r < 0 ? error_set(err, r, "out of memory") : 0;

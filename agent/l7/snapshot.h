@@ -13,6 +13,7 @@
 #include "agent/route/gateway.h"
 #include "agent/route/route.h"
 #include "base/address.h"
+#include "base/bytes.h"
 #include "base/error.h"
 #include "base/json.h"
 #include "maps/abi/record.h"
@@ -25,6 +26,7 @@ struct snapshot_object { /* what each of them begins with */
 	uint32_t id;
 	uint64_t serial; /* of each object another one: tells those apart that had one id after each other */
 	char *name; /* full: "mesh/M/virtualService/S" */
+	char *text; /* the JSON that it is of, for a successor */
 };
 
 struct service_port {
@@ -105,6 +107,8 @@ const struct target *snapshot_target(const struct snapshot *snapshot, uint32_t i
 const struct caller *snapshot_caller(const struct snapshot *snapshot, uint32_t id);
 const struct gateway *snapshot_gateway(const struct snapshot *snapshot, uint32_t id);
 size_t snapshot_ids(const struct snapshot *snapshot, enum snapshot_kind kind); /* every id is below */
+/* Appends what snapshots_apply() makes the same of, with base 0. 0 or -ENOMEM. */
+int snapshot_print(const struct snapshot *snapshot, struct buffer *text);
 
 const struct listener *listener_find(const struct listener *listeners, size_t count, uint16_t port); /* NULL: none */
 const struct service_port *service_port_find(const struct service *service, uint16_t port); /* NULL: none */

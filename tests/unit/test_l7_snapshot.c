@@ -62,6 +62,38 @@ TEST(objects_are_found_by_their_ids)
 	snapshots_free(all);
 }
 
+TEST(what_is_printed_is_read_as_the_same)
+{
+	struct snapshots *all = given(), *again;
+	struct buffer first = {}, second = {};
+
+	EXPECT_OK(apply(all, 5, 6, "{\"targets\":{\"9\":" TARGET(9090) ",\"70\":" TARGET(7070) "},\"nodes\":{\"200\":null}}", NULL));
+	EXPECT_OK(snapshot_print(snapshots_now(all), &first));
+	EXPECT_OK(snapshots_new(&again));
+	EXPECT_OK(apply(again, 0, 6, first.data, NULL));
+	EXPECT_STR(snapshot_target(snapshots_now(again), 9)->lists[LIST_V4].endpoints[0].text, "10.0.0.1:9090");
+	EXPECT_EQ(service_port_find(snapshot_service(snapshots_now(again), 1), 80)->table.routes.count, 1);
+	EXPECT(!snapshot_caller(snapshots_now(again), 200));
+	EXPECT_OK(snapshot_print(snapshots_now(again), &second));
+	EXPECT_STR(second.data, first.data);
+	buffer_done(&first);
+	buffer_done(&second);
+	snapshots_free(all);
+	snapshots_free(again);
+}
+
+TEST(nothing_is_printed_as_objects_without_members)
+{
+	struct snapshots *all;
+	struct buffer text = {};
+
+	EXPECT_OK(snapshots_new(&all));
+	EXPECT_OK(snapshot_print(snapshots_now(all), &text));
+	EXPECT_STR(text.data, "{\"services\":{},\"targets\":{},\"nodes\":{},\"gateways\":{}}");
+	buffer_done(&text);
+	snapshots_free(all);
+}
+
 TEST(a_change_shares_what_it_does_not_name_and_leaves_what_is_held)
 {
 	struct snapshots *all = given();
@@ -129,6 +161,8 @@ int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(objects_are_found_by_their_ids),
+		cmocka_unit_test(what_is_printed_is_read_as_the_same),
+		cmocka_unit_test(nothing_is_printed_as_objects_without_members),
 		cmocka_unit_test(a_change_shares_what_it_does_not_name_and_leaves_what_is_held),
 		cmocka_unit_test(base_zero_is_all_there_is),
 		cmocka_unit_test(another_base_is_stale),
