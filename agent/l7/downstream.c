@@ -22,7 +22,8 @@ static void wait_for(struct downstream *d, enum wait wait)
 {
 	list_remove(&d->node);
 	d->wait = wait;
-	d->deadline_ns = loop_now_ns(d->worker->loop) + limits_ns[wait];
+	d->deadline_ns = loop_now_ns(d->worker->loop);
+	d->deadline_ns += wait == WAIT_REQUEST && d->worker->draining ? L7_DRAIN_IDLE_NS : limits_ns[wait];
 	list_append(&d->worker->waits[wait], &d->node);
 }
 
@@ -35,7 +36,7 @@ void downstream_close(struct downstream *d)
 		return;
 	d->closed = true;
 	if (request)
-		request_abandon(request, d->eof ? L7_CLIENT_GONE : L7_ENDED);
+		request_abandon(request, d->eof ? L7_CLIENT_GONE : worker->end);
 	loop_io_remove(d->io);
 	fd_close(d->fd);
 	http_codec_free(d->codec);
@@ -76,6 +77,13 @@ static void linger(struct downstream *d)
 }
 
 /* --- requests ------------------------------------------------------------------------------------------------------------ */
+
+/* Another process takes the next connection. What was sent behind this request is owed an answer first. */
+bool downstream_is_last(struct downstream *d)
+{
+	d->last |= d->worker->draining && d->length == 0;
+	return d->last;
+}
 
 void downstream_answered(struct downstream *d)
 {
@@ -235,15 +243,45 @@ void downstream_run(struct downstream *d)
 		downstream_close(d);
 }
 
+static void close_idle(struct downstream *d)
+{
+	char first;
+
+	if (d->worker->draining && queue_length(&d->output) > 0)
+		wait_for(d, WAIT_REQUEST); /* it still reads its last answer */
+	else if (recv(d->fd, &first, 1, MSG_PEEK | MSG_DONTWAIT) > 0)
+		wait_for(d, WAIT_REQUEST); /* the next request is here, and its event follows */
+	else
+		linger(d);
+}
+
 void downstream_late(struct downstream *d)
 {
 	if (d->wait == WAIT_HEAD) {
 		d->last = true;
 		request_refuse(d->request, L7_SLOW_REQUEST);
 		downstream_run(d);
+	} else if (d->wait == WAIT_REQUEST) {
+		close_idle(d);
 	} else {
 		downstream_close(d);
 	}
+}
+
+void downstreams_drain(struct worker *worker)
+{
+	const uint64_t until_ns = loop_now_ns(worker->loop) + L7_DRAIN_IDLE_NS;
+
+	list_for_each(it, &worker->waits[WAIT_REQUEST]) {
+		struct downstream *d = container_of(it, struct downstream, node);
+
+		d->deadline_ns = MIN(d->deadline_ns, until_ns);
+	}
+}
+
+bool downstream_is_idle(const struct downstream *d)
+{
+	return d->wait == WAIT_REQUEST && !d->request && d->length == 0 && !d->eof && !d->last && queue_length(&d->output) == 0;
 }
 
 /* False: the connection is over. */
@@ -257,8 +295,11 @@ static bool receive(struct downstream *d)
 	n = recv(d->fd, worker->input, sizeof(worker->input), 0);
 	if (n < 0)
 		return errno == EAGAIN || errno == EINTR;
-	if (d->wait == WAIT_LINGER)
+	if (d->wait == WAIT_LINGER) {
+		worker->stats.too_late += n > 0 && !d->answered;
+		d->answered = true;
 		return n > 0;
+	}
 	d->data = worker->input;
 	d->length = (size_t)n;
 	d->eof |= n == 0;

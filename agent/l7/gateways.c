@@ -115,7 +115,7 @@ static void open_listener(struct l7 *l7, const struct act *act, const struct gat
 	place->gateway = gateway->object.id;
 	list_append(&l7->places, &place->node);
 	l7_place_open(l7, place);
-	if (place->listen_fd < 0)
+	if (place->why < 0)
 		log_warn("a gateway cannot listen; it is tried again", LOG_F("gateway", LOG_STR(gateway->object.name)),
 			 LOG_F("port", LOG_INT(port)), LOG_F("error", LOG_STR(strerror(-place->why))));
 }

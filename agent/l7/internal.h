@@ -11,6 +11,7 @@
  *   limit.c       how many connections, and waiting requests, a listener may have
  *   gateways.c    which listeners of gateways there are
  *   stats.c       what is counted
+ *   drain.c       all of it goes to another process
  *
  * Everything of a worker is touched by its thread alone, but for what says otherwise. Objects that end while their functions may be
  * on the stack stay allocated until the callback of the loop returns (worker_reap()). */
@@ -70,17 +71,28 @@ struct l7_place {
 	int family; /* LIST_V4, LIST_V6 */
 	uint16_t port; /* of a gateway */
 	uint32_t gateway; /* its id; atomic */
-	int listen_fd; /* -1: not yet */
+	int listen_fd; /* -1: not yet, or not any more */
 	int why; /* -errno, then */
 };
 void l7_place_unref(struct l7_place *place);
+extern const char *const l7_role_names[];
+extern const char *const l7_family_names[];
+
+enum l7_state {
+	L7_ACCEPTS,
+	L7_HOLDS, /* until it may accept */
+	L7_DRAINS,
+};
 
 struct l7 {
 	struct loop *loop;
+	enum l7_state state;
 	struct l7_kernel kernel;
 	struct snapshots *snapshots;
 	struct list places;
 	struct list acts; /* l7_act_add() */
+	struct list inherited; /* l7_inherit() */
+	uint64_t taken; /* connections, from a predecessor */
 	unsigned int worker_count;
 	struct worker **workers;
 	uint32_t *active; /* of each endpoint slot: requests under way; atomic */
@@ -93,6 +105,9 @@ void gateways_done(struct l7 *l7); /* frees the acts */
 /* l7.c: a place that is in no list yet; opens it, and tells the workers. */
 int l7_place_new(uint64_t netns_cookie, int netns_fd, enum l7_role role, int family, struct l7_place **ret_place);
 void l7_place_open(struct l7 *l7, struct l7_place *place);
+/* drain.c: the socket that a predecessor had for the place, which is the caller's now; -1: none. */
+int inherited_take(struct l7 *l7, const struct l7_place *place);
+void inherited_done(struct l7 *l7); /* what is left of them */
 
 struct endpoint *l7_slot(const struct l7 *l7, const struct target_endpoint *endpoint); /* NULL: it stands for another one by now */
 
@@ -130,6 +145,8 @@ struct worker {
 	bool started;
 	struct loop *loop;
 	int own_netns_fd;
+	bool draining;
+	enum l7_reply end; /* of requests under way whose connection is closed here */
 	struct view *view;
 	struct list places;
 	struct list waits[WAITS]; /* downstreams */
@@ -161,7 +178,10 @@ int worker_tell_snapshot(struct worker *worker, struct snapshot *snapshot);
 int worker_tell_place(struct worker *worker, struct l7_place *place);
 int worker_tell_no_place(struct worker *worker, uint64_t netns_cookie);
 int worker_tell_place_gone(struct worker *worker, struct l7_place *place); /* that one alone */
-/* From another worker: an inbound connection that is this one's to serve. Takes its descriptor on success. */
+/* Runs `fn` in the worker's thread, between two of its turns, and waits for it. -ENOMEM. */
+typedef void worker_fn(struct worker *worker, void *arg);
+int worker_run(struct worker *worker, worker_fn *fn, void *arg);
+/* From any thread: a connection that is this one's to serve. Takes its descriptor on success. */
 int worker_tell_connection(struct worker *worker, struct l7_place *place, const struct accepted *accepted);
 void worker_reap(struct worker *worker); /* at the end of each callback */
 uint64_t worker_random(struct worker *worker);
@@ -201,10 +221,15 @@ struct downstream {
 
 /* Takes `fd`, also on failure. */
 void downstream_accept(struct worker_place *place, const struct accepted *accepted); /* `handover` is yet to be looked up */
-void downstream_take(struct worker_place *place, const struct accepted *accepted); /* from another worker, for a listener of this one's */
+void downstream_take(struct worker_place *place, const struct accepted *accepted); /* from another thread, for a listener of this one's */
+/* Those that wait for a request do so for a short time only, from now on. */
+void downstreams_drain(struct worker *worker);
+/* Between two requests, with nothing read of the next one: another process may have it. */
+bool downstream_is_idle(const struct downstream *d);
 /* Takes requests, sends what waits, asks for events, as far as it goes. May close it. */
 void downstream_run(struct downstream *d);
 void downstream_close(struct downstream *d); /* a request at hand is given up */
+bool downstream_is_last(struct downstream *d); /* the answer whose head is to be written */
 /* The answer is all in `output`, and the request is over. */
 void downstream_answered(struct downstream *d);
 void downstream_late(struct downstream *d); /* its deadline came */

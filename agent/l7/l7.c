@@ -65,8 +65,13 @@ static int listen_at(const struct l7_place *place)
 /* The workers know it before the kernel does: the first connection finds one that accepts. */
 void l7_place_open(struct l7 *l7, struct l7_place *place)
 {
-	int fd = listen_at(place);
+	int fd;
 
+	if (l7->state != L7_ACCEPTS)
+		return;
+	fd = inherited_take(l7, place);
+	if (fd < 0)
+		fd = listen_at(place);
 	if (fd < 0) {
 		place->why = fd;
 		return;
@@ -90,6 +95,8 @@ static void tell_kernel(struct l7 *l7, uint64_t netns_cookie)
 	uint32_t bits = 0;
 	int r;
 
+	if (l7->state != L7_ACCEPTS)
+		return;
 	list_for_each(it, &l7->places) {
 		const struct l7_place *place = container_of(it, struct l7_place, node);
 
@@ -154,7 +161,8 @@ void l7_place_remove(struct l7 *l7, uint64_t netns_cookie)
 {
 	if (!has_place(l7, netns_cookie))
 		return;
-	l7->kernel.place_remove(l7->kernel.arg, netns_cookie);
+	if (l7->state == L7_ACCEPTS)
+		l7->kernel.place_remove(l7->kernel.arg, netns_cookie);
 	for (unsigned int i = 0; i < l7->worker_count; i++)
 		if (worker_tell_no_place(l7->workers[i], netns_cookie) < 0)
 			log_error("a namespace stays open: out of memory");
@@ -165,6 +173,25 @@ void l7_place_remove(struct l7 *l7, uint64_t netns_cookie)
 			continue;
 		list_remove(it);
 		l7_place_unref(place);
+	}
+}
+
+void l7_hold(struct l7 *l7)
+{
+	l7->state = L7_HOLDS;
+}
+
+void l7_accept(struct l7 *l7)
+{
+	l7->state = L7_ACCEPTS;
+	list_for_each(it, &l7->places)
+		l7_place_open(l7, container_of(it, struct l7_place, node));
+	inherited_done(l7);
+	list_for_each(it, &l7->places) {
+		const struct l7_place *place = container_of(it, struct l7_place, node);
+
+		if (place->role == L7_OUTBOUND)
+			tell_kernel(l7, place->netns_cookie);
 	}
 }
 
@@ -226,6 +253,7 @@ int l7_new(struct loop *loop, const struct l7_kernel *kernel, unsigned int worke
 		l7->kernel = *kernel;
 		list_init(&l7->places);
 		list_init(&l7->acts);
+		list_init(&l7->inherited);
 		l7->active = calloc(ENDPOINTS_MAX, sizeof(*l7->active));
 		workers = workers ?: usable_cpus();
 		l7->workers = calloc(workers, sizeof(struct worker *));
@@ -252,10 +280,12 @@ struct l7 *l7_free(struct l7 *l7)
 	list_for_each_safe(it, &l7->places) {
 		struct l7_place *place = container_of(it, struct l7_place, node);
 
-		l7->kernel.place_remove(l7->kernel.arg, place->netns_cookie);
+		if (l7->state == L7_ACCEPTS)
+			l7->kernel.place_remove(l7->kernel.arg, place->netns_cookie);
 		list_remove(it);
 		l7_place_unref(place);
 	}
+	inherited_done(l7);
 	gateways_done(l7);
 	snapshots_free(l7->snapshots);
 	free(l7->workers);

@@ -14,6 +14,7 @@
 #include "base/bytes.h"
 #include "base/error.h"
 #include "base/json.h"
+#include "base/time.h"
 #include "maps/abi/endpoint.h"
 #include "maps/abi/handover.h"
 #include "maps/abi/inbound.h"
@@ -52,6 +53,41 @@ void l7_retry(struct l7 *l7);
  * there, on all addresses. Dups `netns_fd`. The same again is fine. 0 or -errno. */
 int l7_act_add(struct l7 *l7, uint64_t netns_cookie, int netns_fd, const char *name);
 void l7_act_remove(struct l7 *l7, uint64_t netns_cookie, const char *name);
+
+/* --- handing over -------------------------------------------------------------------------------------------------------- */
+
+/* From here on, until l7_accept(), nothing is opened or accepted, nor the kernel told: a successor collects what its predecessor still has. */
+void l7_hold(struct l7 *l7);
+void l7_accept(struct l7 *l7);
+
+/* What it listens on in a namespace: [{"role": "outbound", "family": "IPv4", "port": 0}, …], and as many descriptors, borrowed. Beyond
+ * L7_LISTENS_MAX they are left out. NULL: out of memory. */
+#define L7_LISTENS_MAX 32
+json_t *l7_listens(const struct l7 *l7, uint64_t netns_cookie, int ret_fds[L7_LISTENS_MAX], size_t *ret_fd_count);
+/* The same, from another one: used instead of sockets of its own, as places need them; what none has needed goes with l7_accept(). Takes the
+ * descriptors, also on failure. -EBADMSG: they are not what `listens` says. */
+int l7_inherit(struct l7 *l7, uint64_t netns_cookie, const json_t *listens, const int *fds, size_t fd_count, struct error *err);
+/* Appends its configuration, as JSON that l7_configure() takes with base 0. Generation 0 has nothing. 0 or -ENOMEM. */
+int l7_configuration(const struct l7 *l7, uint64_t *ret_generation, struct buffer *text);
+
+/* Accepts nothing more once this returns, and closes what it listens on. What was accepted goes on to its end: answers say "connection:
+ * close"; connections that wait for a request are closed gently after L7_DRAIN_IDLE_NS. `handed_over`: a successor accepts, and what the
+ * kernel knows is its. For good. Waits for the workers' turns at hand. */
+#define L7_DRAIN_IDLE_NS (10 * NSEC_PER_SEC)
+void l7_drain(struct l7 *l7, bool handed_over);
+struct l7_left { /* open now */
+	uint64_t connections; /* of programs */
+	uint64_t requests; /* under way, tunnels too */
+};
+struct l7_left l7_left(const struct l7 *l7);
+void l7_cut(struct l7 *l7); /* what is left of a drained one: requests under way end as "drain-limit" */
+
+/* Between two requests a connection may go to another process. Takes up to `max` of them out of a drained one: a list that says what must
+ * be known of each, and as many descriptors, which are the caller's. NULL: out of memory, and none is taken. */
+json_t *l7_give(struct l7 *l7, int *ret_fds, size_t max);
+/* An element of such a list. Takes the descriptor, also on failure. -EBADMSG; -ENOENT: nothing listens for it here; -ENOTCONN and others
+ * of getpeername(). */
+int l7_take(struct l7 *l7, const json_t *connection, int fd);
 
 /* As snapshots_apply(); every worker has it at its loop's next turn. Requests under way go on by what they began with. */
 int l7_configure(struct l7 *l7, uint64_t base, uint64_t generation, const json_t *json, struct error *err);

@@ -38,7 +38,8 @@
 	X(CUT_BY_IDLE, "response-idle", 0, "SI", "stream_idle_timeout", "")                                                    \
 	X(CUT_PROTOCOL, "response-protocol", 0, "UPE", "upstream_reset_after_response_started{protocol_error}", "")            \
 	X(CLIENT_GONE, "client-gone", 0, "DC", "downstream_remote_disconnect", "")                                             \
-	X(ENDED, "ended", 0, "DC", "downstream_local_disconnect", "")
+	X(ENDED, "ended", 0, "DC", "downstream_local_disconnect", "")                                                          \
+	X(DRAIN_LIMIT, "drain-limit", 0, "DC", "downstream_local_disconnect", "")
 
 #define X(symbol, name, status, flags, details, body) L7_##symbol,
 enum l7_reply { L7_REPLIES(X) L7_REPLY_COUNT };

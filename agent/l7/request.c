@@ -129,7 +129,7 @@ static void write_reply(struct request *request, const struct l7_reply_row *row)
 	};
 	const struct http_frame frame = {
 		.date = worker_date(request->worker),
-		.connection = d->last ? "close" : request->head.minor == 0 ? "keep-alive" : NULL,
+		.connection = downstream_is_last(d) ? "close" : request->head.minor == 0 ? "keep-alive" : NULL,
 	};
 
 	http_write_head(&d->output.bytes, &answer, &frame);
@@ -522,7 +522,7 @@ void request_upstream_head(struct request *request)
 	d->last |= request->framing == FRAMING_CLOSE;
 	rewrite = (struct response_rewrite){
 		.framing = request->framing,
-		.connection = d->last ? "close" : request->head.minor == 0 ? "keep-alive" : NULL,
+		.connection = downstream_is_last(d) ? "close" : request->head.minor == 0 ? "keep-alive" : NULL,
 		.service_ms = (request->first_byte_ns - request->sent_ns) / NSEC_PER_MSEC,
 		.date = worker_date(request->worker),
 		.upgrade = status == 101,

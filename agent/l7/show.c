@@ -184,13 +184,14 @@ static int rows_write(const struct l7 *l7, struct buffer *text)
 
 /* --- places and totals --------------------------------------------------------------------------------------------------- */
 
+const char *const l7_role_names[] = { [L7_OUTBOUND] = "outbound", [L7_INBOUND] = "inbound", [L7_GATEWAY] = "gateway" };
+const char *const l7_family_names[] = { [LIST_V4] = "IPv4", [LIST_V6] = "IPv6" };
+
 static json_t *place_json(const struct l7_place *place)
 {
-	static const char *const roles[] = { [L7_OUTBOUND] = "outbound", [L7_INBOUND] = "inbound", [L7_GATEWAY] = "gateway" };
-
-	return json_pack("{s:I, s:s, s:i, s:s, s:s?}", "netnsCookie", (json_int_t)place->netns_cookie, "role", roles[place->role], "port",
-			 (int)place->port, "family", place->family == LIST_V4 ? "IPv4" : "IPv6", "why",
-			 place->listen_fd >= 0 ? NULL : strerror(-place->why));
+	return json_pack("{s:I, s:s, s:i, s:s, s:s?}", "netnsCookie", (json_int_t)place->netns_cookie, "role", l7_role_names[place->role],
+			 "port", (int)place->port, "family", l7_family_names[place->family], "why",
+			 place->listen_fd >= 0 ? NULL : place->why ? strerror(-place->why) : "nothing is accepted there");
 }
 
 static json_t *totals_json(const struct l7 *l7)
@@ -201,12 +202,13 @@ static json_t *totals_json(const struct l7 *l7)
 		json_object_set_new(replies, l7_replies[i].name, json_integer((json_int_t)OF_ALL(l7, replies[i])));
 	for (size_t i = 0; i <= RETRY_NO_TIME; i++)
 		json_object_set_new(retries, retry_verdict_name((enum retry_verdict)i), json_integer((json_int_t)OF_ALL(l7, verdicts[i])));
-	return json_pack("{s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:o, s:o}", "connections", (json_int_t)OF_ALL(l7, connections), "open",
+	return json_pack("{s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:o, s:o}", "connections", (json_int_t)OF_ALL(l7, connections), "open",
 			 (json_int_t)OF_ALL(l7, open), "requests", (json_int_t)OF_ALL(l7, requests), "requestsActive",
 			 (json_int_t)__atomic_load_n(&l7->requests_active, __ATOMIC_RELAXED), "upstreamConnections",
 			 (json_int_t)OF_ALL(l7, upstream_connections), "upstreamOpen", (json_int_t)OF_ALL(l7, upstream_open), "resent",
 			 (json_int_t)OF_ALL(l7, resent), "noHandover", (json_int_t)OF_ALL(l7, no_handover), "acceptFailed",
-			 (json_int_t)OF_ALL(l7, accept_failed), "replies", replies, "retries", retries);
+			 (json_int_t)OF_ALL(l7, accept_failed), "tooLate", (json_int_t)OF_ALL(l7, too_late), "given",
+			 (json_int_t)OF_ALL(l7, given), "taken", (json_int_t)l7->taken, "replies", replies, "retries", retries);
 }
 
 int l7_write(const struct l7 *l7, struct buffer *text)

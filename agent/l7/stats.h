@@ -26,8 +26,10 @@ struct stats {
 	uint64_t connections, requests, open; /* of programs */
 	uint64_t upstream_connections, upstream_open;
 	uint64_t replies[L7_REPLY_COUNT];
-	uint64_t accept_failed; /* no descriptors, or no memory */
+	uint64_t accept_failed; /* no descriptors, no memory, or the listener is gone */
 	uint64_t no_handover; /* connections that the kernel did not hand over: closed */
+	uint64_t too_late; /* requests that came when their connection, idle for too long, was being closed: dropped */
+	uint64_t given; /* connections between two requests, to a successor */
 	uint64_t verdicts[RETRY_NO_TIME + 1];
 	uint64_t resent; /* on another connection, since the endpoint closed the one that had waited */
 	size_t row_count;

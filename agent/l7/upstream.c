@@ -170,7 +170,7 @@ void upstream_release(struct upstream *u, bool keep)
 	struct worker *worker = u->worker;
 
 	u->request = NULL;
-	if (!keep || u->write_failed || queue_length(&u->output) > 0 || (u->limit && limit_is_short(u->limit))) {
+	if (!keep || worker->draining || u->write_failed || queue_length(&u->output) > 0 || (u->limit && limit_is_short(u->limit))) {
 		upstream_close(u);
 		return;
 	}

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include <errno.h>
 #include <fcntl.h>
+#include <semaphore.h>
 #include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -220,10 +221,12 @@ static void take_connection(void *arg)
 	list_for_each(it, &worker->places)
 		if (container_of(it, struct worker_place, node)->place == told->place)
 			place = container_of(it, struct worker_place, node);
-	if (place)
+	if (place) {
 		downstream_take(place, &told->accepted);
-	else
+	} else { /* it was closed meanwhile */
+		worker->stats.accept_failed++;
 		fd_close(told->accepted.fd);
+	}
 	l7_place_unref(told->place);
 	free(told);
 	worker_reap(worker);
@@ -241,6 +244,35 @@ static int tell(struct worker *worker, loop_post_fn *fn, struct told what)
 	r = loop_post(worker->loop, fn, told);
 	if (r < 0)
 		free(told);
+	return r;
+}
+
+struct errand {
+	struct worker *worker;
+	worker_fn *fn;
+	void *arg;
+	sem_t done;
+};
+
+static void run_errand(void *arg)
+{
+	struct errand *errand = arg;
+
+	errand->fn(errand->worker, errand->arg);
+	worker_reap(errand->worker);
+	sem_post(&errand->done);
+}
+
+int worker_run(struct worker *worker, worker_fn *fn, void *arg)
+{
+	struct errand errand = { .worker = worker, .fn = fn, .arg = arg };
+	int r;
+
+	sem_init(&errand.done, 0, 0);
+	r = loop_post(worker->loop, run_errand, &errand);
+	while (r == 0 && sem_wait(&errand.done) < 0) /* EINTR */
+		;
+	sem_destroy(&errand.done);
 	return r;
 }
 
@@ -394,6 +426,7 @@ int worker_new(struct l7 *l7, unsigned int index, struct worker **ret_worker)
 		return r;
 	worker->l7 = l7;
 	worker->index = index;
+	worker->end = L7_ENDED;
 	worker->own_netns_fd = open("/proc/self/ns/net", O_RDONLY | O_CLOEXEC);
 	list_init(&worker->places);
 	list_init(&worker->spares);

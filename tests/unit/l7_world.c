@@ -35,6 +35,7 @@ static int place_set(void *arg, uint64_t netns_cookie, uint32_t families)
 
 	EXPECT(netns_cookie == w->cookie);
 	w->families = families;
+	w->told++;
 	return 0;
 }
 
@@ -95,9 +96,8 @@ static int listen_at(uint16_t port)
 	return fd;
 }
 
-struct l7_world *l7_world_new(unsigned int workers)
+struct l7 *l7_world_other(struct l7_world *w, unsigned int workers)
 {
-	struct l7_world *w = calloc(1, sizeof(*w));
 	const struct l7_kernel kernel = {
 		.handover_take = handover_take,
 		.place_set = place_set,
@@ -111,6 +111,15 @@ struct l7_world *l7_world_new(unsigned int workers)
 		.endpoint_count = &w->endpoint_count,
 	};
 	struct error err = {};
+	struct l7 *l7;
+
+	EXPECT_OK(l7_new(w->loop, &kernel, workers, &l7, &err), &err);
+	return l7;
+}
+
+struct l7_world *l7_world_new(unsigned int workers)
+{
+	struct l7_world *w = calloc(1, sizeof(*w));
 
 	assert_non_null(w);
 	if (unshare(CLONE_NEWNET) < 0 && unshare(CLONE_NEWUSER | CLONE_NEWNET) < 0) {
@@ -135,7 +144,7 @@ struct l7_world *l7_world_new(unsigned int workers)
 	given_no_routes(w);
 	given_handover(w, WORLD_SERVICE, WORLD_PORT, 0);
 	EXPECT_OK(loop_new(&w->loop));
-	EXPECT_OK(l7_new(w->loop, &kernel, workers, &w->l7, &err), &err);
+	w->l7 = l7_world_other(w, workers);
 	EXPECT_OK(l7_place_add(w->l7, w->cookie, w->netns_fd));
 	return w;
 }

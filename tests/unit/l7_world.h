@@ -49,7 +49,8 @@ struct l7_world {
 	pthread_mutex_t lock; /* guards: */
 	struct handover handover;
 	bool no_handover;
-	uint32_t families; /* that the kernel was told of */
+	uint32_t families; /* that the kernel was told of, */
+	unsigned int told; /* how often */
 	uint32_t ways_set, ways_removed; /* atomic */
 	/* of the next configuration: */
 	uint64_t generation;
@@ -61,6 +62,8 @@ struct l7_world {
  * the stack, for the threads of a test that fails go on. */
 struct l7_world *l7_world_new(unsigned int workers);
 void l7_world_free(struct l7_world **w);
+/* One more over the same kernel, with nothing yet: a successor. The caller's. */
+struct l7 *l7_world_other(struct l7_world *w, unsigned int workers);
 #define _cleanup_world_ _cleanup_(l7_world_free)
 
 /* --- the configuration: JSON is written with ' for " --- */
