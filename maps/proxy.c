@@ -302,19 +302,18 @@ int proxy_inbound_remove(struct proxy_maps *maps, uint64_t netns_cookie, int fam
 	return pinned_map_remove(maps->inbound_fd, &key);
 }
 
-int proxy_intercept_get(struct proxy_maps *maps, uint64_t netns_cookie, const struct ip *address, __be16 port, uint32_t *ret_node)
+int proxy_intercept_get(struct proxy_maps *maps, struct serving_key *key, struct intercept *ret_intercept)
 {
-	struct serving_key key = { .netns_cookie = netns_cookie, .address = *address, .port = port };
 	struct intercept intercept;
 
-	if (bpf_map_lookup_elem(maps->intercept_fd, &key, &intercept) < 0) {
-		if (errno != ENOENT || ip_is_loopback(address))
+	if (bpf_map_lookup_elem(maps->intercept_fd, key, &intercept) < 0) {
+		if (errno != ENOENT || ip_is_loopback(&key->address))
 			return -errno;
-		key.address = (struct ip){};
-		if (bpf_map_lookup_elem(maps->intercept_fd, &key, &intercept) < 0)
+		key->address = (struct ip){};
+		if (bpf_map_lookup_elem(maps->intercept_fd, key, &intercept) < 0)
 			return -errno;
 	}
-	*ret_node = intercept.node;
+	*ret_intercept = intercept;
 	return 0;
 }
 

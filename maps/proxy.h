@@ -60,8 +60,9 @@ int proxy_place_each(struct proxy_maps *maps, proxy_place_fn *fn, void *arg);
 int proxy_inbound_set(struct proxy_maps *maps, uint64_t netns_cookie, int family, int listen_fd);
 int proxy_inbound_remove(struct proxy_maps *maps, uint64_t netns_cookie, int family); /* what is not there is fine */
 
-/* The virtual node whose listener weft-proxy serves at an address of a namespace. Safe from several threads. -ENOENT: none. */
-int proxy_intercept_get(struct proxy_maps *maps, uint64_t netns_cookie, const struct ip *address, __be16 port, uint32_t *ret_node);
+/* The listener that weft-proxy serves at an address and port of a namespace. `key` becomes that of the entry which says so: its address is all
+ * zero where that is for every address. Safe from several threads. -ENOENT: none. */
+int proxy_intercept_get(struct proxy_maps *maps, struct serving_key *key, struct intercept *ret_intercept);
 
 /* The way to an application: set between bind() and connect(), removed before the socket is closed, for the kernel does so only where the
  * application's side was established. The socket is bound without SO_REUSEADDR: its end must be nobody else's. `client_port` 0: the

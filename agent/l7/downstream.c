@@ -361,7 +361,7 @@ static int limit_init(struct downstream *d, const struct listener *listener)
 {
 	if (!listener || listener->max_connections == LISTENER_UNLIMITED)
 		return 0;
-	d->limit = limit_use(d->worker, &d->handover, d->place->place->netns_cookie, listener);
+	d->limit = limit_use(d, listener);
 	return d->limit ? 0 : -ENOMEM;
 }
 
@@ -380,6 +380,7 @@ static int start(struct worker_place *place, const struct accepted *accepted, co
 		.peer = accepted->peer,
 		.peer_port = accepted->peer_port,
 		.handover = accepted->handover,
+		.came_to = accepted->came_to,
 		.inbound = place->place->role == L7_INBOUND,
 		.gateway = place->place->role == L7_GATEWAY,
 		.data = "",
@@ -409,16 +410,16 @@ static int start(struct worker_place *place, const struct accepted *accepted, co
 }
 
 /* The configuration's listener that was connected to; NULL: it is not known (yet), or there is none: it has no limits then. */
-static const struct listener *listener_of(const struct worker_place *place, const struct handover *handover)
+static const struct listener *listener_of(const struct worker_place *place, const struct accepted *accepted)
 {
 	const struct snapshot *snapshot = place->worker->view->snapshot;
-	const struct caller *caller = snapshot_caller(snapshot, handover->source);
-	const struct gateway *gateway = snapshot_gateway(snapshot, handover->source);
+	const struct caller *caller = snapshot_caller(snapshot, accepted->handover.source);
+	const struct gateway *gateway = snapshot_gateway(snapshot, accepted->handover.source);
 
 	if (place->place->role == L7_INBOUND && caller)
-		return listener_find(caller->listeners, caller->listener_count, ntohs(handover->port));
+		return listener_find(caller->listeners, caller->listener_count, accepted->came_to.listener);
 	if (place->place->role == L7_GATEWAY && gateway)
-		return listener_find(gateway->listeners, gateway->listener_count, ntohs(handover->port));
+		return listener_find(gateway->listeners, gateway->listener_count, accepted->came_to.listener);
 	return NULL;
 }
 
@@ -428,22 +429,33 @@ static int look_inbound(const struct worker_place *place, struct accepted *accep
 	const struct l7_kernel *kernel = &place->worker->l7->kernel;
 	const struct l7_place *where = place->place;
 	struct handover *handover = &accepted->handover;
+	struct serving_key key = { .netns_cookie = where->netns_cookie };
 	struct sockaddr_storage address;
 	socklen_t length = sizeof(address);
+	struct intercept intercept;
+	int r;
 
 	if (getsockname(accepted->fd, (struct sockaddr *)&address, &length) < 0)
 		return -errno;
 	tcp_address_read((struct sockaddr *)&address, &handover->destination, &handover->port);
 	if (where->role == L7_GATEWAY) {
 		handover->source = __atomic_load_n(&where->gateway, __ATOMIC_RELAXED);
+		accepted->came_to = (struct came_to){ .listener = ntohs(handover->port) };
 		return 0;
 	}
-	return kernel->intercept_get(kernel->arg, where->netns_cookie, &handover->destination, handover->port, &handover->source);
+	key.address = handover->destination;
+	key.port = handover->port;
+	r = kernel->intercept_get(kernel->arg, &key, &intercept);
+	if (r < 0)
+		return r;
+	handover->source = intercept.node;
+	accepted->came_to = (struct came_to){ intercept.listener, key.address };
+	return 0;
 }
 
 void downstream_take(struct worker_place *place, const struct accepted *accepted)
 {
-	if (start(place, accepted, listener_of(place, &accepted->handover)) < 0) {
+	if (start(place, accepted, listener_of(place, accepted)) < 0) {
 		place->worker->stats.accept_failed++;
 		fd_close(accepted->fd);
 	}
@@ -469,7 +481,7 @@ void downstream_accept(struct worker_place *place, const struct accepted *from)
 		fd_close(accepted.fd);
 		return;
 	}
-	listener = listener_of(place, &accepted.handover);
+	listener = listener_of(place, &accepted);
 	if (listener && listener->max_connections != LISTENER_UNLIMITED)
 		owner = limit_owner(l7, where->netns_cookie, accepted.handover.port);
 	if (owner == worker->index)

@@ -164,11 +164,18 @@ struct worker {
 	char input[L7_INPUT_BYTES]; /* of the connection whose turn it is */
 };
 
+/* The listener that a connection came to, which is one for all that has its limits. */
+struct came_to {
+	uint16_t listener; /* its port in the configuration; an instance may have another one */
+	struct ip address; /* all zero: every address that is no loopback one */
+};
+
 struct accepted {
 	int fd;
 	struct ip peer;
 	__be16 peer_port;
 	struct handover handover;
+	struct came_to came_to; /* inbound, or a gateway's */
 };
 
 int worker_new(struct l7 *l7, unsigned int index, struct worker **ret_worker); /* its thread runs */
@@ -199,6 +206,7 @@ struct downstream {
 	uint32_t events;
 	struct http_codec *codec;
 	struct handover handover; /* what the kernel knows; inbound: the node that serves, and the address that was connected to */
+	struct came_to came_to;
 	bool inbound, gateway; /* by the role of its place */
 	struct listener_limit *limit; /* of an inbound listener that has one; NULL: none */
 	struct target_endpoint application; /* inbound: where requests go */
@@ -298,7 +306,7 @@ struct listener_limit {
 /* Which worker serves the listener. */
 unsigned int limit_owner(const struct l7 *l7, uint64_t netns_cookie, __be16 port);
 /* NULL: no memory. */
-struct listener_limit *limit_use(struct worker *worker, const struct handover *handover, uint64_t netns_cookie, const struct listener *listener);
+struct listener_limit *limit_use(const struct downstream *d, const struct listener *listener);
 void limit_unuse(struct listener_limit *limit);
 /* What the configuration says now holds for all of it; connections that are too many go as they become idle. NULL: no limit any more. */
 void limit_adjust(struct listener_limit *limit, const struct listener *listener);

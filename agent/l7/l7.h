@@ -26,7 +26,7 @@ struct l7_kernel {
 	int (*place_remove)(void *arg, uint64_t netns_cookie);
 	/* Of what comes in (maps/abi/inbound.h): */
 	int (*inbound_set)(void *arg, uint64_t netns_cookie, int family, int listen_fd);
-	int (*intercept_get)(void *arg, uint64_t netns_cookie, const struct ip *address, __be16 port, uint32_t *ret_node); /* by workers */
+	int (*intercept_get)(void *arg, struct serving_key *key, struct intercept *ret_intercept); /* by workers; as proxy_intercept_get() */
 	int (*way_set)(void *arg, const struct proxy_way_key *key, const struct ip *client, __be16 client_port); /* by workers */
 	int (*way_remove)(void *arg, const struct proxy_way_key *key); /* by workers */
 	void *arg;

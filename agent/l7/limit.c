@@ -5,7 +5,7 @@
 
 #include "agent/l7/internal.h"
 
-#define KEY_BYTES 64
+#define KEY_BYTES 96
 
 unsigned int limit_owner(const struct l7 *l7, uint64_t netns_cookie, __be16 port)
 {
@@ -20,10 +20,12 @@ void limit_adjust(struct listener_limit *limit, const struct listener *listener)
 	limit->max_pending = listener ? listener->max_pending : LISTENER_UNLIMITED;
 }
 
-struct listener_limit *limit_use(struct worker *worker, const struct handover *handover, uint64_t netns_cookie, const struct listener *listener)
+struct listener_limit *limit_use(const struct downstream *d, const struct listener *listener)
 {
-	char key[KEY_BYTES];
-	const int length = snprintf(key, sizeof(key), "%llx %x %x", (unsigned long long)netns_cookie, handover->source, handover->port);
+	struct worker *worker = d->worker;
+	char key[KEY_BYTES], address[IP_TEXT_BYTES];
+	const int length = snprintf(key, sizeof(key), "%llx %x %x %s", (unsigned long long)d->place->place->netns_cookie, d->handover.source,
+				    d->handover.port, ip_format(&d->came_to.address, address));
 	struct table_node *node = table_get(&worker->limits, key);
 	struct listener_limit *limit = node ? container_of(node, struct listener_limit, node) : NULL;
 

@@ -277,6 +277,16 @@ static void choose_target(struct request *request, const struct service_port *po
 	request_try(request);
 }
 
+/* As the listener is now. A connection that came before the listener had a limit is in none, and may be another worker's than those that are:
+ * it gets this answer, and the next one counts. */
+static void hold_to_limit(struct downstream *d, const struct listener *listener)
+{
+	if (d->limit)
+		limit_adjust(d->limit, listener);
+	else if (listener && listener->max_connections != LISTENER_UNLIMITED)
+		d->last = true;
+}
+
 /* To the application here: all of it, by no route of anybody's. */
 static void serve(struct request *request)
 {
@@ -285,9 +295,8 @@ static void serve(struct request *request)
 	const struct listener *listener;
 
 	request->caller = snapshot_caller(request->view->snapshot, d->handover.source);
-	listener = request->caller ? listener_find(request->caller->listeners, request->caller->listener_count, ntohs(d->handover.port)) : NULL;
-	if (d->limit)
-		limit_adjust(d->limit, listener);
+	listener = request->caller ? listener_find(request->caller->listeners, request->caller->listener_count, d->came_to.listener) : NULL;
+	hold_to_limit(d, listener);
 	request->timeouts = listener ? listener->timeouts : route_timeouts_read(NULL);
 	request->route = &everything;
 	request_try_received(request);
@@ -323,15 +332,14 @@ static int pass_gateway(struct request *request, const struct gateway_route *rou
 /* From outside: the gateway's routes say which service it is for. */
 static void enter_gateway(struct request *request)
 {
-	const struct downstream *d = request->downstream;
+	struct downstream *d = request->downstream;
 	const struct snapshot *snapshot = request->view->snapshot;
 	const struct gateway *gateway = snapshot_gateway(snapshot, d->handover.source);
 	const struct route_request asked = asked_of(request, ntohs(d->handover.port));
 	const struct gateway_route *route = gateway ? gateway_table_find(&gateway->table, &asked) : NULL;
 	const struct service_port *port;
 
-	if (d->limit)
-		limit_adjust(d->limit, gateway ? listener_find(gateway->listeners, gateway->listener_count, asked.port) : NULL);
+	hold_to_limit(d, gateway ? listener_find(gateway->listeners, gateway->listener_count, d->came_to.listener) : NULL);
 	if (!route) {
 		request_refuse(request, L7_NO_ROUTE);
 		return;

@@ -51,9 +51,9 @@ static int inbound_set(void *arg, uint64_t netns_cookie, int family, int listen_
 	return proxy_inbound_set(arg, netns_cookie, family, listen_fd);
 }
 
-static int intercept_get(void *arg, uint64_t netns_cookie, const struct ip *address, __be16 port, uint32_t *ret_node)
+static int intercept_get(void *arg, struct serving_key *key, struct intercept *ret_intercept)
 {
-	return proxy_intercept_get(arg, netns_cookie, address, port, ret_node);
+	return proxy_intercept_get(arg, key, ret_intercept);
 }
 
 static int way_set(void *arg, const struct proxy_way_key *key, const struct ip *client, __be16 client_port)

@@ -14,7 +14,8 @@
 /* intercept: by struct serving_key, whose rules for addresses hold here. Written by the agent. */
 struct intercept {
 	__u32 node; /* object id of the virtual node that serves */
-	__u32 pad;
+	__u16 listener; /* the port of its listener: an instance may have been registered with another one */
+	__u16 pad;
 };
 WEFT_SIZE(struct intercept, 8);
 

@@ -366,6 +366,37 @@ TEST(an_address_is_weft_proxys_where_it_is_listed_and_loopback_ones_only_by_them
 	}
 }
 
+TEST(weft_proxy_finds_the_listener_that_a_connection_came_to)
+{
+	static const struct {
+		const char *asked, *entry;
+		uint16_t listener; /* 0: none */
+	} rows[] = {
+		{ "10.96.0.10", "10.96.0.10", 8080 },
+		{ "10.96.0.11", "*", 80 },
+		{ "fd00::53", "*", 80 },
+		{ "127.0.0.1", "127.0.0.1", 81 },
+		{ "127.0.0.2", NULL, 0 },
+	};
+	const struct serving_key any = listener_key("*"), own = listener_key("10.96.0.10"), loopback = listener_key("127.0.0.1");
+
+	EXPECT_OK(intercept_set(&world.kernel, &any, &(struct intercept){ .node = SERVER, .listener = 80 }));
+	EXPECT_OK(intercept_set(&world.kernel, &own, &(struct intercept){ .node = SERVER, .listener = 8080 }));
+	EXPECT_OK(intercept_set(&world.kernel, &loopback, &(struct intercept){ .node = SERVER, .listener = 81 }));
+	for (size_t i = 0; i < ARRAY_SIZE(rows); i++) {
+		struct serving_key key = listener_key(rows[i].asked), entry;
+		struct intercept found = {};
+
+		EXPECT_EQ(proxy_intercept_get(&world.maps, &key, &found), rows[i].listener ? 0 : -ENOENT);
+		EXPECT_EQ(found.listener, rows[i].listener);
+		if (!rows[i].listener)
+			continue;
+		entry = listener_key(rows[i].entry);
+		EXPECT_EQ(memcmp(&key, &entry, sizeof(key)), 0);
+		EXPECT_EQ(found.node, SERVER);
+	}
+}
+
 TEST(what_is_no_longer_intercepted_goes_to_the_application_with_the_next_connection)
 {
 	const struct way_in *way = &ways_in[0];
@@ -527,6 +558,7 @@ int main(void)
 		IN_A_WORKLOAD(a_way_that_was_not_taken_for_long_is_none_and_is_cleaned_away),
 		IN_A_WORKLOAD(an_application_that_does_not_listen_is_told_to_weft_proxy_alone),
 		IN_A_WORKLOAD(an_address_is_weft_proxys_where_it_is_listed_and_loopback_ones_only_by_themselves),
+		IN_A_WORKLOAD(weft_proxy_finds_the_listener_that_a_connection_came_to),
 		IN_A_WORKLOAD(what_is_no_longer_intercepted_goes_to_the_application_with_the_next_connection),
 		IN_A_WORKLOAD(while_weft_proxy_is_away_clients_are_refused_and_none_gets_to_the_application),
 		IN_A_WORKLOAD(a_successor_takes_over_by_the_same_socket_or_by_its_own),

@@ -51,9 +51,9 @@ static int inbound_set(void *arg, uint64_t netns_cookie, int family, int listen_
 	return 0;
 }
 
-static int intercept_get(void *arg, uint64_t netns_cookie, const struct ip *address, __be16 port, uint32_t *ret_node)
+static int intercept_get(void *arg, struct serving_key *key, struct intercept *ret_intercept)
 {
-	(void)arg, (void)netns_cookie, (void)address, (void)port, (void)ret_node;
+	(void)arg, (void)key, (void)ret_intercept;
 	return -ENOENT;
 }
 
