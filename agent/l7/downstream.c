@@ -135,6 +135,12 @@ static void take_head(struct downstream *d, struct request *request)
 		request_received(request);
 }
 
+/* Another request: not while answers to those before pile up, for who sends them may never read any. */
+static bool may_begin(const struct downstream *d)
+{
+	return d->length > 0 && queue_length(&d->output) <= L7_HIGH_WATER_BYTES;
+}
+
 /* One event of the codec. False: it waits, for input or for what becomes of the request. */
 static bool take(struct downstream *d)
 {
@@ -142,7 +148,7 @@ static bool take(struct downstream *d)
 	struct http_event event;
 
 	if (!request) {
-		if (d->length == 0)
+		if (!may_begin(d))
 			return false;
 		request = d->request = request_new(d);
 		if (!request) {
@@ -201,16 +207,26 @@ static bool keep_input(struct downstream *d)
 
 /* While a request waits for its answer it is read on, so that what epoll was told stays as it is; only what came too early for that
  * stops it. */
+static bool is_read(const struct downstream *d)
+{
+	const struct request *request = d->request;
+
+	if (d->eof || d->length > 0)
+		return false;
+	if (!request)
+		return queue_length(&d->output) <= L7_HIGH_WATER_BYTES;
+	return request_takes_body(request) || (request->received && request->state != REQUEST_TUNNEL);
+}
+
 static bool ask_for_events(struct downstream *d)
 {
-	uint32_t events = d->request && d->request->state == REQUEST_TUNNEL ? 0 : EPOLLRDHUP; /* of a tunnel the end is read as the rest */
+	const bool tunnel = d->request && d->request->state == REQUEST_TUNNEL; /* its end is read as the rest */
+	uint32_t events = tunnel || d->eof ? 0 : EPOLLRDHUP;
 
-	if (d->length == 0 && (!d->request || d->request->received || request_takes_body(d->request)))
-		events |= EPOLLIN;
+	/* EPOLLHUP comes unasked: once is enough where nothing is read. */
+	events |= is_read(d) ? EPOLLIN : EPOLLET;
 	if (queue_length(&d->output) > 0)
 		events |= EPOLLOUT;
-	if (d->eof)
-		events &= ~(uint32_t)(EPOLLIN | EPOLLRDHUP);
 	if (events == d->events)
 		return true;
 	d->events = events;
@@ -220,6 +236,18 @@ static bool ask_for_events(struct downstream *d)
 static bool may_take(const struct downstream *d)
 {
 	return !d->closed && !d->answered && d->wait != WAIT_LINGER;
+}
+
+/* What was sent made room for more of what is here: nothing else would come back to it. */
+static bool may_go_on(const struct downstream *d)
+{
+	const struct request *request = d->request;
+
+	if (!may_take(d))
+		return false;
+	if (!request)
+		return may_begin(d);
+	return d->length > 0 && !request->received && request_takes_body(request);
 }
 
 void downstream_run(struct downstream *d)
@@ -233,11 +261,13 @@ void downstream_run(struct downstream *d)
 		if (!d->closed && d->request && d->request->upstream && d->request->state != REQUEST_TUNNEL)
 			upstream_send(d->request->upstream, (struct span){});
 		downstream_send(d, (struct span){});
-	} while (may_take(d) && !d->request && d->length > 0);
+	} while (may_go_on(d));
 	if (!d->closed && d->answered && d->wait != WAIT_LINGER && queue_length(&d->output) == 0)
 		linger(d);
 	if (!d->closed && d->eof && !d->request && queue_length(&d->output) == 0)
 		downstream_close(d);
+	if (!d->closed && d->request && queue_length(&d->output) <= L7_LOW_WATER_BYTES)
+		request_downstream_drained(d->request);
 	d->running = false;
 	if (!d->closed && (!keep_input(d) || !ask_for_events(d)))
 		downstream_close(d);
@@ -320,12 +350,10 @@ static void on_downstream(struct loop_io *io, uint32_t events, void *arg)
 {
 	struct downstream *d = arg;
 	struct worker *worker = d->worker;
-	const size_t before = queue_length(&d->output);
 
 	(void)io;
-	if (events & (EPOLLERR | EPOLLHUP))
-		d->eof = true;
-	if (events & (EPOLLERR | EPOLLHUP) || (events & EPOLLIN && !receive(d))) {
+	/* EPOLLHUP: both directions have ended, and there may be input still. */
+	if (events & EPOLLERR || (events & (EPOLLIN | EPOLLHUP) && !receive(d))) {
 		d->eof = true;
 		downstream_close(d);
 	} else {
@@ -337,8 +365,6 @@ static void on_downstream(struct loop_io *io, uint32_t events, void *arg)
 		if (!d->closed)
 			downstream_run(d);
 	}
-	if (!d->closed && d->request && before > L7_LOW_WATER_BYTES && queue_length(&d->output) <= L7_LOW_WATER_BYTES)
-		request_downstream_drained(d->request);
 	worker_reap(worker);
 }
 

@@ -407,7 +407,7 @@ void request_abandon(struct request *request, enum l7_reply why);
 /* Answered here, where nothing of an answer was said yet; else cut off. */
 void request_refuse(struct request *request, enum l7_reply reply);
 void request_tunnel(struct request *request, struct span piece); /* what the program sent; no data: it will send no more */
-void request_downstream_drained(struct request *request); /* the program takes more again */
+void request_downstream_drained(struct request *request); /* the program takes more: again, or still */
 
 /* From upstream.c; after each of them the upstream may be another's, or gone. */
 void request_upstream_head(struct request *request);

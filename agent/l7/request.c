@@ -406,8 +406,9 @@ void request_head_read(struct request *request)
 		request_refuse(request, r == -ENOMEM ? L7_NO_MEMORY : L7_BAD_PATH);
 		return;
 	}
+	/* To HTTP/2 it would go past the routes. */
 	request->upgrade = http_head_find(head, SPAN("Upgrade"), &count) && !head->keep_alive && head->minor > 0 &&
-			   header_names(head, SPAN("Connection"), SPAN("upgrade"));
+			   header_names(head, SPAN("Connection"), SPAN("upgrade")) && !header_names(head, SPAN("Upgrade"), SPAN("h2c"));
 	if (head->minor > 0 && http_head_find(head, SPAN("Expect"), &count) && d->length == 0)
 		buffer_add(&d->output.bytes, "HTTP/1.1 100 Continue\r\n\r\n"); /* as Envoy does; the body is streamed anyway */
 	request_route(request);
@@ -595,37 +596,44 @@ void request_upstream_end(struct request *request, bool keep)
 	downstream_run(d);
 }
 
+/* An end goes behind all that was said before it; with both of them the tunnel is over. */
+static void tunnel_pass_ends(struct request *request)
+{
+	struct downstream *d = request->downstream;
+	struct upstream *u = request->upstream;
+	const bool to_program = request->from_upstream_eof && queue_length(&d->output) == 0;
+	const bool to_endpoint = request->from_downstream_eof && queue_length(&u->output) == 0;
+
+	if (to_program)
+		shutdown(d->fd, SHUT_WR);
+	if (to_endpoint)
+		shutdown(u->fd, SHUT_WR);
+	if (!to_program || !to_endpoint)
+		return;
+	d->request = NULL;
+	d->eof = true;
+	request_done(request, request->answer.status);
+	downstream_close(d);
+}
+
 void request_downstream_drained(struct request *request)
 {
-	if (request->upstream && request->upstream->paused)
+	if (request->from_upstream_eof)
+		tunnel_pass_ends(request);
+	else if (request->upstream && request->upstream->paused)
 		upstream_pause(request->upstream, false);
 }
 
 void request_upstream_drained(struct request *request)
 {
-	struct upstream *u = request->upstream;
-
 	request_active(request);
-	if (request->state == REQUEST_TUNNEL && request->from_downstream_eof && u && queue_length(&u->output) == 0)
-		shutdown(u->fd, SHUT_WR);
+	if (request->from_downstream_eof)
+		tunnel_pass_ends(request);
 	else
 		downstream_run(request->downstream);
 }
 
 /* --- tunnels ------------------------------------------------------------------------------------------------------------- */
-
-static void tunnel_end_if_done(struct request *request)
-{
-	struct downstream *d = request->downstream;
-
-	if (!request->from_upstream_eof || !request->from_downstream_eof)
-		return;
-	d->request = NULL;
-	d->eof = true;
-	request_done(request, request->answer.status);
-	downstream_send(d, (struct span){});
-	downstream_close(d);
-}
 
 void request_tunnel(struct request *request, struct span piece)
 {
@@ -638,9 +646,7 @@ void request_tunnel(struct request *request, struct span piece)
 		return;
 	}
 	request->from_downstream_eof = true;
-	if (queue_length(&u->output) == 0)
-		shutdown(u->fd, SHUT_WR);
-	tunnel_end_if_done(request);
+	tunnel_pass_ends(request);
 }
 
 void request_upstream_raw(struct request *request, struct span piece)
@@ -655,10 +661,6 @@ void request_upstream_raw(struct request *request, struct span piece)
 		return;
 	}
 	request->from_upstream_eof = true;
-	downstream_send(d, (struct span){});
-	if (!d->closed) {
-		shutdown(d->fd, SHUT_WR);
-		upstream_pause(request->upstream, true);
-		tunnel_end_if_done(request);
-	}
+	upstream_pause(request->upstream, true);
+	downstream_run(d);
 }

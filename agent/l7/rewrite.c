@@ -40,6 +40,7 @@ static const struct name_rule {
 	{ SPAN("connection"), HEADER_OF_CONNECTION },
 	{ SPAN("keep-alive"), HEADER_OF_CONNECTION },
 	{ SPAN("x-request-id"), HEADER_REQUEST_ID },
+	{ SPAN("http2-settings"), HEADER_OF_CONNECTION },
 	{ SPAN("content-length"), HEADER_LENGTH },
 	{ SPAN("x-forwarded-for"), HEADER_FORWARDED_FOR },
 	{ SPAN("proxy-connection"), HEADER_OF_CONNECTION },

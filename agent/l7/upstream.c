@@ -124,7 +124,8 @@ static bool ask_for_events(struct upstream *u)
 {
 	const bool writes = !u->connected || queue_length(&u->output) > 0;
 
-	return tell(u, (u->paused ? 0 : EPOLLIN) | (writes ? EPOLLOUT : 0));
+	/* EPOLLHUP comes unasked: once is enough where nothing is read. */
+	return tell(u, (u->paused ? EPOLLET : EPOLLIN) | (writes ? EPOLLOUT : 0));
 }
 
 static void fail(struct upstream *u, enum l7_reply why)
@@ -255,7 +256,7 @@ static void read_end(struct upstream *u)
 		fail(u, L7_UPSTREAM_CLOSED);
 }
 
-static void on_readable(struct upstream *u)
+static void on_readable(struct upstream *u, uint32_t events)
 {
 	struct worker *worker = u->worker;
 	const ssize_t n = recv(u->fd, worker->input, sizeof(worker->input), 0);
@@ -264,14 +265,20 @@ static void on_readable(struct upstream *u)
 		return;
 	if (!u->request) /* it waits: its end, or bytes that nobody asked for */
 		upstream_close(u);
-	else if (u->request->state == REQUEST_TUNNEL)
-		request_upstream_raw(u->request, (struct span){ worker->input, n > 0 ? (size_t)n : 0 });
-	else if (n < 0)
+	else if (n < 0 || (events & EPOLLERR && u->request->from_upstream_eof)) /* after the end recv() tells of no reset */
 		fail(u, L7_UPSTREAM_CLOSED);
+	else if (u->request->state == REQUEST_TUNNEL)
+		request_upstream_raw(u->request, (struct span){ worker->input, (size_t)n });
 	else if (n == 0)
 		read_end(u);
 	else
 		read_answer(u, worker->input, (size_t)n);
+}
+
+static void on_writable(struct upstream *u)
+{
+	if (upstream_send(u, (struct span){}) && u->request && queue_length(&u->output) <= L7_LOW_WATER_BYTES)
+		request_upstream_drained(u->request);
 }
 
 static void on_connected(struct upstream *u)
@@ -285,19 +292,7 @@ static void on_connected(struct upstream *u)
 	}
 	u->connected = true;
 	request_connected(u->request);
-	upstream_send(u, (struct span){});
-}
-
-static void on_writable(struct upstream *u)
-{
-	const size_t before = queue_length(&u->output);
-
-	if (!upstream_send(u, (struct span){}) || !u->request)
-		return;
-	if (before > L7_LOW_WATER_BYTES && queue_length(&u->output) <= L7_LOW_WATER_BYTES)
-		request_upstream_drained(u->request);
-	else if (u->request->state == REQUEST_TUNNEL && queue_length(&u->output) == 0)
-		request_upstream_drained(u->request);
+	on_writable(u);
 }
 
 static void on_upstream(struct loop_io *io, uint32_t events, void *arg)
@@ -310,7 +305,7 @@ static void on_upstream(struct loop_io *io, uint32_t events, void *arg)
 		on_connected(u);
 	} else {
 		if (events & (EPOLLIN | EPOLLERR | EPOLLHUP))
-			on_readable(u);
+			on_readable(u, events);
 		if (!u->closed && events & EPOLLOUT)
 			on_writable(u);
 	}

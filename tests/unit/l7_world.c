@@ -166,11 +166,24 @@ void l7_world_free(struct l7_world **world)
 	free(w);
 }
 
+static int64_t row_counted(const json_t *row, const char *path)
+{
+	size_t code;
+
+	if (sscanf(path, "codes.%zuxx", &code) == 1)
+		return json_integer_value(json_path_at(row, "codes", code));
+	return json_path_int(row, path, INT64_MIN / 2);
+}
+
 int64_t world_counted(const struct l7_world *w, const char *path)
 {
 	_cleanup_json_ json_t *json = l7_json(w->l7);
-	const int64_t number = json_path_int(json, path, -1);
+	int64_t number = 0;
 
+	if (strncmp(path, "rows.", 5))
+		number = json_path_int(json, path, -1);
+	for (size_t i = 0; number >= 0 && !strncmp(path, "rows.", 5) && i < json_path_count(json, "rows"); i++)
+		number += row_counted(json_path_at(json, "rows", i), path + 5);
 	if (number < 0)
 		fail_msg("nothing is counted by the name of %s", path);
 	return number;

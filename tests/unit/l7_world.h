@@ -80,7 +80,7 @@ void world_configure(struct l7_world *w);
 /* As the kernel would: the next connections are to this service, decided by this generation. */
 void given_handover(struct l7_world *w, uint32_t service, uint16_t port, uint64_t generation);
 
-/* A number of l7_json(): "totals.replies.no-route". */
+/* A number of l7_json(): "totals.replies.no-route"; "rows.codes.2xx": of all rows together, 0xx: without an answer. */
 int64_t world_counted(const struct l7_world *w, const char *path);
 #define EXPECT_COUNT(w, path, expected)                                                                                       \
 	do {                                                                                                                   \
