@@ -147,24 +147,47 @@ static json_t *target_zones(struct agent *agent, const struct target_record *rec
 	return list;
 }
 
-static json_t *targets_json(struct agent *agent, const struct plan_port *port, int family)
+/* The weighted targets of one route. */
+static void add_targets(struct agent *agent, const struct plan_weighted *targets, size_t count, const char *route, int family, json_t *list)
 {
 	const struct plan *plan = apply_current(agent->apply);
-	json_t *list = json_array();
 	unsigned total = 0;
 
-	for (int i = 0; i < port->target_count; i++)
-		total += port->targets[i].weight;
-	for (int i = 0; i < port->target_count; i++) {
-		const struct plan_weighted *w = &port->targets[i];
+	for (size_t i = 0; i < count; i++)
+		total += targets[i].weight;
+	for (size_t i = 0; i < count; i++) {
+		const struct plan_weighted *w = &targets[i];
 		const char *name = w->target == PLAN_NONE ? NULL : plan->targets[w->target]->name;
 		const struct target_record *record = name ? current_record(agent, name) : NULL;
 
-		json_array_append_new(list, json_pack("{s:s?, s:i, s:f, s:I, s:o, s:o}", "target", name, "weight", w->weight, "share",
-						      total ? (double)w->weight / total : 0.0, "maxConnections",
+		json_array_append_new(list, json_pack("{s:s?, s:s?, s:i, s:f, s:I, s:o, s:o}", "route", route, "target", name, "weight",
+						      w->weight, "share", total ? (double)w->weight / total : 0.0, "maxConnections",
 						      (json_int_t)(record ? record->max_connections : 0), "zones",
 						      target_zones(agent, record, family), "endpoints",
 						      target_endpoints(agent, record)));
+	}
+}
+
+static const char *last_name(const char *full_name)
+{
+	return full_name ? strrchr(full_name, '/') + 1 : NULL;
+}
+
+/* Of the route that decides; of all of them, in the order in which they are tried, where weft-proxy routes requests. */
+static json_t *targets_json(struct agent *agent, const struct plan_port *port, int family)
+{
+	json_t *list = json_array();
+	size_t first = 0;
+
+	if (!port->l7)
+		add_targets(agent, port->targets, port->target_count, last_name(port->route), family, list);
+	else if (port->l7->by_node)
+		add_targets(agent, port->l7->targets, port->l7->target_count, NULL, family, list);
+	for (size_t i = 0; port->l7 && i < port->l7->route_count; i++) {
+		const struct plan_route *route = &port->l7->routes[i];
+
+		add_targets(agent, &port->l7->targets[first], route->target_count, route->resource->name, family, list);
+		first += route->target_count;
 	}
 	return list;
 }
@@ -223,9 +246,9 @@ static void explanation_done(void *arg)
 			   "destination", ip_port_format(&x->request.flow.destination, x->request.flow.port, text), "generation",
 			   (json_int_t)d->generation, "service", service ? service->name : NULL, "verdict",
 			   verdict_name(reason_verdict(d->reason)), "reason", reason_name(d->reason), "text", reason_text(d->reason),
-			   "l7AsL4", (port && port->flags & ROUTE_L7_AS_L4) != 0, "audit", (d->flags & DECISION_AUDIT) != 0, "panic",
+			   "l7AsL4", port && port->flags & ROUTE_L7_AS_L4 && !port->l7, "audit", (d->flags & DECISION_AUDIT) != 0, "panic",
 			   (d->flags & DECISION_PANIC) != 0, "proxied", (d->flags & DECISION_PROXIED) != 0, "route",
-			   port ? port->route : NULL, "note", port ? port->note : NULL,
+			   port && !port->l7 ? port->route : NULL, "note", port ? port->note : NULL,
 			   "targets", port ? targets_json(agent, port, ip_is_v4(&x->request.flow.destination) ? LIST_V4 : LIST_V6) : json_array());
 	json_object_set_new(answer, "target", d->target ? json_string(agent_object_name(agent, d->target)) : json_null());
 	if (reason_verdict(d->reason) == VERDICT_ROUTE)

@@ -45,12 +45,12 @@ static void line(const char *label, const char *text)
 	printf("%-12s %s\n", label, text);
 }
 
-/* What the route offers: weights, and the endpoints behind each. */
+/* What the route offers, or each of several: weights, and the endpoints behind each. */
 static int targets_print(const json_t *answer)
 {
 	static const struct grid_column columns[] = {
-		{ .title = "TARGET" }, { "WEIGHT", true }, { "SHARE", true }, { .title = "ENDPOINT" }, { .title = "HEALTH" },
-		{ "EJECTED", true },   { "OPEN", true },      { .title = "ZONE" },  {},
+		{ .title = "ROUTE" },  { .title = "TARGET" }, { "WEIGHT", true }, { "SHARE", true }, { .title = "ENDPOINT" },
+		{ .title = "HEALTH" }, { "EJECTED", true },   { "OPEN", true },   { .title = "ZONE" }, {},
 	};
 	_cleanup_(grid_done) struct grid grid;
 	char name[NAME_TEXT_BYTES], text[FORMAT_BYTES];
@@ -63,6 +63,7 @@ static int targets_print(const json_t *answer)
 		for (size_t n = 0; n == 0 || n < endpoints; n++) {
 			const json_t *endpoint = json_path_at(target, "endpoints", n);
 
+			grid_add(&grid, n ? " " : json_path_string(target, "route"));
 			grid_add(&grid, n ? " " : format_member_name(target, "target", name));
 			grid_add(&grid, n ? " " : format_member_count(target, "weight", text));
 			grid_add(&grid, n ? " " : format_share(json_number_value(json_object_get(target, "share")), text));

@@ -78,3 +78,20 @@ def test_of_generations_that_come_while_it_does_not_answer_the_last_is_told(node
         os.kill(pid, signal.SIGCONT)
     wait_for(lambda: has_all(node), "it is told")
     assert told(node)["changes"] == was["changes"] + 2 and told(node)["whole"] == was["whole"]
+
+
+def test_explain_shows_the_targets_of_all_routes_in_their_order(node):
+    node.node("b", protocol="http")
+    node.register("b", "1", "10.77.0.1:9002")
+    node.route("web", {"a": 3, "b": 1}, name="beta", kind="httpRoute", match={"prefix": "/beta"})
+    wait_for(lambda: len(node.explain("web:8080")["targets"]) == 3, "the second route is in force")
+    answer = node.explain("web:8080")
+    assert [(t["route"], t["target"], t["share"]) for t in answer["targets"]] == [
+        ("beta", "mesh/m/virtualNode/a:8080", 0.75), ("beta", "mesh/m/virtualNode/b:8080", 0.25), ("route", "mesh/m/virtualNode/a:8080", 1)]
+    assert answer["targets"][1]["endpoints"][0]["address"] == "10.77.0.1:9002"
+    assert answer["proxied"] and not answer["l7AsL4"] and answer["route"] is None
+    assert answer["note"] == "for clients from outside: route beta: match.prefix"
+    node.service("web", router="web")
+    wait_for(lambda: node.explain("web:8080")["reason"] == "needs-proxy", "its requests are nobody's")
+    answer = node.explain("web:8080")
+    assert answer["route"] == "mesh/m/virtualRouter/web/route/beta" and answer["targets"] == [] and answer["note"] == "route beta: match.prefix"
