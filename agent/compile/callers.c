@@ -553,7 +553,8 @@ static int set_node(struct compiler *c, uint32_t *place, struct plan_node **node
 		return no_memory(c);
 	before = (const struct plan_node *)PLANNED(c, PLAN_NODE, *place);
 	if (before && before->flags == (*node)->flags && before->backend_count == (*node)->backend_count &&
-	    plan_same_l7(PLAN_NODE, (const struct plan_object *)before, (const struct plan_object *)*node) && (!before->backend_count || memcmp(before->backends, (*node)->backends, before->backend_count * sizeof(*before->backends)) == 0))
+	    plan_same_l7(PLAN_NODE, (const struct plan_object *)before, (const struct plan_object *)*node) &&
+	    (!before->backend_count || memcmp(before->backends, (*node)->backends, before->backend_count * sizeof(*before->backends)) == 0))
 		return 0;
 	line_set(&c->line, PLAN_NODE, *place, TAKE_PTR(*node));
 	return 0;
