@@ -95,11 +95,10 @@ static void mark_services_of_route(const struct resource *route, void *arg)
 {
 	const struct route_marking *m = arg;
 	char router[RESOURCE_FULL_NAME_BYTES];
-	const char *end = route->parent ? strstr(route->full_name, "/route/") : NULL;
 
-	if (route->kind != RESOURCE_ROUTE || !end)
+	if (route->kind != RESOURCE_ROUTE)
 		return;
-	snprintf(router, sizeof(router), "%.*s", (int)(end - route->full_name), route->full_name);
+	resource_parent_name(route, router);
 	resources_referrers(m->resources, router, mark_service, m->c);
 }
 

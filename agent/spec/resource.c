@@ -74,6 +74,15 @@ const char *resource_tag(const struct resource *resource, const char *key)
 	return NULL;
 }
 
+void resource_parent_name(const struct resource *resource, char buffer[RESOURCE_FULL_NAME_BYTES])
+{
+	size_t length = strlen(resource->full_name);
+
+	for (int names = 0; names < 2; length--) /* names have no "/" */
+		names += resource->full_name[length - 1] == '/';
+	snprintf(buffer, RESOURCE_FULL_NAME_BYTES, "%.*s", (int)length, resource->full_name);
+}
+
 /* --- one document ------------------------------------------------------------------------------------------------------ */
 
 static bool has(const json_t *object, const char *member)

@@ -138,6 +138,9 @@ int resource_full_name(char *buffer, size_t size, const char *mesh, enum resourc
  * account and region. -ENAMETOOLONG; -EINVAL: an ARN of something else. */
 int resource_reference_name(char *buffer, size_t size, const struct resource *from, enum resource_kind kind, const char *text);
 
+/* The full name of the router of a route, or the gateway of a gateway route. */
+void resource_parent_name(const struct resource *resource, char buffer[RESOURCE_FULL_NAME_BYTES]);
+
 /* What full names in the realm begin with. The length, or -ENAMETOOLONG. */
 int resource_realm_text(char *buffer, size_t size, const struct resource_realm *realm);
 

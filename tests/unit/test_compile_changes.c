@@ -484,12 +484,40 @@ TEST(a_service_in_place_of_another_one_makes_its_callers_other_ones)
 	fixture_done(&w.f);
 }
 
+/* Whose full name has "/route/" in it twice. */
+TEST(a_route_of_a_router_named_route_changes_its_services)
+{
+	struct changing w = { .random = 7, .nodes = { WEB }, .node_count = 1 };
+	struct plan *before;
+
+	fixture_init(&w.f);
+	EXPECT_OK(compiler_new(&w.compiler));
+	given_mesh(&w.f, "M", "DROP_ALL");
+	given_caller(&w.f, "web", BACKEND("s"), "");
+	given_service(&w.f, "s", BY_ROUTER("route"));
+	given_router(&w.f, "route", LISTENER(80, "tcp"));
+	given_node(&w.f, "n", LISTENER(80, "tcp"), "");
+	resources_commit(&w.f.resources, NULL, NULL);
+	before = compile_with(&w, w.compiler);
+	EXPECT_EQ(service(before, "s")->ports[0].closed, REASON_NO_ROUTE);
+	given_route(&w.f, "route", "t", TCP_ROUTE(TARGET("n", 1)));
+	resources_commit(&w.f.resources, on_change, &w);
+	w.plan = compile_with(&w, w.compiler);
+	EXPECT(w.plan != NULL);
+	expect_targets(w.plan, &service(w.plan, "s")->ports[0], "n:80=1");
+	plan_free(before);
+	plan_free(w.plan);
+	compiler_free(w.compiler);
+	fixture_done(&w.f);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(told_of_changes_a_compiler_plans_what_a_new_one_would),
 		cmocka_unit_test(what_changes_nothing_makes_no_plan),
 		cmocka_unit_test(plans_of_one_line_are_freed_in_any_order),
+		cmocka_unit_test(a_route_of_a_router_named_route_changes_its_services),
 		cmocka_unit_test(a_service_in_place_of_another_one_makes_its_callers_other_ones),
 	};
 
