@@ -41,6 +41,7 @@ void downstream_close(struct downstream *d)
 	fd_close(d->fd);
 	http_codec_free(d->codec);
 	upstream_pool_free(d->own_pool);
+	worker_log_unref(d->log);
 	if (d->limit)
 		limit_unuse(d->limit);
 	queue_done(&d->output);
@@ -429,6 +430,7 @@ static int start(struct worker_place *place, const struct accepted *accepted, co
 		return r;
 	}
 	list_append(&place->downstreams, &d->place_node);
+	d->number = ++worker->last_connection;
 	wait_for(d, WAIT_REQUEST);
 	worker->stats.connections++;
 	worker->stats.open++;

@@ -1,79 +1,10 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* Listeners of virtual gateways: wherever workloads act for a gateway of the configuration, weft-proxy listens at its ports, in their
  * namespace. A gateway has no program of its own to serve: such a workload may be a process that does nothing. */
-#include <errno.h>
-#include <fcntl.h>
-#include <stdlib.h>
 #include <string.h>
 
 #include "agent/l7/internal.h"
 #include "base/log.h"
-
-struct act { /* workloads of a node, or gateway, in a namespace */
-	struct list node;
-	uint64_t netns_cookie;
-	int netns_fd;
-	char name[];
-};
-
-static struct act *act_find(const struct l7 *l7, uint64_t netns_cookie, const char *name)
-{
-	list_for_each(it, &l7->acts) {
-		struct act *act = container_of(it, struct act, node);
-
-		if (act->netns_cookie == netns_cookie && !strcmp(act->name, name))
-			return act;
-	}
-	return NULL;
-}
-
-static void act_free(struct act *act)
-{
-	list_remove(&act->node);
-	fd_close(act->netns_fd);
-	free(act);
-}
-
-int l7_act_add(struct l7 *l7, uint64_t netns_cookie, int netns_fd, const char *name)
-{
-	const size_t length = strlen(name);
-	struct act *act;
-
-	if (act_find(l7, netns_cookie, name))
-		return 0;
-	act = calloc(1, sizeof(*act) + length + 1);
-	if (!act)
-		return -ENOMEM;
-	list_init(&act->node);
-	memcpy(act->name, name, length + 1);
-	act->netns_cookie = netns_cookie;
-	act->netns_fd = fcntl(netns_fd, F_DUPFD_CLOEXEC, 0);
-	if (act->netns_fd < 0) {
-		const int r = -errno;
-
-		act_free(act);
-		return r;
-	}
-	list_append(&l7->acts, &act->node);
-	gateways_follow(l7);
-	return 0;
-}
-
-void l7_act_remove(struct l7 *l7, uint64_t netns_cookie, const char *name)
-{
-	struct act *act = act_find(l7, netns_cookie, name);
-
-	if (!act)
-		return;
-	act_free(act);
-	gateways_follow(l7);
-}
-
-void gateways_done(struct l7 *l7)
-{
-	list_for_each_safe(it, &l7->acts)
-		act_free(container_of(it, struct act, node));
-}
 
 /* --- listeners ----------------------------------------------------------------------------------------------------------- */
 

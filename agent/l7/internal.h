@@ -19,6 +19,7 @@
 
 #include <pthread.h>
 
+#include "agent/access_log/access_log.h"
 #include "agent/http/codec.h"
 #include "agent/http/write.h"
 #include "agent/l7/l7.h"
@@ -95,13 +96,25 @@ struct l7 {
 	uint64_t taken; /* connections, from a predecessor */
 	unsigned int worker_count;
 	struct worker **workers;
+	struct access_logs *logs;
 	uint32_t *active; /* of each endpoint slot: requests under way; atomic */
 	uint64_t requests_active, retries_active; /* atomic: the retry budget is the node's */
 };
 
-/* gateways.c: opens and closes listeners, as the configuration and the acts are now. */
-void gateways_follow(struct l7 *l7);
-void gateways_done(struct l7 *l7); /* frees the acts */
+struct act { /* a workload that acts for a node, or gateway, in a namespace; of the main thread */
+	struct list node; /* of l7->acts */
+	uint64_t netns_cookie, workload;
+	int netns_fd;
+	char *name, *cgroup;
+	struct access_log *log; /* NULL: none */
+	json_t *log_file; /* as it is configured */
+	int pidfd; /* by whose files it is written; -1: none */
+	uint32_t told_id; /* what workers know the node by */
+};
+/* acts.c: listeners of gateways and access logs are as the configuration and the acts are now. */
+void acts_follow(struct l7 *l7);
+void acts_done(struct l7 *l7);
+void gateways_follow(struct l7 *l7); /* gateways.c */
 /* l7.c: a place that is in no list yet; opens it, and tells the workers. */
 int l7_place_new(uint64_t netns_cookie, int netns_fd, enum l7_role role, int family, struct l7_place **ret_place);
 void l7_place_open(struct l7 *l7, struct l7_place *place);
@@ -120,6 +133,16 @@ struct view {
 };
 struct view *view_ref(struct view *view);
 void view_unref(struct view *view);
+
+struct worker_log { /* where requests of a node in a namespace are written down */
+	struct list node;
+	size_t refs; /* the worker's, while there is a log, and one for each connection */
+	uint64_t netns_cookie;
+	uint32_t id; /* of the node */
+	struct access_log *log; /* NULL: none any more */
+};
+struct worker_log *worker_log_get(struct worker *worker, uint64_t netns_cookie, uint32_t id); /* a reference; NULL: there is none */
+void worker_log_unref(struct worker_log *log); /* NULL is fine */
 
 struct worker_place {
 	struct list node;
@@ -156,6 +179,10 @@ struct worker {
 	struct list spares; /* upstreams between requests, the one that waited longest first */
 	size_t spare_count;
 	struct list dead_downstreams, dead_upstreams;
+	struct list logs; /* struct worker_log */
+	struct loop_timer *log_timer;
+	uint64_t last_connection; /* number of it */
+	uint64_t wall_ns; /* what the wall clock is ahead of the loop's, at most a second ago */
 	struct list spare_requests, parked;
 	uint64_t random[2];
 	struct stats stats;
@@ -184,6 +211,7 @@ struct worker *worker_free(struct worker *worker); /* ends the thread. NULL is f
 int worker_tell_snapshot(struct worker *worker, struct snapshot *snapshot);
 int worker_tell_place(struct worker *worker, struct l7_place *place);
 int worker_tell_no_place(struct worker *worker, uint64_t netns_cookie);
+int worker_tell_log(struct worker *worker, uint64_t netns_cookie, uint32_t node, struct access_log *log); /* NULL: none any more */
 int worker_tell_place_gone(struct worker *worker, struct l7_place *place); /* that one alone */
 /* Runs `fn` in the worker's thread, between two of its turns, and waits for it. -ENOMEM. */
 typedef void worker_fn(struct worker *worker, void *arg);
@@ -214,6 +242,8 @@ struct downstream {
 	struct ip peer;
 	__be16 peer_port;
 	uint64_t deadline_ns;
+	uint64_t number; /* of this worker's */
+	struct worker_log *log;
 	struct queue output;
 	const char *data; /* what is left of the input: in worker->input during its turn, else in `kept` */
 	size_t length;
@@ -384,6 +414,7 @@ struct request {
 	bool probe; /* it is to find out whether an ejected endpoint works again */
 	bool on_spare; /* that had waited for it, so it may have been closed just then */
 	bool resent;
+	bool out_of_retries; /* the policy would have one more, but for its number */
 	bool from_upstream_eof, from_downstream_eof; /* of a tunnel */
 	uint32_t tries;
 	uint32_t tried[L7_TRIED_MAX]; /* slots */
@@ -416,6 +447,9 @@ void request_upstream_flush(struct request *request); /* that was all for now */
 void request_upstream_end(struct request *request, bool keep);
 void request_upstream_raw(struct request *request, struct span piece); /* of a tunnel; no data: the end */
 void request_upstream_drained(struct request *request);
+
+/* log.c: a line about a request that is over. `status` 0: the program got none. */
+void request_log(struct request *request, int status);
 
 /* --- try.c --------------------------------------------------------------------------------------------------------------- */
 

@@ -197,6 +197,7 @@ void l7_accept(struct l7 *l7)
 
 void l7_retry(struct l7 *l7)
 {
+	acts_follow(l7);
 	list_for_each(it, &l7->places) {
 		struct l7_place *place = container_of(it, struct l7_place, node);
 
@@ -230,7 +231,7 @@ int l7_configure(struct l7 *l7, uint64_t base, uint64_t generation, const json_t
 			error_set(err, r, "out of memory");
 	}
 	if (r == 0)
-		gateways_follow(l7);
+		acts_follow(l7);
 	return r;
 }
 
@@ -243,9 +244,10 @@ static unsigned int usable_cpus(void)
 	return sched_getaffinity(0, sizeof(set), &set) < 0 ? 1 : (unsigned int)CPU_COUNT(&set);
 }
 
-int l7_new(struct loop *loop, const struct l7_kernel *kernel, unsigned int workers, struct l7 **ret_l7, struct error *err)
+int l7_new(struct loop *loop, const struct l7_kernel *kernel, const struct l7_options *options, struct l7 **ret_l7, struct error *err)
 {
 	struct l7 *l7 = calloc(1, sizeof(*l7));
+	unsigned int workers = options->workers ?: usable_cpus();
 	int r = l7 ? 0 : -ENOMEM;
 
 	if (r == 0) {
@@ -255,10 +257,12 @@ int l7_new(struct loop *loop, const struct l7_kernel *kernel, unsigned int worke
 		list_init(&l7->acts);
 		list_init(&l7->inherited);
 		l7->active = calloc(ENDPOINTS_MAX, sizeof(*l7->active));
-		workers = workers ?: usable_cpus();
 		l7->workers = calloc(workers, sizeof(struct worker *));
 		r = l7->active && l7->workers ? snapshots_new(&l7->snapshots) : -ENOMEM;
 	}
+	if (r == 0)
+		r = access_logs_new(&(struct access_logs_options){ .worker_count = workers, .workload_files = options->workload_files },
+				    &l7->logs);
 	for (unsigned int i = 0; r == 0 && i < workers; i++) {
 		r = worker_new(l7, i, &l7->workers[i]);
 		l7->worker_count += r == 0;
@@ -286,7 +290,8 @@ struct l7 *l7_free(struct l7 *l7)
 		l7_place_unref(place);
 	}
 	inherited_done(l7);
-	gateways_done(l7);
+	acts_done(l7);
+	access_logs_free(l7->logs);
 	snapshots_free(l7->snapshots);
 	free(l7->workers);
 	free(l7->active);

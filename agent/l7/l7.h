@@ -36,8 +36,13 @@ struct l7_kernel {
 
 struct l7;
 
-/* Copies `kernel`. `workers` 0: one for each CPU that this process may use. 0 or -errno. */
-int l7_new(struct loop *loop, const struct l7_kernel *kernel, unsigned int workers, struct l7 **ret_l7, struct error *err);
+struct l7_options {
+	unsigned int workers; /* 0: one for each CPU that this process may use */
+	const char *workload_files; /* access_log.h */
+};
+
+/* Copies `kernel`. 0 or -errno. */
+int l7_new(struct loop *loop, const struct l7_kernel *kernel, const struct l7_options *options, struct l7 **ret_l7, struct error *err);
 /* Cuts every connection, ends the threads. NULL is fine. */
 struct l7 *l7_free(struct l7 *l7);
 
@@ -47,11 +52,19 @@ struct l7 *l7_free(struct l7 *l7);
 int l7_place_add(struct l7 *l7, uint64_t netns_cookie, int netns_fd);
 /* Closes all that it has there. Fine where there is none. */
 void l7_place_remove(struct l7 *l7, uint64_t netns_cookie);
-void l7_retry(struct l7 *l7);
+void l7_retry(struct l7 *l7); /* also where the process is gone by whose files logs are written */
 
-/* Workloads act for the node or gateway of that name in a namespace: where it is a gateway of the configuration, its listeners are opened
- * there, on all addresses. Dups `netns_fd`. The same again is fine. 0 or -errno. */
-int l7_act_add(struct l7 *l7, uint64_t netns_cookie, int netns_fd, const char *name);
+/* A workload acts for a node, or gateway, in a namespace. Where it is a gateway of the configuration, its listeners are opened there, on all
+ * addresses; where it has an access log, that is a file of this workload, and of no other one that acts the same there. Copies, and dups
+ * `netns_fd`. For one (namespace, name) the first one counts, as long as it has a process. 0 or -ENOMEM. */
+struct l7_act {
+	uint64_t netns_cookie;
+	int netns_fd;
+	const char *name; /* "mesh/M/virtualNode/N" */
+	uint64_t workload;
+	const char *cgroup; /* path of its directory */
+};
+int l7_act_add(struct l7 *l7, const struct l7_act *act);
 void l7_act_remove(struct l7 *l7, uint64_t netns_cookie, const char *name);
 
 /* --- handing over -------------------------------------------------------------------------------------------------------- */

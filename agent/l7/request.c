@@ -95,6 +95,7 @@ static void request_done(struct request *request, int status)
 	if (request->upstream)
 		upstream_release(TAKE_PTR(request->upstream), false);
 	count(request, status);
+	request_log(request, status);
 	__atomic_sub_fetch(&l7->requests_active, 1, __ATOMIC_RELAXED);
 	if (request->retry_counted)
 		__atomic_sub_fetch(&l7->retries_active, 1, __ATOMIC_RELAXED);

@@ -60,6 +60,7 @@ struct target_list { /* the endpoints of an address family; zones as in struct t
 struct target { /* a listener of a virtual node */
 	struct snapshot_object object; /* "mesh/M/virtualNode/N:8080" */
 	char *virtual_node; /* "N" */
+	char *cluster; /* "cds_egress_MESH_NODE_http_PORT", as Envoy's cluster has its name in App Mesh */
 	uint16_t port;
 	bool needs_tls;
 	uint16_t panic_pct;

@@ -2,6 +2,7 @@
 /* Objects of a snapshot from the JSON that weftd sends. It comes from our own agent, but perhaps one of another build: whatever is not as
  * it should be is refused by name, and the snapshot that was there stays. */
 #include <errno.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -172,6 +173,7 @@ static void target_free(struct snapshot_object *object)
 	for (size_t i = 0; i < LIST_COUNT; i++)
 		free(target->lists[i].endpoints);
 	free(target->virtual_node);
+	free(target->cluster);
 	free(target->object.name);
 	free(target);
 }
@@ -256,6 +258,22 @@ static int zones_read(const json_t *json, struct target_list *list, struct error
 	return 0;
 }
 
+/* Of "mesh/M/virtualNode/N:8080". */
+static int cluster_name(struct target *target, struct error *err)
+{
+	static const char prefix[] = "mesh/";
+	const bool is_mesh = !strncmp(target->object.name, prefix, strlen(prefix));
+	const char *mesh = is_mesh ? target->object.name + strlen(prefix) : "", *end = strchr(mesh, '/');
+
+	if (!end)
+		return bad(err, "name", "is not that of a listener");
+	if (asprintf(&target->cluster, "cds_egress_%.*s_%s_http_%u", (int)(end - mesh), mesh, target->virtual_node, target->port) < 0) {
+		target->cluster = NULL;
+		return no_memory(err);
+	}
+	return 0;
+}
+
 static int target_fill(const json_t *json, struct target *target, struct error *err)
 {
 	const json_t *outlier = json_object_get(json, "outlier"), *zones = json_object_get(json, "zones");
@@ -271,6 +289,9 @@ static int target_fill(const json_t *json, struct target *target, struct error *
 	target->virtual_node = strdup(node);
 	if (!target->virtual_node)
 		return no_memory(err);
+	r = cluster_name(target, err);
+	if (r < 0)
+		return r;
 	target->needs_tls = json_path_bool(json, "needsTls", false);
 	target->panic_pct = (uint16_t)json_path_int(json, "panicPct", 0);
 	target->timeouts = route_timeouts_read(json_object_get(json, "timeout"));

@@ -73,6 +73,7 @@ static bool again(struct request *request, const struct retry_try *ended)
 							&request->again_ns);
 
 	worker->stats.verdicts[verdict]++;
+	request->out_of_retries = verdict == RETRY_LIMIT;
 	if (verdict != RETRY_AGAIN)
 		return false;
 	if (!request->retry_counted)

@@ -89,6 +89,8 @@ struct told {
 	struct view *view;
 	struct l7_place *place;
 	uint64_t netns_cookie;
+	uint32_t node;
+	struct access_log *log;
 	struct accepted accepted;
 };
 
@@ -197,6 +199,77 @@ static void drop_place(void *arg)
 	}
 	free(told);
 	worker_reap(worker);
+}
+
+static struct worker_log *log_find(const struct worker *worker, uint64_t netns_cookie, uint32_t id)
+{
+	list_for_each(it, &worker->logs) {
+		struct worker_log *log = container_of(it, struct worker_log, node);
+
+		if (log->netns_cookie == netns_cookie && log->id == id)
+			return log;
+	}
+	return NULL;
+}
+
+struct worker_log *worker_log_get(struct worker *worker, uint64_t netns_cookie, uint32_t id)
+{
+	struct worker_log *log = log_find(worker, netns_cookie, id);
+
+	if (log)
+		log->refs++;
+	return log;
+}
+
+void worker_log_unref(struct worker_log *log)
+{
+	if (!log || --log->refs > 0)
+		return;
+	list_remove(&log->node);
+	access_log_unref(log->log);
+	free(log);
+}
+
+static struct worker_log *log_make(struct worker *worker, uint64_t netns_cookie, uint32_t id)
+{
+	struct worker_log *log = calloc(1, sizeof(*log));
+
+	if (!log)
+		return NULL;
+	log->netns_cookie = netns_cookie;
+	log->id = id;
+	list_append(&worker->logs, &log->node);
+	/* Connections that are there already have none, and get it with their next request. */
+	return log;
+}
+
+static void take_log(void *arg)
+{
+	struct told *told = arg;
+	struct worker_log *log = log_find(told->worker, told->netns_cookie, told->node);
+
+	if (told->log && !log)
+		log = log_make(told->worker, told->netns_cookie, told->node);
+	if (log) {
+		log->refs += !log->log && told->log; /* the worker's own */
+		access_log_unref(log->log);
+		if (log->log && !told->log) {
+			log->log = NULL;
+			worker_log_unref(log);
+		} else {
+			log->log = TAKE_PTR(told->log);
+		}
+	}
+	access_log_unref(told->log);
+	free(told);
+}
+
+static void on_log_timer(struct loop_timer *timer, void *arg)
+{
+	struct worker *worker = arg;
+
+	(void)timer;
+	access_logs_flush(worker->l7->logs, worker->index);
 }
 
 static void drop_one_place(void *arg)
@@ -324,6 +397,16 @@ int worker_tell_place_gone(struct worker *worker, struct l7_place *place)
 	return r;
 }
 
+int worker_tell_log(struct worker *worker, uint64_t netns_cookie, uint32_t node, struct access_log *log)
+{
+	struct access_log *ref = log ? access_log_ref(log) : NULL;
+	int r = tell(worker, take_log, (struct told){ .netns_cookie = netns_cookie, .node = node, .log = ref });
+
+	if (r < 0)
+		access_log_unref(ref);
+	return r;
+}
+
 int worker_tell_no_place(struct worker *worker, uint64_t netns_cookie)
 {
 	return tell(worker, drop_place, (struct told){ .netns_cookie = netns_cookie });
@@ -349,6 +432,7 @@ static void on_sweep(struct loop_timer *timer, void *arg)
 		}
 	}
 	upstreams_expire(worker, now_ns);
+	worker->wall_ns = time_to_wall_ns(now_ns) - now_ns;
 	loop_timer_arm(timer, now_ns + SWEEP_NS);
 	worker_reap(worker);
 }
@@ -388,7 +472,15 @@ struct worker *worker_free(struct worker *worker)
 		request_free(container_of(it, struct request, node));
 	if (worker->view)
 		view_unref(worker->view);
+	while (!list_empty(&worker->logs)) {
+		struct worker_log *log = container_of(worker->logs.next, struct worker_log, node);
+
+		log->refs = 1; /* no connection is left */
+		worker_log_unref(log);
+	}
+	access_logs_flush(worker->l7->logs, worker->index);
 	loop_timer_free(worker->sweep);
+	loop_timer_free(worker->log_timer);
 	loop_free(worker->loop);
 	table_done(&worker->pools);
 	table_done(&worker->limits);
@@ -432,6 +524,8 @@ int worker_new(struct l7 *l7, unsigned int index, struct worker **ret_worker)
 	list_init(&worker->spares);
 	list_init(&worker->limits_due);
 	list_init(&worker->spare_requests);
+	list_init(&worker->logs);
+	worker->wall_ns = time_to_wall_ns(time_now_ns()) - time_now_ns();
 	list_init(&worker->parked);
 	list_init(&worker->dead_downstreams);
 	list_init(&worker->dead_upstreams);
@@ -445,6 +539,8 @@ int worker_new(struct l7 *l7, unsigned int index, struct worker **ret_worker)
 		r = view_new(snapshot_ref(snapshots_now(l7->snapshots)), &worker->view);
 	if (r == 0)
 		r = loop_timer_new(worker->loop, on_sweep, worker, &worker->sweep);
+	if (r == 0)
+		r = loop_timer_new(worker->loop, on_log_timer, worker, &worker->log_timer);
 	if (r == 0) {
 		loop_timer_arm(worker->sweep, loop_now_ns(worker->loop) + SWEEP_NS);
 		r = start_thread(worker);

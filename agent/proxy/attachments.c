@@ -109,9 +109,7 @@ static void l7_open(const struct place *place)
 	struct l7 *l7 = place->all->parts.l7;
 	int r = l7 ? l7_place_add(l7, place->netns_cookie, place->netns_fd) : 0;
 
-	if (r == 0 || r == -EEXIST)
-		r = l7 ? l7_act_add(l7, place->netns_cookie, place->netns_fd, place->name) : 0;
-	if (r < 0)
+	if (r < 0 && r != -EEXIST)
 		log_error("a workload's HTTP connections are refused", LOG_F("node", LOG_STR(place->name)), LOG_F("error", LOG_STR(strerror(-r))));
 }
 
@@ -232,6 +230,24 @@ static void place_apply(struct place *place)
 	place_tell(place);
 }
 
+/* One of its workloads acts for the node as far as that has files. */
+static void l7_act(const struct place *place)
+{
+	const struct attachments *all = place->all;
+	const struct attachment *first = container_of(place->attachments.next, struct attachment, node);
+	char path[PATH_MAX];
+
+	snprintf(path, sizeof(path), "%s%s", all->root, first->cgroup);
+	if (all->parts.l7 && l7_act_add(all->parts.l7, &(struct l7_act){
+						 .netns_cookie = place->netns_cookie,
+						 .netns_fd = place->netns_fd,
+						 .name = place->name,
+						 .workload = first->workload,
+						 .cgroup = path,
+					 }) < 0)
+		log_error("a workload has no access log, and no listeners as a gateway: out of memory", LOG_F("node", LOG_STR(place->name)));
+}
+
 /* --- attachments ---------------------------------------------------------------------------------------------------------------- */
 
 static void attachment_free(struct attachment *a)
@@ -250,6 +266,7 @@ static void attachment_end(struct attachment *a)
 
 	attachment_free(a);
 	if (!list_empty(&place->attachments)) {
+		l7_act(place);
 		place_apply(place);
 		return;
 	}
@@ -319,6 +336,8 @@ int attachment_new(struct place *place, const struct attachment_request *request
 		r = error_set_field(err, r, "cgroup", "cannot follow '%s': %s", request->cgroup, strerror(-r));
 	if (r < 0)
 		attachment_free(a);
+	else
+		l7_act(place);
 	return r;
 }
 

@@ -133,7 +133,7 @@ static int make_parts(struct proxy *proxy, struct error *err)
 				   .endpoints = proxy->maps.endpoints,
 				   .endpoint_count = &proxy->maps.endpoint_count,
 			   },
-			   0, &proxy->l7, err);
+			   &(struct l7_options){}, &proxy->l7, err);
 	if (r == 0)
 		r = loop_timer_new(proxy->loop, on_beat, proxy, &proxy->beat_timer);
 	if (r < 0)

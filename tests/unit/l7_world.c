@@ -110,10 +110,11 @@ struct l7 *l7_world_other(struct l7_world *w, unsigned int workers)
 		.endpoints = w->endpoints,
 		.endpoint_count = &w->endpoint_count,
 	};
+	const struct l7_options options = { .workers = workers };
 	struct error err = {};
 	struct l7 *l7;
 
-	EXPECT_OK(l7_new(w->loop, &kernel, workers, &l7, &err), &err);
+	EXPECT_OK(l7_new(w->loop, &kernel, &options, &l7, &err), &err);
 	return l7;
 }
 

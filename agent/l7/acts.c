@@ -1,0 +1,226 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* Which nodes, and gateways, workloads act for in which namespaces, and what follows from that and the configuration: the listeners of
+ * gateways (gateways.c), and access logs, which are files of the workloads. */
+#include <errno.h>
+#include <fcntl.h>
+#include <poll.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/syscall.h>
+
+#include "agent/identity/cgroup.h"
+#include "agent/l7/internal.h"
+#include "base/log.h"
+
+static struct act *act_find(const struct l7 *l7, uint64_t netns_cookie, const char *name)
+{
+	list_for_each(it, &l7->acts) {
+		struct act *act = container_of(it, struct act, node);
+
+		if (act->netns_cookie == netns_cookie && !strcmp(act->name, name))
+			return act;
+	}
+	return NULL;
+}
+
+static struct act *act_free(struct act *act)
+{
+	list_remove(&act->node);
+	access_log_unref(act->log);
+	json_decref(act->log_file);
+	fd_close(act->pidfd);
+	fd_close(act->netns_fd);
+	free(act->cgroup);
+	free(act->name);
+	free(act);
+	return NULL;
+}
+
+static struct act *act_new(const struct l7_act *is)
+{
+	struct act *act = calloc(1, sizeof(*act));
+
+	if (!act)
+		return NULL;
+	list_init(&act->node);
+	act->netns_cookie = is->netns_cookie;
+	act->workload = is->workload;
+	act->pidfd = -1;
+	act->netns_fd = fcntl(is->netns_fd, F_DUPFD_CLOEXEC, 0);
+	act->name = strdup(is->name);
+	act->cgroup = strdup(is->cgroup);
+	return act->netns_fd >= 0 && act->name && act->cgroup ? act : act_free(act);
+}
+
+static int first_process(int pid, void *arg)
+{
+	if (pid <= 0)
+		return 0;
+	*(int *)arg = pid;
+	return -ECANCELED;
+}
+
+/* Any process of the workload: they have one root, unless the workload makes another for some of them. */
+static int process_of(const struct act *act)
+{
+	int pid = 0;
+
+	cgroup_visit(act->cgroup, &(struct cgroup_visitor){ .process = first_process, .arg = &pid });
+	return pid ? (int)syscall(SYS_pidfd_open, pid, 0) : -1;
+}
+
+static bool has_process(const struct act *act)
+{
+	const int pidfd = process_of(act);
+
+	fd_close(pidfd);
+	return pidfd >= 0;
+}
+
+int l7_act_add(struct l7 *l7, const struct l7_act *is)
+{
+	struct act *before = act_find(l7, is->netns_cookie, is->name), *act;
+
+	if (before && has_process(before))
+		return 0;
+	act = act_new(is);
+	if (!act)
+		return -ENOMEM;
+	if (before) { /* its listeners and its place in the log go on */
+		act->log = TAKE_PTR(before->log);
+		act->log_file = TAKE_PTR(before->log_file);
+		act->told_id = before->told_id;
+		act_free(before);
+	}
+	list_append(&l7->acts, &act->node);
+	acts_follow(l7);
+	return 0;
+}
+
+void l7_act_remove(struct l7 *l7, uint64_t netns_cookie, const char *name)
+{
+	struct act *act = act_find(l7, netns_cookie, name);
+
+	if (!act)
+		return;
+	for (unsigned int i = 0; act->log && i < l7->worker_count; i++)
+		worker_tell_log(l7->workers[i], netns_cookie, act->told_id, NULL);
+	act_free(act);
+	gateways_follow(l7);
+}
+
+void acts_done(struct l7 *l7)
+{
+	list_for_each_safe(it, &l7->acts)
+		act_free(container_of(it, struct act, node));
+}
+
+/* --- access logs --------------------------------------------------------------------------------------------------------- */
+
+static bool has_ended(int pidfd)
+{
+	struct pollfd wait = { .fd = pidfd, .events = POLLIN };
+
+	return pidfd < 0 || poll(&wait, 1, 0) > 0;
+}
+
+/* What the configuration says of a name, be it a node's or a gateway's. */
+static const struct snapshot_object *configured(const struct snapshot *snapshot, const char *name, const json_t **ret_logging)
+{
+	for (uint32_t id = 1; id < snapshot_ids(snapshot, SNAPSHOT_NODE); id++) {
+		const struct caller *caller = snapshot_caller(snapshot, id);
+
+		if (caller && !strcmp(caller->object.name, name)) {
+			*ret_logging = caller->logging;
+			return &caller->object;
+		}
+	}
+	for (uint32_t id = 1; id < snapshot_ids(snapshot, SNAPSHOT_GATEWAY); id++) {
+		const struct gateway *gateway = snapshot_gateway(snapshot, id);
+
+		if (gateway && !strcmp(gateway->object.name, name)) {
+			*ret_logging = gateway->logging;
+			return &gateway->object;
+		}
+	}
+	*ret_logging = NULL;
+	return NULL;
+}
+
+static void tell_workers(const struct l7 *l7, const struct act *act, uint32_t id, struct access_log *log)
+{
+	for (unsigned int i = 0; i < l7->worker_count; i++)
+		if (worker_tell_log(l7->workers[i], act->netns_cookie, id, log) < 0)
+			log_error("a worker does not know of an access log: out of memory", LOG_F("node", LOG_STR(act->name)));
+}
+
+/* "mesh/M/virtualNode/N": M and N, in `text`, which is a copy of it. */
+static void split_name(char *text, const char **ret_mesh, const char **ret_node)
+{
+	char *rest = strchr(text, '/'), *end = rest ? strchr(rest + 1, '/') : NULL, *last = strrchr(text, '/');
+
+	*ret_mesh = *ret_node = "";
+	if (!rest || !end || last <= end)
+		return;
+	*end = '\0';
+	*ret_mesh = rest + 1;
+	*ret_node = last + 1;
+}
+
+static void open_log(struct l7 *l7, struct act *act, const struct snapshot_object *object, const json_t *file)
+{
+	char text[ERROR_FIELD_BYTES + ERROR_MESSAGE_BYTES];
+	_cleanup_free_ char *name = strdup(act->name);
+	struct access_log_request request = { .workload = act->workload, .file = file };
+	struct access_log *log = NULL;
+	struct error err = {};
+	int r = name ? 0 : -ENOMEM;
+
+	if (r == 0) {
+		split_name(name, &request.mesh, &request.node);
+		fd_close(act->pidfd);
+		request.pidfd = act->pidfd = process_of(act);
+		r = access_log_open(l7->logs, &request, &log, &err);
+	}
+	if (r < 0)
+		log_limited(LOG_LEVEL_WARN, "there is no access log", LOG_F("node", LOG_STR(act->name)),
+			    LOG_F("error", LOG_STR(error_text(&err, text, sizeof(text)))));
+	if (act->log && act->told_id != object->id)
+		tell_workers(l7, act, act->told_id, NULL);
+	tell_workers(l7, act, object->id, log);
+	access_log_unref(act->log);
+	json_decref(act->log_file);
+	act->log = log;
+	act->log_file = json_deep_copy(file); /* the snapshot's own goes with it */
+	act->told_id = object->id;
+}
+
+static void close_log(struct l7 *l7, struct act *act)
+{
+	tell_workers(l7, act, act->told_id, NULL);
+	act->log = access_log_unref(act->log);
+	json_decref(TAKE_PTR(act->log_file));
+	act->pidfd = fd_close(act->pidfd);
+}
+
+static void log_follow(struct l7 *l7, struct act *act)
+{
+	const json_t *logging, *file;
+	const struct snapshot_object *object = configured(snapshots_now(l7->snapshots), act->name, &logging);
+
+	file = json_path(logging, "accessLog.file");
+	if (!file) {
+		if (act->log)
+			close_log(l7, act);
+		return;
+	}
+	if (!act->log || act->told_id != object->id || !json_equal(act->log_file, file) || has_ended(act->pidfd))
+		open_log(l7, act, object, file);
+}
+
+void acts_follow(struct l7 *l7)
+{
+	gateways_follow(l7);
+	list_for_each(it, &l7->acts)
+		log_follow(l7, container_of(it, struct act, node));
+}
