@@ -54,8 +54,8 @@ struct access_logs_options {
 };
 /* Copies. 0 or -ENOMEM. */
 int access_logs_new(const struct access_logs_options *options, struct access_logs **ret_logs);
-/* After the last access_log_unref(), and when no worker runs any more: waits up to a second for what is on its way into files; threads that
- * hang longer are left behind, with what they hold. NULL is fine. Returns NULL. */
+/* After the last access_log_unref(), and when no worker runs any more: waits up to a second for what is on its way into files;
+ * threads that hang longer are left behind, with what they hold. NULL is fine. Returns NULL. */
 struct access_logs *access_logs_free(struct access_logs *logs);
 
 struct access_log_request {
@@ -64,16 +64,16 @@ struct access_log_request {
 	const char *mesh, *node; /* the names of its virtual node or gateway */
 	const json_t *file; /* spec.logging.accessLog.file, checked by spec */
 };
-/* The log of (workload, path, format): a new one, or a reference to the one that is there, whose process becomes `pidfd`. The file is opened
- * later, and may fail then. Any thread but a worker in a hurry: it makes a thread, and may enter a UTS namespace for %HOSTNAME%.
- * -EINVAL names the field, -ENOMEM, -EAGAIN: no more threads. */
+/* The log of (workload, path, format): a new one, or a reference to the one that is there, whose process becomes `pidfd`. The
+ * file is opened later, and may fail then. Any thread but a worker in a hurry: it makes a thread, and may enter a UTS namespace
+ * for %HOSTNAME%. -EINVAL names the field, -ENOMEM, -EAGAIN: no more threads. */
 int access_log_open(struct access_logs *logs, const struct access_log_request *request, struct access_log **ret_log, struct error *err);
 struct access_log *access_log_ref(struct access_log *log);
 /* Any thread. After the last one what was flushed still gets into the file, for a second; the log goes by itself. NULL is fine. */
 struct access_log *access_log_unref(struct access_log *log);
 
-/* Puts down a line. Worker number `worker`, on its own thread; the log is held until the worker has flushed. True: this worker had nothing to flush
- * before, so it arms a timer of ACCESS_LOG_FLUSH_NS for access_logs_flush(). */
+/* Puts down a line. Worker number `worker`, on its own thread; the log is held until the worker has flushed. True: this worker
+ * had nothing to flush before, so it arms a timer of ACCESS_LOG_FLUSH_NS for access_logs_flush(). */
 bool access_log_write(struct access_log *log, size_t worker, const struct access_log_entry *entry);
 /* Hands over all that the worker has put down, in every log. On the worker's thread, or when it is no more. */
 void access_logs_flush(struct access_logs *logs, size_t worker);
@@ -89,6 +89,6 @@ struct access_log_totals {
 };
 struct access_log_totals access_log_totals(const struct access_log *log);
 struct access_log_totals access_logs_totals(struct access_logs *logs); /* of those that are gone as well */
-/* [{"workload", "path", "error": null or text, "lines", "bytes", "queuedBytes", "opened", "dropped": {"queue-full": n, …}}]: new reference,
- * NULL: out of memory. */
+/* [{"workload", "path", "error": null or text, "lines", "bytes", "queuedBytes", "opened", "dropped": {"queue-full": n, …}}]: new
+ * reference, NULL: out of memory. */
 json_t *access_logs_json(struct access_logs *logs);

@@ -32,7 +32,7 @@
 #define DIRECTORY_MODE 0755
 #define TRIES 3 /* a rename under way, or a file that comes and goes */
 
-/* --- a root, and paths below it ------------------------------------------------------------------------------------------------ */
+/* --- a root, and paths below it --------------------------------------------------------------------------------------------- */
 
 struct root {
 	int fd;
@@ -117,7 +117,7 @@ static int root_open(const struct access_log_place *place, struct root *root, st
 	return place->pidfd >= 0 ? root_of_process(place, root, err) : root_of_directory(place, &root->fd, err);
 }
 
-/* --- what no log belongs in ----------------------------------------------------------------------------------------------------- */
+/* --- what no log belongs in ------------------------------------------------------------------------------------------------- */
 
 static const struct {
 	long magic;
@@ -129,9 +129,19 @@ static const struct {
 	{ CONFIGFS_MAGIC, "configfs" }, { BINFMTFS_MAGIC, "binfmt_misc" }, { NSFS_MAGIC, "nsfs" }, { DEVPTS_SUPER_MAGIC, "devpts" },
 };
 
+static const struct {
+	mode_t type;
+	const char *name;
+} types[] = {
+	{ S_IFCHR, "a character device" }, { S_IFBLK, "a block device" }, { S_IFDIR, "a directory" }, { S_IFSOCK, "a socket" },
+};
+
 static const char *type_name(mode_t mode)
 {
-	return S_ISCHR(mode) ? "a character device" : S_ISBLK(mode) ? "a block device" : S_ISDIR(mode) ? "a directory" : S_ISSOCK(mode) ? "a socket" : "no file";
+	for (size_t i = 0; i < ARRAY_SIZE(types); i++)
+		if ((mode & S_IFMT) == types[i].type)
+			return types[i].name;
+	return "no file";
 }
 
 /* `path_fd` points at it. */
@@ -149,7 +159,7 @@ static int check_type(int path_fd, const char *path, struct stat *ret_stat, stru
 	return 0;
 }
 
-/* --- files by path ---------------------------------------------------------------------------------------------------------------- */
+/* --- files by path ---------------------------------------------------------------------------------------------------------- */
 
 static int fill(int fd, enum access_log_file_kind kind, const struct stat *st, struct access_log_file *ret_file)
 {
@@ -240,7 +250,7 @@ static int make_parents(int root_fd, const char *path)
 	return r;
 }
 
-/* --- the process's own output ----------------------------------------------------------------------------------------------------- */
+/* --- the process's own output ----------------------------------------------------------------------------------------------- */
 
 static const struct {
 	const char *path;
@@ -295,12 +305,13 @@ static int open_output(int pidfd, int number, struct access_log_file *ret_file, 
 	if (flags < 0 || fstat(fd, &st) < 0)
 		return error_set(err, -errno, "cannot inspect descriptor %d of the workload's process: %m", number);
 	if ((flags & O_ACCMODE) == O_RDONLY || (flags & O_PATH) || !may_be_output(&st, fd))
-		return error_set(err, -ENOTSUP, "descriptor %d of the workload's process is no output: no file, pipe, socket or terminal that can be written",
+		return error_set(err, -ENOTSUP,
+				 "descriptor %d of the workload's process is no output: no file, pipe, socket or terminal that can be written",
 				 number);
 	return fill(TAKE_FD(fd), ACCESS_LOG_OUTPUT, &st, ret_file);
 }
 
-/* --- calls ------------------------------------------------------------------------------------------------------------------------- */
+/* --- calls ------------------------------------------------------------------------------------------------------------------ */
 
 int access_log_file_open(const struct access_log_place *place, const char *path, struct access_log_file *ret_file, struct error *err)
 {

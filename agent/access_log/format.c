@@ -37,7 +37,7 @@ struct access_log_format {
 	bool needs_hostname;
 };
 
-/* --- segments -------------------------------------------------------------------------------------------------------------------- */
+/* --- segments --------------------------------------------------------------------------------------------------------------- */
 
 static int segment_add(struct access_log_format *format, const struct segment *segment)
 {
@@ -78,7 +78,7 @@ static int literal_add(struct access_log_format *format, struct span text, bool 
 	return segment_add(format, &segment);
 }
 
-/* --- operators found in text --------------------------------------------------------------------------------------------------- */
+/* --- operators found in text ------------------------------------------------------------------------------------------------ */
 
 struct found {
 	struct span name, parameters; /* data NULL: no brackets */
@@ -196,7 +196,7 @@ static int text_add(struct access_log_format *format, struct span text, enum seg
 	return r;
 }
 
-/* --- JSON ------------------------------------------------------------------------------------------------------------------------- */
+/* --- JSON ------------------------------------------------------------------------------------------------------------------- */
 
 /* Whether the text is one operator and nothing else. */
 static bool is_one_operator(struct span text)
@@ -271,7 +271,7 @@ static int json_add(struct access_log_format *format, const json_t *list, const 
 	return r < 0 ? error_set(err, r, "out of memory") : 0;
 }
 
-/* --- a format's life ------------------------------------------------------------------------------------------------------------ */
+/* --- a format's life -------------------------------------------------------------------------------------------------------- */
 
 static int compile(struct access_log_format *format, const json_t *json, const char *field, struct error *err)
 {
@@ -324,7 +324,7 @@ bool access_log_format_needs_hostname(const struct access_log_format *format)
 	return format->needs_hostname;
 }
 
-/* --- a line ------------------------------------------------------------------------------------------------------------------------ */
+/* --- a line ----------------------------------------------------------------------------------------------------------------- */
 
 static void put_value(struct put *put, enum segment_form form, const struct value *value)
 {

@@ -21,8 +21,9 @@
 
 struct access_log_format;
 
-/* `format` is {"text": …} or {"json": [{"key", "value"}, …]}, its shape checked by spec, or NULL for Envoy's default line. -EINVAL names
- * the operator, its byte (from 1) and the field: `field` is the path of `format`, "spec.logging.accessLog.file.format". -ENOMEM. */
+/* `format` is {"text": …} or {"json": [{"key", "value"}, …]}, its shape checked by spec, or NULL for Envoy's default line. -EINVAL
+ * names the operator, its byte (from 1) and the field: `field` is the path of `format`, "spec.logging.accessLog.file.format".
+ * -ENOMEM. */
 int access_log_format_new(const json_t *format, const char *field, struct access_log_format **ret_format, struct error *err);
 struct access_log_format *access_log_format_free(struct access_log_format *format); /* NULL is fine */
 bool access_log_format_equal(const struct access_log_format *a, const struct access_log_format *b);

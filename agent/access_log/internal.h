@@ -6,7 +6,7 @@
 #include "agent/access_log/entry.h"
 #include "base/error.h"
 
-/* --- start_time.c -------------------------------------------------------------------------------------------------------------- */
+/* --- start_time.c ----------------------------------------------------------------------------------------------------------- */
 
 /* A pattern of strftime() in UTC and the C locale, with fractions of a second: %f, %1f to %9f, %E1S to %E9S. */
 struct time_format;
@@ -17,7 +17,7 @@ struct time_format *time_format_free(struct time_format *format);
 /* Borrowed until the next call of the thread. */
 struct span time_format_text(const struct time_format *format, uint64_t wall_ns);
 
-/* --- operator.c ---------------------------------------------------------------------------------------------------------------- */
+/* --- operator.c ------------------------------------------------------------------------------------------------------------- */
 
 #define VALUE_ROOM_BYTES 64
 

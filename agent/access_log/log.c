@@ -30,7 +30,7 @@ const char *access_log_drop_name(enum access_log_drop reason)
 	return names[reason];
 }
 
-/* --- pieces ---------------------------------------------------------------------------------------------------------------------- */
+/* --- pieces ----------------------------------------------------------------------------------------------------------------- */
 
 struct piece *piece_free(struct piece *piece)
 {
@@ -121,7 +121,7 @@ static void slot_hand_over(struct slot *slot)
 	writer_wake(log);
 }
 
-/* --- lines ----------------------------------------------------------------------------------------------------------------------- */
+/* --- lines ------------------------------------------------------------------------------------------------------------------ */
 
 static enum access_log_drop line_add(struct access_log *log, struct piece *piece, const struct access_log_entry *entry)
 {
@@ -180,7 +180,7 @@ void access_logs_flush(struct access_logs *logs, size_t worker)
 	}
 }
 
-/* --- a log's life ---------------------------------------------------------------------------------------------------------------- */
+/* --- a log's life ----------------------------------------------------------------------------------------------------------- */
 
 void log_free(struct access_log *log)
 {
@@ -370,7 +370,7 @@ struct access_log *access_log_unref(struct access_log *log)
 	return NULL;
 }
 
-/* --- all of them ------------------------------------------------------------------------------------------------------------------ */
+/* --- all of them ------------------------------------------------------------------------------------------------------------ */
 
 int access_logs_new(const struct access_logs_options *options, struct access_logs **ret_logs)
 {
@@ -440,7 +440,7 @@ void access_logs_reopen(struct access_logs *logs)
 	pthread_mutex_unlock(&logs->lock);
 }
 
-/* --- shown ------------------------------------------------------------------------------------------------------------------------ */
+/* --- shown ------------------------------------------------------------------------------------------------------------------ */
 
 static void totals_add(struct access_log_totals *totals, const struct counters *counters)
 {
@@ -482,9 +482,10 @@ static json_t *log_json(struct access_log *log)
 	pthread_mutex_unlock(&log->lock);
 	for (size_t i = 0; i < ACCESS_LOG_DROP_COUNT; i++)
 		json_object_set_new(dropped, access_log_drop_name(i), json_integer((json_int_t)totals.dropped[i]));
-	return json_pack("{s:I, s:s, s:s?, s:I, s:I, s:I, s:I, s:o}", "workload", (json_int_t)log->workload, "path", log->path, "error",
-			 error.code ? error.message : NULL, "lines", (json_int_t)totals.lines, "bytes", (json_int_t)totals.bytes, "queuedBytes",
-			 (json_int_t)totals.queued_bytes, "opened", (json_int_t)totals.opened, "dropped", dropped);
+	return json_pack("{s:I, s:s, s:s?, s:I, s:I, s:I, s:I, s:o}", "workload", (json_int_t)log->workload, "path", log->path,
+			 "error", error.code ? error.message : NULL, "lines", (json_int_t)totals.lines, "bytes",
+			 (json_int_t)totals.bytes, "queuedBytes", (json_int_t)totals.queued_bytes, "opened",
+			 (json_int_t)totals.opened, "dropped", dropped);
 }
 
 json_t *access_logs_json(struct access_logs *logs)

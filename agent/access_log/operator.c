@@ -25,7 +25,7 @@ struct operator {
 	compile_fn *compile; /* NULL: parameters are looked at by nobody */
 };
 
-/* --- values -------------------------------------------------------------------------------------------------------------------- */
+/* --- values ----------------------------------------------------------------------------------------------------------------- */
 
 static const void *member(const struct operation *operation, const struct access_log_entry *entry)
 {
@@ -109,9 +109,10 @@ static void value_duration(const struct operation *operation, const struct acces
 static void value_response_tx(const struct operation *operation, const struct access_log_entry *entry, struct value *value)
 {
 	const uint64_t begin = entry->response_begin_ns, end = entry->response_sent_ns;
+	const bool known = begin != ACCESS_LOG_NO_DURATION && end != ACCESS_LOG_NO_DURATION && begin <= end;
 
 	(void)operation;
-	set_duration(value, begin == ACCESS_LOG_NO_DURATION || end == ACCESS_LOG_NO_DURATION || end < begin ? ACCESS_LOG_NO_DURATION : end - begin);
+	set_duration(value, known ? end - begin : ACCESS_LOG_NO_DURATION);
 }
 
 static void value_protocol(const struct operation *operation, const struct access_log_entry *entry, struct value *value)
@@ -165,7 +166,7 @@ static void value_flags(const struct operation *operation, const struct access_l
 	set_text(value, (struct span){ value->room, length });
 }
 
-/* --- addresses ----------------------------------------------------------------------------------------------------------------- */
+/* --- addresses -------------------------------------------------------------------------------------------------------------- */
 
 enum address_aspect { ADDRESS_WHOLE, ADDRESS_ALONE, ADDRESS_PORT };
 
@@ -209,7 +210,7 @@ static void value_address(const struct operation *operation, const struct access
 	set_text(value, (struct span){ value->room, (size_t)(to - value->room) });
 }
 
-/* --- headers ------------------------------------------------------------------------------------------------------------------- */
+/* --- headers ---------------------------------------------------------------------------------------------------------------- */
 
 enum header_place { PLACE_REQUEST, PLACE_RESPONSE, PLACE_TRAILERS };
 
@@ -363,7 +364,7 @@ static int compile_filter_state(struct operation *operation, struct span paramet
 	return parameters.data[0] == ':' ? error_set(err, -EINVAL, "a filter state without key") : 0;
 }
 
-/* --- gRPC ---------------------------------------------------------------------------------------------------------------------- */
+/* --- gRPC ------------------------------------------------------------------------------------------------------------------- */
 
 enum grpc_form { GRPC_CAMEL, GRPC_SNAKE, GRPC_NUMBER };
 
@@ -398,10 +399,10 @@ static const struct {
 
 static bool is_grpc(const struct access_log_entry *entry)
 {
-	static const struct span type = SPAN("application/grpc");
+	static const struct span name = SPAN("content-type"), type = SPAN("application/grpc");
 	struct span text;
 
-	return header_find(&entry->request_set, &entry->request, "content-type", strlen("content-type"), &text) && text.length >= type.length &&
+	return header_find(&entry->request_set, &entry->request, name.data, name.length, &text) && text.length >= type.length &&
 	       memcmp(text.data, type.data, type.length) == 0 &&
 	       (text.length == type.length || text.data[type.length] == '+' || text.data[type.length] == ';');
 }
@@ -455,7 +456,11 @@ static void value_grpc_status(const struct operation *operation, const struct ac
 
 static int compile_grpc_status(struct operation *operation, struct span parameters, struct error *err)
 {
-	static const struct span forms[] = { [GRPC_CAMEL] = SPAN("CAMEL_STRING"), [GRPC_SNAKE] = SPAN("SNAKE_STRING"), [GRPC_NUMBER] = SPAN("NUMBER") };
+	static const struct span forms[] = {
+		[GRPC_CAMEL] = SPAN("CAMEL_STRING"),
+		[GRPC_SNAKE] = SPAN("SNAKE_STRING"),
+		[GRPC_NUMBER] = SPAN("NUMBER"),
+	};
 
 	if (parameters.length == 0)
 		return 0;
@@ -475,7 +480,7 @@ static int compile_grpc_number(struct operation *operation, struct span paramete
 	return 0;
 }
 
-/* --- the table ----------------------------------------------------------------------------------------------------------------- */
+/* --- the table -------------------------------------------------------------------------------------------------------------- */
 
 #define AT(member) offsetof(struct access_log_entry, member)
 #define HEADER(name, place) { name, value_header, 0, place, PARAMETERS_REQUIRED, true, compile_header }
@@ -587,7 +592,7 @@ static const struct operator *find(struct span name)
 	return NULL;
 }
 
-/* --- operations ------------------------------------------------------------------------------------------------------------------ */
+/* --- operations ------------------------------------------------------------------------------------------------------------- */
 
 int operation_init(struct operation *operation, struct span name, struct span parameters, bool has_length, size_t truncate,
 		   struct error *err)

@@ -24,7 +24,7 @@
 	(BIT(CAP_CHOWN) | BIT(CAP_DAC_OVERRIDE) | BIT(CAP_DAC_READ_SEARCH) | BIT(CAP_FOWNER) | BIT(CAP_FSETID) |               \
 	 BIT(CAP_LINUX_IMMUTABLE) | BIT(CAP_MKNOD) | BIT(CAP_MAC_OVERRIDE))
 
-/* --- reading -------------------------------------------------------------------------------------------------------------------- */
+/* --- reading ---------------------------------------------------------------------------------------------------------------- */
 
 bool process_lives(int pidfd)
 {
@@ -161,8 +161,9 @@ int process_read(int pidfd, struct process *ret_process, struct error *err)
 
 	if (r < 0) {
 		process_done(&process);
-		return error_set(err, r, r == -ESRCH ? "the process of the workload has ended" : "cannot inspect the process of the workload: %s",
-				 strerror(-r));
+		if (r == -ESRCH)
+			return error_set(err, r, "the process of the workload has ended");
+		return error_set(err, r, "cannot inspect the process of the workload: %s", strerror(-r));
 	}
 	*ret_process = process;
 	return 0;
@@ -176,7 +177,7 @@ void process_done(struct process *process)
 	process->group_count = 0;
 }
 
-/* --- rights ---------------------------------------------------------------------------------------------------------------------- */
+/* --- rights ----------------------------------------------------------------------------------------------------------------- */
 
 /* System calls as they are: glibc would change credentials of all threads. */
 

@@ -34,7 +34,7 @@ struct time_format {
 	struct piece pieces[];
 };
 
-/* --- a pattern read ------------------------------------------------------------------------------------------------------------- */
+/* --- a pattern read --------------------------------------------------------------------------------------------------------- */
 
 /* Letters of strftime() as ISO C and glibc have them; behind E and O, those of POSIX, which mean the same in the C locale. */
 static const char letters[] = "aAbBcCdDeFgGhHIjklmMpPrRStTuUVwWxXyYzZ", letters_e[] = "cCxXyY", letters_o[] = "deHImMSuUVwWy";
@@ -66,7 +66,8 @@ static bool among(char c, const char *set)
 static bool read_extension(struct span at, struct conversion *conversion)
 {
 	const char *c = at.data;
-	const bool digit = at.length > 2 && c[1] >= '1' && c[1] <= '9', e_digit = at.length > 3 && c[1] == 'E' && c[2] >= '1' && c[2] <= '9';
+	const bool digit = at.length > 2 && c[1] >= '1' && c[1] <= '9';
+	const bool e_digit = at.length > 3 && c[1] == 'E' && c[2] >= '1' && c[2] <= '9';
 
 	if (at.length > 1 && c[1] == 'f') {
 		*conversion = (struct conversion){ { fraction_of(FRACTION_DIGITS) }, 1, 2 };
@@ -161,7 +162,7 @@ static int read_pieces(struct time_format *format, struct span pattern, struct e
 	return 0;
 }
 
-/* --- a second put together ------------------------------------------------------------------------------------------------------ */
+/* --- a second put together -------------------------------------------------------------------------------------------------- */
 
 struct second_text {
 	uint64_t serial, second;
@@ -218,7 +219,7 @@ static bool fill(struct second_text *to, const struct time_format *format, uint6
 	return true;
 }
 
-/* --- formats -------------------------------------------------------------------------------------------------------------------- */
+/* --- formats ---------------------------------------------------------------------------------------------------------------- */
 
 /* The 30th of September 2026, a Wednesday, 23:59:59: no second that 64 bits of nanoseconds can tell is longer. */
 #define LONGEST_SECOND 1790812799
@@ -227,7 +228,9 @@ static int check_length(const struct time_format *format, struct error *err)
 {
 	struct second_text longest;
 
-	return fill(&longest, format, LONGEST_SECOND) ? 0 : error_set(err, -EINVAL, "times may be longer than %d bytes", TIME_TEXT_MAX_BYTES);
+	if (fill(&longest, format, LONGEST_SECOND))
+		return 0;
+	return error_set(err, -EINVAL, "times may be longer than %d bytes", TIME_TEXT_MAX_BYTES);
 }
 
 int time_format_new(struct span pattern, struct time_format **ret_format, struct error *err)

@@ -33,7 +33,7 @@ struct writer {
 	bool torn; /* the last line in it is not whole */
 };
 
-/* --- pieces ---------------------------------------------------------------------------------------------------------------------- */
+/* --- pieces ----------------------------------------------------------------------------------------------------------------- */
 
 static void take_queue(struct writer *w)
 {
@@ -81,7 +81,7 @@ static void drop_all(struct writer *w, enum access_log_drop reason)
 		piece_finish(w, reason);
 }
 
-/* --- the file ---------------------------------------------------------------------------------------------------------------------- */
+/* --- the file --------------------------------------------------------------------------------------------------------------- */
 
 static void note_error(struct writer *w, const struct error *error, uint64_t now_ns)
 {
@@ -167,7 +167,7 @@ static void file_check(struct writer *w, uint64_t now_ns)
 	}
 }
 
-/* --- writing ---------------------------------------------------------------------------------------------------------------------- */
+/* --- writing ---------------------------------------------------------------------------------------------------------------- */
 
 /* How much of a piece is written at once: all, or as many whole lines as go in one, or of a longer line what goes. */
 static size_t portion(const struct writer *w, const struct piece *piece)
@@ -249,7 +249,7 @@ static void write_all(struct writer *w, uint64_t now_ns)
 	}
 }
 
-/* --- the thread ------------------------------------------------------------------------------------------------------------------- */
+/* --- the thread ------------------------------------------------------------------------------------------------------------- */
 
 static void tell_drops(struct writer *w, uint64_t now_ns)
 {

@@ -20,7 +20,7 @@
 #define LINE_FORMAT "%REQ(:PATH)%\n"
 #define SOON (10 * NSEC_PER_SEC)
 
-/* --- a world ---------------------------------------------------------------------------------------------------------------------- */
+/* --- a world ---------------------------------------------------------------------------------------------------------------- */
 
 struct world {
 	char directory[64];
@@ -144,7 +144,7 @@ static int make_fifo(const struct world *world, const char *name)
 	return fd;
 }
 
-/* --- lines -------------------------------------------------------------------------------------------------------------------------- */
+/* --- lines ------------------------------------------------------------------------------------------------------------------ */
 
 TEST(lines_of_workers_come_into_the_file_when_they_flush)
 {
@@ -272,7 +272,7 @@ TEST(lines_may_be_empty)
 	world_done(&world);
 }
 
-/* --- rotation ----------------------------------------------------------------------------------------------------------------------- */
+/* --- rotation --------------------------------------------------------------------------------------------------------------- */
 
 static void write_and_wait(struct world *world, struct access_log *log, const char *text)
 {
@@ -332,7 +332,7 @@ TEST(reopening_opens_every_file_anew_without_a_line)
 	world_done(&world);
 }
 
-/* --- what takes nothing -------------------------------------------------------------------------------------------------------------- */
+/* --- what takes nothing ----------------------------------------------------------------------------------------------------- */
 
 /* Reads until all lines that are not dropped were seen; each has to be whole. */
 static void drain(struct world *world, struct access_log *log, int fd)
@@ -491,7 +491,7 @@ TEST(after_a_full_disk_the_next_line_is_whole)
 	world_done(&world);
 }
 
-/* --- paths --------------------------------------------------------------------------------------------------------------------------- */
+/* --- paths ------------------------------------------------------------------------------------------------------------------ */
 
 static void expect_refused(const struct access_log_place *place, const char *path, int code, const char *words)
 {
@@ -556,7 +556,7 @@ TEST(devices_and_interfaces_of_the_kernel_are_refused)
 	expect_refused(&place, "/nowhere/at/all.log", -ENOENT, "No such file or directory");
 }
 
-/* --- output of a process -------------------------------------------------------------------------------------------------------------- */
+/* --- output of a process ---------------------------------------------------------------------------------------------------- */
 
 /* A child that does nothing, with a pipe as its standard output. */
 static pid_t child_with_pipe(int *ret_read_fd, int *ret_pidfd)

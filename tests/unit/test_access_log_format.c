@@ -142,7 +142,7 @@ static void expect_refused(json_t *json, const char *field, const char *words)
 	json_decref(json);
 }
 
-/* --- whole lines ---------------------------------------------------------------------------------------------------------------- */
+/* --- whole lines ------------------------------------------------------------------------------------------------------------ */
 
 TEST(without_a_format_a_line_is_envoys_default)
 {
@@ -174,7 +174,7 @@ TEST(json_is_one_object_and_a_newline_with_members_in_the_formats_order)
 	EXPECT_STR(json_line("[]", &entry), "{}\n");
 }
 
-/* --- every operator ------------------------------------------------------------------------------------------------------------- */
+/* --- every operator --------------------------------------------------------------------------------------------------------- */
 
 /* In text; alone in JSON; in text where nothing is known. */
 static const struct {
@@ -354,7 +354,7 @@ TEST(grpc_statuses_come_from_trailers_headers_or_the_http_status)
 	EXPECT_STR(text_line(format, &entry), "Unknown UNKNOWN 2 2");
 }
 
-/* --- times ------------------------------------------------------------------------------------------------------------------------ */
+/* --- times ------------------------------------------------------------------------------------------------------------------ */
 
 TEST(start_times_by_pattern)
 {
@@ -432,7 +432,7 @@ TEST(patterns_that_are_none_are_refused)
 	}
 }
 
-/* --- refusals --------------------------------------------------------------------------------------------------------------------- */
+/* --- refusals --------------------------------------------------------------------------------------------------------------- */
 
 TEST(what_is_no_format_is_refused_with_operator_byte_and_field)
 {
@@ -472,7 +472,7 @@ TEST(what_is_no_format_is_refused_with_operator_byte_and_field)
 		       FIELD_PATH ".json[1].key", "is \"a\", as json[0].key is");
 }
 
-/* --- what peers send ------------------------------------------------------------------------------------------------------------- */
+/* --- what peers send -------------------------------------------------------------------------------------------------------- */
 
 TEST(peers_cannot_forge_lines)
 {
