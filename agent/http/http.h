@@ -60,6 +60,10 @@ struct http_service { /* borrowed as long as the server is there */
  * -EEXIST), or over TCP at "10.0.0.1:9090" or "[fd00::1]:9090" (errors as tcp_listen()). */
 int http_server_new(struct loop *loop, const char *address, const struct http_service *service, void *arg,
 		    struct http_server **ret_server, struct error *err);
+/* The same at a socket that listens already, of another namespace, say; `address` is what it is called in the log. Takes `listen_fd` when it
+ * succeeds. */
+int http_server_new_at(struct loop *loop, int listen_fd, const char *address, const struct http_service *service, void *arg,
+		       struct http_server **ret_server, struct error *err);
 /* Unlinks the path. Open exchanges are cut: they stay valid until they are answered, which then goes nowhere. NULL is fine. */
 struct http_server *http_server_free(struct http_server *server);
 /* Lets nobody in any more; idle connections end now, others with their answer. `done` comes once, from the loop, when none is

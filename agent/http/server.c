@@ -192,12 +192,11 @@ static bool is_path(const char *address)
 	return address[0] == '/';
 }
 
+/* server->fd is there. */
 static int server_start(struct http_server *server, const char *address, struct error *err)
 {
-	int r = is_path(address) ? unix_listen(address, 0600, &server->fd, err) : tcp_listen(address, &server->fd, err);
+	int r;
 
-	if (r < 0)
-		return r;
 	server->address = strdup(address);
 	r = server->address ? loop_timer_new(server->loop, on_retry, server, &server->retry) : -ENOMEM;
 	if (r == 0)
@@ -207,8 +206,8 @@ static int server_start(struct http_server *server, const char *address, struct 
 	return r < 0 ? error_set(err, r, "cannot serve '%s': %s", address, strerror(-r)) : 0;
 }
 
-int http_server_new(struct loop *loop, const char *address, const struct http_service *service, void *arg,
-		    struct http_server **ret_server, struct error *err)
+int http_server_new_at(struct loop *loop, int listen_fd, const char *address, const struct http_service *service, void *arg,
+		       struct http_server **ret_server, struct error *err)
 {
 	struct http_server *server = calloc(1, sizeof(*server));
 	int r;
@@ -222,14 +221,28 @@ int http_server_new(struct loop *loop, const char *address, const struct http_se
 	server->loop = loop;
 	server->service = service;
 	server->arg = arg;
-	server->fd = -1;
+	server->fd = listen_fd;
 	r = server_start(server, address, err);
 	if (r < 0) {
+		server->fd = -1; /* the caller's */
 		http_server_free(server);
 		return r;
 	}
 	*ret_server = server;
 	return 0;
+}
+
+int http_server_new(struct loop *loop, const char *address, const struct http_service *service, void *arg,
+		    struct http_server **ret_server, struct error *err)
+{
+	_cleanup_close_ int fd = -1;
+	int r = is_path(address) ? unix_listen(address, 0600, &fd, err) : tcp_listen(address, &fd, err);
+
+	if (r == 0)
+		r = http_server_new_at(loop, fd, address, service, arg, ret_server, err);
+	if (r == 0)
+		fd = -1;
+	return r;
 }
 
 struct http_server *http_server_free(struct http_server *server)

@@ -31,29 +31,56 @@ static socklen_t address_fill(union address *address, const struct ip *ip, __be1
 	return sizeof(address->v6);
 }
 
+static int address_parse(const char *text, union address *ret_address, socklen_t *ret_size, struct error *err)
+{
+	struct ip ip;
+	__be16 port;
+
+	if (ip_port_parse(text, &ip, &port) < 0)
+		return error_set(err, -EINVAL, "'%s' is no ADDRESS:PORT (10.0.0.1:9090, [fd00::1]:9090)", text);
+	*ret_size = address_fill(ret_address, &ip, port);
+	return 0;
+}
+
+static int listen_with(int fd, const union address *address, socklen_t size, const char *text, struct error *err)
+{
+	const int on = 1, off = 0;
+
+	if (setsockopt(fd, SOL_SOCKET, SO_REUSEADDR, &on, sizeof(on)) < 0 ||
+	    setsockopt(fd, IPPROTO_TCP, TCP_NODELAY, &on, sizeof(on)) < 0 ||
+	    (address->any.sa_family == AF_INET6 && setsockopt(fd, IPPROTO_IPV6, IPV6_V6ONLY, &off, sizeof(off)) < 0))
+		return error_set(err, -errno, "cannot set up a socket: %m");
+	if (bind(fd, &address->any, size) < 0)
+		return error_set(err, -errno, "cannot bind '%s': %m", text);
+	if (listen(fd, SOMAXCONN) < 0)
+		return error_set(err, -errno, "cannot listen on '%s': %m", text);
+	return 0;
+}
+
+int tcp_listen_with(int fd, const char *text, struct error *err)
+{
+	union address address;
+	socklen_t size;
+	int r = address_parse(text, &address, &size, err);
+
+	return r < 0 ? r : listen_with(fd, &address, size, text, err);
+}
+
 int tcp_listen(const char *text, int *ret_fd, struct error *err)
 {
 	_cleanup_close_ int fd = -1;
 	union address address;
-	struct ip ip;
-	__be16 port;
 	socklen_t size;
-	const int on = 1, off = 0;
+	int r = address_parse(text, &address, &size, err);
 
-	if (ip_port_parse(text, &ip, &port) < 0)
-		return error_set(err, -EINVAL, "'%s' is no ADDRESS:PORT (10.0.0.1:9090, [fd00::1]:9090)", text);
-	size = address_fill(&address, &ip, port);
+	if (r < 0)
+		return r;
 	fd = socket(address.any.sa_family, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
 	if (fd < 0)
 		return error_set(err, -errno, "cannot make a socket: %m");
-	if (setsockopt(fd, SOL_SOCKET, SO_REUSEADDR, &on, sizeof(on)) < 0 ||
-	    setsockopt(fd, IPPROTO_TCP, TCP_NODELAY, &on, sizeof(on)) < 0 ||
-	    (address.any.sa_family == AF_INET6 && setsockopt(fd, IPPROTO_IPV6, IPV6_V6ONLY, &off, sizeof(off)) < 0))
-		return error_set(err, -errno, "cannot set up a socket: %m");
-	if (bind(fd, &address.any, size) < 0)
-		return error_set(err, -errno, "cannot bind '%s': %m", text);
-	if (listen(fd, SOMAXCONN) < 0)
-		return error_set(err, -errno, "cannot listen on '%s': %m", text);
+	r = listen_with(fd, &address, size, text, err);
+	if (r < 0)
+		return r;
 	*ret_fd = TAKE_FD(fd);
 	return 0;
 }
