@@ -244,6 +244,13 @@ static struct local_caller *caller_of(const struct compiler *c, const char *name
 	return node ? container_of(node, struct local_caller, node) : NULL;
 }
 
+bool caller_is_planned(const struct compiler *c, const char *node)
+{
+	const struct local_caller *caller = caller_of(c, node);
+
+	return caller && caller->place != PLAN_NONE;
+}
+
 static int caller_make(struct compiler *c, const char *name, struct local_caller **ret_caller)
 {
 	struct local_caller *caller = caller_of(c, name);
@@ -560,6 +567,30 @@ static int set_node(struct compiler *c, uint32_t *place, struct plan_node **node
 	return 0;
 }
 
+static int take_listeners(const struct compile_input *input, const struct resource *resource, struct plan_node *node)
+{
+	const json_t *listeners = json_object_get(resource->spec, "listeners");
+	json_t *listener;
+	size_t i;
+
+	node->listeners = calloc(json_array_size(listeners) + 1, sizeof(*node->listeners));
+	if (!node->listeners)
+		return -ENOMEM;
+	json_array_foreach(listeners, i, listener) {
+		struct port_mapping mapping;
+
+		if (!listener_is_proxied(input, resource, listener))
+			continue;
+		port_mapping_read(json_object_get(listener, "portMapping"), &mapping);
+		node->listeners[node->listener_count++] = (struct plan_listener){
+			.port = mapping.port,
+			.timeout = json_incref((json_t *)json_path(listener, "timeout.http")),
+			.pool = json_incref(json_object_get(listener, "connectionPool")),
+		};
+	}
+	return 0;
+}
+
 static int compile_caller(struct compiler *c, struct local_caller *caller)
 {
 	const struct resource *resource = resources_get(c->input->resources, caller->name);
@@ -576,7 +607,7 @@ static int compile_caller(struct compiler *c, struct local_caller *caller)
 	node->name = strdup(caller->name);
 	node->logging = json_incref(json_object_get(resource->spec, "logging"));
 	node->backends = calloc(json_array_size(backends) + (mesh->audit ? mesh->service_count : 0) + 1, sizeof(*node->backends));
-	if (!node->name || !node->backends)
+	if (!node->name || !node->backends || take_listeners(c->input, resource, node) < 0)
 		return no_memory(c);
 	json_array_foreach(backends, i, backend) {
 		const json_t *tls = json_path(backend, "virtualService.clientPolicy.tls");

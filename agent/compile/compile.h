@@ -33,6 +33,7 @@ struct compile_input {
 	size_t exposed_count;
 	const char *const *audit_meshes; /* names of meshes in audit mode; the same each time, as are those that follow */
 	size_t audit_count;
+	bool proxy; /* there is a weft-proxy, which serves listeners in the place of applications where that is needed */
 	const char *zone; /* of this node; NULL: none */
 	uint16_t panic_pct;
 	uint32_t time_scale; /* for tests: times of outlier detection are divided by it; 0 or 1: not at all */

@@ -140,6 +140,7 @@ int compile_nodes(struct compiler *c);
 struct local_mesh *mesh_free(struct compiler *c, struct local_mesh *mesh);
 struct local_caller *caller_free(struct compiler *c, struct local_caller *caller);
 bool mesh_has_names(const struct local_mesh *mesh);
+bool caller_is_planned(const struct compiler *c, const char *node);
 
 /* services.c */
 int compile_services(struct compiler *c); /* drafts */
@@ -155,6 +156,7 @@ uint16_t target_meant_port(const struct resource *node, uint16_t given);
 int compile_targets(struct compiler *c);
 int keep_hosts(struct compiler *c);
 struct local_unit *unit_free(struct compiler *c, struct local_unit *unit);
+bool listener_needs_tls(const json_t *listener, const struct port_mapping *mapping);
 /* A listener's draft, without what other listeners of the node have to do with it. As target_get(). */
 int target_draft(struct compiler *c, const struct resource *node, uint16_t port, struct plan_target **ret_target);
 char *source_service_key(const char *namespace_name, const char *service_name); /* NULL: no memory */
@@ -165,5 +167,8 @@ void source_changed(struct compiler *c, const char *key); /* NULL: no memory for
 int compile_scopes(struct compiler *c);
 
 /* servings.c */
+/* Whether weft-proxy is to serve a node's listener in the place of applications: it speaks what the listener does, and what is asked for (a
+ * pool, an access log, times) is not to be had otherwise. */
+bool listener_is_proxied(const struct compile_input *input, const struct resource *node, const json_t *listener);
 int compile_servings(struct compiler *c);
 void servings_free(struct plan_serving *servings, size_t count);

@@ -67,6 +67,11 @@ static void node_done(struct plan_object *object)
 	struct plan_node *node = (struct plan_node *)object;
 
 	json_decref(node->logging);
+	for (size_t i = 0; i < node->listener_count; i++) {
+		json_decref(node->listeners[i].timeout);
+		json_decref(node->listeners[i].pool);
+	}
+	free(node->listeners);
 	free(node->backends);
 }
 
@@ -169,9 +174,21 @@ static bool same_target(const struct plan_object *x, const struct plan_object *y
 	return strcmp(a->protocol, b->protocol) == 0 && same_json(a->timeout, b->timeout) && same_json(a->pool, b->pool);
 }
 
+static bool same_listener(const struct plan_listener *a, const struct plan_listener *b)
+{
+	return a->port == b->port && same_json(a->timeout, b->timeout) && same_json(a->pool, b->pool);
+}
+
 static bool same_node(const struct plan_object *x, const struct plan_object *y)
 {
-	return same_json(((const struct plan_node *)x)->logging, ((const struct plan_node *)y)->logging);
+	const struct plan_node *a = (const struct plan_node *)x, *b = (const struct plan_node *)y;
+
+	if (a->listener_count != b->listener_count || !same_json(a->logging, b->logging))
+		return false;
+	for (size_t i = 0; i < a->listener_count; i++)
+		if (!same_listener(&a->listeners[i], &b->listeners[i]))
+			return false;
+	return true;
 }
 
 bool plan_same_l7(enum plan_kind kind, const struct plan_object *a, const struct plan_object *b)

@@ -150,12 +150,20 @@ struct plan_backend {
 	uint32_t flags; /* BACKEND_* */
 };
 
+/* A listener that weft-proxy serves in the place of the applications here. */
+struct plan_listener {
+	uint16_t port;
+	json_t *timeout, *pool; /* the listener's "timeout.http" and "connectionPool"; NULL: none */
+};
+
 struct plan_node {
 	char *name; /* "mesh/M/virtualNode/N", or where `outside` "mesh/M/exposed" */
 	struct plan_object *next;
 	bool outside; /* clients from outside, who ask nobody for names here */
 	uint32_t flags; /* NODE_* */
 	json_t *logging; /* the node's; NULL: none */
+	size_t listener_count;
+	struct plan_listener *listeners; /* in the resource's order */
 	size_t backend_count;
 	struct plan_backend *backends; /* in order of service */
 };
@@ -169,12 +177,15 @@ struct plan_scope {
 	uint32_t *services; /* places in plan.services, in order: whose names and VIPs these are */
 };
 
-/* A listener of a workload on this node that has a limit, at one place where connections to it come in (maps/abi/serving.h). */
+/* A listener of a workload on this node that has a limit (maps/abi/serving.h), or that weft-proxy serves (maps/abi/inbound.h), at one place where
+ * connections to it come in. */
 struct plan_serving {
 	uint64_t netns_cookie;
 	struct ip address; /* all zero: every address of the namespace but loopback ones */
 	__be16 port;
-	uint32_t max_connections; /* not 0 */
+	bool proxied; /* weft-proxy serves it, and limits are its own */
+	uint16_t listener; /* the listener's port */
+	uint32_t max_connections; /* 0: the kernel has no limit for it */
 	char *target; /* "mesh/M/virtualNode/N:8080" */
 	char *node; /* "mesh/M/virtualNode/N" */
 };

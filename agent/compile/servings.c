@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* Listeners of this node's own workloads that have a limit on connections, by where connections to them come in.
+/* Listeners of this node's own workloads that have a limit on connections, or that weft-proxy serves, by where connections to them come in.
  *
  * A namespace that acts as one node as a whole serves its listener's port, and the ports of registered instances
  * that are at one of its addresses, at every address but loopback ones, together under one limit, as all that comes to a pod does in
@@ -12,6 +12,16 @@
 #include "agent/compile/compiler.h"
 #include "base/address.h"
 #include "base/cleanup.h"
+
+bool listener_is_proxied(const struct compile_input *input, const struct resource *node, const json_t *listener)
+{
+	struct port_mapping mapping;
+
+	port_mapping_read(json_object_get(listener, "portMapping"), &mapping);
+	if (!input->proxy || strcmp(mapping.protocol, "http") != 0 || listener_needs_tls(listener, &mapping))
+		return false;
+	return json_path(listener, "connectionPool.http") || json_path(listener, "timeout.http") || json_path(node->spec, "logging.accessLog");
+}
 
 struct gather {
 	struct compiler *c;
@@ -38,6 +48,7 @@ static bool same_place(const struct plan_serving *a, const struct plan_serving *
 	return a->netns_cookie == b->netns_cookie && a->port == b->port && ip_equal(&a->address, &b->address);
 }
 
+/* One that weft-proxy serves has no limit here (read_limits()). */
 static int add(struct gather *g, const struct plan_target *target, uint64_t netns_cookie, const struct ip *address, __be16 port)
 {
 	struct plan *plan = &g->plan;
@@ -57,6 +68,8 @@ static int add(struct gather *g, const struct plan_target *target, uint64_t netn
 		.netns_cookie = netns_cookie,
 		.address = *address,
 		.port = port,
+		.proxied = !target->max_connections,
+		.listener = target->port,
 		.max_connections = target->max_connections,
 		.target = strdup(target->name),
 		.node = strdup(target->node),
@@ -83,7 +96,7 @@ static void cleanup_target(struct plan_target **target)
 	plan_object_free(PLAN_TARGET, (struct plan_object *)*target);
 }
 
-static int add_listener(struct gather *g, const struct compile_place *place, const struct resource *node, uint16_t port)
+static int add_listener(struct gather *g, const struct compile_place *place, const struct resource *node, uint16_t port, bool proxied)
 {
 	static const struct ip any;
 	_cleanup_(cleanup_target) struct plan_target *target = NULL;
@@ -91,7 +104,7 @@ static int add_listener(struct gather *g, const struct compile_place *place, con
 
 	if (r < 0)
 		return r;
-	if (!target->max_connections)
+	if (!target->max_connections && !proxied)
 		return 0;
 	r = place->whole ? add(g, target, place->netns_cookie, &any, htons(port)) : 0;
 	for (size_t i = 0; r == 0 && i < target->endpoint_count; i++)
@@ -103,17 +116,19 @@ static int add_place(struct gather *g, const struct compile_place *place)
 {
 	const struct resource *node = resources_get(g->input->resources, place->node);
 	const json_t *listeners = node && node->kind == RESOURCE_VIRTUAL_NODE ? json_object_get(node->spec, "listeners") : NULL;
+	const bool planned = caller_is_planned(g->c, place->node); /* else weft-proxy is not told of it */
 	json_t *listener;
 	size_t i;
 
 	json_array_foreach(listeners, i, listener) {
+		const bool proxied = planned && listener_is_proxied(g->input, node, listener);
 		struct port_mapping mapping;
 		int r;
 
-		if (!json_object_get(listener, "connectionPool"))
+		if (!proxied && !json_object_get(listener, "connectionPool"))
 			continue;
 		port_mapping_read(json_object_get(listener, "portMapping"), &mapping);
-		r = add_listener(g, place, node, mapping.port);
+		r = add_listener(g, place, node, mapping.port, proxied);
 		if (r < 0)
 			return r;
 	}
@@ -151,7 +166,8 @@ static void gather_done(struct gather *g)
 static bool same_servings(const struct plan_serving *a, const struct plan_serving *b, size_t count)
 {
 	for (size_t i = 0; i < count; i++)
-		if (!same_place(&a[i], &b[i]) || a[i].max_connections != b[i].max_connections || strcmp(a[i].target, b[i].target) != 0)
+		if (!same_place(&a[i], &b[i]) || a[i].proxied != b[i].proxied || a[i].max_connections != b[i].max_connections ||
+		    strcmp(a[i].target, b[i].target) != 0)
 			return false;
 	return true;
 }
@@ -171,7 +187,8 @@ int compile_servings(struct compiler *c)
 		return r;
 	drop_duplicates(&g.plan);
 	if (g.plan.serving_count > MAX_SERVINGS)
-		return error_set(c->err, -E2BIG, "workloads of this node have %zu listeners with maxConnections, %d are possible",
+		return error_set(c->err, -E2BIG,
+				 "workloads of this node have %zu listeners with maxConnections or that weft-proxy serves, %d are possible",
 				 g.plan.serving_count, MAX_SERVINGS);
 	c->servings_changed = false;
 	if (g.plan.serving_count == c->serving_count && same_servings(g.plan.servings, c->servings, c->serving_count))

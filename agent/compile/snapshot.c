@@ -226,6 +226,19 @@ static void write_backends(const struct snapshot_sides *sides, const struct plan
 		buffer_printf(text, "%s%" PRIu32, i ? "," : "", ids[i]);
 }
 
+static void write_listeners(const struct plan_node *node, struct buffer *text)
+{
+	for (size_t i = 0; i < node->listener_count; i++) {
+		const struct plan_listener *listener = &node->listeners[i];
+
+		buffer_printf(text, "%s{\"port\":%u,\"timeout\":", i ? "," : "", listener->port);
+		add_json(text, listener->timeout);
+		buffer_add(text, ",\"connectionPool\":");
+		add_json(text, listener->pool);
+		buffer_add(text, "}");
+	}
+}
+
 static void write_node(const struct snapshot_sides *sides, uint32_t place, struct buffer *text)
 {
 	const struct plan_node *node = sides->now->plan->nodes[place];
@@ -240,7 +253,9 @@ static void write_node(const struct snapshot_sides *sides, uint32_t place, struc
 	add_bool(text, node->flags & NODE_DROP_ALL);
 	buffer_add(text, ",\"logging\":");
 	add_json(text, node->logging);
-	buffer_add(text, "}");
+	buffer_add(text, ",\"listeners\":[");
+	write_listeners(node, text);
+	buffer_add(text, "]}");
 }
 
 static bool tells_node(const struct plan_object *object)

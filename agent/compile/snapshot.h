@@ -14,7 +14,8 @@
  *     "maxEjectionPct"} or null, "panicPct", "endpoints": [{"address", "port", "netns", "slot", "incarnation", "run"}…], as in struct
  *     endpoint_ref, those of IPv4 first, "zones": [[{"count", "below"}…] of IPv4, […] of IPv6]} as in struct target_record |
  * | node | {"name": "mesh/M/virtualNode/N", "backends": [IDs of services, ascending], "audit": bool, "dropAll": bool, "logging": the node's or
- *     null}. Services that are no backends, and are let pass in audit mode, are not listed; those that are not weft-proxy's are |
+ *     null, "listeners": [{"port", "timeout": the listener's for http or null, "connectionPool": the listener's or null}…]: those that
+ *     weft-proxy serves in the place of the applications here}. Services that are no backends, and are let pass in audit mode, are not listed; those that are not weft-proxy's are |
  *
  * Health and ejection are not told: weft-proxy reads them where the kernel does, in the endpoints' slots. Objects of two plans are compared by
  * their pointers, and only what differs is looked at. Pure. */

@@ -223,12 +223,16 @@ static const json_t *find_listener(const struct resource *node, uint16_t port, s
 	return NULL;
 }
 
-static uint32_t target_flags(const struct resource *node, const json_t *listener, const struct port_mapping *mapping)
+bool listener_needs_tls(const json_t *listener, const struct port_mapping *mapping)
 {
 	const char *mode = json_path_string(listener, "tls.mode");
-	const bool needs_tls = mapping->implies_tls || (mode && strcmp(mode, "STRICT") == 0);
 
-	return (needs_tls ? TARGET_NEEDS_TLS : 0) | (is_load_balancer(json_path(node->spec, "serviceDiscovery.dns")) ? TARGET_ROTATES : 0);
+	return mapping->implies_tls || (mode && strcmp(mode, "STRICT") == 0);
+}
+
+static uint32_t target_flags(const struct resource *node, const json_t *listener, const struct port_mapping *mapping)
+{
+	return (listener_needs_tls(listener, mapping) ? TARGET_NEEDS_TLS : 0) | (is_load_balancer(json_path(node->spec, "serviceDiscovery.dns")) ? TARGET_ROTATES : 0);
 }
 
 /* Bounds are the model's. */
@@ -270,20 +274,21 @@ static uint64_t read_duration(const json_t *duration, uint32_t time_scale)
 	return MIN(duration_ns(duration, 0), PLAN_LONGEST_NS) / MAX(time_scale, 1u);
 }
 
-/* Bounds are the model's. Requests of http2 and grpc are not connections. */
-static void read_limits(const json_t *listener, uint32_t time_scale, struct plan_target *target)
+/* Bounds are the model's. Requests of http2 and grpc are not connections; those of http are counted where they are served, if weft-proxy does. */
+static void read_limits(const struct compile_input *input, const struct resource *node, const json_t *listener, struct plan_target *target)
 {
+	const bool proxied = listener_is_proxied(input, node, listener);
 	const json_t *outlier = json_object_get(listener, "outlierDetection");
 	const json_int_t tcp = json_path_int(listener, "connectionPool.tcp.maxConnections", 0),
 			 http = json_path_int(listener, "connectionPool.http.maxConnections", 0);
 
-	target->max_connections = (uint32_t)(tcp ?: http);
+	target->max_connections = (uint32_t)(tcp ?: proxied ? 0 : http);
 	if (!outlier)
 		return;
 	target->outlier = (struct plan_outlier){
 		.max_errors = (uint32_t)MIN(json_path_int(outlier, "maxServerErrors", 0), (json_int_t)UINT32_MAX),
-		.interval_ns = MAX(read_duration(json_object_get(outlier, "interval"), time_scale), (uint64_t)NSEC_PER_MSEC),
-		.base_ejection_ns = read_duration(json_object_get(outlier, "baseEjectionDuration"), time_scale),
+		.interval_ns = MAX(read_duration(json_object_get(outlier, "interval"), input->time_scale), (uint64_t)NSEC_PER_MSEC),
+		.base_ejection_ns = read_duration(json_object_get(outlier, "baseEjectionDuration"), input->time_scale),
 		.max_ejection_pct = (uint8_t)json_path_int(outlier, "maxEjectionPercent", 0),
 	};
 }
@@ -310,7 +315,7 @@ int target_draft(struct compiler *c, const struct resource *node, uint16_t port,
 	target->flags = target_flags(node, listener, &mapping);
 	target->panic_pct = c->input->panic_pct;
 	target->zone = plan_zone(c->input->zone);
-	read_limits(listener, c->input->time_scale, target);
+	read_limits(c->input, node, listener, target);
 	if (!target->node)
 		return -ENOMEM;
 	r = read_check(listener, &target->check);

@@ -2,11 +2,12 @@
 /* compile() told of changes, one after the other, makes the same plan as one that begins anew with what there is then. */
 #include "tests/unit/compile_world.h"
 
+#include <arpa/inet.h>
 #include <errno.h>
 
 /* --- what a plan says, whatever places it has ---------------------------------------------------------------------------------- */
 
-static size_t l7_ports; /* that were printed */
+static size_t l7_ports, proxied_listeners; /* that were printed */
 
 static const char *name_at(const struct plan *plan, enum plan_kind kind, uint32_t place)
 {
@@ -80,6 +81,9 @@ static void print_node(const struct plan *plan, const struct plan_object *object
 	char **names = calloc(n->backend_count + 1, sizeof(*names));
 
 	buffer_printf(b, " %d %u %d", n->outside, n->flags, n->logging != NULL);
+	for (size_t i = 0; i < n->listener_count; i++)
+		buffer_printf(b, " %u %lld %lld", n->listeners[i].port, (long long)json_path_int(n->listeners[i].timeout, "idle.value", 0),
+			      (long long)json_path_int(n->listeners[i].pool, "http.maxConnections", 0));
 	for (size_t i = 0; i < n->backend_count; i++) {
 		EXPECT(i == 0 || n->backends[i - 1].service < n->backends[i].service);
 		EXPECT(asprintf(&names[i], "%s %x %u", name_at(plan, PLAN_SERVICE, n->backends[i].service), n->backends[i].tls_ports,
@@ -121,6 +125,13 @@ static void print_plan(const struct plan *plan, struct buffer *b)
 		}
 		print_names(objects, count, b);
 	}
+	for (size_t i = 0; i < plan->serving_count; i++) {
+		const struct plan_serving *s = &plan->servings[i];
+
+		buffer_printf(b, "\n%llu %u %s %d %u %u", (unsigned long long)s->netns_cookie, ntohs(s->port), s->target, s->proxied, s->listener,
+			      s->max_connections);
+		proxied_listeners += s->proxied;
+	}
 }
 
 /* --- a world that changes -------------------------------------------------------------------------------------------------------- */
@@ -154,11 +165,12 @@ static void print_listeners(struct changing *w, bool of_node, struct buffer *b)
 	for (uint32_t i = 0; i < count; i++) {
 		const char *protocol = i ? "tcp" : ONE_OF(w, "tcp", "http");
 
-		buffer_printf(b, "%s{'portMapping': {'port': %u, 'protocol': '%s'}%s%s", i ? ", " : "", 80 + 8000 * i, protocol,
+		buffer_printf(b, "%s{'portMapping': {'port': %u, 'protocol': '%s'}%s", i ? ", " : "", 80 + 8000 * i, protocol,
 			      !of_node || roll(w, 3) ? "" :
 					   ", 'healthCheck': {'protocol': 'tcp', 'healthyThreshold': 2, 'unhealthyThreshold': 2, 'intervalMillis': 5000,"
-					   " 'timeoutMillis': 2000}",
-			      !of_node || i || roll(w, 4) ? "" : ", 'connectionPool': {'tcp': {'maxConnections': 5}}");
+					   " 'timeoutMillis': 2000}");
+		if (of_node && roll(w, 4) == 0)
+			buffer_printf(b, ", 'connectionPool': {'%s': {'maxConnections': %u}}", protocol, 5 + roll(w, 2));
 		if (of_node && roll(w, 3) == 0)
 			buffer_printf(b, ", 'timeout': {'%s': {'idle': {'unit': 's', 'value': %u}}}", protocol, 1 + roll(w, 2));
 		buffer_add(b, "}");
@@ -305,12 +317,22 @@ static void change_callers(struct changing *w)
 	compiler_callers_changed(w->compiler);
 }
 
+/* Namespace n, of the nth node that calls, has 10.0.0.n. */
+static bool owns(uint64_t netns_cookie, const struct ip *address, void *arg)
+{
+	(void)arg;
+	return ip_is_v4(address) && ntohl(address->words[3]) == 0x0a000000 + netns_cookie;
+}
+
 static struct plan *compile_with(struct changing *w, struct compiler *compiler)
 {
 	static const char *const audited[] = { "N" };
+	struct compile_place places[ARRAY_SIZE(w->nodes)];
 	struct plan *plan = NULL;
 	struct error err = {};
 
+	for (size_t i = 0; i < w->node_count; i++)
+		places[i] = (struct compile_place){ w->nodes[i], i + 1, i % 2 == 0 };
 	EXPECT_OK(compile(compiler,
 			  &(struct compile_input){
 				  .resources = &w->f.resources,
@@ -319,6 +341,10 @@ static struct plan *compile_with(struct changing *w, struct compiler *compiler)
 				  .mesh_owner = "123456789012",
 				  .nodes = w->nodes,
 				  .node_count = w->node_count,
+				  .places = places,
+				  .place_count = w->node_count,
+				  .owns = owns,
+				  .proxy = true,
 				  .exposed = w->exposed,
 				  .exposed_count = w->exposed_count,
 				  .audit_meshes = audited,
@@ -394,7 +420,8 @@ TEST(told_of_changes_a_compiler_plans_what_a_new_one_would)
 	for (uint64_t seed = 1; seed <= 20; seed++)
 		plans += live(seed, 250);
 	EXPECT(plans > 500);
-	EXPECT(l7_ports > 500);
+	EXPECT(l7_ports > 300);
+	EXPECT(proxied_listeners > 500);
 }
 
 TEST(what_changes_nothing_makes_no_plan)

@@ -1,12 +1,13 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* compile(): where this node's own listeners have a limit on connections. */
+/* compile(): where this node's own listeners have a limit on connections, or are weft-proxy's to serve. */
 #include "tests/unit/compile_world.h"
 
 #include <arpa/inet.h>
 #include <errno.h>
 
-#define POOL(port, kind, limit)                                                                                               \
-	"{'portMapping': {'port': " #port ", 'protocol': '" kind "'}, 'connectionPool': {'" kind "': {'maxConnections': " #limit "}}}"
+#define LISTENER_OF(port, protocol, kind, limit)                                                                              \
+	"{'portMapping': {'port': " #port ", 'protocol': '" protocol "'}, 'connectionPool': {'" kind "': {'maxConnections': " #limit "}}}"
+#define POOL(port, kind, limit) LISTENER_OF(port, kind, kind, limit)
 #define N "mesh/M/virtualNode/n"
 #define POD 7
 #define HOST 8
@@ -27,13 +28,13 @@ static bool owns(uint64_t netns_cookie, const struct ip *address, void *arg)
 	return false;
 }
 
-/* "netns address:port node:port=limit", in lines; "*" for any address. */
-static void expect_servings(struct fixture *f, const struct compile_place *places, size_t count, const char *expected)
+/* "netns address:port node:port=limit", in lines; "*" for any address, "=weft-proxy" for what weft-proxy serves, where it is there. */
+static void expect_servings_with(struct fixture *f, bool proxy, const struct compile_place *places, size_t count, const char *expected)
 {
 	static const char *const nodes[] = { N };
 	static const struct ip any;
 	const struct plan *plan = compiled_with(f, &(struct compile_input){ .nodes = nodes, .node_count = 1, .places = places,
-									    .place_count = count, .owns = owns });
+									    .place_count = count, .owns = owns, .proxy = proxy });
 	_cleanup_(buffer_done) struct buffer b = {};
 	char text[ENDPOINT_TEXT_BYTES];
 
@@ -46,10 +47,21 @@ static void expect_servings(struct fixture *f, const struct compile_place *place
 			buffer_printf(&b, "*:%u", ntohs(s->port));
 		else
 			buffer_add(&b, ip_port_format(&s->address, s->port, text));
-		buffer_printf(&b, " %s=%u", strrchr(s->target, '/') + 1, s->max_connections);
+		buffer_printf(&b, " %s=", strrchr(s->target, '/') + 1);
+		if (s->proxied)
+			buffer_add(&b, "weft-proxy");
+		else
+			buffer_printf(&b, "%u", s->max_connections);
+		EXPECT_EQ(s->proxied, !s->max_connections);
+		EXPECT_EQ(s->listener, atoi(strrchr(s->target, ':') + 1));
 	}
 	EXPECT_STR(buffer_string(&b), expected);
 	EXPECT_EQ(plan->target_count, 0); /* nobody here calls it */
+}
+
+static void expect_servings(struct fixture *f, const struct compile_place *places, size_t count, const char *expected)
+{
+	expect_servings_with(f, false, places, count, expected);
 }
 
 TEST(a_namespace_of_its_own_serves_at_all_its_addresses)
@@ -93,6 +105,67 @@ TEST(in_a_shared_namespace_only_registered_addresses_serve)
 	expect_servings(&f, places, 2, "8 10.0.0.8:8080 n:8080=50\n8 10.0.0.9:81 n:8080=50\n8 127.0.0.1:84 n:8080=50");
 }
 
+#define TIMES(port, kind) "{'portMapping': {'port': " #port ", 'protocol': '" kind "'}, 'timeout': {'" kind "': {'idle': {'unit': 's', 'value': 7}}}}"
+#define ACCESS_LOG ", 'logging': {'accessLog': {'file': {'path': '/dev/stdout'}}}"
+
+TEST(weft_proxy_serves_http_listeners_of_which_more_is_asked_than_connections)
+{
+	static const struct compile_place pod[] = { { N, POD, true } };
+	FIXTURE(f);
+
+	given_mesh(&f, "M", "DROP_ALL");
+	given_node(&f, "n",
+		   POOL(80, "http", 5) ", " TIMES(81, "http") ", " LISTENER(82, "http") ", " POOL(83, "tcp", 6) ", " TIMES(84, "tcp") ", "
+		   LISTENER_OF(85, "https", "http", 7) ", " LISTENER(86, "http2"),
+		   "");
+	expect_servings_with(&f, true, pod, 1, "7 *:80 n:80=weft-proxy\n7 *:81 n:81=weft-proxy\n7 *:83 n:83=6\n7 *:85 n:85=7");
+	expect_servings_with(&f, false, pod, 1, "7 *:80 n:80=5\n7 *:83 n:83=6\n7 *:85 n:85=7");
+	EXPECT_OK(resources_remove(&f.resources, N));
+	given_node(&f, "n", LISTENER(82, "http") ", " LISTENER(83, "tcp") ", " TLS_LISTENER(84, "http", "STRICT") ", " TLS_LISTENER(85, "http", "PERMISSIVE"), ACCESS_LOG);
+	expect_servings_with(&f, true, pod, 1, "7 *:82 n:82=weft-proxy\n7 *:85 n:85=weft-proxy");
+	expect_servings_with(&f, false, pod, 1, "");
+}
+
+TEST(weft_proxy_serves_where_a_limit_would_hold)
+{
+	static const struct compile_place places[] = { { N, HOST, false }, { N, POD, true } };
+	FIXTURE(f);
+
+	given_mesh(&f, "M", "DROP_ALL");
+	given_node(&f, "n", LISTENER(8080, "http"), ACCESS_LOG);
+	given_instance(&f, "n", "a", "{'AWS_INSTANCE_IPV4': '10.0.0.8', 'AWS_INSTANCE_PORT': '81'}", 0, NULL);
+	given_instance(&f, "n", "b", "{'AWS_INSTANCE_IPV4': '127.0.0.1', 'AWS_INSTANCE_PORT': '84'}", POD, NULL);
+	expect_servings_with(&f, true, places, 2,
+			     "7 *:8080 n:8080=weft-proxy\n7 127.0.0.1:84 n:8080=weft-proxy\n8 10.0.0.8:81 n:8080=weft-proxy");
+}
+
+TEST(what_weft_proxy_is_not_told_of_it_does_not_serve)
+{
+	static const struct compile_place pod[] = { { N, POD, true } };
+	FIXTURE(f);
+
+	given_mesh(&f, "O", "DROP_ALL"); /* M is not there, so neither is the node in the plan */
+	given_node(&f, "n", POOL(8080, "http", 5), "");
+	expect_servings_with(&f, true, pod, 1, "");
+}
+
+TEST(connections_to_what_weft_proxy_serves_are_not_limited_where_they_go_out)
+{
+	FIXTURE(f);
+
+	given_mesh(&f, "M", "DROP_ALL");
+	given_caller(&f, "web", BACKEND("s"), "");
+	given_service(&f, "s", BY_NODE("n"));
+	given_node(&f, "n", POOL(80, "http", 5) ", " POOL(81, "tcp", 6) ", " LISTENER_OF(82, "https", "http", 7), "");
+	for (int proxy = 0; proxy < 2; proxy++) {
+		const struct plan *plan = compiled_with(&f, &(struct compile_input){ .proxy = proxy });
+
+		EXPECT_EQ(target(plan, "n:80")->max_connections, proxy ? 0 : 5);
+		EXPECT_EQ(target(plan, "n:81")->max_connections, 6);
+		EXPECT_EQ(target(plan, "n:82")->max_connections, 7);
+	}
+}
+
 TEST(too_many_are_refused_as_a_whole)
 {
 	static const char *const nodes[] = { N };
@@ -106,7 +179,7 @@ TEST(too_many_are_refused_as_a_whole)
 		places[i] = (struct compile_place){ N, i + 1, true };
 	EXPECT_EQ(try_compile(&f, &(struct compile_input){ .nodes = nodes, .node_count = 1, .places = places, .place_count = MAX_SERVINGS + 1,
 							   .owns = owns }, &err), -E2BIG);
-	EXPECT_CONTAINS(err.message, "4097 listeners with maxConnections, 4096 are possible");
+	EXPECT_CONTAINS(err.message, "4097 listeners with maxConnections or that weft-proxy serves, 4096 are possible");
 }
 
 int main(void)
@@ -115,6 +188,10 @@ int main(void)
 		cmocka_unit_test(a_namespace_of_its_own_serves_at_all_its_addresses),
 		cmocka_unit_test(an_instance_names_a_port_and_those_of_other_hosts_do_not),
 		cmocka_unit_test(in_a_shared_namespace_only_registered_addresses_serve),
+		cmocka_unit_test(weft_proxy_serves_http_listeners_of_which_more_is_asked_than_connections),
+		cmocka_unit_test(weft_proxy_serves_where_a_limit_would_hold),
+		cmocka_unit_test(what_weft_proxy_is_not_told_of_it_does_not_serve),
+		cmocka_unit_test(connections_to_what_weft_proxy_serves_are_not_limited_where_they_go_out),
 		cmocka_unit_test(too_many_are_refused_as_a_whole),
 	};
 

@@ -65,6 +65,7 @@ static void apply_changes(struct scene *s)
 				  .mesh_owner = "123456789012",
 				  .nodes = nodes,
 				  .node_count = ARRAY_SIZE(nodes),
+				  .proxy = true,
 				  .exposed = exposed,
 				  .exposed_count = ARRAY_SIZE(exposed),
 				  .zone = "z1",
@@ -232,9 +233,45 @@ TEST(who_knows_nothing_is_told_of_services_targets_and_callers)
 	       json_is_null(json_object_get(TARGET_OF(&s, "v2:8080"), "connectionPool")) &&
 	       json_is_null(json_object_get(TARGET_OF(&s, "v2:8080"), "outlier")));
 	expect_json(NODE_OF(&s, "api"), "{'name': 'mesh/M/virtualNode/api', 'backends': [], 'audit': false, 'dropAll': true, 'logging': "
-					"{'accessLog': {'file': {'path': '/dev/stdout'}}}}");
+					"{'accessLog': {'file': {'path': '/dev/stdout'}}}, 'listeners': []}");
 	EXPECT_EQ(json_path_count(NODE_OF(&s, "web"), "backends"), 2);
 	EXPECT(json_integer_value(json_path_at(NODE_OF(&s, "web"), "backends", 0)) < json_integer_value(json_path_at(NODE_OF(&s, "web"), "backends", 1)));
+}
+
+static const struct caller *caller_of(struct scene *s, const char *name)
+{
+	return snapshot_caller(snapshots_now(s->snapshots), id_of(&s->w, OBJECT_NODE, name));
+}
+
+TEST(listeners_that_weft_proxy_serves_are_told_with_their_node)
+{
+	const struct listener *listener;
+	SCENE(s);
+
+	given_node(&s.f, "web",
+		   "{'portMapping': {'port': 8080, 'protocol': 'http'}, 'timeout': {'http': {'idle': {'unit': 's', 'value': 7}}}}, "
+		   "{'portMapping': {'port': 8081, 'protocol': 'http'}, 'connectionPool': {'http': {'maxConnections': 5, "
+		   "'maxPendingRequests': 9}}}, " LISTENER(8082, "http"),
+		   "");
+	change(&s);
+	expect_json(json_object_get(NODE_OF(&s, "web"), "listeners"),
+		    "[{'port': 8080, 'timeout': {'idle': {'unit': 's', 'value': 7}}, 'connectionPool': null}, {'port': 8081, 'timeout': null, "
+		    "'connectionPool': {'http': {'maxConnections': 5, 'maxPendingRequests': 9}}}]");
+	EXPECT_EQ(caller_of(&s, WEB)->listener_count, 2);
+	EXPECT_EQ(caller_of(&s, WEB)->listeners[0].timeouts.idle_ns, 7 * NSEC_PER_SEC);
+	EXPECT_EQ(caller_of(&s, WEB)->listeners[0].max_connections, LISTENER_UNLIMITED);
+	EXPECT_EQ(caller_of(&s, WEB)->listeners[1].max_connections, 5);
+	EXPECT_EQ(caller_of(&s, WEB)->listeners[1].max_pending, 9);
+	remove_resource(&s, WEB);
+	given_node(&s.f, "web", LISTENER(8082, "http"), ", 'logging': {'accessLog': {'file': {'path': '/dev/stdout'}}}");
+	change(&s); /* what records in the kernel say of it is the same */
+	listener = caller_of(&s, WEB)->listeners;
+	EXPECT_EQ(listener->port, 8082);
+	EXPECT_EQ(listener->max_connections, LISTENER_UNLIMITED);
+	remove_resource(&s, WEB);
+	given_node(&s.f, "web", LISTENER(8082, "http"), "");
+	change(&s);
+	EXPECT_EQ(caller_of(&s, WEB)->listener_count, 0);
 }
 
 TEST(zones_are_told_with_the_run_of_each_endpoint)
@@ -477,6 +514,7 @@ int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(who_knows_nothing_is_told_of_services_targets_and_callers),
+		cmocka_unit_test(listeners_that_weft_proxy_serves_are_told_with_their_node),
 		cmocka_unit_test(zones_are_told_with_the_run_of_each_endpoint),
 		cmocka_unit_test(of_a_change_only_what_differs_is_told),
 		cmocka_unit_test(what_the_kernel_does_not_read_makes_a_generation_as_well),
