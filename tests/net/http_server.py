@@ -6,6 +6,7 @@
     x-fail: N                503 for the first N requests with this x-key, then 200
     x-close: 1               the connection is reset, and nothing answered
     x-wait: SECONDS          before the answer
+    x-hang: N                no answer for the first N requests with this x-key
     upgrade: echo            101, then bytes come back as they were sent
 """
 import http.server
@@ -56,6 +57,13 @@ class Handler(http.server.BaseHTTPRequestHandler):
         body = self.read_body()
         if "x-wait" in self.headers:
             time.sleep(float(self.headers["x-wait"]))
+        if "x-hang" in self.headers:
+            with lock:
+                count = seen[self.headers["x-key"]] = seen.get(self.headers["x-key"], 0) + 1
+            if count <= int(self.headers["x-hang"]):
+                self.connection.recv(1)  # until the other side gives up
+                self.close_connection = True
+                return
         if "x-close" in self.headers:
             self.connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
             self.connection.close()
