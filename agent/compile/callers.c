@@ -545,6 +545,30 @@ static void sort_backends(struct plan_node *node)
 	node->backend_count = kept;
 }
 
+static void add_l7_port(struct plan_node *node, uint16_t port)
+{
+	size_t at = 0;
+
+	while (at < node->l7_port_count && node->l7_ports[at] < port)
+		at++;
+	if (node->l7_port_count == MAX_NODE_L7_PORTS || (at < node->l7_port_count && node->l7_ports[at] == port))
+		return;
+	memmove(&node->l7_ports[at + 1], &node->l7_ports[at], (node->l7_port_count - at) * sizeof(*node->l7_ports));
+	node->l7_ports[at] = port;
+	node->l7_port_count++;
+}
+
+static void find_l7_ports(const struct compiler *c, struct plan_node *node)
+{
+	for (size_t i = 0; i < node->backend_count; i++) {
+		const struct plan_service *service = (const struct plan_service *)PLANNED(c, PLAN_SERVICE, node->backends[i].service);
+
+		for (size_t p = 0; !(node->backends[i].flags & BACKEND_AUDIT_ONLY) && p < service->port_count; p++)
+			if (service->ports[p].l7)
+				add_l7_port(node, service->ports[p].port);
+	}
+}
+
 static void cleanup_node(struct plan_node **node)
 {
 	plan_object_free(PLAN_NODE, (struct plan_object *)*node);
@@ -556,11 +580,14 @@ static int set_node(struct compiler *c, uint32_t *place, struct plan_node **node
 	const struct plan_node *before;
 
 	sort_backends(*node);
+	find_l7_ports(c, *node);
 	if (*place == PLAN_NONE && line_take(&c->line, PLAN_NODE, place) < 0)
 		return no_memory(c);
 	before = (const struct plan_node *)PLANNED(c, PLAN_NODE, *place);
 	if (before && before->flags == (*node)->flags && before->backend_count == (*node)->backend_count &&
 	    plan_same_l7(PLAN_NODE, (const struct plan_object *)before, (const struct plan_object *)*node) &&
+	    before->l7_port_count == (*node)->l7_port_count &&
+	    memcmp(before->l7_ports, (*node)->l7_ports, sizeof(before->l7_ports)) == 0 &&
 	    (!before->backend_count || memcmp(before->backends, (*node)->backends, before->backend_count * sizeof(*before->backends)) == 0))
 		return 0;
 	line_set(&c->line, PLAN_NODE, *place, TAKE_PTR(*node));

@@ -256,6 +256,16 @@ static int by_value(const void *a, const void *b)
 	return (x > y) - (x < y);
 }
 
+static bool same_l7_ports(const struct plan_node *node, const struct node_record *current)
+{
+	if (current->l7_port_count != node->l7_port_count)
+		return false;
+	for (size_t i = 0; i < node->l7_port_count; i++)
+		if (current->l7_ports[i] != htons(node->l7_ports[i]))
+			return false;
+	return true;
+}
+
 /* The node's backends in order of service id, with the rows that they have and keep; row_count is 0 where they need new
  * ones. Returns whether that is what the current record says. */
 static bool draft_backends(struct run *run, const struct plan_node *node, const struct node_record *current)
@@ -263,7 +273,8 @@ static bool draft_backends(struct run *run, const struct plan_node *node, const 
 	const uint32_t *service_ids = run->encoding->now.ids[OBJECT_SERVICE];
 	const struct backend *there = current ? &run->encoder->memory->backends[current->first_backend] : NULL;
 	const struct backend *end = current ? there + current->backend_count : NULL;
-	bool same = current && current->backend_count == node->backend_count && current->flags == node->flags;
+	bool same = current && current->backend_count == node->backend_count && current->flags == node->flags &&
+		    same_l7_ports(node, current);
 
 	for (size_t i = 0; i < node->backend_count; i++)
 		run->order[i] = (uint64_t)service_ids[node->backends[i].service] << 32 | i;
@@ -365,7 +376,10 @@ int encode_node(struct run *run, struct placed *placed)
 		.first_backend = (uint32_t)first,
 		.backend_count = (uint32_t)node->backend_count,
 		.flags = node->flags,
+		.l7_port_count = (uint32_t)node->l7_port_count,
 	};
+	for (size_t i = 0; i < node->l7_port_count; i++)
+		encoder->memory->nodes[place].l7_ports[i] = htons(node->l7_ports[i]);
 	return encode_written(run, OBJECT_NODE, placed, place);
 }
 

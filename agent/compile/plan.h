@@ -164,6 +164,8 @@ struct plan_node {
 	json_t *logging; /* the node's; NULL: none */
 	size_t listener_count;
 	struct plan_listener *listeners; /* in the resource's order */
+	size_t l7_port_count; /* ports of its HTTP backends, in order; those beyond MAX_NODE_L7_PORTS are left out */
+	uint16_t l7_ports[MAX_NODE_L7_PORTS];
 	size_t backend_count;
 	struct plan_backend *backends; /* in order of service */
 };

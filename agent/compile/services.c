@@ -539,7 +539,7 @@ static bool same_for_callers(const struct plan_service *a, const struct plan_ser
 	for (size_t p = 0; p < a->port_count; p++) {
 		const struct plan_port *x = &a->ports[p], *y = &b->ports[p];
 
-		if (x->port != y->port || plan_port_target_count(x) != plan_port_target_count(y))
+		if (x->port != y->port || !x->l7 != !y->l7 || plan_port_target_count(x) != plan_port_target_count(y))
 			return false;
 		for (size_t t = 0; t < plan_port_target_count(x); t++)
 			if (plan_port_target(x, t)->target != plan_port_target(y, t)->target)

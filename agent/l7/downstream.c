@@ -373,10 +373,6 @@ static void on_downstream(struct loop_io *io, uint32_t events, void *arg)
 
 static int inbound_init(struct downstream *d)
 {
-	const struct handover *handover = &d->handover;
-
-	d->application = (struct target_endpoint){ .address = handover->destination, .port = handover->port, .slot = SLOT_NONE };
-	ip_port_format(&handover->destination, handover->port, d->application.text);
 	d->own_pool = upstream_pool_new(&d->application);
 	if (!d->own_pool)
 		return -ENOMEM;
@@ -413,6 +409,8 @@ static int start(struct worker_place *place, const struct accepted *accepted, co
 		.data = "",
 		.events = EPOLLIN | EPOLLRDHUP,
 	};
+	d->application = (struct target_endpoint){ .address = d->handover.destination, .port = d->handover.port, .slot = SLOT_NONE };
+	ip_port_format(&d->handover.destination, d->handover.port, d->application.text);
 	list_init(&d->node);
 	r = http_codec_new(HTTP_REQUESTS, L7_HEAD_LIMIT_BYTES, &d->codec);
 	if (r == 0 && d->inbound)

@@ -237,7 +237,7 @@ struct downstream {
 	struct came_to came_to;
 	bool inbound, gateway; /* by the role of its place */
 	struct listener_limit *limit; /* of an inbound listener that has one; NULL: none */
-	struct target_endpoint application; /* inbound: where requests go */
+	struct target_endpoint application; /* where requests go that are for no service: inbound, or by an address that the mesh does not know */
 	struct upstream_pool *own_pool; /* inbound: of connections on behalf of this one, whose client the application is shown */
 	struct ip peer;
 	__be16 peer_port;
@@ -391,6 +391,7 @@ struct request {
 	struct view *view;
 	struct route_target target_text;
 	struct span host; /* asked for */
+	bool passes; /* to where its connection was meant: Host names no service */
 	bool host_replaced; /* it is to be sent as Host, whatever that is */
 	struct span original_target; /* no data: it was not rewritten */
 	bool head_only; /* it is HEAD */

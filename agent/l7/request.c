@@ -288,10 +288,11 @@ static void hold_to_limit(struct downstream *d, const struct listener *listener)
 		d->last = true;
 }
 
+static const struct route everything; /* tried once, and by no route's name */
+
 /* To the application here: all of it, by no route of anybody's. */
 static void serve(struct request *request)
 {
-	static const struct route everything;
 	struct downstream *d = request->downstream;
 	const struct listener *listener;
 
@@ -355,6 +356,23 @@ static void enter_gateway(struct request *request)
 		choose_target(request, port);
 }
 
+/* To an address that the mesh does not know, on a port where a backend of the caller may be meant: Host names none. Envoy in App Mesh has no
+ * route for that, whatever the mesh's egress filter; here what may leave the mesh goes on to where it was meant. */
+static void pass(struct request *request)
+{
+	const struct caller *caller = request->caller;
+
+	if (!caller || (caller->drop_all && !caller->audit)) {
+		request_refuse(request, L7_NO_ROUTE);
+		return;
+	}
+	request->passes = true;
+	request->timeouts = route_timeouts_read(NULL);
+	request->route = &everything;
+	request_try_received(request);
+	request_try(request);
+}
+
 void request_route(struct request *request)
 {
 	const struct handover *handover = &request->downstream->handover;
@@ -377,8 +395,10 @@ void request_route(struct request *request)
 		choose_target(request, port);
 	} else if (snapshot_generation(request->view->snapshot) < handover->generation) {
 		park(request);
-	} else {
+	} else if (handover->service) {
 		request_refuse(request, L7_NO_SERVICE);
+	} else {
+		pass(request);
 	}
 }
 

@@ -233,7 +233,7 @@ static bool has_room(struct request *request)
 void request_try(struct request *request)
 {
 	struct downstream *d = request->downstream;
-	const struct target_endpoint *endpoint = d->inbound ? &d->application : choose_endpoint(request, request->target);
+	const struct target_endpoint *endpoint = d->inbound || request->passes ? &d->application : choose_endpoint(request, request->target);
 	int r;
 
 	request->again_ns = 0;

@@ -138,9 +138,9 @@ static __always_inline enum reason decide_service(const struct flow *flow, const
 	return pick(target, flow, draw, now_ns, d);
 }
 
-/* A destination that is no VIP: passes, or meets the mesh's egress filter. */
+/* A destination that is no VIP: passes, is handed to weft-proxy where its port is one of an HTTP backend, or meets the mesh's egress filter. */
 static __noinline enum reason decide_egress(const struct flow *flow, const struct config *config, __u64 now_ns,
-						 const struct decision *d)
+						 struct decision *d)
 {
 	const enum reason exempt = policy_exempt(flow, config, now_ns);
 	const struct node_record *node;
@@ -150,6 +150,8 @@ static __noinline enum reason decide_egress(const struct flow *flow, const struc
 	node = directory_node(d->generation, flow->node);
 	if (!node)
 		return REASON_NO_NODE;
+	if (!flow->no_socket && policy_l7_port(node, flow->port))
+		return decide_proxied(flow, now_ns, d); /* Host says what it is for: no service yet */
 	if (!(node->flags & NODE_DROP_ALL))
 		return REASON_ALLOW_ALL;
 	return node->flags & NODE_AUDIT ? REASON_AUDIT_NOT_IN_MESH : REASON_NOT_IN_MESH;

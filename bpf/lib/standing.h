@@ -35,6 +35,8 @@ static __always_inline enum standing account_standing(const struct account *a, b
 	int port = service ? service_port(service, a->vip_port) : -1;
 	bool needs_tls;
 
+	if (node && !a->service && a->slot == ACCOUNT_NONE)
+		return policy_l7_port(node, a->vip_port) ? STANDING_GOOD : STANDING_LEFT;
 	if (!service || !node || port < 0)
 		return STANDING_LEFT;
 	*ret_audited = node->flags & NODE_AUDIT;

@@ -45,6 +45,7 @@ enum default_entries {
 #define RING_DIRECTORIES 64 /* generations kept; a power of two */
 #define FLOW_RING_BYTES (2 * 1024 * 1024)
 
+#define MAX_NODE_L7_PORTS 16 /* different ports of one caller's HTTP backends that unknown destinations are looked at for */
 #define MAX_SERVICE_PORTS 32 /* listeners of one router or node */
 #define MAX_ROUTE_TARGETS 10 /* weightedTargets of one route (App Mesh API, WeightedTargets) */
 #define MAX_SERVICE_ROWS 64 /* different targets over all ports of one service */

@@ -120,9 +120,12 @@ struct node_record {
 	__u32 first_backend; /* into w_backend */
 	__u32 backend_count;
 	__u32 flags;
-	__u32 pad;
+	__u32 l7_port_count; /* at most MAX_NODE_L7_PORTS */
+	/* Ports on which some backend is weft-proxy's (ROUTE_L7): connections to unknown destinations on them are handed over as well, for their
+	 * requests may name that backend. */
+	__be16 l7_ports[MAX_NODE_L7_PORTS];
 };
-WEFT_SIZE(struct node_record, 16);
+WEFT_SIZE(struct node_record, 48);
 
 #define BACKEND_AUDIT_ONLY 1u /* listed because the mesh is in audit mode: routed, and counted as not-a-backend */
 

@@ -77,7 +77,7 @@ static __always_inline int node_tag(__u64 generation, __u32 id)
 
 	if (!node)
 		return -1;
-	tag = READ_ONCE(node->pad);
+	tag = READ_ONCE(node->l7_ports[0]);
 	key = READ_ONCE(node->first_backend);
 	backend = bpf_map_lookup_elem(&w_backend, &key);
 	if (!backend || READ_ONCE(backend->flags) != tag)

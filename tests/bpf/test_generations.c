@@ -132,7 +132,7 @@ static uint32_t write_node(struct world *w, struct generations *g, uint32_t serv
 		.tls_ports = w->memory->rows[row].incarnation,
 	};
 	w->memory->nodes[index] =
-		(struct node_record){ .first_backend = (uint32_t)first, .backend_count = 1, .pad = tag };
+		(struct node_record){ .first_backend = (uint32_t)first, .backend_count = 1, .l7_ports = { tag } };
 	return REF(OBJECT_NODE, index);
 }
 
@@ -300,7 +300,7 @@ static void name_generation(struct world *w, uint64_t generation, struct named *
 			EXPECT_EQ(m->endpoints[ref->slot].incarnation, ref->incarnation);
 			named->endpoints[ref->slot] = 1;
 		}
-		EXPECT_EQ(m->nodes[node].pad, tag);
+		EXPECT_EQ(m->nodes[node].l7_ports[0], tag);
 		EXPECT_EQ(b->flags, tag);
 		EXPECT_EQ(m->rows[b->row].incarnation, b->tls_ports);
 		named->nodes[node] = 1;

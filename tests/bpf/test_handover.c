@@ -104,6 +104,30 @@ TEST(a_port_that_needs_it_leads_to_weft_proxy_in_the_callers_family)
 	}
 }
 
+TEST(an_unknown_address_on_a_port_of_an_http_backend_leads_to_weft_proxy_for_no_service_yet)
+{
+	struct node_record *node = &memory->nodes[WORLD_NODE_INDEX];
+	struct decision d;
+
+	EXPECT_EQ(reason_of("192.0.2.7"), REASON_NOT_IN_MESH);
+	node->l7_port_count = 2;
+	node->l7_ports[0] = htons(PORT - 1);
+	node->l7_ports[1] = htons(PORT);
+	d = decide("192.0.2.7", false, 0);
+	EXPECT_EQ(d.reason, REASON_PROXIED);
+	EXPECT_EQ(d.service, 0);
+	EXPECT_EQ(d.slot, ACCOUNT_NONE);
+	EXPECT_EQ(reason_of("2001:db8::7"), REASON_PROXIED);
+	EXPECT_EQ(decide("192.0.2.7", true, 0).reason, REASON_NOT_IN_MESH); /* without a socket here there is no handing over */
+	EXPECT_EQ(reason_of("127.0.0.1"), REASON_LOOPBACK); /* exemptions come first */
+	node->flags = 0; /* ALLOW_ALL: Host may name the backend all the same */
+	EXPECT_EQ(reason_of("192.0.2.7"), REASON_PROXIED);
+	node->l7_ports[1] = htons(PORT + 1);
+	EXPECT_EQ(reason_of("192.0.2.7"), REASON_ALLOW_ALL);
+	node->l7_port_count = 0;
+	node->flags = NODE_DROP_ALL;
+}
+
 TEST(where_weft_proxy_does_not_listen_the_door_is_closed)
 {
 	EXPECT_OK(proxy_place_set(&world.maps, world.netns_cookie, PROXY_PLACE_V4));
@@ -423,6 +447,7 @@ int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		IN_A_WORKLOAD(a_port_that_needs_it_leads_to_weft_proxy_in_the_callers_family),
+		IN_A_WORKLOAD(an_unknown_address_on_a_port_of_an_http_backend_leads_to_weft_proxy_for_no_service_yet),
 		IN_A_WORKLOAD(where_weft_proxy_does_not_listen_the_door_is_closed),
 		IN_A_WORKLOAD(while_weft_proxy_has_not_beaten_for_two_seconds_the_door_is_closed),
 		IN_A_WORKLOAD(authorization_and_tls_come_before_weft_proxy),

@@ -7,7 +7,7 @@ from collections import Counter
 
 import pytest
 
-from l7_world import Client, make_shop, route
+from l7_world import Client, http_servers, make_shop, route
 from weft import wait_for
 
 V1, V2 = "10.77.0.1:9001", "10.77.0.1:9002"
@@ -202,3 +202,20 @@ def test_flow_records_tell_of_connections_that_were_handed_over(shop):
         return [flow for flow in shop.weft("connections", "--reason", "proxied")["closed"] if flow["to"] == "mesh/m/virtualService/web.example.com"]
     record = wait_for(found, "a record of it")[-1]
     assert record["close"] == "closed" and record["sent"] > 0
+
+
+def test_an_address_that_the_mesh_does_not_know_is_matched_by_host(own_shop):
+    client = own_shop.client_worker
+    pod = own_shop.add_pod()
+    address = pod.ipv4
+    http_servers(own_shop, f"{address}:8080", namespace=pod)
+    reach = own_shop.vip("web.example.com")
+    assert client.ask(address, "/v2")["told"]["server"] == V2, "Host is that of the backend"
+    assert client.ask(address, "/v2", headers={"Host": "web.example.com:8080"})["told"]["server"] == V2
+    assert client.ask(address, headers={"Host": "stranger.example.net"})["status"] == 404
+    assert client.ask(address, port=8081)["error"] == "EPERM", "no backend has that port"
+    own_shop.mesh("ALLOW_ALL")
+    wait_for(lambda: client.ask(address, headers={"Host": "stranger.example.net"}).get("status") == 200, "ALLOW_ALL is in force")
+    assert client.ask(address, headers={"Host": "stranger.example.net"})["told"]["server"] == f"{address}:8080"
+    assert client.ask(address, "/v2")["told"]["server"] == V2
+    assert client.ask(reach, "/v2")["told"]["server"] == V2
