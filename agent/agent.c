@@ -333,6 +333,40 @@ static int start_supervisor(struct agent *agent, struct error *err)
 	return supervisor_new(agent->loop, &agent->kernel, agent->workloads, &options, &agent->supervisor, err);
 }
 
+/* --- what weft-proxy counts --- */
+
+static void on_requests(const json_t *answer, int fd, const struct error *err, void *arg)
+{
+	(void)answer;
+	requests_answered(arg, fd, err);
+}
+
+static void ask_requests(struct requests *requests, void *arg)
+{
+	struct agent *agent = arg;
+
+	supervisor_ask(agent->supervisor, json_pack("{s:s}", "op", "requests"), on_requests, requests);
+}
+
+static const char *object_name(uint32_t id, void *arg)
+{
+	struct agent *agent = arg;
+
+	return apply_object_name(agent->apply, id);
+}
+
+static int start_counting(struct agent *agent, const char *run_dir, struct error *err)
+{
+	const struct requests_options options = { .ask = ask_requests, .name = object_name, .arg = agent, .left_directory = agent->left_directory };
+	int r;
+
+	snprintf(agent->left_directory, sizeof(agent->left_directory), "%s", run_dir);
+	r = requests_new(agent->loop, agent->offload, agent->state, &options, &agent->requests);
+	if (r == 0)
+		r = tallies_new(agent->loop, agent->offload, &agent->kernel, agent->apply, agent->state, agent->requests, &agent->tallies);
+	return r < 0 ? error_set(err, r, "cannot prepare to read counters: %s", strerror(-r)) : 0;
+}
+
 static int start_claims(struct agent *agent, struct error *err)
 {
 	char scope[PATH_MAX];
@@ -396,8 +430,8 @@ static int start_modules(struct agent *agent, struct error *err)
 		r = apply_new(agent->loop, agent->offload, &agent->kernel, agent->state, configuration_applied, agent, &agent->apply, err);
 	if (r == 0)
 		r = flows_new(agent->loop, &agent->kernel, &agent->flows, err);
-	if (r == 0 && (r = tallies_new(agent->loop, agent->offload, &agent->kernel, agent->apply, agent->state, &agent->tallies)) < 0)
-		error_set(err, r, "cannot prepare to read counters: %s", strerror(-r));
+	if (r == 0)
+		r = start_counting(agent, run_dir, err);
 	if (r == 0)
 		r = workloads_new(agent->loop, agent->offload, &agent->kernel, agent->state, &callbacks, &agent->workloads, err);
 	if (r == 0)
@@ -521,6 +555,7 @@ void agent_stop(struct agent *agent)
 	agent->claims = claims_free(agent->claims);
 	agent->workloads = workloads_free(agent->workloads);
 	agent->tallies = tallies_free(agent->tallies);
+	agent->requests = requests_free(agent->requests);
 	agent->apply = apply_free(agent->apply);
 	agent->offload = offload_free(agent->offload);
 	loop_turn(agent->loop, 0);

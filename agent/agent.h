@@ -101,6 +101,7 @@ struct agent {
 	struct inbound *inbound;
 	struct own_cgroup cgroup; /* all zero: none is needed */
 	struct flows *flows;
+	struct requests *requests;
 	struct tallies *tallies;
 	struct control_options control_options;
 	struct control *control;
@@ -121,6 +122,7 @@ struct agent {
 	uint32_t grow_services; /* the loop ends so that tables for so many can be made; 0: it does not */
 	uint64_t started_wall_ns;
 	char account[13];
+	char left_directory[320]; /* where weft-proxies leave their counts */
 	int lock_fd;
 };
 

@@ -41,5 +41,6 @@ json_t *api_configuration_json(struct agent *agent);
 json_t *api_workload_json(struct agent *agent, const struct workload *workload);
 json_t *api_counter_json(const struct counter *counter); /* one of them */
 json_t *api_counters_json(struct agent *agent); /* "counters" of /v1/status */
+json_t *api_requests_json(const struct requests_report *report); /* "requests" of /v1/status and /v1/top; any thread */
 json_t *api_endpoints_json(struct agent *agent); /* "endpoints" of /v1/status: how many of each health */
 json_t *api_time_json(uint64_t wall_ns);

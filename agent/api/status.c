@@ -174,7 +174,7 @@ static json_t *http_refusals_json(const struct agent *agent)
 	return list;
 }
 
-/* A status that waits for the loader's report, which looks at every program and so runs on the offload thread. */
+/* A status that waits for weft-proxy, and then for the loader's report, which looks at every program and so runs on the offload thread. */
 struct status {
 	struct agent *agent;
 	struct http_exchange *exchange;
@@ -225,6 +225,18 @@ static json_t *listeners_json(const struct agent *agent)
 	return list;
 }
 
+static json_t *requests_json(const struct agent *agent)
+{
+	struct requests_report report;
+	json_t *object;
+
+	if (requests_report(agent->requests, &report) < 0)
+		return NULL;
+	object = api_requests_json(&report);
+	requests_report_done(&report);
+	return object;
+}
+
 static void status_answer(struct status *s)
 {
 	struct agent *agent = s->agent;
@@ -236,14 +248,16 @@ static void status_answer(struct status *s)
 	supervisor_warnings(agent->supervisor, warnings);
 	http_reply_json(
 		s->exchange, 200,
-		json_pack("{s:s, s:s, s:i, s:s, s:s, s:I, s:I, s:o, s:s?, s:o, s:o, s:o, s:s, s:o, s:o, s:o, s:o, s:o, s:o, s:o, s:o, s:o, s:o, s:o}", "version", WEFT_VERSION,
+		json_pack("{s:s, s:s, s:i, s:s, s:s, s:I, s:I, s:o, s:s?, s:o, s:o, s:o, s:s, s:o, s:o, s:o, s:o, s:o, s:o, s:o, s:o, s:o, s:o, s:o, s:o}",
+			  "version", WEFT_VERSION,
 			  "instance", agent->options.instance, "pid", getpid(), "account", agent->account, "region",
 			  agent->control_options.home_region, "generation", (json_int_t)generations_current(g), "oldestGeneration",
 			  (json_int_t)generations_oldest(g), "startedAt", api_time_json(agent->started_wall_ns), "zone",
 			  agent->options.zone, "configuration", api_configuration_json(agent), "workloads", workloads.list, "hooks",
 			  hooks_json(&s->loader), "cgroup", s->loader.cgroup, "tables", tables_json(agent), "stats", stats_json(agent),
 			  "counters", api_counters_json(agent), "listeners", listeners_json(agent), "reasons", reasons_json(agent),
-			  "endpoints", api_endpoints_json(agent), "environment", environment_json(agent), "proxy", supervisor_json(agent->supervisor), "http", http_json(agent),
+			  "endpoints", api_endpoints_json(agent), "environment", environment_json(agent), "proxy",
+			  supervisor_json(agent->supervisor), "requests", requests_json(agent), "http", http_json(agent),
 			  "httpRefusals", http_refusals_json(agent), "warnings", warnings));
 }
 
@@ -260,6 +274,21 @@ static void status_done(void *arg)
 	free(s);
 }
 
+static void status_asked(void *arg)
+{
+	struct status *s = arg;
+
+	if (!s->agent->apply) {
+		s->r = error_set(&s->err, -ECANCELED, "the agent stops");
+	} else {
+		if (offload_submit(s->agent->offload, status_look, status_done, s) == 0)
+			return;
+		s->r = error_set(&s->err, -ENOMEM, "out of memory");
+	}
+	http_reply_error(s->exchange, &s->err);
+	free(s);
+}
+
 void api_status(struct agent *agent, struct http_exchange *exchange)
 {
 	struct status *s = calloc(1, sizeof(*s));
@@ -268,7 +297,7 @@ void api_status(struct agent *agent, struct http_exchange *exchange)
 	if (s) {
 		s->agent = agent;
 		s->exchange = exchange;
-		if (offload_submit(agent->offload, status_look, status_done, s) == 0)
+		if (requests_refresh(agent->requests, status_asked, s) == 0)
 			return;
 		free(s);
 	}

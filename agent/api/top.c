@@ -82,9 +82,9 @@ static void top_write(const struct tally *tally, void *arg)
 		json_array_append_new(endpoints, endpoint_json(&tally->endpoints[i]));
 	for (size_t i = 0; i < tally->reason_count; i++)
 		json_array_append_new(reasons, reason_json(&tally->reasons[i]));
-	answer = json_pack("{s:I, s:I, s:b, s:o, s:o, s:o}", "timeNs", (json_int_t)tally->time_ns, "generation",
+	answer = json_pack("{s:I, s:I, s:b, s:o, s:o, s:o, s:o}", "timeNs", (json_int_t)tally->time_ns, "generation",
 			   (json_int_t)tally->generation, "openKnown", tally->open_known, "rows", rows, "endpoints", endpoints, "reasons",
-			   reasons);
+			   reasons, "requests", api_requests_json(&tally->requests));
 	top->text.failed |= !answer || json_dump_callback(answer, append_text, &top->text, JSON_COMPACT) < 0;
 	buffer_add(&top->text, "\n");
 }

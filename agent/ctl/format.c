@@ -132,7 +132,7 @@ const char *format_name(const char *full_name, char buffer[NAME_TEXT_BYTES])
 
 static const json_t *integer(const json_t *object, const char *member)
 {
-	const json_t *value = json_object_get(object, member);
+	const json_t *value = json_path(object, member);
 
 	return json_is_integer(value) && json_integer_value(value) >= 0 ? value : NULL;
 }

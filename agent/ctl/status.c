@@ -95,6 +95,22 @@ static const struct section sections[] = {
 		{ "OTHER", "failedOther", CELL_COUNT },
 		{ "RETRANSMITS", "retransmits", CELL_COUNT },
 	} },
+	{ "requests by source, service and target", "requests.rows", false, {
+		{ "FROM", "from", CELL_NAME },
+		{ "TO", "to", CELL_NAME },
+		{ "TARGET", "target", CELL_NAME },
+		{ "REQUESTS", "requests", CELL_COUNT },
+		{ "2XX", "codes.2xx", CELL_COUNT },
+		{ "3XX", "codes.3xx", CELL_COUNT },
+		{ "4XX", "codes.4xx", CELL_COUNT },
+		{ "5XX", "codes.5xx", CELL_COUNT },
+		{ "NONE", "codes.none", CELL_COUNT },
+		{ "RETRIES", "retries", CELL_COUNT },
+		{ "SENT", "sent", CELL_BYTES },
+		{ "RECEIVED", "received", CELL_BYTES },
+		{ "P50", "p50Ns", CELL_SPAN },
+		{ "P99", "p99Ns", CELL_SPAN },
+	} },
 	{ "servers", "http", false, {
 		{ "SERVER", "server", CELL_STRING },
 		{ "OPEN", "open", CELL_COUNT },
@@ -237,21 +253,46 @@ static void environment_print(const json_t *environment)
 		printf("%-14s last refused %s: %s\n", "", json_path_string(environment, "lastRefusal.at") ?: "-", refusal);
 }
 
-static int stats_print(const json_t *answer)
+/* The members of an object, but for those that are 0 where `eventful`. */
+static int counts_print(json_t *counts, const char *title, bool eventful)
 {
-	static const struct grid_column columns[] = { { .title = "STATISTIC" }, { "COUNT", true }, {} };
+	const struct grid_column columns[] = { { .title = title }, { "COUNT", true }, {} };
 	_cleanup_(grid_done) struct grid grid;
-	json_t *stats = json_object_get(answer, "stats"), *value;
 	const char *name;
+	json_t *value;
 	char text[FORMAT_BYTES];
 
 	grid_init(&grid, columns);
-	json_object_foreach(stats, name, value) {
+	json_object_foreach(counts, name, value) {
+		if (!json_is_integer(value) || (eventful && !json_integer_value(value)))
+			continue;
 		grid_add(&grid, name);
-		grid_add(&grid, format_member_count(stats, name, text));
+		grid_add(&grid, format_member_count(counts, name, text));
 	}
+	if (!grid_rows(&grid))
+		return 0;
 	printf("\n");
 	return grid_print(&grid, stdout);
+}
+
+static void requests_print(const json_t *requests)
+{
+	char active[FORMAT_BYTES], open[FORMAT_BYTES], upstream[FORMAT_BYTES];
+
+	if (!json_path_bool(requests, "known", false))
+		return; /* what is known of weft-proxy is said already */
+	printf("%-14s %s in hand; connections: %s of programs, %s to endpoints\n", "requests", format_member_count(requests, "active", active),
+	       format_member_count(requests, "open", open), format_member_count(requests, "upstreamOpen", upstream));
+}
+
+/* What weft-proxy did and met, how requests ended without an answer of their target, and what became of tries that failed. */
+static int request_totals_print(json_t *totals)
+{
+	int r = counts_print(totals, "WEFT-PROXY", true);
+
+	if (r == 0)
+		r = counts_print(json_object_get(totals, "replies"), "REPLY", true);
+	return r == 0 ? counts_print(json_object_get(totals, "retries"), "RETRY", true) : r;
 }
 
 static int answer_print(const json_t *answer)
@@ -267,13 +308,16 @@ static int answer_print(const json_t *answer)
 	printf("%-14s %s\n", "attached to", json_path_string(answer, "cgroup") ?: "-");
 	endpoints_print(json_object_get(answer, "endpoints"));
 	proxy_print(json_object_get(answer, "proxy"));
+	requests_print(json_object_get(answer, "requests"));
 	environment_print(json_object_get(answer, "environment"));
 	configuration_print(answer);
 	warnings_print(answer);
 	for (size_t i = 0; i < ARRAY_SIZE(sections); i++)
 		if (section_print(&sections[i], answer) < 0)
 			return -ENOMEM;
-	return stats_print(answer);
+	if (request_totals_print(json_path(answer, "requests.totals")) < 0)
+		return -ENOMEM;
+	return counts_print(json_object_get(answer, "stats"), "STATISTIC", false);
 }
 
 static int status_run(const void *arguments, const struct words *words __attribute__((unused)))

@@ -50,6 +50,11 @@ int control_path(const char *instance, char *buffer, size_t size);
 /* Connects, non-blocking from then on. -ENOENT, -ECONNREFUSED: nobody is there. -EAGAIN: somebody is, and accepts nobody. */
 int control_connect(const char *instance, int *ret_fd, struct error *err);
 
+/* A weft-proxy that ends, or serves its last connections beside its successor, leaves what "requests" tells in a file of that name and its pid,
+ * in /run/weft/INSTANCE. weftd takes it away. One that is being written has this at the end. */
+#define CONTROL_LEFT_PREFIX "requests-"
+#define CONTROL_LEFT_UNFINISHED ".new"
+
 /* What is too long for a message goes along as a memory file, sealed: who maps it reads what is there now. The caller owns it. -errno. */
 int control_file_make(const char *name, const struct buffer *text, int *ret_fd);
 

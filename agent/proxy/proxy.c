@@ -213,6 +213,10 @@ struct proxy *proxy_stop(struct proxy *proxy)
 		__atomic_store_n(&proxy->maps.state->beat_ns, 0, __ATOMIC_RELEASE);
 	else if (proxy->responder)
 		responder_stop(proxy->responder, ignore, NULL);
+	if (proxy->uninstalled)
+		counts_clear(proxy);
+	else if (proxy->server)
+		counts_leave(proxy);
 	server_free(proxy->server);
 	attachments_free(proxy->attachments);
 	l7_free(proxy->l7);

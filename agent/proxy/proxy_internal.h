@@ -45,6 +45,13 @@ void proxy_beat(struct proxy *proxy);
 /* A successor has all: answers what is under way, then ends the loop. */
 void proxy_hand_over(struct proxy *proxy);
 
+/* --- counts.c: requests ---------------------------------------------------------------------------------------------------------- */
+
+/* Appends what "requests" answers (control.h). 0 or -ENOMEM. */
+int counts_write(const struct proxy *proxy, struct buffer *text);
+void counts_leave(const struct proxy *proxy); /* to weftd, whenever it looks */
+void counts_clear(const struct proxy *proxy); /* nobody looks any more */
+
 /* --- server.c: the control socket ------------------------------------------------------------------------------------------------ */
 
 /* Accepts at proxy->seat. */

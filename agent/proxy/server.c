@@ -249,14 +249,10 @@ static int op_configuration(const struct request *q, struct answer *answer, stru
 static int op_requests(const struct request *q, struct answer *answer, struct error *err)
 {
 	_cleanup_(buffer_done) struct buffer text = {};
-	char started_at[TIME_TEXT_BYTES];
-	int r;
+	int r = counts_write(q->proxy, &text);
 
-	buffer_printf(&text, "{\"pid\":%d,\"startedAt\":\"%s\",", (int)getpid(), time_format(q->proxy->started_wall_ns, started_at));
-	r = l7_write(q->proxy->l7, &text);
-	buffer_add(&text, "}");
 	if (r == 0)
-		r = buffer_failed(&text) ? -ENOMEM : control_file_make("weft-requests", &text, &answer->made_fd);
+		r = control_file_make("weft-requests", &text, &answer->made_fd);
 	if (r < 0)
 		return error_set(err, r, "cannot tell what was counted: %s", strerror(-r));
 	answer->fds[answer->fd_count++] = answer->made_fd;

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* A reading goes through three hands: look() copies what the kernel counted (offload thread), tell() gives it names (loop), and
- * work() sums it up and serves those who wait (offload thread). There is one reading at a time, so what they share needs no lock. */
+/* A reading goes through four hands: weft-proxy is asked (loop), look() copies what the kernel counted (offload thread), tell() gives it
+ * names (loop), and work() sums it up and serves those who wait (offload thread). There is one reading at a time, so what they share needs no lock. */
 #include "agent/telemetry/tally.h"
 
 #include <arpa/inet.h>
@@ -76,6 +76,7 @@ struct tallies {
 	struct offload *offload;
 	struct kernel *kernel;
 	struct apply *apply;
+	struct requests *requests;
 	struct state_watch *watch;
 	struct loop_timer *timer;
 	struct list waiting; /* for the next reading */
@@ -119,6 +120,7 @@ static struct reading *reading_free(struct reading *reading)
 	free(reading->reasons);
 	free(reading->endpoints);
 	free(reading->places);
+	requests_report_done(&reading->tally.requests);
 	free(reading);
 	return NULL;
 }
@@ -639,9 +641,21 @@ static void tell(void *arg)
 	if (r == 0)
 		r = tell_endpoints(t, reading);
 	if (r == 0)
+		r = requests_report(t->requests, &reading->tally.requests);
+	if (r == 0)
 		r = offload_submit(t->offload, work, worked, t);
 	if (r < 0)
 		finish(t, r);
+}
+
+static void asked(void *arg)
+{
+	struct tallies *t = arg;
+
+	if (t->gone)
+		finish(t, -ECANCELED);
+	else if (offload_submit(t->offload, look, tell, t) < 0)
+		finish(t, -ENOMEM);
 }
 
 static void on_timer(struct loop_timer *timer, void *arg)
@@ -660,7 +674,7 @@ static void on_timer(struct loop_timer *timer, void *arg)
 		list_remove(it);
 		list_append(&t->reading->waiters, it);
 	}
-	if (offload_submit(t->offload, look, tell, t) < 0)
+	if (requests_refresh(t->requests, asked, t) < 0)
 		finish(t, -ENOMEM);
 }
 
@@ -677,7 +691,7 @@ int tallies_take(struct tallies *t, tally_work_fn *work_fn, tally_done_fn *done,
 }
 
 int tallies_new(struct loop *loop, struct offload *offload, struct kernel *kernel, struct apply *apply, struct state *state,
-		struct tallies **ret_tallies)
+		struct requests *requests, struct tallies **ret_tallies)
 {
 	struct tallies *t = calloc(1, sizeof(*t));
 	int r;
@@ -689,6 +703,7 @@ int tallies_new(struct loop *loop, struct offload *offload, struct kernel *kerne
 	t->offload = offload;
 	t->kernel = kernel;
 	t->apply = apply;
+	t->requests = requests;
 	t->totals_stale = true;
 	t->name_count = kernel->memory.limits.objects;
 	t->owners = calloc(kernel->memory.limits.rows, sizeof(*t->owners));

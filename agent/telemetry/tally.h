@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* Everything that was counted, at one moment: counters of (source, service, target) with what connections that are open have moved
- * so far, endpoints, reasons. For those who show it: /v1/top and /metrics.
+ * so far, endpoints, reasons, and requests as weft-proxy counted them. For those who show it: /v1/top and /metrics.
  *
  * What a connection has moved is told once. It is added to its row when it closes, and its socket is gone then. The offload thread
  * copies the rows first and walks the open sockets right after: a connection that closes in between (some ms, as long as the walk
@@ -21,6 +21,7 @@
 #include "agent/loop/loop.h"
 #include "agent/state/state.h"
 #include "agent/telemetry/counters.h"
+#include "agent/telemetry/requests.h"
 #include "maps/kernel.h"
 
 #define TALLY_APART_NS (100 * 1000000ull) /* readings begin at least so far apart, whoever asks and how often */
@@ -61,14 +62,15 @@ struct tally {
 	const struct tally_endpoint *endpoints; /* in order of target, address, port */
 	const struct tally_reason *reasons; /* in order of source, service, reason; no duplicates */
 	uint64_t stats[STAT_COUNT];
+	struct requests_report requests;
 };
 
 struct tallies;
 
 /* Borrows all. 0 or -errno. */
 int tallies_new(struct loop *loop, struct offload *offload, struct kernel *kernel, struct apply *apply, struct state *state,
-		struct tallies **ret_tallies);
-/* Before `apply` and the offload thread end. Who still waits is told -ECANCELED, now or when the offload thread's last jobs are
+		struct requests *requests, struct tallies **ret_tallies);
+/* Before `requests`, `apply` and the offload thread end. Who still waits is told -ECANCELED, now or when the offload thread's last jobs are
  * reported. NULL is fine. */
 struct tallies *tallies_free(struct tallies *tallies);
 

@@ -1,0 +1,176 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "agent/telemetry/request_reading.h"
+
+#include <errno.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "base/cleanup.h"
+#include "base/json.h"
+
+#define COUNTS (sizeof(struct request_counts) / sizeof(uint64_t))
+
+void request_counts_add(struct request_counts *sums, const struct request_counts *more)
+{
+	uint64_t *to = (uint64_t *)sums;
+	const uint64_t *from = (const uint64_t *)more;
+
+	for (size_t i = 0; i < COUNTS; i++)
+		to[i] += from[i];
+}
+
+int request_ids_order(const struct request_ids *a, const struct request_ids *b)
+{
+	if (a->source != b->source)
+		return a->source < b->source ? -1 : 1;
+	if (a->service != b->service)
+		return a->service < b->service ? -1 : 1;
+	return (a->target > b->target) - (a->target < b->target);
+}
+
+static int row_order(const void *a, const void *b)
+{
+	return request_ids_order(&((const struct request_reading_row *)a)->ids, &((const struct request_reading_row *)b)->ids);
+}
+
+static uint64_t number(const json_t *object, const char *member)
+{
+	const json_int_t value = json_integer_value(json_object_get(object, member));
+
+	return value > 0 ? (uint64_t)value : 0;
+}
+
+static void numbers(const json_t *object, const char *member, uint64_t *to, size_t count)
+{
+	const json_t *list = json_object_get(object, member);
+
+	for (size_t i = 0; i < count; i++) {
+		const json_int_t value = json_integer_value(json_array_get(list, i));
+
+		to[i] = value > 0 ? (uint64_t)value : 0;
+	}
+}
+
+static const struct {
+	const char *name;
+	size_t offset;
+} counts[] = {
+	{ "requests", offsetof(struct request_counts, requests) },
+	{ "retries", offsetof(struct request_counts, retries) },
+	{ "bytesReceived", offsetof(struct request_counts, bytes_received) },
+	{ "bytesSent", offsetof(struct request_counts, bytes_sent) },
+	{ "timeNsSum", offsetof(struct request_counts, time_ns_sum) },
+};
+
+static int rows_read(const json_t *list, struct request_reading *reading)
+{
+	size_t kept = 0;
+
+	reading->rows = calloc(json_array_size(list) + 1, sizeof(*reading->rows));
+	if (!reading->rows)
+		return -ENOMEM;
+	for (size_t i = 0; i < json_array_size(list); i++) {
+		const json_t *one = json_array_get(list, i);
+		struct request_reading_row *row = &reading->rows[i];
+
+		row->ids = (struct request_ids){ (uint32_t)number(one, "source"), (uint32_t)number(one, "service"),
+						 (uint32_t)number(one, "target") };
+		for (size_t n = 0; n < ARRAY_SIZE(counts); n++)
+			*(uint64_t *)((char *)&row->counts + counts[n].offset) = number(one, counts[n].name);
+		numbers(one, "codes", row->counts.codes, REQUEST_CODES);
+		numbers(one, "timeNs", row->counts.time_ns, HISTOGRAM_BUCKETS);
+	}
+	qsort(reading->rows, json_array_size(list), sizeof(*reading->rows), row_order);
+	for (size_t i = 0; i < json_array_size(list); i++) {
+		if (kept && row_order(&reading->rows[kept - 1], &reading->rows[i]) == 0)
+			request_counts_add(&reading->rows[kept - 1].counts, &reading->rows[i].counts);
+		else
+			reading->rows[kept++] = reading->rows[i];
+	}
+	reading->row_count = kept;
+	return 0;
+}
+
+static const struct {
+	const char *name;
+	size_t offset;
+} of_now[] = {
+	{ "open", offsetof(struct request_now, open) },
+	{ "upstreamOpen", offsetof(struct request_now, upstream_open) },
+	{ "requestsActive", offsetof(struct request_now, active) },
+};
+
+static bool now_read(const char *name, uint64_t value, struct request_now *now)
+{
+	for (size_t i = 0; i < ARRAY_SIZE(of_now); i++)
+		if (!strcmp(name, of_now[i].name)) {
+			*(uint64_t *)((char *)now + of_now[i].offset) = value;
+			return true;
+		}
+	return false;
+}
+
+static int sum_add(struct request_reading *reading, const char *group, const char *name, uint64_t count)
+{
+	struct request_reading_sum *more = reallocarray(reading->sums, reading->sum_count + 1, sizeof(*more));
+
+	if (!more)
+		return -ENOMEM;
+	reading->sums = more;
+	if (asprintf(&more[reading->sum_count].name, "%s%s%s", group ?: "", group ? "." : "", name) < 0)
+		return -ENOMEM;
+	more[reading->sum_count++].count = count;
+	return 0;
+}
+
+/* Integers, and objects of integers. */
+static int sums_read(json_t *object, const char *group, struct request_reading *reading)
+{
+	const char *name;
+	json_t *value;
+
+	json_object_foreach(object, name, value) {
+		int r = 0;
+
+		if (json_is_object(value) && !group)
+			r = sums_read(value, name, reading);
+		else if (json_is_integer(value) && (group || !now_read(name, number(object, name), &reading->now)))
+			r = sum_add(reading, group, name, number(object, name));
+		if (r < 0)
+			return r;
+	}
+	return 0;
+}
+
+int request_reading_parse(const char *text, size_t length, struct request_reading *ret_reading, struct error *err)
+{
+	_cleanup_(request_reading_done) struct request_reading reading = {};
+	_cleanup_json_ json_t *json = json_loadb(text, length, JSON_REJECT_DUPLICATES, NULL); /* longer than json_parse() takes */
+	const char *started_at = json_path_string(json, "startedAt");
+	const int64_t pid = json_path_int(json, "pid", 0);
+	int r;
+
+	if (pid <= 0 || !started_at || !json_is_object(json_path(json, "totals")) || !json_is_array(json_path(json, "rows")))
+		return error_set(err, -EPROTO, "weft-proxy does not say what it has counted of requests");
+	snprintf(reading.process, sizeof(reading.process), "%lld %s", (long long)pid, started_at);
+	reading.generation = number(json, "generation");
+	reading.workers = number(json, "workers");
+	r = rows_read(json_path(json, "rows"), &reading);
+	if (r == 0)
+		r = sums_read(json_path(json, "totals"), NULL, &reading);
+	if (r < 0)
+		return error_set(err, r, "out of memory");
+	*ret_reading = reading;
+	reading = (struct request_reading){};
+	return 0;
+}
+
+void request_reading_done(struct request_reading *reading)
+{
+	for (size_t i = 0; i < reading->sum_count; i++)
+		free(reading->sums[i].name);
+	free(reading->sums);
+	free(reading->rows);
+	*reading = (struct request_reading){};
+}
