@@ -357,7 +357,9 @@ static const char *object_name(uint32_t id, void *arg)
 
 static int start_counting(struct agent *agent, const char *run_dir, struct error *err)
 {
-	const struct requests_options options = { .ask = ask_requests, .name = object_name, .arg = agent, .left_directory = agent->left_directory };
+	const struct requests_options options = {
+		.ask = ask_requests, .name = object_name, .arg = agent, .left_directory = agent->left_directory
+	};
 	int r;
 
 	snprintf(agent->left_directory, sizeof(agent->left_directory), "%s", run_dir);

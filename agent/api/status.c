@@ -248,7 +248,8 @@ static void status_answer(struct status *s)
 	supervisor_warnings(agent->supervisor, warnings);
 	http_reply_json(
 		s->exchange, 200,
-		json_pack("{s:s, s:s, s:i, s:s, s:s, s:I, s:I, s:o, s:s?, s:o, s:o, s:o, s:s, s:o, s:o, s:o, s:o, s:o, s:o, s:o, s:o, s:o, s:o, s:o, s:o}",
+		json_pack("{s:s, s:s, s:i, s:s, s:s, s:I, s:I, s:o, s:s?, s:o, s:o, s:o, s:s, s:o, s:o, s:o, s:o, s:o, s:o, s:o, s:o, s:o, s:o, s:o, "
+			  "s:o}",
 			  "version", WEFT_VERSION,
 			  "instance", agent->options.instance, "pid", getpid(), "account", agent->account, "region",
 			  agent->control_options.home_region, "generation", (json_int_t)generations_current(g), "oldestGeneration",

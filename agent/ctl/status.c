@@ -281,8 +281,9 @@ static void requests_print(const json_t *requests)
 
 	if (!json_path_bool(requests, "known", false))
 		return; /* what is known of weft-proxy is said already */
-	printf("%-14s %s in hand; connections: %s of programs, %s to endpoints\n", "requests", format_member_count(requests, "active", active),
-	       format_member_count(requests, "open", open), format_member_count(requests, "upstreamOpen", upstream));
+	printf("%-14s %s in hand; connections: %s of programs, %s to endpoints\n", "requests",
+	       format_member_count(requests, "active", active), format_member_count(requests, "open", open),
+	       format_member_count(requests, "upstreamOpen", upstream));
 }
 
 /* What weft-proxy did and met, how requests ended without an answer of their target, and what became of tries that failed. */

@@ -7,41 +7,20 @@
 #include <sys/resource.h>
 #include <unistd.h>
 
+#include "agent/telemetry/metrics_internal.h"
 #include "agent/telemetry/names.h"
 #include "base/address.h"
 #include "base/cleanup.h"
 #include "base/time.h"
-
-struct writer {
-	const struct metrics_input *input;
-	struct buffer *out;
-	size_t series, dropped;
-	size_t row_count; /* rows with traffic */
-	struct labelled_row *rows;
-	struct buffer row_labels; /* each with its NUL */
-};
 
 struct labelled_row {
 	const struct tally_row *row;
 	size_t labels_at;
 };
 
-struct family {
-	const char *name, *type, *help;
-	void (*emit)(struct writer *w, const struct family *family);
-	double (*value)(const struct metrics_input *input); /* emit_one() */
-	size_t member; /* of struct row, struct endpoint, struct inbound_listener or struct generations_fill */
-	size_t open_member; /* of struct tally_row, added to the one of the row; 0: none */
-	size_t sum_member; /* of struct row, in ns; 0: none */
-	int first_bucket, last_bucket;
-	bool healthy; /* emit_host_count() */
-};
+/* --- series --------------------------------------------------------------------------------------------------------------------------- */
 
-#define COUNT_AT(base, offset) (*(const uint64_t *)((const char *)(base) + (offset)))
-
-/* --- series -------------------------------------------------------------------------------------------------------------------------------- */
-
-static bool has_room(struct writer *w, size_t series)
+bool metrics_has_room(struct writer *w, size_t series)
 {
 	if (w->series + series > METRICS_SERIES_MAX) {
 		w->dropped += series;
@@ -65,7 +44,7 @@ static void add_label(struct buffer *to, const char *name, const char *value, si
 	buffer_append(to, "\"", 1);
 }
 
-static void label(struct buffer *to, const char *name, const char *value)
+void metrics_label(struct buffer *to, const char *name, const char *value)
 {
 	add_label(to, name, value, strlen(value));
 }
@@ -78,7 +57,7 @@ static const char *after_mesh(const char *full_name, const char **ret_mesh)
 }
 
 /* Any other text is of no mesh. */
-static void mesh_label(struct buffer *to, const char *full_name)
+void metrics_mesh_label(struct buffer *to, const char *full_name)
 {
 	const char *mesh, *end = after_mesh(full_name, &mesh);
 
@@ -86,14 +65,14 @@ static void mesh_label(struct buffer *to, const char *full_name)
 }
 
 /* "N:8080"; any other text stays. */
-static void name_label(struct buffer *to, const char *name, const char *full_name)
+void metrics_name_label(struct buffer *to, const char *name, const char *full_name)
 {
 	const char *mesh, *end = after_mesh(full_name, &mesh), *own = end ? strchr(end + 1, '/') : NULL;
 
-	label(to, name, own ? own + 1 : full_name ?: "");
+	metrics_label(to, name, own ? own + 1 : full_name ?: "");
 }
 
-static void series(struct writer *w, const struct family *family, const char *suffix, const char *labels)
+void metrics_series(struct writer *w, const struct family *family, const char *suffix, const char *labels)
 {
 	buffer_add(w->out, family->name);
 	buffer_add(w->out, suffix);
@@ -101,20 +80,20 @@ static void series(struct writer *w, const struct family *family, const char *su
 		buffer_printf(w->out, "{%s}", labels);
 }
 
-static void count_series(struct writer *w, const struct family *family, const char *labels, uint64_t count)
+void metrics_count(struct writer *w, const struct family *family, const char *labels, uint64_t count)
 {
-	if (!has_room(w, 1))
+	if (!metrics_has_room(w, 1))
 		return;
-	series(w, family, "", labels);
+	metrics_series(w, family, "", labels);
 	buffer_printf(w->out, " %" PRIu64 "\n", count);
 }
 
-static void add_seconds(struct buffer *to, uint64_t ns)
+void metrics_seconds(struct buffer *to, uint64_t ns)
 {
 	buffer_printf(to, " %" PRIu64 ".%09" PRIu64 "\n", (uint64_t)(ns / NSEC_PER_SEC), (uint64_t)(ns % NSEC_PER_SEC));
 }
 
-/* --- counters of (source, service, target) ---------------------------------------------------------------------------------------------- */
+/* --- counters of (source, service, target) -------------------------------------------------------------------------------------------- */
 
 /* Each row's labels once, for all of its series. */
 static void label_rows(struct writer *w)
@@ -129,10 +108,10 @@ static void label_rows(struct writer *w)
 		if (!tally_row_is_used(tally->rows[i]))
 			continue;
 		w->rows[w->row_count++] = (struct labelled_row){ tally->rows[i], w->row_labels.length };
-		mesh_label(&w->row_labels, counter->source);
-		name_label(&w->row_labels, "source", counter->source);
-		name_label(&w->row_labels, "service", counter->service);
-		name_label(&w->row_labels, "target", counter->target);
+		metrics_mesh_label(&w->row_labels, counter->source);
+		metrics_name_label(&w->row_labels, "source", counter->source);
+		metrics_name_label(&w->row_labels, "service", counter->service);
+		metrics_name_label(&w->row_labels, "target", counter->target);
 		buffer_append(&w->row_labels, "", 1);
 	}
 	if (buffer_failed(&w->row_labels)) {
@@ -151,7 +130,7 @@ static void emit_row(struct writer *w, const struct family *family)
 	for (size_t i = 0; i < w->row_count; i++) {
 		const struct tally_row *row = w->rows[i].row;
 
-		count_series(w, family, labels_of(w, i),
+		metrics_count(w, family, labels_of(w, i),
 			     COUNT_AT(&row->counter.sums, family->member) +
 				     (family->open_member ? COUNT_AT(row, family->open_member) : 0));
 	}
@@ -176,8 +155,8 @@ static void emit_failures(struct writer *w, const struct family *family)
 		for (size_t kind = 0; kind < ARRAY_SIZE(failure_kinds); kind++) {
 			buffer_clear(&one);
 			buffer_add(&one, labels_of(w, i));
-			label(&one, "kind", failure_kinds[kind].kind);
-			count_series(w, family, buffer_string(&one),
+			metrics_label(&one, "kind", failure_kinds[kind].kind);
+			metrics_count(w, family, buffer_string(&one),
 				     COUNT_AT(&w->rows[i].row->counter.sums, failure_kinds[kind].member));
 		}
 }
@@ -187,45 +166,53 @@ static void emit_rtt(struct writer *w, const struct family *family)
 	for (size_t i = 0; i < w->row_count; i++) {
 		const struct row *sums = &w->rows[i].row->counter.sums;
 
-		if (!has_room(w, 2))
+		if (!metrics_has_room(w, 2))
 			continue;
-		series(w, family, "_sum", labels_of(w, i));
-		add_seconds(w->out, sums->rtt_us_sum * NSEC_PER_USEC);
-		series(w, family, "_count", labels_of(w, i));
+		metrics_series(w, family, "_sum", labels_of(w, i));
+		metrics_seconds(w->out, sums->rtt_us_sum * NSEC_PER_USEC);
+		metrics_series(w, family, "_count", labels_of(w, i));
 		buffer_printf(w->out, " %" PRIu64 "\n", (uint64_t)sums->closed);
 	}
 }
 
 #define BUCKET_STEP 2 /* a factor of 4: every bucket of the kernel would be twice the series */
 
-static void emit_histogram_of(struct writer *w, const struct family *family, const struct row *sums, const char *labels)
+size_t metrics_histogram_lines(const struct family *family, int step)
 {
-	const __u64 *buckets = (const __u64 *)((const char *)sums + family->member);
+	return (size_t)((family->last_bucket - family->first_bucket) / step) + 1 + 2 + !!family->sum_member;
+}
+
+void metrics_histogram(struct writer *w, const struct family *family, const __u64 *buckets, uint64_t sum_ns, int step, const char *labels)
+{
 	uint64_t count = 0;
 
 	for (int i = 0; i < HISTOGRAM_BUCKETS; i++) {
 		count += buckets[i];
-		if (i < family->first_bucket || i > family->last_bucket || (i - family->first_bucket) % BUCKET_STEP)
+		if (i < family->first_bucket || i > family->last_bucket || (i - family->first_bucket) % step)
 			continue;
 		buffer_printf(w->out, "%s_bucket{%s,le=\"%.12g\"} %" PRIu64 "\n", family->name, labels,
 			      (double)(1ull << (i + 10)) / NSEC_PER_SEC, count);
 	}
 	buffer_printf(w->out, "%s_bucket{%s,le=\"+Inf\"} %" PRIu64 "\n", family->name, labels, count);
 	if (family->sum_member) {
-		series(w, family, "_sum", labels);
-		add_seconds(w->out, COUNT_AT(sums, family->sum_member));
+		metrics_series(w, family, "_sum", labels);
+		metrics_seconds(w->out, sum_ns);
 	}
-	series(w, family, "_count", labels);
+	metrics_series(w, family, "_count", labels);
 	buffer_printf(w->out, " %" PRIu64 "\n", count);
 }
 
 static void emit_histogram(struct writer *w, const struct family *family)
 {
-	const size_t lines = (size_t)(family->last_bucket - family->first_bucket) / BUCKET_STEP + 1 + 2 + !!family->sum_member;
+	const size_t lines = metrics_histogram_lines(family, BUCKET_STEP);
 
-	for (size_t i = 0; i < w->row_count; i++)
-		if (has_room(w, lines))
-			emit_histogram_of(w, family, &w->rows[i].row->counter.sums, labels_of(w, i));
+	for (size_t i = 0; i < w->row_count; i++) {
+		const struct row *sums = &w->rows[i].row->counter.sums;
+
+		if (metrics_has_room(w, lines))
+			metrics_histogram(w, family, (const __u64 *)((const char *)sums + family->member), COUNT_AT(sums, family->sum_member),
+					  BUCKET_STEP, labels_of(w, i));
+	}
 }
 
 static void emit_reasons(struct writer *w, const struct family *family)
@@ -236,15 +223,15 @@ static void emit_reasons(struct writer *w, const struct family *family)
 		const struct tally_reason *reason = &w->input->tally->reasons[i];
 
 		buffer_clear(&labels);
-		mesh_label(&labels, reason->source ?: reason->service);
-		name_label(&labels, "source", reason->source);
-		name_label(&labels, "service", reason->service);
-		label(&labels, "reason", reason_name(reason->reason));
-		count_series(w, family, buffer_string(&labels), reason->count);
+		metrics_mesh_label(&labels, reason->source ?: reason->service);
+		metrics_name_label(&labels, "source", reason->source);
+		metrics_name_label(&labels, "service", reason->service);
+		metrics_label(&labels, "reason", reason_name(reason->reason));
+		metrics_count(w, family, buffer_string(&labels), reason->count);
 	}
 }
 
-/* --- endpoints --------------------------------------------------------------------------------------------------------------------------------- */
+/* --- endpoints ------------------------------------------------------------------------------------------------------------------------ */
 
 /* As HealthyHostCount of App Mesh has it: not checked counts as healthy, without a result yet does not, and ejected does not. */
 static bool is_healthy(const struct tally_endpoint *e)
@@ -268,9 +255,9 @@ static void emit_host_count(struct writer *w, const struct family *family)
 		for (next = i; next < tally->endpoint_count && same_target(&tally->endpoints[i], &tally->endpoints[next]); next++)
 			count += is_healthy(&tally->endpoints[next]) == family->healthy;
 		buffer_clear(&labels);
-		mesh_label(&labels, tally->endpoints[i].target);
-		name_label(&labels, "target", tally->endpoints[i].target);
-		count_series(w, family, buffer_string(&labels), count);
+		metrics_mesh_label(&labels, tally->endpoints[i].target);
+		metrics_name_label(&labels, "target", tally->endpoints[i].target);
+		metrics_count(w, family, buffer_string(&labels), count);
 	}
 }
 
@@ -291,10 +278,10 @@ static void endpoint_series(struct writer *w, const struct family *family, const
 	_cleanup_(buffer_done) struct buffer labels = {};
 	char text[ENDPOINT_TEXT_BYTES];
 
-	mesh_label(&labels, e->target);
-	name_label(&labels, "target", e->target);
-	label(&labels, "address", ip_port_format(&e->address, e->port, text));
-	count_series(w, family, buffer_string(&labels), count);
+	metrics_mesh_label(&labels, e->target);
+	metrics_name_label(&labels, "target", e->target);
+	metrics_label(&labels, "address", ip_port_format(&e->address, e->port, text));
+	metrics_count(w, family, buffer_string(&labels), count);
 }
 
 static void emit_endpoint_open(struct writer *w, const struct family *family)
@@ -362,24 +349,24 @@ static void emit_listener(struct writer *w, const struct family *family)
 		const struct inbound_listener *listener = &w->input->listeners[i];
 
 		buffer_clear(&labels);
-		mesh_label(&labels, listener->target);
-		name_label(&labels, "target", listener->target);
-		label(&labels, "address", listener->address);
+		metrics_mesh_label(&labels, listener->target);
+		metrics_name_label(&labels, "target", listener->target);
+		metrics_label(&labels, "address", listener->address);
 		snprintf(netns, sizeof(netns), "%" PRIu64, listener->netns_cookie);
-		label(&labels, "netns", netns);
-		count_series(w, family, buffer_string(&labels), COUNT_AT(listener, family->member));
+		metrics_label(&labels, "netns", netns);
+		metrics_count(w, family, buffer_string(&labels), COUNT_AT(listener, family->member));
 	}
 }
 
-/* --- the node ---------------------------------------------------------------------------------------------------------------------------------- */
+/* --- the node ------------------------------------------------------------------------------------------------------------------------- */
 
 static void emit_one(struct writer *w, const struct family *family)
 {
 	const double value = family->value(w->input);
 
-	if (!has_room(w, 1))
+	if (!metrics_has_room(w, 1))
 		return;
-	series(w, family, "", "");
+	metrics_series(w, family, "", "");
 	if (value == __builtin_inf())
 		buffer_add(w->out, " +Inf\n");
 	else
@@ -430,9 +417,29 @@ static double one_start(const struct metrics_input *input)
 	return (double)(input->process.start_wall_ns / NSEC_PER_MSEC) / 1000;
 }
 
+static double one_requests_known(const struct metrics_input *input)
+{
+	return input->tally->requests.known;
+}
+
+static double one_requests_active(const struct metrics_input *input)
+{
+	return (double)input->tally->requests.now.active;
+}
+
+static double one_proxy_open(const struct metrics_input *input)
+{
+	return (double)input->tally->requests.now.open;
+}
+
+static double one_proxy_upstream_open(const struct metrics_input *input)
+{
+	return (double)input->tally->requests.now.upstream_open;
+}
+
 static void emit_build(struct writer *w, const struct family *family)
 {
-	count_series(w, family, "version=\"" WEFT_VERSION "\"", 1);
+	metrics_count(w, family, "version=\"" WEFT_VERSION "\"", 1);
 }
 
 static void emit_dns(struct writer *w, const struct family *family)
@@ -446,7 +453,7 @@ static void emit_dns(struct writer *w, const struct family *family)
 
 	for (size_t i = 0; i < ARRAY_SIZE(outcomes); i++) {
 		snprintf(labels, sizeof(labels), "outcome=\"%s\"", outcomes[i]);
-		count_series(w, family, labels, __atomic_load_n(&w->input->proxy->outcomes[i], __ATOMIC_RELAXED));
+		metrics_count(w, family, labels, __atomic_load_n(&w->input->proxy->outcomes[i], __ATOMIC_RELAXED));
 	}
 }
 
@@ -456,17 +463,17 @@ static void emit_claims(struct writer *w, const struct family *family)
 
 	for (int i = 0; i < CLAIM_OUTCOME_COUNT; i++) {
 		snprintf(labels, sizeof(labels), "outcome=\"%s\"", claim_outcome_name(i));
-		count_series(w, family, labels, w->input->claims.outcomes[i]);
+		metrics_count(w, family, labels, w->input->claims.outcomes[i]);
 	}
 }
 
 static void emit_claim_window(struct writer *w, const struct family *family)
 {
-	if (!has_room(w, 2))
+	if (!metrics_has_room(w, 2))
 		return;
-	series(w, family, "_sum", "");
-	add_seconds(w->out, w->input->claims.window_sum_ns);
-	series(w, family, "_count", "");
+	metrics_series(w, family, "_sum", "");
+	metrics_seconds(w->out, w->input->claims.window_sum_ns);
+	metrics_series(w, family, "_count", "");
 	buffer_printf(w->out, " %" PRIu64 "\n", w->input->claims.window_count);
 }
 
@@ -476,7 +483,7 @@ static void emit_stats(struct writer *w, const struct family *family)
 
 	for (int i = 0; i < STAT_COUNT; i++) {
 		snprintf(labels, sizeof(labels), "event=\"%s\"", stat_name((enum statistic)i));
-		count_series(w, family, labels, w->input->tally->stats[i]);
+		metrics_count(w, family, labels, w->input->tally->stats[i]);
 	}
 }
 
@@ -486,7 +493,7 @@ static void emit_table(struct writer *w, const struct family *family)
 
 	for (size_t i = 0; i < w->input->table_count; i++) {
 		snprintf(labels, sizeof(labels), "table=\"%s\"", w->input->tables[i].name);
-		count_series(w, family, labels, *(const uint32_t *)((const char *)&w->input->tables[i] + family->member));
+		metrics_count(w, family, labels, *(const uint32_t *)((const char *)&w->input->tables[i] + family->member));
 	}
 }
 
@@ -496,7 +503,7 @@ static void emit_http(struct writer *w, const struct family *family)
 
 	for (size_t i = 0; i < w->input->http_count; i++) {
 		snprintf(labels, sizeof(labels), "server=\"%s\"", w->input->http[i].service);
-		count_series(w, family, labels, COUNT_AT(&w->input->http[i], family->member));
+		metrics_count(w, family, labels, COUNT_AT(&w->input->http[i], family->member));
 	}
 }
 
@@ -507,7 +514,7 @@ static void emit_http_refusals(struct writer *w, const struct family *family)
 	for (size_t i = 0; i < w->input->http_count; i++)
 		for (enum http_refusal refusal = 0; refusal < HTTP_REFUSAL_COUNT; refusal++) {
 			snprintf(labels, sizeof(labels), "server=\"%s\",reason=\"%s\"", w->input->http[i].service, http_refusal_name(refusal));
-			count_series(w, family, labels, w->input->http[i].counters.refused[refusal]);
+			metrics_count(w, family, labels, w->input->http[i].counters.refused[refusal]);
 		}
 }
 
@@ -517,7 +524,7 @@ static void emit_api_refusals(struct writer *w, const struct family *family)
 
 	for (enum sigv4_reason reason = 0; reason < SIGV4_REASON_COUNT; reason++) {
 		snprintf(labels, sizeof(labels), "reason=\"%s\"", sigv4_reason_name(reason));
-		count_series(w, family, labels, w->input->api.refused[reason]);
+		metrics_count(w, family, labels, w->input->api.refused[reason]);
 	}
 }
 
@@ -527,26 +534,27 @@ static void emit_api_writes(struct writer *w, const struct family *family)
 
 	for (enum writer_count which = 0; which < WRITER_COUNTS; which++) {
 		snprintf(labels, sizeof(labels), "event=\"%s\"", writer_count_name(which));
-		count_series(w, family, labels, w->input->api.writer[which]);
+		metrics_count(w, family, labels, w->input->api.writer[which]);
 	}
 }
 
 static void emit_api_lost(struct writer *w, const struct family *family)
 {
-	count_series(w, family, "", w->input->api.audit_lost);
+	metrics_count(w, family, "", w->input->api.audit_lost);
 }
 
 /* The last one, which has always room. */
 static void emit_dropped(struct writer *w, const struct family *family)
 {
-	series(w, family, "", "");
+	metrics_series(w, family, "", "");
 	buffer_printf(w->out, " %zu\n", w->dropped);
 }
 
-/* --- the table --------------------------------------------------------------------------------------------------------------------------------- */
+/* --- the table ------------------------------------------------------------------------------------------------------------------------ */
 
 #define LISTENER(name) .emit = emit_listener, .member = offsetof(struct inbound_listener, name)
 #define ROW(name) .emit = emit_row, .member = offsetof(struct row, name)
+#define REQUESTS(name) .emit = emit_request_row, .member = offsetof(struct request_counts, name)
 
 static const struct family families[] = {
 	{ "weft_build_info", "gauge", "Always 1; the version is a label.", emit_build },
@@ -568,6 +576,18 @@ static const struct family families[] = {
 	{ "weft_proxy_heartbeat_age_seconds", "gauge",
 	  "Time since weft-proxy last showed that it is there; above 2 names are not answered. +Inf: never.", emit_one, one_heartbeat_age },
 	{ "weft_dns_queries_total", "counter", "Queries that weft-proxy was asked, by how they ended.", emit_dns },
+	{ "weft_proxy_requests_known", "gauge", "0: weft-proxy did not answer: what it counts is as it said last, what it has open is not known.",
+	  emit_one, one_requests_known },
+	{ "weft_proxy_requests_active", "gauge", "Requests that weft-proxy has in hand.", emit_one, one_requests_active },
+	{ "weft_proxy_connections_open", "gauge", "Connections of programs that weft-proxy has.", emit_one, one_proxy_open },
+	{ "weft_proxy_upstream_connections_open", "gauge", "Connections of weft-proxy to endpoints, in use or kept for the next request.",
+	  emit_one, one_proxy_upstream_open },
+	{ "weft_proxy_events_total", "counter", "What weft-proxy did and met: connections of programs, connections to endpoints, faults; by name.",
+	  emit_request_sums, .group = "", .label = "event" },
+	{ "weft_proxy_replies_total", "counter", "Requests that came to no answer of their target, or to no whole one, by why.", emit_request_sums,
+	  .group = "replies.", .label = "reply" },
+	{ "weft_proxy_retry_verdicts_total", "counter", "Tries that failed, by what became of the request.", emit_request_sums,
+	  .group = "retries.", .label = "verdict" },
 	{ "weft_environment_claims_total", "counter", "Processes whose environment names a virtual node, by what came of it.", emit_claims },
 	{ "weft_environment_window_seconds", "summary", "From the begin of such a program to its enrolment.", emit_claim_window },
 	{ "weft_http_connections_open", "gauge", "Connections to a server of weftd that are open.", emit_http,
@@ -600,6 +620,11 @@ static const struct family families[] = {
 	{ "weft_retransmissions_total", "counter", "Segments the caller sent again, also on connections still open.", ROW(retransmits),
 	  .open_member = offsetof(struct tally_row, open_retransmits) },
 	{ "weft_connection_rtt_seconds", "summary", "Smoothed round-trip time, as it was when connections closed.", emit_rtt },
+	{ "weft_requests_total", "counter", "Requests that weft-proxy routed, by the class of their answer; none: the program got no answer.",
+	  emit_request_codes },
+	{ "weft_request_retries_total", "counter", "Tries of requests after their first one.", REQUESTS(retries) },
+	{ "weft_request_body_bytes_total", "counter", "Bytes of the bodies of requests.", REQUESTS(bytes_received) },
+	{ "weft_response_body_bytes_total", "counter", "Bytes of the bodies of answers.", REQUESTS(bytes_sent) },
 	{ "weft_healthy_host_count", "gauge", "Endpoints that are used: healthy or not checked, and not ejected.", emit_host_count, .healthy = true },
 	{ "weft_unhealthy_host_count", "gauge", "Endpoints that failed their health check, have no result yet, or are ejected.", emit_host_count },
 	{ "weft_endpoint_open", "gauge", "Connections to the endpoint that are open, or being opened.", emit_endpoint_open },
@@ -611,6 +636,9 @@ static const struct family families[] = {
 	{ "weft_listener_open", "gauge", "Connections that it accepted and that are open.", LISTENER(open) },
 	{ "weft_listener_accepted_total", "counter", "Connections that it accepted.", LISTENER(accepted) },
 	{ "weft_listener_refused_total", "counter", "Connections that it refused, as it was full.", LISTENER(refused) },
+	{ "weft_request_seconds", "histogram", "From the head of a request to the end of its answer.", emit_request_seconds,
+	  .member = offsetof(struct request_counts, time_ns), .sum_member = offsetof(struct request_counts, time_ns_sum), .first_bucket = 7,
+	  .last_bucket = 26 },
 	{ "weft_connect_seconds", "histogram", "From connect() to established.", emit_histogram,
 	  .member = offsetof(struct row, connect_ns), .sum_member = offsetof(struct row, connect_ns_sum), .first_bucket = 3,
 	  .last_bucket = 25 },
@@ -625,12 +653,14 @@ void metrics_write(const struct metrics_input *input, struct buffer *out)
 	struct writer w = { .input = input, .out = out };
 
 	label_rows(&w);
+	requests_label(&w);
 	for (size_t i = 0; i < ARRAY_SIZE(families); i++) {
 		const struct family *family = &families[i];
 
 		buffer_printf(out, "# HELP %s %s\n# TYPE %s %s\n", family->name, family->help, family->name, family->type);
 		family->emit(&w, family);
 	}
+	requests_done(&w);
 	buffer_done(&w.row_labels);
 	free(w.rows);
 }

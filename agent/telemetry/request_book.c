@@ -17,10 +17,11 @@
 #define SUMS_KEY "requests/sums"
 #define STORED_VERSION 1
 #define NAME_COUNT 3
-#define PROCESSES_MAX 4 /* one that serves, two that end at leisure, and one for luck: of those that were read longest ago nothing more comes */
+/* One that serves, two that end at leisure, and one more: of the one that was read longest ago nothing more comes. */
+#define PROCESSES_MAX 4
 
-/* The value of "requests/rows/HASH", the hash of the names since three of them are longer than a key may be. So many of `stored_met` follow,
- * then the names, each with its NUL; none is "". */
+/* The value of "requests/rows/HASH", the hash of the names since three of them are longer than a key may be. So many of `stored_met`
+ * follow, then the names, each with its NUL; none is "". */
 struct stored_row {
 	uint32_t version;
 	uint32_t met_count;

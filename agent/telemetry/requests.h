@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* weft-proxy's counts of requests, kept up to date: it is asked when somebody wants to know, and every 5 s, so that no more than that is lost
- * with one that is killed. One that ends, or serves its last connections beside its successor, leaves them in a file
+/* weft-proxy's counts of requests, kept up to date: it is asked when somebody wants to know, and every 5 s, so that no more than that is
+ * lost with one that is killed. One that ends, or serves its last connections beside its successor, leaves them in a file
  * (agent/proxy/control.h). Thread: the loop's; texts are read on the offload thread. */
 #pragma once
 

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* A reading goes through four hands: weft-proxy is asked (loop), look() copies what the kernel counted (offload thread), tell() gives it
- * names (loop), and work() sums it up and serves those who wait (offload thread). There is one reading at a time, so what they share needs no lock. */
+ * names (loop), and work() sums it up and serves those who wait (offload thread). There is one reading at a time, so what they
+ * share needs no lock. */
 #include "agent/telemetry/tally.h"
 
 #include <arpa/inet.h>
@@ -392,7 +393,7 @@ static int tell_endpoints(struct tallies *t, struct reading *reading)
 	return 0;
 }
 
-/* --- offload thread: sums --------------------------------------------------------------------------------------------------------------- */
+/* --- offload thread: sums ------------------------------------------------------------------------------------------------------------- */
 
 static int compare_triples(const void *a, const void *b)
 {
@@ -570,7 +571,7 @@ static void work(void *arg)
 	}
 }
 
-/* --- loop: one reading after the other -------------------------------------------------------------------------------------------------- */
+/* --- loop: one reading after the other ------------------------------------------------------------------------------------------------ */
 
 static void tell_waiters(struct list *waiters, int r)
 {

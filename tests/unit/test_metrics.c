@@ -284,6 +284,96 @@ TEST(series_beyond_the_limit_are_left_out_whole_and_counted)
 	EXPECT_EQ(lines_with(f.text.data, "\nweft_connection_duration_seconds_bucket{"), whole * 13);
 }
 
+/* --- requests ------------------------------------------------------------------------------------------------------------------------------- */
+
+static struct request_row request_row_of(const char *source, const char *service, const char *target)
+{
+	return (struct request_row){ .source = source, .service = service, .target = target, .counts.requests = 1 };
+}
+
+TEST(requests_are_told_by_class_with_every_bucket_of_their_time)
+{
+	FIXTURE;
+	struct request_row row = request_row_of("mesh/shop/virtualNode/web", "mesh/shop/virtualService/pay.shop", "mesh/shop/virtualNode/pay-v1:8080");
+
+	row.counts.codes[0] = 1;
+	row.counts.codes[2] = 40;
+	row.counts.codes[5] = 2;
+	row.counts.retries = 3;
+	row.counts.bytes_received = 100;
+	row.counts.bytes_sent = 200;
+	row.counts.time_ns[8] = 40;
+	row.counts.time_ns[31] = 3;
+	row.counts.time_ns_sum = 5000000007;
+	f.tally.requests.rows = &row;
+	f.tally.requests.row_count = 1;
+	text_of(&f);
+	EXPECT_CONTAINS(f.text.data, "\nweft_requests_total{" LABELS ",code=\"none\"} 1\n"
+				     "weft_requests_total{" LABELS ",code=\"1xx\"} 0\nweft_requests_total{" LABELS ",code=\"2xx\"} 40\n");
+	EXPECT_CONTAINS(f.text.data, "\nweft_requests_total{" LABELS ",code=\"5xx\"} 2\n");
+	EXPECT_CONTAINS(f.text.data, "\nweft_request_retries_total{" LABELS "} 3\n");
+	EXPECT_CONTAINS(f.text.data, "\nweft_request_body_bytes_total{" LABELS "} 100\n");
+	EXPECT_CONTAINS(f.text.data, "\nweft_response_body_bytes_total{" LABELS "} 200\n");
+	EXPECT_CONTAINS(f.text.data, "# TYPE weft_request_seconds histogram\nweft_request_seconds_bucket{" LABELS ",le=\"0.000131072\"} 0\n"
+				     "weft_request_seconds_bucket{" LABELS ",le=\"0.000262144\"} 40\n");
+	EXPECT_CONTAINS(f.text.data, "weft_request_seconds_bucket{" LABELS ",le=\"68.719476736\"} 40\n"
+				     "weft_request_seconds_bucket{" LABELS ",le=\"+Inf\"} 43\nweft_request_seconds_sum{" LABELS "} 5.000000007\n"
+				     "weft_request_seconds_count{" LABELS "} 43\n");
+}
+
+TEST(a_request_that_came_in_has_a_target_alone)
+{
+	FIXTURE;
+	struct request_row row = request_row_of(NULL, NULL, "mesh/shop/virtualNode/pay-v1");
+
+	f.tally.requests.rows = &row;
+	f.tally.requests.row_count = 1;
+	EXPECT_CONTAINS(text_of(&f), "\nweft_request_retries_total{mesh=\"shop\",source=\"\",service=\"\",target=\"pay-v1\"} 0\n");
+}
+
+TEST(rows_of_requests_beyond_the_limit_are_one_of_others)
+{
+	enum { ROWS = METRICS_REQUEST_ROWS_MAX + 50 };
+	FIXTURE;
+	_cleanup_free_ struct request_row *rows = calloc(ROWS, sizeof(*rows));
+	static char targets[ROWS][48];
+
+	for (size_t i = 0; i < ROWS; i++) {
+		snprintf(targets[i], sizeof(targets[i]), "mesh/shop/virtualNode/t%zu:80", i);
+		rows[i] = request_row_of("mesh/shop/virtualNode/web", "mesh/shop/virtualService/s", targets[i]);
+		rows[i].counts.retries = 2;
+	}
+	rows[0] = request_row_of(NULL, NULL, NULL); /* what weft-proxy has no row for is one of them, and takes no place */
+	rows[0].counts.retries = 7;
+	f.tally.requests.rows = rows;
+	f.tally.requests.row_count = ROWS;
+	text_of(&f);
+	EXPECT_EQ(lines_with(f.text.data, "\nweft_request_retries_total{mesh=\"shop\""), METRICS_REQUEST_ROWS_MAX);
+	EXPECT_CONTAINS(f.text.data, "\nweft_request_retries_total{mesh=\"\",source=\"other\",service=\"other\",target=\"other\"} 105\n");
+	EXPECT_CONTAINS(f.text.data, "\nweft_metrics_dropped_series 0\n");
+}
+
+TEST(sums_of_weft_proxy_are_told_by_name_whatever_build_it_is_of)
+{
+	FIXTURE;
+	struct request_sum sums[] = {
+		{ "upstreamConnections", 4 }, { "replies.no-route", 5 }, { "retries.retry-limit", 6 }, { "replies.of-another-build", 7 },
+	};
+
+	f.tally.requests.sums = sums;
+	f.tally.requests.sum_count = ARRAY_SIZE(sums);
+	f.tally.requests.known = true;
+	f.tally.requests.now = (struct request_now){ .open = 1, .upstream_open = 2, .active = 3 };
+	text_of(&f);
+	EXPECT_CONTAINS(f.text.data, "\nweft_proxy_events_total{event=\"upstream-connections\"} 4\n# ");
+	EXPECT_CONTAINS(f.text.data, "\nweft_proxy_replies_total{reply=\"no-route\"} 5\nweft_proxy_replies_total{reply=\"of-another-build\"} 7\n# ");
+	EXPECT_CONTAINS(f.text.data, "\nweft_proxy_retry_verdicts_total{verdict=\"retry-limit\"} 6\n# ");
+	EXPECT_CONTAINS(f.text.data, "\nweft_proxy_requests_known 1\n");
+	EXPECT_CONTAINS(f.text.data, "\nweft_proxy_connections_open 1\n");
+	EXPECT_CONTAINS(f.text.data, "\nweft_proxy_upstream_connections_open 2\n");
+	EXPECT_CONTAINS(f.text.data, "\nweft_proxy_requests_active 3\n");
+}
+
 TEST(the_process_tells_its_memory_and_time)
 {
 	struct metrics_process process = { .start_wall_ns = 5 };
@@ -308,6 +398,10 @@ int main(void)
 		cmocka_unit_test(reasons_name_whom_they_are_about_as_far_as_that_is_known),
 		cmocka_unit_test(the_heartbeat_of_weft_proxy_has_an_age_or_never_was),
 		cmocka_unit_test(series_beyond_the_limit_are_left_out_whole_and_counted),
+		cmocka_unit_test(requests_are_told_by_class_with_every_bucket_of_their_time),
+		cmocka_unit_test(a_request_that_came_in_has_a_target_alone),
+		cmocka_unit_test(rows_of_requests_beyond_the_limit_are_one_of_others),
+		cmocka_unit_test(sums_of_weft_proxy_are_told_by_name_whatever_build_it_is_of),
 		cmocka_unit_test(the_process_tells_its_memory_and_time),
 	};
 
