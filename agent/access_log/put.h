@@ -6,6 +6,7 @@
 #include <string.h>
 
 #include "base/bytes.h"
+#include "base/decimal.h"
 #include "base/span.h"
 
 struct put {
@@ -39,22 +40,6 @@ static inline void put_byte(struct put *put, char byte)
 {
 	if (put_room(put, 1))
 		*put->at++ = byte;
-}
-
-#define DECIMAL_BYTES 20
-
-/* Writes digits, returns how many. */
-static inline size_t decimal_write(char *to, uint64_t number)
-{
-	char digits[DECIMAL_BYTES], *p = digits + DECIMAL_BYTES;
-	size_t length;
-
-	do {
-		*--p = (char)('0' + number % 10);
-	} while (number /= 10);
-	length = (size_t)(digits + DECIMAL_BYTES - p);
-	memcpy(to, p, length);
-	return length;
 }
 
 static inline void put_number(struct put *put, uint64_t number)

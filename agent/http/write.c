@@ -7,8 +7,8 @@
 
 #include "agent/http/byte.h"
 #include "base/cleanup.h"
+#include "base/decimal.h"
 
-#define DECIMAL_BYTES 20
 #define OWN_HEADERS 5
 
 #define FIRST_LINE(status, reason) { status, SPAN("HTTP/1.1 " #status " " reason "\r\n") }
@@ -109,16 +109,6 @@ struct span http_first_line(int status, char *room)
 	return (struct span){ room, (size_t)snprintf(room, HTTP_FIRST_LINE_BYTES, "HTTP/1.1 %d \r\n", status) };
 }
 
-static struct span decimal(size_t number, char room[DECIMAL_BYTES])
-{
-	char *p = room + DECIMAL_BYTES;
-
-	do {
-		*--p = (char)('0' + number % 10);
-	} while (number /= 10);
-	return (struct span){ p, (size_t)(room + DECIMAL_BYTES - p) };
-}
-
 /* Ours, and how many: those that are there. */
 static size_t own_headers(const struct http_answer *answer, const struct http_frame *frame, char digits[DECIMAL_BYTES],
 			  struct http_header headers[OWN_HEADERS])
@@ -129,7 +119,7 @@ static size_t own_headers(const struct http_answer *answer, const struct http_fr
 	if (answer->content_type)
 		headers[count++] = (struct http_header){ SPAN("Content-Type"), span_of(answer->content_type) };
 	if (answer->status != 204) /* RFC 9110 section 8.6 */
-		headers[count++] = (struct http_header){ SPAN("Content-Length"), decimal(answer->body.length, digits) };
+		headers[count++] = (struct http_header){ SPAN("Content-Length"), { digits, decimal_write(digits, answer->body.length) } };
 	if (frame->allow)
 		headers[count++] = (struct http_header){ SPAN("Allow"), span_of(frame->allow) };
 	if (frame->connection)

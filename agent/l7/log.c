@@ -1,14 +1,13 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* What a line of an access log says of a request: mostly what is there anyway, borrowed for the call. */
-#include <stdio.h>
-
 #include "agent/l7/internal.h"
+#include "base/decimal.h"
 
 #define HEADERS_SET 4
 
 struct line {
 	struct http_header request_set[HEADERS_SET], response_set[HEADERS_SET];
-	char service_ms[24], attempts[16];
+	char service_ms[DECIMAL_BYTES], attempts[DECIMAL_BYTES];
 };
 
 static bool head_has(const struct http_head *head, struct span name)
@@ -29,10 +28,9 @@ static void request_headers(const struct request *request, struct line *line, st
 		set[count++] = (struct http_header){ SPAN("x-request-id"), span_of(request->id) };
 	if (outside || !head_has(&request->head, SPAN("x-forwarded-proto")))
 		set[count++] = (struct http_header){ SPAN("x-forwarded-proto"), SPAN("http") };
-	if (!request->downstream->inbound && request->tries) {
-		snprintf(line->attempts, sizeof(line->attempts), "%u", request->tries);
-		set[count++] = (struct http_header){ SPAN("x-envoy-attempt-count"), span_of(line->attempts) };
-	}
+	if (!request->downstream->inbound && request->tries)
+		set[count++] = (struct http_header){ SPAN("x-envoy-attempt-count"),
+						     { line->attempts, decimal_write(line->attempts, request->tries) } };
 	if (request->original_target.data)
 		set[count++] = (struct http_header){ SPAN("x-envoy-original-path"), request->original_target };
 	entry->request_set = (struct access_log_headers){ set, count };
@@ -46,9 +44,10 @@ static void response_headers(const struct request *request, struct line *line, s
 
 	set[count++] = (struct http_header){ SPAN("server"), SPAN("envoy") };
 	if (request->first_byte_ns) {
-		snprintf(line->service_ms, sizeof(line->service_ms), "%llu",
-			 (unsigned long long)((request->first_byte_ns - request->sent_ns) / NSEC_PER_MSEC));
-		set[count++] = (struct http_header){ SPAN("x-envoy-upstream-service-time"), span_of(line->service_ms) };
+		const uint64_t ms = (request->first_byte_ns - request->sent_ns) / NSEC_PER_MSEC;
+
+		set[count++] = (struct http_header){ SPAN("x-envoy-upstream-service-time"),
+						     { line->service_ms, decimal_write(line->service_ms, ms) } };
 		entry->response = (struct access_log_headers){ request->answer.headers, request->answer.header_count };
 	}
 	entry->response_set = (struct access_log_headers){ set, count };

@@ -6,6 +6,7 @@
 
 #include "agent/http/write.h"
 #include "base/cleanup.h"
+#include "base/decimal.h"
 
 const char *request_id_format(uint64_t high, uint64_t low, char buffer[REQUEST_ID_BYTES])
 {
@@ -189,7 +190,7 @@ void request_head_write(struct buffer *out, const struct http_head *head, const 
 	const struct span forwarded_for = rewrite->forwarded_for ? span_of(rewrite->forwarded_for) : (struct span){};
 	const bool nominated = nominates(head);
 	bool has_id = false, has_proto = false, has_host = false, has_forwarded = false;
-	char number[16];
+	char number[DECIMAL_BYTES];
 	char *to = buffer_reserve(out, method.length + rewrite->target.length + rewrite->host.length + rewrite->original_path.length +
 				  2 * forwarded_for.length + length_of_headers(head) + ADDED_BYTES);
 	char *const begin = to;
@@ -236,8 +237,7 @@ void request_head_write(struct buffer *out, const struct http_head *head, const 
 	if (rewrite->attempt == 1) {
 		to = put(to, SPAN("x-envoy-attempt-count: 1\r\n"));
 	} else if (rewrite->attempt) {
-		snprintf(number, sizeof(number), "%u", rewrite->attempt);
-		to = put_header(to, SPAN("x-envoy-attempt-count"), span_of(number));
+		to = put_header(to, SPAN("x-envoy-attempt-count"), (struct span){ number, decimal_write(number, rewrite->attempt) });
 	}
 	if (head->chunked)
 		to = put(to, SPAN("transfer-encoding: chunked\r\n"));
@@ -265,20 +265,10 @@ static bool response_header_goes(const struct http_head *head, const struct http
 	}
 }
 
-static struct span decimal(uint64_t number, char room[24])
-{
-	char *p = room + 24;
-
-	do {
-		*--p = (char)('0' + number % 10);
-	} while (number /= 10);
-	return (struct span){ p, (size_t)(room + 24 - p) };
-}
-
 void response_head_write(struct buffer *out, const struct http_head *head, const struct response_rewrite *rewrite)
 {
 	const bool nominated = nominates(head);
-	char room[64], number[24];
+	char room[64], number[DECIMAL_BYTES];
 	const struct span first = http_first_line(head->status, room);
 	char *to = buffer_reserve(out, first.length + length_of_headers(head) + ADDED_BYTES);
 	char *const begin = to;
@@ -299,7 +289,7 @@ void response_head_write(struct buffer *out, const struct http_head *head, const
 		to = put_header(to, SPAN("date"), span_of(rewrite->date));
 	to = put(to, SPAN("server: envoy\r\n"));
 	if (head->status >= 200)
-		to = put_header(to, SPAN("x-envoy-upstream-service-time"), decimal(rewrite->service_ms, number));
+		to = put_header(to, SPAN("x-envoy-upstream-service-time"), (struct span){ number, decimal_write(number, rewrite->service_ms) });
 	if (rewrite->framing == FRAMING_CHUNKED)
 		to = put(to, SPAN("transfer-encoding: chunked\r\n"));
 	if (rewrite->upgrade)

@@ -8,6 +8,7 @@
 
 #include "agent/l7/internal.h"
 #include "base/bytes.h"
+#include "base/decimal.h"
 
 static uint64_t of_all(const struct l7 *l7, size_t offset)
 {
@@ -102,15 +103,7 @@ static void row_add(struct stats_row *to, const struct stats_row *from)
 /* Into room that is there: appended piece by piece, most of the time of many rows would be the appending's. */
 static char *put_number(char *to, uint64_t number)
 {
-	char digits[20];
-	size_t at = sizeof(digits);
-
-	do {
-		digits[--at] = (char)('0' + number % 10);
-		number /= 10;
-	} while (number);
-	memcpy(to, digits + at, sizeof(digits) - at);
-	return to + sizeof(digits) - at;
+	return to + decimal_write(to, number);
 }
 
 static char *put_text(char *to, const char *text)

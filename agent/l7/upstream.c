@@ -11,10 +11,11 @@
 #include "agent/l7/internal.h"
 #include "agent/net/tcp.h"
 #include "base/cleanup.h"
+#include "base/decimal.h"
 #include "base/log.h"
 #include "base/time.h"
 
-#define KEY_BYTES 80
+#define KEY_BYTES (2 * (DECIMAL_BYTES + 1) + ENDPOINT_TEXT_BYTES)
 
 /* --- pools --------------------------------------------------------------------------------------------------------------- */
 
@@ -35,14 +36,17 @@ static struct upstream_pool *pool_new(const struct target_endpoint *endpoint, co
 static struct upstream_pool *pool_get(struct request *request, const struct target_endpoint *endpoint)
 {
 	struct worker *worker = request->worker;
-	char key[KEY_BYTES];
+	char key[KEY_BYTES], *to = key;
 	struct table_node *node;
 	struct upstream_pool *pool;
 
 	if (request->downstream->own_pool)
 		return request->downstream->own_pool;
-	snprintf(key, sizeof(key), "%llx %x %s", (unsigned long long)request->downstream->place->place->netns_cookie,
-		 request->downstream->handover.source, endpoint->text);
+	to += decimal_write(to, request->downstream->place->place->netns_cookie);
+	*to++ = ' ';
+	to += decimal_write(to, request->downstream->handover.source);
+	*to++ = ' ';
+	strcpy(to, endpoint->text);
 	node = table_get(&worker->pools, key);
 	if (node)
 		return container_of(node, struct upstream_pool, node);
