@@ -28,7 +28,7 @@
 #include "base/time.h"
 #include "bench/tcp.h"
 
-enum { RATE_CONNECTIONS = 16, SPANS_MAX = 1000000, ANSWER_BYTES = 4096, IDLE_MAX = 20000, TRY_PAUSE_NS = 200000 };
+enum { RATE_CONNECTIONS = 16, SPANS_MAX = 1000000, ANSWER_BYTES = 4096, IDLE_MAX = 20000, IDLE_BATCH = 64, TRY_PAUSE_NS = 200000 };
 
 static struct sockaddr_storage server;
 static socklen_t server_length;
@@ -111,14 +111,22 @@ static bool answer_is_200(const struct connection *c)
 	return strncmp(c->answer, "HTTP/1.1 200 ", 13) == 0;
 }
 
-/* One request and its answer. -errno. */
+/* Waits for the answer. -errno. */
+static int connection_finish(struct connection *c)
+{
+	int r;
+
+	do {
+		r = connection_read(c, 0);
+	} while (r == 0);
+	return r < 0 ? r : 0;
+}
+
 static int connection_get(struct connection *c)
 {
 	int r = connection_ask(c);
 
-	while (r == 0)
-		r = connection_read(c, 0);
-	return r < 0 ? r : 0;
+	return r < 0 ? r : connection_finish(c);
 }
 
 static struct connection connection_warm(void)
@@ -292,6 +300,7 @@ static void sample_send(const char *path, const char *file, char tag, uint64_t l
 
 static void sample_idle(size_t count)
 {
+	static struct connection batch[IDLE_BATCH];
 	static int fds[IDLE_MAX];
 	static size_t open;
 
@@ -299,8 +308,18 @@ static void sample_idle(size_t count)
 		close(fds[--open]);
 	if (count > IDLE_MAX)
 		errx(2, "at most %d", IDLE_MAX);
-	while (open < count)
-		fds[open++] = connection_warm().fd;
+	while (open < count) {
+		const size_t some = MIN(count - open, (size_t)IDLE_BATCH);
+
+		for (size_t i = 0; i < some; i++)
+			if (connection_open(&batch[i]) < 0 || connection_ask(&batch[i]) < 0)
+				err(1, "no connection, after %zu", open + i);
+		for (size_t i = 0; i < some; i++) {
+			if (connection_finish(&batch[i]) < 0 || !answer_is_200(&batch[i]))
+				errx(1, "no answer, or not 200:\n%s", batch[i].answer);
+			fds[open++] = batch[i].fd;
+		}
+	}
 	printf("{\"count\": %zu}\n", open);
 }
 

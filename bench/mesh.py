@@ -39,6 +39,7 @@ class Weft:
         self.config.mkdir()
         self.log = open(node.directory / "weftd.log", "w+")
         self.agent = None
+        self.made_for = MADE_FOR
         node.stack.push(self.tell_failure)
         node.stack.callback(shutil.rmtree, f"/run/weft/{node.instance}", ignore_errors=True)
         node.stack.callback(node.command, BUILD / "weft-loader", "uninstall", "--instance", node.instance)
@@ -92,8 +93,9 @@ class Weft:
     def start_agent(self, *options):
         if self.agent:
             end(self.agent)
-        if self.services > MADE_FOR:  # weftd would do so by itself, and begin again meanwhile
-            self.node.command(BUILD / "weft-loader", "grow", "--instance", self.node.instance, "--services", str(2 * self.services))
+        if self.services > self.made_for:  # weftd would do so by itself, and begin again meanwhile
+            self.made_for = 2 * self.services
+            self.node.command(BUILD / "weft-loader", "grow", "--instance", self.node.instance, "--services", str(self.made_for))
         self.agent = self.node.start([
             BUILD / "weftd", "--state-dir", self.node.directory / "state", "--instance", self.node.instance, *options], PROXY_CPU,
             stdout=self.log, stderr=self.log)

@@ -387,15 +387,12 @@ def measure(size):
         weft.start()
         contestants = start_contestants(node, weft)
         result = {"throughput": measure_throughput(contestants, size), "latency": measure_latency(contestants, size)}
-        progress(f"{size['idle']:,} idle connections, {WORKLOADS} workloads")
+        progress(f"{WORKLOADS} workloads, {size['idle']:,} idle connections")
+        result["workloads"] = measure_workloads(node, weft)
         result["idle"] = measure_idle(contestants, size)
         for name in list(contestants):
             if name.endswith(" pair"):
                 for proxy in contestants.pop(name).proxies:
                     proxy.stop()
         result["sizes"] = measure_sizes(node, weft, contestants, size)
-        weft.configure(size["sizes"][0])
-        weft.start()
-        weft.wait_routed()
-        result["workloads"] = measure_workloads(node, weft)
         return result

@@ -48,7 +48,7 @@ class Envoy(Peer):
         clusters = [*zip(("blue", "green"), self.endpoints), *self.others.items()]
         write_json(self.directory / "envoy.json", {
             "node": {"id": "bench", "cluster": "bench"},
-            "admin": {"address": {"socket_address": {"address": self.listen, "port_value": 9901}}},
+            "admin": {"address": {"socket_address": {"address": self.listen, "port_value": 9902}}},
             "static_resources": {
                 "listeners": [{"name": "egress", "address": {"socket_address": {"address": self.listen, "port_value": PORT}},
                                "filter_chains": [{"filters": [{"name": "http", "typed_config": manager}]}]}],

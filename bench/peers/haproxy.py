@@ -33,7 +33,7 @@ defaults
     retry-on all-retryable-errors
     http-reuse always
 frontend metrics
-    bind {self.listen}:9901
+    bind {self.listen}:9902
     http-request use-service prometheus-exporter
 frontend services
     bind {self.listen}:{PORT}

@@ -58,7 +58,7 @@ http {{
     proxy_next_upstream error timeout http_502 http_503 http_504;
     proxy_next_upstream_tries 3;
     map $http_{GROUP.replace('-', '_')} $group {{ default weighted; beta beta; }}
-    server {{ listen {self.listen}:9901; location / {{ stub_status; }} }}""", *upstreams, *servers, "}\n"])
+    server {{ listen {self.listen}:9902; location / {{ stub_status; }} }}""", *upstreams, *servers, "}\n"])
 
     def configure(self, weights):
         (self.directory / "nginx.conf").write_text(self.text(weights))
