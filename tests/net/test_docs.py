@@ -46,6 +46,16 @@ def test_every_reason_to_refuse_a_message_is_documented_with_its_status_and_mean
     assert documented == sources
 
 
+def test_every_answer_of_the_proxy_itself_is_documented_with_its_status_flags_and_meaning_and_no_other():
+    flags = dict(re.findall(r'FLAG\((\w+), "(\w+)",', read("agent/access_log/entry.h")))
+    table = re.sub(r"\s*\\\n\s*", " ", read("agent/l7/reply.h"))
+    sources = [(name, "closed" if status == "0" else status, flags[flag], text) for name, status, flag, text in
+               re.findall(r'X\(\w+, "([^"]+)", (\d+), (\w+), "[^"]*", "[^"]*", "([^"]+)"\)', table)]
+    documented = re.findall(r"^\| `([a-z-]+)` \| (\w+) \| `(\w+)` \| (.*) \|$", section(read("docs/operations.md"), "HTTP services"), re.M)
+    assert len(sources) > 20
+    assert documented == sources
+
+
 def test_every_option_of_weftd_is_documented_and_no_other():
     documented = re.findall(r"^\| `--([a-z0-9-]+)", section(read("docs/operations.md"), "Options of weftd"), re.M)
     assert len(documented) > 10
