@@ -42,8 +42,8 @@ static json_t *row_json(const struct request_row *row)
 {
 	const struct request_counts *c = &row->counts;
 
-	return json_pack("{s:s?, s:s?, s:s?, s:I, s:I, s:o, s:I, s:I, s:I, s:o, s:o, s:o}", "from", row->source, "to", row->service, "target",
-			 row->target, "requests", (json_int_t)c->requests, "retries", (json_int_t)c->retries, "codes", codes_json(c->codes),
+	return json_pack("{s:s?, s:s?, s:s?, s:I, s:I, s:I, s:o, s:I, s:I, s:I, s:o, s:o, s:o}", "from", row->source, "to", row->service, "target",
+			 row->target, "requests", (json_int_t)c->requests, "active", (json_int_t)row->active, "retries", (json_int_t)c->retries, "codes", codes_json(c->codes),
 			 "received", (json_int_t)c->bytes_received, "sent", (json_int_t)c->bytes_sent, "timeNsSum",
 			 (json_int_t)c->time_ns_sum, "p50Ns", percentile_json(c->time_ns, 50), "p99Ns", percentile_json(c->time_ns, 99),
 			 "timeBuckets", numbers_json(c->time_ns, HISTOGRAM_BUCKETS));

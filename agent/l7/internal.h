@@ -402,6 +402,7 @@ struct request {
 	const struct service *service;
 	const struct route *route;
 	const struct target *target;
+	struct stats_row *row; /* it is active in; NULL: in none yet */
 	struct route_timeouts timeouts;
 	char id[REQUEST_ID_BYTES];
 

@@ -110,9 +110,10 @@ int l7_configure(struct l7 *l7, uint64_t base, uint64_t generation, const json_t
  *	"generation", "workers", "places": [{"netnsCookie", "role": "outbound", "inbound" or "gateway", "port": a gateway's, else 0,
  *	"family": "IPv4", "why": why it does not listen, or null}], "totals": {"requests", …, "replies": {NAME: n}, "retries": {VERDICT: n}},
  *	"rows": [{"source", "service", "target": the kernel's ids of them, "requests", "retries", "bytesReceived", "bytesSent", "timeNsSum",
- *	"codes": [without an answer, 1xx, … 5xx], "timeNs": [buckets of maps/abi/row.h, trailing zeros left out]}]
+ *	"active", "codes": [without an answer, 1xx, … 5xx], "timeNs": [buckets of maps/abi/row.h, trailing zeros left out]}]
  *
- * "open", "requestsActive" and "upstreamOpen" are as they are now, all else has been summed since the process began. Service 0: requests
- * that came in for `source`; target 0: they came to none; all three 0: the row for what has no row of its own. */
+ * "open", "requestsActive", "upstreamOpen" and "active" are as they are now, all else has been summed since the process began. Service 0: they
+ * were meant for none; target 0: they came to none; a virtual node as the target, and nothing else: they came in for it; all 0: the row for
+ * what has no row of its own. */
 int l7_write(const struct l7 *l7, struct buffer *text);
 json_t *l7_json(const struct l7 *l7); /* the same as an object: new reference; NULL: out of memory */

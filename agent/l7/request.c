@@ -61,15 +61,34 @@ struct request *request_new(struct downstream *d)
 	return request;
 }
 
+static struct stats_row *row_of(const struct request *request)
+{
+	const struct handover *handover = &request->downstream->handover;
+	struct stats *stats = &request->worker->stats;
+
+	if (request->downstream->inbound)
+		return stats_row_get(stats, 0, 0, handover->source);
+	return stats_row_get(stats, handover->source, request->service ? request->service->object.id : handover->service,
+			     request->target ? request->target->object.id : 0);
+}
+
+/* Where it goes is known: it is under way. */
+static void set_out(struct request *request)
+{
+	request->row = row_of(request);
+	request->row->active++;
+	request_try_received(request);
+	request_try(request);
+}
+
 static void count(struct request *request, int status)
 {
 	struct worker *worker = request->worker;
 	const uint64_t took_ns = time_now_ns() - request->begun_ns;
-	struct stats_row *row = stats_row_get(&worker->stats, request->downstream->handover.source,
-					      request->service ? request->service->object.id : request->downstream->handover.service,
-					      request->target ? request->target->object.id : 0);
+	struct stats_row *row = request->row ?: row_of(request);
 
 	worker->stats.requests++;
+	row->active -= request->row != NULL;
 	row->requests++;
 	row->codes[status / 100 < 6 ? status / 100 : 0]++;
 	row->retries += request->retry.retries;
@@ -274,8 +293,7 @@ static void choose_target(struct request *request, const struct service_port *po
 		return;
 	}
 	request->timeouts = route_timeouts_lower(request->route->timeouts, request->target->timeouts);
-	request_try_received(request);
-	request_try(request);
+	set_out(request);
 }
 
 /* As the listener is now. A connection that came before the listener had a limit is in none, and may be another worker's than those that are:
@@ -301,8 +319,7 @@ static void serve(struct request *request)
 	hold_to_limit(d, listener);
 	request->timeouts = listener ? listener->timeouts : route_timeouts_read(NULL);
 	request->route = &everything;
-	request_try_received(request);
-	request_try(request);
+	set_out(request);
 }
 
 static const struct service_port *port_of(const struct service *service, uint16_t port)
@@ -369,8 +386,7 @@ static void pass(struct request *request)
 	request->passes = true;
 	request->timeouts = route_timeouts_read(NULL);
 	request->route = &everything;
-	request_try_received(request);
-	request_try(request);
+	set_out(request);
 }
 
 void request_route(struct request *request)

@@ -143,6 +143,7 @@ static void row_write(const struct stats_row *row, struct buffer *text)
 		{ ",\"bytesReceived\":", row->bytes_received },
 		{ ",\"bytesSent\":", row->bytes_sent },
 		{ ",\"timeNsSum\":", row->time_ns_sum },
+		{ ",\"active\":", row->active },
 	};
 	char *const begin = buffer_reserve(text, ROW_TEXT_BYTES), *to = begin;
 	size_t buckets = HISTOGRAM_BUCKETS;

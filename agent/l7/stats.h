@@ -13,13 +13,16 @@
 #define STATS_ROWS_MAX 16384 /* of a worker; what is beyond is counted in one row for all others */
 
 struct stats_row {
-	uint32_t source, service, target; /* ids; target 0: it came to none; all 0: the row for all others */
+	/* Ids. Service 0: it was meant for none; target 0: it came to none. That of the node alone, as the target: it came in for it. All 0:
+	 * the row for all others. */
+	uint32_t source, service, target;
 	uint64_t requests;
 	uint64_t codes[6]; /* by class: [2] is 2xx; [0]: the program got no answer */
 	uint64_t retries;
 	uint64_t bytes_received, bytes_sent;
 	uint64_t time_ns_sum;
 	uint64_t time_ns[HISTOGRAM_BUCKETS]; /* from the head to the end of the answer (maps/abi/row.h) */
+	uint64_t active; /* no sum: under way, from the choice of the target on */
 };
 
 struct stats {

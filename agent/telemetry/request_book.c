@@ -40,6 +40,7 @@ struct triple {
 	struct list met; /* the rows of a weft-proxy that are added here, mostly one */
 	const char *names[NAME_COUNT]; /* NULL: none */
 	struct request_counts total;
+	uint64_t active;
 	char key[]; /* the names with line feeds between, which no name has; they follow once more, each with its NUL */
 };
 
@@ -247,10 +248,6 @@ static int find_owner(struct request_book *book, struct met *met, request_name_f
 	};
 	struct triple *owner;
 
-	if (names[0] && !names[1] && !names[2]) { /* it came in for the first */
-		names[2] = names[0];
-		names[0] = NULL;
-	}
 	if (met->owner && has_names(met->owner, names))
 		return 0;
 	owner = triple_get(book, names);
@@ -264,13 +261,16 @@ static int find_owner(struct request_book *book, struct met *met, request_name_f
 	return 0;
 }
 
-static int take_row(struct request_book *book, struct met *met, const struct request_counts *now, request_name_fn *name, void *arg)
+static int take_row(struct request_book *book, struct met *met, const struct request_reading_row *row, request_name_fn *name, void *arg)
 {
 	int r = find_owner(book, met, name, arg);
 
-	if (r == 0 && add_growth(&met->owner->total, &met->last, now))
+	if (r < 0)
+		return r;
+	if (add_growth(&met->owner->total, &met->last, &row->counts))
 		touch(book, met->owner);
-	return r;
+	met->owner->active += row->active;
+	return 0;
 }
 
 /* Both are in order of ids. */
@@ -293,7 +293,7 @@ static int take_rows(struct request_book *book, struct process *process, const s
 			met = process->met[at++];
 		else
 			met = met_new(process, &row->ids);
-		r = met ? take_row(book, met, &row->counts, name, arg) : -ENOMEM;
+		r = met ? take_row(book, met, row, name, arg) : -ENOMEM;
 		if (met && met->owner)
 			next[count++] = met;
 		else
@@ -358,6 +358,12 @@ static int take_sum(struct request_book *book, struct process *process, const ch
 	book->sums_dirty |= now != *last;
 	*last = now;
 	return 0;
+}
+
+void request_book_begin(struct request_book *book)
+{
+	for (size_t i = 0; i < book->triple_count; i++)
+		book->all[i]->active = 0;
 }
 
 int request_book_take(struct request_book *book, const struct request_reading *reading, request_name_fn *name, void *arg)
@@ -669,7 +675,7 @@ struct request_row request_book_row(const struct request_book *book, size_t i)
 {
 	const struct triple *triple = book->all[i];
 
-	return (struct request_row){ triple->names[0], triple->names[1], triple->names[2], triple->total };
+	return (struct request_row){ triple->names[0], triple->names[1], triple->names[2], triple->total, triple->active };
 }
 
 size_t request_book_sums(const struct request_book *book)

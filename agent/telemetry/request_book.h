@@ -4,8 +4,7 @@
  * reading are kept together in the state ("requests/…"), so that neither the next weft-proxy nor the next weftd begins anew, and nothing
  * is counted twice. What a weft-proxy counted after it was read for the last time is lost with it.
  *
- * Requests that came in for a virtual node, or a gateway, and to no service have no source and no service, and it as the target. Thread:
- * the loop's. */
+ * Requests that came in for a virtual node have it as the target, and no source and service. Thread: the loop's. */
 #pragma once
 
 #include "agent/state/state.h"
@@ -18,6 +17,7 @@ struct request_book;
 struct request_row {
 	const char *source, *service, *target; /* full names; NULL: none. All NULL: what has no row of its own */
 	struct request_counts counts;
+	uint64_t active; /* under way, by the readings since request_book_begin() */
 };
 struct request_sum {
 	const char *name;
@@ -28,6 +28,8 @@ struct request_sum {
 int request_book_new(struct state *state, struct request_book **ret_book);
 struct request_book *request_book_free(struct request_book *book); /* NULL is fine */
 
+/* Before the readings of a moment are taken: nothing is under way but what they say. */
+void request_book_begin(struct request_book *book);
 /* The last name that an id had; NULL: not known. Borrowed for the call. */
 typedef const char *request_name_fn(uint32_t id, void *arg);
 /* Of any weft-proxy, several of which may be there at a time. -ENOMEM: what of it was not taken is taken with the next one. */

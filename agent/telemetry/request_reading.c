@@ -78,15 +78,20 @@ static int rows_read(const json_t *list, struct request_reading *reading)
 						 (uint32_t)number(one, "target") };
 		for (size_t n = 0; n < ARRAY_SIZE(counts); n++)
 			*(uint64_t *)((char *)&row->counts + counts[n].offset) = number(one, counts[n].name);
+		row->active = number(one, "active");
 		numbers(one, "codes", row->counts.codes, REQUEST_CODES);
 		numbers(one, "timeNs", row->counts.time_ns, HISTOGRAM_BUCKETS);
 	}
 	qsort(reading->rows, json_array_size(list), sizeof(*reading->rows), row_order);
 	for (size_t i = 0; i < json_array_size(list); i++) {
-		if (kept && row_order(&reading->rows[kept - 1], &reading->rows[i]) == 0)
-			request_counts_add(&reading->rows[kept - 1].counts, &reading->rows[i].counts);
-		else
+		struct request_reading_row *last = kept ? &reading->rows[kept - 1] : NULL;
+
+		if (last && row_order(last, &reading->rows[i]) == 0) {
+			request_counts_add(&last->counts, &reading->rows[i].counts);
+			last->active += reading->rows[i].active;
+		} else {
 			reading->rows[kept++] = reading->rows[i];
+		}
 	}
 	reading->row_count = kept;
 	return 0;

@@ -40,6 +40,7 @@ struct request_reading {
 	struct request_reading_row {
 		struct request_ids ids;
 		struct request_counts counts;
+		uint64_t active; /* under way now */
 	} *rows; /* in order of ids, each once */
 	struct request_reading_sum {
 		char *name; /* "requests", "replies.no-route", "retries.retry-limit" */

@@ -216,6 +216,7 @@ static void ran(void *arg)
 		free(requests);
 		return;
 	}
+	request_book_begin(requests->book);
 	if (r == 0 && read)
 		r = request_book_take(requests->book, &job->reading, requests->options.name, requests->options.arg);
 	if (r == 0)

@@ -44,6 +44,30 @@ TEST(requests_are_told_by_caller_service_and_target_over_all_workers)
 	EXPECT_EQ(json_path_int(json_path_at(json, "places", 0), "port", -1), 0);
 }
 
+TEST(a_request_is_active_in_its_row_until_it_is_answered)
+{
+	_cleanup_world_ struct l7_world *w = l7_world_new(1);
+	_cleanup_wire_ struct wire client, endpoint;
+	_cleanup_message_ struct message m = {}, asked = {};
+	_cleanup_json_ json_t *during = NULL, *after = NULL;
+
+	given_http_route(w, "r", "{'prefix':'/'}", "11", NULL);
+	world_configure(w);
+	program(w, &client);
+	wire_say(&client, GET("/"));
+	backend_accept(w, 1, &endpoint);
+	wire_read(&endpoint, &asked);
+	during = l7_json(w->l7);
+	EXPECT_EQ(json_path_int(json_path_at(during, "rows", 0), "active", -1), 1);
+	EXPECT_EQ(json_path_int(json_path_at(during, "rows", 0), "requests", -1), 0);
+	wire_say(&endpoint, "HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n");
+	wire_read(&client, &m);
+	EXPECT_COUNT(w, "totals.requestsActive", 0);
+	after = l7_json(w->l7);
+	EXPECT_EQ(json_path_int(json_path_at(after, "rows", 0), "active", -1), 0);
+	EXPECT_EQ(json_path_int(json_path_at(after, "rows", 0), "requests", -1), 1);
+}
+
 TEST(a_request_that_no_route_takes_has_a_row_without_a_target)
 {
 	_cleanup_world_ struct l7_world *w = l7_world_new(1);
@@ -92,6 +116,7 @@ int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(requests_are_told_by_caller_service_and_target_over_all_workers),
+		cmocka_unit_test(a_request_is_active_in_its_row_until_it_is_answered),
 		cmocka_unit_test(a_request_that_no_route_takes_has_a_row_without_a_target),
 		cmocka_unit_test(many_rows_are_told_whole_in_order_and_each_once),
 	};

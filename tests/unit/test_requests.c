@@ -28,7 +28,7 @@ TEST(a_text_gives_rows_sums_and_what_is_now)
 	_cleanup_reading_ struct request_reading reading = read_text(HEAD(12)
 		"\"totals\":{\"requests\":5,\"open\":2,\"upstreamOpen\":3,\"requestsActive\":4,\"replies\":{\"no-route\":1},\"retries\":{\"retry\":6}},"
 		"\"rows\":[{\"source\":1,\"service\":2,\"target\":3,\"requests\":5,\"retries\":6,\"bytesReceived\":7,\"bytesSent\":8,\"timeNsSum\":9,"
-		"\"codes\":[0,0,4,0,1,0],\"timeNs\":[0,0,5]}]}");
+		"\"active\":2,\"codes\":[0,0,4,0,1,0],\"timeNs\":[0,0,5]}]}");
 
 	EXPECT_STR(reading.process, "12 2026-01-01T00:00:00Z");
 	EXPECT_EQ(reading.generation, 7);
@@ -44,6 +44,7 @@ TEST(a_text_gives_rows_sums_and_what_is_now)
 	EXPECT_EQ(reading.row_count, 1);
 	EXPECT_EQ(reading.rows[0].ids.target, 3);
 	EXPECT_EQ(reading.rows[0].counts.bytes_sent, 8);
+	EXPECT_EQ(reading.rows[0].active, 2);
 	EXPECT_EQ(reading.rows[0].counts.codes[4], 1);
 	EXPECT_EQ(reading.rows[0].counts.time_ns[2], 5);
 }
@@ -159,6 +160,22 @@ TEST(what_has_grown_is_added_by_names)
 	EXPECT_EQ(request_book_sum(book, 0).count, 15);
 }
 
+TEST(what_is_under_way_is_what_the_last_readings_say)
+{
+	GIVEN_BOOK;
+	struct request_reading_row row = { .ids = { 1, 2, 3 }, .active = 3 };
+	const struct request_reading one = { .process = "1 x", .row_count = 1, .rows = &row }, other = { .process = "2 x", .row_count = 1, .rows = &row };
+
+	request_book_begin(book);
+	EXPECT_OK(request_book_take(book, &one, name_of, NULL));
+	EXPECT_OK(request_book_take(book, &other, name_of, NULL));
+	EXPECT_EQ(request_book_row(book, 0).active, 6);
+	request_book_begin(book);
+	row.active = 1;
+	EXPECT_OK(request_book_take(book, &other, name_of, NULL));
+	EXPECT_EQ(request_book_row(book, 0).active, 1);
+}
+
 TEST(the_next_weft_proxy_goes_on)
 {
 	GIVEN_BOOK;
@@ -227,7 +244,7 @@ TEST(rows_without_names_say_what_they_are)
 
 	take(book, 1, 1, 2, 0, 1); /* came to no target */
 	take(book, 1, 1, 2, 77, 2); /* whose name nobody knows */
-	take(book, 1, 3, 0, 0, 3); /* came in for it */
+	take(book, 1, 0, 0, 3, 3); /* came in for it */
 	take(book, 1, 0, 0, 0, 4); /* all others */
 	EXPECT_EQ(request_book_rows(book), 4);
 	EXPECT_STR(request_book_row(book, 0).target, NULL);
@@ -305,6 +322,7 @@ int main(void)
 		cmocka_unit_test(what_is_no_such_text_is_refused),
 		cmocka_unit_test(members_of_another_build_are_let_be),
 		cmocka_unit_test(what_has_grown_is_added_by_names),
+		cmocka_unit_test(what_is_under_way_is_what_the_last_readings_say),
 		cmocka_unit_test(the_next_weft_proxy_goes_on),
 		cmocka_unit_test(two_weft_proxies_at_a_time_are_counted_apart),
 		cmocka_unit_test(the_next_weftd_goes_on_and_counts_nothing_twice),
