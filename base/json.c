@@ -58,14 +58,34 @@ int json_parse_next(const char *text, size_t length, size_t *offset, json_t **re
 	return 0;
 }
 
-int json_parse_file(const char *path, json_t **ret_value, struct error *err)
+/* Up to a byte more than the limit. `size` is what there is said to be: files of /proc have more than none. */
+static int read_text(int fd, size_t size, struct buffer *text)
+{
+	size_t room = size + 1; /* so that what comes short of it is all */
+	ssize_t n;
+	char *to;
+
+	do {
+		to = buffer_reserve(text, room);
+		if (!to)
+			return -ENOMEM;
+		n = read(fd, to, room);
+		if (n < 0)
+			return -errno;
+		text->length += (size_t)n;
+		if (size && (size_t)n < room)
+			break;
+		room = READ_BYTES;
+	} while (n > 0 && text->length <= JSON_TEXT_LIMIT_BYTES);
+	return 0;
+}
+
+int json_parse_file_stat(const char *path, struct stat *ret_st, json_t **ret_value, struct error *err)
 {
 	/* A FIFO or a device in a directory of files must not hold its reader up, not even in open(). */
 	_cleanup_close_ int fd = open(path, O_RDONLY | O_CLOEXEC | O_NONBLOCK | O_NOCTTY);
 	_cleanup_(buffer_done) struct buffer text = {};
 	struct stat st;
-	ssize_t n;
-	char *to;
 	int r;
 
 	if (fd < 0)
@@ -74,20 +94,22 @@ int json_parse_file(const char *path, json_t **ret_value, struct error *err)
 		return error_set(err, -errno, "cannot inspect '%s': %m", path);
 	if (!S_ISREG(st.st_mode))
 		return error_set(err, S_ISDIR(st.st_mode) ? -EISDIR : -EINVAL, "'%s' is not a regular file", path);
-	do {
-		to = buffer_reserve(&text, READ_BYTES);
-		if (!to)
-			return error_set(err, -ENOMEM, "no memory to read '%s'", path);
-		n = read(fd, to, READ_BYTES);
-		if (n < 0)
-			return error_set(err, -errno, "cannot read '%s': %m", path);
-		text.length += (size_t)n;
-	} while (n > 0 && text.length <= JSON_TEXT_LIMIT_BYTES);
-
+	r = read_text(fd, (size_t)MIN(st.st_size, JSON_TEXT_LIMIT_BYTES), &text);
+	if (r < 0)
+		return error_set(err, r, "cannot read '%s': %s", path, strerror(-r));
 	r = json_parse(buffer_string(&text), text.length, ret_value, err);
 	if (r < 0)
 		error_prefix(err, "'%s'", path);
+	else
+		*ret_st = st;
 	return r;
+}
+
+int json_parse_file(const char *path, json_t **ret_value, struct error *err)
+{
+	struct stat st;
+
+	return json_parse_file_stat(path, &st, ret_value, err);
 }
 
 static uint64_t object_hash(const json_t *object)

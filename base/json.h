@@ -7,6 +7,7 @@
 #include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
+#include <sys/stat.h>
 
 #include "error.h"
 #include "json_place.h"
@@ -23,6 +24,8 @@ static inline void cleanup_json(json_t **j)
 int json_parse(const char *text, size_t length, json_t **ret_value, struct error *err);
 /* The same for a whole file; -errno of open or read as well. */
 int json_parse_file(const char *path, json_t **ret_value, struct error *err);
+/* And what fstat() said of it before it was read. */
+int json_parse_file_stat(const char *path, struct stat *ret_st, json_t **ret_value, struct error *err);
 
 /* The object or list that begins at *offset or behind white space there; *offset moves behind it, and nothing more is looked at. What is
  * longer than a limit is the caller's to refuse. -EINVAL with the place of the error in *ret_place, which is not in the message;

@@ -19,9 +19,14 @@
 
 int directory_join(char path[PATH_MAX], const char *directory, const char *name, struct error *err)
 {
-	if (snprintf(path, PATH_MAX, "%s/%s", directory, name) < PATH_MAX)
-		return 0;
-	return error_set(err, -ENAMETOOLONG, "the path of '%s' is too long", name);
+	const size_t length = strlen(directory), name_bytes = strlen(name) + 1;
+
+	if (length + 1 + name_bytes > PATH_MAX)
+		return error_set(err, -ENAMETOOLONG, "the path of '%s' is too long", name);
+	memcpy(path, directory, length);
+	path[length] = '/';
+	memcpy(path + length + 1, name, name_bytes);
+	return 0;
 }
 
 /* --- files ------------------------------------------------------------------------------------------------------------- */
@@ -106,16 +111,16 @@ int directory_file_changed(struct directory *d, const char *path)
 
 /* --- a walk through all of it -------------------------------------------------------------------------------------------- */
 
-struct names {
-	char **list;
+struct listing {
+	struct dirent **entries;
 	int count;
 };
 
-static void cleanup_names(struct names *names)
+static void cleanup_listing(struct listing *listing)
 {
-	for (int i = 0; i < names->count; i++)
-		free(names->list[i]);
-	free(names->list);
+	for (int i = 0; i < listing->count; i++)
+		free(listing->entries[i]);
+	free(listing->entries);
 }
 
 static int is_visible(const struct dirent *entry)
@@ -129,31 +134,6 @@ static int compare_entries(const struct dirent **a, const struct dirent **b)
 	return strcmp((*a)->d_name, (*b)->d_name);
 }
 
-static int list_names(const char *path, struct names *ret_names, struct error *err)
-{
-	struct dirent **entries = NULL;
-	struct names names = {};
-	const int count = scandir(path, &entries, is_visible, compare_entries);
-	bool whole = true;
-
-	if (count < 0)
-		return error_set(err, -errno, "cannot read directory '%s': %m", path);
-	names.list = calloc((size_t)count + 1, sizeof(*names.list));
-	for (int i = 0; i < count; i++) {
-		if (names.list)
-			names.list[names.count++] = strdup(entries[i]->d_name);
-		whole &= names.list && names.list[i];
-		free(entries[i]);
-	}
-	free(entries);
-	if (!whole || !names.list) {
-		cleanup_names(&names);
-		return error_set(err, -ENOMEM, "no memory for the names in '%s'", path);
-	}
-	*ret_names = names;
-	return 0;
-}
-
 bool directory_is_json(const char *path)
 {
 	const char *dot = strrchr(path, '.');
@@ -161,22 +141,32 @@ bool directory_is_json(const char *path)
 	return dot && strcmp(dot, ".json") == 0;
 }
 
+static bool is_directory(const char *path, const struct dirent *entry)
+{
+	struct stat st;
+
+	if (entry->d_type != DT_LNK && entry->d_type != DT_UNKNOWN)
+		return entry->d_type == DT_DIR;
+	/* What cannot be looked at and is not meant for us does not stop the rest. */
+	return stat(path, &st) == 0 && S_ISDIR(st.st_mode);
+}
+
 static int each_below(const char *directory, size_t depth, directory_file_fn *fn, void *arg, struct error *err)
 {
-	_cleanup_(cleanup_names) struct names names = {};
+	_cleanup_(cleanup_listing) struct listing listing = {};
 	char path[PATH_MAX];
-	struct stat st;
-	int r;
+	int r = 0;
 
 	if (depth > DIRECTORY_DEPTH)
 		return error_set(err, -ELOOP, "'%s' is more than %d directories deep", directory, DIRECTORY_DEPTH);
-	r = list_names(directory, &names, err);
-	for (int i = 0; i < names.count && r >= 0; i++) {
-		r = directory_join(path, directory, names.list[i], err);
+	listing.count = scandir(directory, &listing.entries, is_visible, compare_entries);
+	if (listing.count < 0)
+		return error_set(err, -errno, "cannot read directory '%s': %m", directory);
+	for (int i = 0; i < listing.count && r >= 0; i++) {
+		r = directory_join(path, directory, listing.entries[i]->d_name, err);
 		if (r < 0)
 			return r;
-		/* What cannot be looked at and is not meant for us does not stop the rest. */
-		if (stat(path, &st) == 0 && S_ISDIR(st.st_mode))
+		if (is_directory(path, listing.entries[i]))
 			r = each_below(path, depth + 1, fn, arg, err);
 		else
 			r = fn(path, arg, err);
@@ -205,7 +195,7 @@ static bool same_stamp(const struct stamp *a, const struct stamp *b)
 static int note_file(const char *path, void *arg, struct error *err)
 {
 	struct directory *d = arg;
-	struct stamp stamp = {};
+	struct stamp stamp;
 	struct file *file;
 	struct stat st;
 
@@ -214,10 +204,12 @@ static int note_file(const char *path, void *arg, struct error *err)
 	if (file_make(d, path, &file) < 0)
 		return error_set(err, -ENOMEM, "no memory for '%s'", path);
 	file->seen = true;
-	if (stat(path, &st) == 0)
+	if (file->stamp.inode && stat(path, &st) == 0) {
 		stamp = stamp_of(&st);
-	if (!stamp.inode || !same_stamp(&stamp, &file->stamp))
-		file_changed(d, file);
+		if (same_stamp(&stamp, &file->stamp))
+			return 0;
+	}
+	file_changed(d, file);
 	return 0;
 }
 
@@ -250,6 +242,13 @@ static bool is_settled(const struct stat *st)
 	return (now.tv_sec - st->st_ctim.tv_sec) * (int64_t)NSEC_PER_SEC + now.tv_nsec - st->st_ctim.tv_nsec > (int64_t)SETTLED_NS;
 }
 
+static bool is_gone(const char *path)
+{
+	struct stat st;
+
+	return lstat(path, &st) < 0 && (errno == ENOENT || errno == ENOTDIR);
+}
+
 static int read_file(struct file *file, struct error *err)
 {
 	_cleanup_json_ json_t *document = NULL;
@@ -258,14 +257,19 @@ static int read_file(struct file *file, struct error *err)
 
 	file->fresh = resource_unref(file->fresh);
 	file->fresh_stamp = (struct stamp){};
-	file->gone = file->unlisted || (lstat(file->path, &st) < 0 && (errno == ENOENT || errno == ENOTDIR));
+	file->gone = file->unlisted;
 	if (file->gone)
 		return 0;
-	if (stat(file->path, &st) == 0 && is_settled(&st))
-		file->fresh_stamp = stamp_of(&st);
-	r = json_parse_file(file->path, &document, err);
+	r = json_parse_file_stat(file->path, &st, &document, err);
+	file->gone = (r == -ENOENT || r == -ENOTDIR) && is_gone(file->path);
+	if (file->gone && err)
+		*err = (struct error){};
+	if (file->gone)
+		return 0;
 	if (r < 0)
 		return r;
+	if (is_settled(&st))
+		file->fresh_stamp = stamp_of(&st);
 	r = resource_new(document, NULL, file->path, &file->fresh, err);
 	if (r < 0)
 		error_prefix(err, "'%s'", file->path);
