@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* The control socket of weft-proxy: connections, and what is asked on them. */
 #include <errno.h>
+#include <malloc.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/epoll.h>
@@ -19,6 +20,7 @@
 #define PEERS_MAX 32
 #define MESSAGES_A_TURN 64
 #define HEIR_NS (5 * NSEC_PER_SEC) /* in which a successor takes what it asked for */
+#define LARGE_CONFIGURATION_BYTES (256 * 1024)
 #define CONTROL_FDS_EXPECTED 1 /* a request brings a namespace, or nothing */
 
 struct peer {
@@ -210,8 +212,8 @@ static int op_queries(const struct request *q, struct answer *answer, struct err
 	return 0;
 }
 
-/* The text of a memfd, parsed. */
-static int read_memfd(int fd, json_t **ret_value, struct error *err)
+/* The text of a memfd, parsed; and its length. */
+static int read_memfd(int fd, json_t **ret_value, size_t *ret_length, struct error *err)
 {
 	struct json_place place;
 	size_t offset = 0;
@@ -226,22 +228,28 @@ static int read_memfd(int fd, json_t **ret_value, struct error *err)
 		return error_set(err, -errno, "cannot map the configuration: %s", strerror(errno));
 	r = json_parse_next(text, (size_t)st.st_size, &offset, ret_value, &place, err);
 	munmap(text, (size_t)st.st_size);
+	*ret_length = (size_t)st.st_size;
 	return r;
 }
 
 static int op_configuration(const struct request *q, struct answer *answer, struct error *err)
 {
 	const int64_t base = json_path_int(q->message, "base", -1), generation = json_path_int(q->message, "generation", -1);
-	_cleanup_json_ json_t *configuration = NULL;
+	json_t *configuration = NULL;
+	size_t length = 0;
 	int r;
 
 	if (base < 0)
 		return error_set_field(err, -EINVAL, "base", "missing, or no generation");
 	if (generation < 1)
 		return error_set_field(err, -EINVAL, "generation", "missing, or no generation");
-	r = read_memfd(q->fds[0], &configuration, err);
+	r = read_memfd(q->fds[0], &configuration, &length, err);
 	if (r == 0)
 		r = l7_configure(q->proxy->l7, (uint64_t)base, (uint64_t)generation, configuration, err);
+	json_decref(configuration);
+	/* The parsed text takes ten times its length, and lies below what was made of it: without this it would stay with the process. */
+	if (length >= LARGE_CONFIGURATION_BYTES)
+		malloc_trim(0);
 	answer->message = json_pack("{s:I}", "generation", (json_int_t)generation);
 	return r;
 }

@@ -21,7 +21,8 @@
 #include "base/time.h"
 
 #define TICK_NS (500 * NSEC_PER_MSEC)
-#define LOOK_NS (10 * NSEC_PER_MSEC) /* whether one that is starting listens already */
+#define LOOK_MIN_NS NSEC_PER_MSEC /* whether one that is starting listens already */
+#define LOOK_MAX_NS (10 * NSEC_PER_MSEC)
 #define HUNG_NS (5 * NSEC_PER_SEC)
 #define ANSWER_NS (2 * NSEC_PER_SEC)
 #define LIVED_NS (10 * NSEC_PER_SEC) /* one that ends earlier is started again later each time */
@@ -262,7 +263,7 @@ static void start_first(struct supervisor *s)
 	s->restarts += s->ended;
 	s->ended = false;
 	log_info("weft-proxy started", LOG_F("pid", LOG_INT(s->process->pid)));
-	connect_at(s, LOOK_NS);
+	connect_at(s, LOOK_MIN_NS);
 }
 
 /* The one that runs is of another build: a successor takes over from it, and we hear of that by the end of the connection. */
@@ -346,6 +347,12 @@ static int begin(struct supervisor *s, int fd, struct error *err)
 	return r;
 }
 
+/* The longer it takes, the later the next look: names and requests wait for at most an eighth more than they have to. */
+static uint64_t look_ns(const struct process *process)
+{
+	return MIN(MAX((time_now_ns() - process->since_ns) / 8, LOOK_MIN_NS), LOOK_MAX_NS);
+}
+
 /* Supervision is off: what an earlier weftd started has no business any more. */
 static void end_unwanted(int fd)
 {
@@ -381,7 +388,7 @@ static void on_connect(struct loop_timer *timer, void *arg)
 		log_limited(LOG_LEVEL_WARN, "cannot speak to weft-proxy", LOG_F("error", LOG_STR(error_text(&err, text, sizeof(text)))));
 	else if (s->options.supervision == SUPERVISION_START && !s->process)
 		return start_first(s);
-	connect_at(s, s->process ? LOOK_NS : TICK_NS);
+	connect_at(s, s->process ? look_ns(s->process) : TICK_NS);
 }
 
 static uint64_t beat_age_ns(const struct supervisor *s)
