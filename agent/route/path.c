@@ -28,22 +28,36 @@ static bool is_plain(struct span path)
 	return true;
 }
 
-/* One character of the path, an escape that stands for an unreserved one undone. What is no escape stays, as browsers have it. */
+/* The character that the escape at `at` stands for; -1: it is none. */
+static int escaped(struct span path, size_t at)
+{
+	const int high = at + 2 < path.length ? hex_value(path.data[at + 1]) : -1, low = high < 0 ? -1 : hex_value(path.data[at + 2]);
+
+	return low < 0 ? -1 : high << 4 | low;
+}
+
+/* "%" that begins no escape is one or two characters before. */
+static bool follows_stray(struct span path, size_t at)
+{
+	for (size_t back = 1; back <= 2 && back <= at; back++)
+		if (path.data[at - back] == '%' && escaped(path, at - back) < 0)
+			return true;
+	return false;
+}
+
+/* One character of the path, an escape that stands for an unreserved one undone. What is no escape stays, as browsers have it, and together
+ * with what is undone must not become one, which the endpoint would undo: "%6%65" is not "%6e". */
 static char next_character(struct span path, size_t *at)
 {
-	const char c = path.data[(*at)++];
+	const char c = path.data[*at];
+	const int stands_for = c == '%' ? escaped(path, *at) : -1;
 
-	if (c == '\\')
-		return '/';
-	if (c == '%' && *at + 2 <= path.length) {
-		const int high = hex_value(path.data[*at]), low = hex_value(path.data[*at + 1]);
-
-		if (high >= 0 && low >= 0 && is_unreserved(high << 4 | low)) {
-			*at += 2;
-			return high << 4 | low;
-		}
+	if (stands_for >= 0 && is_unreserved((unsigned char)stands_for) && !follows_stray(path, *at)) {
+		*at += 3;
+		return (char)stands_for;
 	}
-	return c;
+	(*at)++;
+	return c == '\\' ? '/' : c;
 }
 
 /* The segment that ends at `length` begins after the last slash: "." goes, ".." takes the one before it along. Returns the new length;

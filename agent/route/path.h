@@ -12,6 +12,7 @@ struct route_target { /* of a request, cut */
 };
 
 /* `target` is in origin form, "/path?query". Escapes of letters, digits and "-._~" are undone, "\" is "/", "." and ".." are removed,
- * slashes in a row are one. What has nothing of that is not copied: the path is borrowed from `target`; else from `buffer`, which is
- * emptied before. -EINVAL: it does not begin with "/", has a fragment, or an escape that is none; -ENOMEM. */
+ * slashes in a row are one; an escape that is none stays. What was normalised stays as it is when it is once more. What has nothing of that is
+ * not copied: the path is borrowed from `target`; else from `buffer`, which is emptied before. -EINVAL: it does not begin with "/", or has
+ * a fragment; -ENOMEM. */
 int route_target_read(struct span target, struct buffer *buffer, struct route_target *ret_target);

@@ -67,6 +67,9 @@ TEST(escapes_of_unreserved_characters_are_undone_and_others_stay)
 	expect("/%20%25%00", "/%20%25%00", "");
 	expect("/%4", "/%4", "");
 	expect("/%zz%", "/%zz%", "");
+	expect("/%6%65", "/%6%65", ""); /* "%6e" would be one */
+	expect("/%%36e/%%%36%31", "/%%36e/%%%361", "");
+	expect("/%2f%61", "/%2fa", "");
 	expect("/%252e%252e/", "/%252e%252e/", ""); /* undone once, not twice */
 }
 
