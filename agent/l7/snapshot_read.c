@@ -7,6 +7,8 @@
 #include <string.h>
 
 #include "agent/l7/snapshot_internal.h"
+#include "agent/spec/kind.h"
+#include "agent/spec/model.h"
 #include "base/cleanup.h"
 
 static int bad(struct error *err, const char *field, const char *what)
@@ -48,6 +50,44 @@ static int id_read(const json_t *json, const char *field, uint32_t *ret_id, stru
 	return 0;
 }
 
+/* A member that is not there is 0. */
+static int number_read(const json_t *json, const char *field, int64_t max, uint64_t *ret_number, struct error *err)
+{
+	const json_t *number = json_object_get(json, field);
+
+	if (number && (!json_is_integer(number) || json_integer_value(number) < 0 || json_integer_value(number) > max))
+		return bad(err, field, "is no number, or out of range");
+	*ret_number = (uint64_t)json_integer_value(number);
+	return 0;
+}
+
+static bool has_null(const json_t *json)
+{
+	const char *key;
+	json_t *one;
+	size_t i;
+
+	json_object_foreach((json_t *)json, key, one)
+		if (has_null(one))
+			return true;
+	json_array_foreach(json, i, one)
+		if (has_null(one))
+			return true;
+	return json_is_null(json);
+}
+
+/* As weftd has checked it, and without nulls: what is made of it relies on that. */
+static int spec_check(const json_t *spec, const char *shape, const struct kind_rules *rules, struct error *err)
+{
+	int r = spec ? shape_validate(shape_find(shape), spec, err) : bad(err, "spec", "is missing");
+
+	if (r == 0 && has_null(spec)) /* no deeper than its shape */
+		r = bad(err, "spec", "has a null");
+	if (r == 0)
+		r = rules->check(spec, err);
+	return r == -EINVAL ? err->code = -EBADMSG : r;
+}
+
 /* --- services ------------------------------------------------------------------------------------------------------------ */
 
 static void service_free(struct snapshot_object *object)
@@ -72,6 +112,9 @@ static int route_read(const json_t *json, struct service_port *port, struct erro
 
 	if (!name)
 		return bad(err, "routes", "one has no name");
+	r = spec_check(json_object_get(json, "spec"), "RouteSpec", &route_rules, err);
+	if (r < 0)
+		return r;
 	r = route_new(name, json_object_get(json, "spec"), &route, err);
 	if (r < 0)
 		return r == -EINVAL ? err->code = -EBADMSG : no_memory(err);
@@ -181,7 +224,7 @@ static void target_free(struct snapshot_object *object)
 static int endpoint_read(const json_t *json, struct target_endpoint *endpoint, struct error *err)
 {
 	const char *address = json_path_string(json, "address");
-	const int64_t slot = json_path_int(json, "slot", -1);
+	uint64_t slot, incarnation, run;
 	uint16_t port;
 	int r;
 
@@ -190,13 +233,16 @@ static int endpoint_read(const json_t *json, struct target_endpoint *endpoint, s
 	r = port_read(json, &port, err);
 	if (r < 0)
 		return r;
-	if (slot < 0 || slot > UINT32_MAX)
-		return bad(err, "slot", "is no slot");
+	r = number_read(json, "slot", UINT32_MAX, &slot, err);
+	r = r ?: number_read(json, "incarnation", UINT32_MAX, &incarnation, err);
+	r = r ?: number_read(json, "run", MAX_TARGET_ZONES - 1, &run, err);
+	r = r ?: number_read(json, "netns", INT64_MAX, &endpoint->netns_cookie, err);
+	if (r < 0)
+		return r;
 	endpoint->port = htons(port);
 	endpoint->slot = (uint32_t)slot;
-	endpoint->incarnation = (uint32_t)json_path_int(json, "incarnation", 0);
-	endpoint->run = (uint16_t)json_path_int(json, "run", 0);
-	endpoint->netns_cookie = (uint64_t)json_path_int(json, "netns", 0);
+	endpoint->incarnation = (uint32_t)incarnation;
+	endpoint->run = (uint16_t)run;
 	ip_port_format(&endpoint->address, endpoint->port, endpoint->text);
 	return 0;
 }
@@ -214,7 +260,7 @@ static int endpoints_read(const json_t *json, struct target *target, struct erro
 			return no_memory(err);
 	}
 	json_array_foreach(json, i, one) {
-		struct target_endpoint endpoint;
+		struct target_endpoint endpoint = {};
 		struct target_list *list;
 		int r = endpoint_read(one, &endpoint, err);
 
@@ -232,11 +278,13 @@ static int endpoints_read(const json_t *json, struct target *target, struct erro
 	return 0;
 }
 
-/* The runs are the list's endpoints one after the other: a list that they do not cover exactly would be read beyond its end. */
+/* The runs are the list's endpoints one after the other, and every draw leads to one of them: a list that they do not cover exactly would
+ * be read beyond its end. */
 static int zones_read(const json_t *json, struct target_list *list, struct error *err)
 {
 	const size_t zones = json_array_size(json);
 	uint64_t covered = 0;
+	int64_t last = 0;
 
 	if (zones > MAX_TARGET_ZONES)
 		return bad(err, "zones", "are too many");
@@ -244,15 +292,18 @@ static int zones_read(const json_t *json, struct target_list *list, struct error
 		const json_t *one = json_array_get(json, i);
 		const int64_t count = json_path_int(one, "count", -1), below = json_path_int(one, "below", -1);
 
-		if (count < 0 || count > UINT32_MAX || below < 0 || below > SHARE_ALL)
+		if (count < 0 || count > UINT32_MAX || below < last || below > SHARE_ALL)
 			return bad(err, "zones", "count or below is out of range");
 		list->zones[i] = (struct zone_run){ (uint32_t)count, (uint32_t)below };
-		covered += (uint64_t)count;
+		last = below;
+		for (const uint64_t end = covered + (uint64_t)count; covered < end; covered++)
+			if (covered == list->count || list->endpoints[covered].run != i)
+				return bad(err, "zones", "are not those of the endpoints");
 	}
-	if (zones && covered != list->count)
-		return bad(err, "zones", "do not cover the endpoints");
-	for (size_t i = 0; i < list->count; i++)
-		if (list->endpoints[i].run >= MAX(zones, 1u))
+	if (zones && (covered != list->count || last != SHARE_ALL))
+		return bad(err, "zones", "do not cover all endpoints and draws");
+	for (size_t i = 0; zones == 0 && i < list->count; i++)
+		if (list->endpoints[i].run)
 			return bad(err, "run", "is none of the zones");
 	list->zone_count = (uint8_t)zones;
 	return 0;
@@ -278,10 +329,15 @@ static int target_fill(const json_t *json, struct target *target, struct error *
 {
 	const json_t *outlier = json_object_get(json, "outlier"), *zones = json_object_get(json, "zones");
 	const char *node = json_path_string(json, "virtualNode");
+	uint64_t panic_pct, max_errors, max_ejection_pct;
 	int r = name_read(json, &target->object.name, err);
 
-	if (r == 0)
-		r = port_read(json, &target->port, err);
+	r = r ?: port_read(json, &target->port, err);
+	r = r ?: number_read(json, "panicPct", 100, &panic_pct, err);
+	r = r ?: number_read(outlier, "maxErrors", UINT32_MAX, &max_errors, err);
+	r = r ?: number_read(outlier, "intervalNs", INT64_MAX, &target->interval_ns, err);
+	r = r ?: number_read(outlier, "baseEjectionNs", INT64_MAX / 2, &target->base_ejection_ns, err);
+	r = r ?: number_read(outlier, "maxEjectionPct", 100, &max_ejection_pct, err);
 	if (r < 0)
 		return r;
 	if (!node)
@@ -293,12 +349,10 @@ static int target_fill(const json_t *json, struct target *target, struct error *
 	if (r < 0)
 		return r;
 	target->needs_tls = json_path_bool(json, "needsTls", false);
-	target->panic_pct = (uint16_t)json_path_int(json, "panicPct", 0);
+	target->panic_pct = (uint16_t)panic_pct;
 	target->timeouts = route_timeouts_read(json_object_get(json, "timeout"));
-	target->max_errors = (uint32_t)json_path_int(outlier, "maxErrors", 0);
-	target->interval_ns = (uint64_t)json_path_int(outlier, "intervalNs", 0);
-	target->base_ejection_ns = (uint64_t)json_path_int(outlier, "baseEjectionNs", 0);
-	target->max_ejection_pct = (uint8_t)json_path_int(outlier, "maxEjectionPct", 0);
+	target->max_errors = (uint32_t)max_errors;
+	target->max_ejection_pct = (uint8_t)max_ejection_pct;
 	r = endpoints_read(json_object_get(json, "endpoints"), target, err);
 	for (size_t l = 0; r == 0 && l < LIST_COUNT; l++)
 		r = zones_read(json_array_get(zones, l), &target->lists[l], err);
@@ -435,6 +489,9 @@ static int gateway_route_read(const json_t *json, struct gateway *gateway, struc
 
 	if (!name)
 		return bad(err, "routes", "one has no name");
+	r = spec_check(json_object_get(json, "spec"), "GatewayRouteSpec", &gateway_route_rules, err);
+	if (r < 0)
+		return r;
 	r = gateway_route_new(name, json_object_get(json, "spec"), &route, err);
 	if (r < 0)
 		return r == -EINVAL ? err->code = -EBADMSG : no_memory(err);

@@ -141,8 +141,21 @@ TEST(what_cannot_be_read_is_named_and_nothing_changes)
 		{ "{\"targets\":{\"2\":{\"name\":\"x\",\"port\":0}}}", "port" },
 		{ "{\"targets\":{\"2\":{\"name\":\"mesh/M/x\",\"port\":1,\"virtualNode\":\"n\",\"endpoints\":[{\"address\":\"x\",\"port\":1}]}}}", "address" },
 		{ "{\"targets\":{\"2\":{\"name\":\"mesh/M/x\",\"port\":1,\"virtualNode\":\"n\",\"endpoints\":[],\"zones\":[[{\"count\":1,\"below\":1}]]}}}", "zones" },
+		{ "{\"targets\":{\"2\":{\"name\":\"mesh/M/x\",\"port\":1,\"virtualNode\":\"n\",\"endpoints\":[{\"address\":\"10.0.0.1\",\"port\":1}],"
+		  "\"zones\":[[{\"count\":1,\"below\":65535}]]}}}", "zones" }, /* a draw of 65535 would lead beyond the list */
+		{ "{\"targets\":{\"2\":{\"name\":\"mesh/M/x\",\"port\":1,\"virtualNode\":\"n\",\"endpoints\":[{\"address\":\"10.0.0.1\",\"port\":1,\"run\":1}],"
+		  "\"zones\":[[{\"count\":1,\"below\":65536}]]}}}", "zones" },
+		{ "{\"targets\":{\"2\":{\"name\":\"mesh/M/x\",\"port\":1,\"virtualNode\":\"n\",\"endpoints\":[{\"address\":\"10.0.0.1\",\"port\":1,\"run\":1}]}}}",
+		  "run" },
+		{ "{\"targets\":{\"2\":{\"name\":\"mesh/M/x\",\"port\":1,\"virtualNode\":\"n\",\"panicPct\":-1}}}", "panicPct" },
+		{ "{\"targets\":{\"2\":{\"name\":\"mesh/M/x\",\"port\":1,\"virtualNode\":\"n\",\"outlier\":{\"maxErrors\":1.5}}}}", "maxErrors" },
 		{ "{\"services\":{\"2\":{\"name\":\"mesh/M/virtualNode/x\"}}}", "name" },
 		{ "{\"services\":{\"2\":{\"name\":\"mesh/M/virtualService/x\",\"ports\":[{\"port\":1,\"routes\":[{}]}]}}}", "routes" },
+		{ "{\"services\":{\"2\":{\"name\":\"mesh/M/virtualService/x\",\"ports\":[{\"port\":1,\"routes\":[{\"name\":\"r\"}]}]}}}", "spec" },
+		{ "{\"services\":{\"2\":{\"name\":\"mesh/M/virtualService/x\",\"ports\":[{\"port\":1,\"routes\":[{\"name\":\"r\",\"spec\":{\"httpRoute\":"
+		  "{\"match\":{\"prefix\":\"/\"},\"action\":{\"weightedTargets\":[{\"weight\":1}]}}}}]}]}}}", "virtualNode" },
+		{ "{\"services\":{\"2\":{\"name\":\"mesh/M/virtualService/x\",\"ports\":[{\"port\":1,\"routes\":[{\"name\":\"r\",\"spec\":{\"priority\":null,"
+		  "\"httpRoute\":{\"match\":{\"prefix\":\"/\"},\"action\":{\"weightedTargets\":[{\"virtualNode\":\"n\",\"weight\":1}]}}}}]}]}}}", "null" },
 		{ "{\"nodes\":{\"2\":{\"name\":\"x\",\"backends\":[\"y\"]}}}", "backends" },
 	};
 
