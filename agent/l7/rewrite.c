@@ -68,11 +68,14 @@ static uint64_t lengths_named(void)
 
 enum header_rule header_rule_of(struct span name)
 {
-	static uint64_t lengths; /* the same whoever writes it */
+	static uint64_t known; /* the same whoever writes it */
 	const char first = name.length ? (char)(name.data[0] | 0x20) : '\0';
+	uint64_t lengths = __atomic_load_n(&known, __ATOMIC_RELAXED);
 
-	if (!lengths)
+	if (!lengths) {
 		lengths = lengths_named();
+		__atomic_store_n(&known, lengths, __ATOMIC_RELAXED);
+	}
 	if (first == 'x' && begins_with(name, SPAN("x-envoy-")))
 		return HEADER_ENVOY;
 	if (first == 'x' && begins_with(name, SPAN("x-weft-")))
@@ -184,15 +187,28 @@ static bool request_header_goes(const struct http_head *head, const struct http_
 	}
 }
 
+/* All that are there as one, with ours behind them. */
+static char *put_forwarded_for(char *to, const struct http_head *head, struct span last)
+{
+	to = put(to, SPAN("x-forwarded-for: "));
+	for (size_t i = 0; i < head->header_count; i++) {
+		if (header_rule_of(head->headers[i].name) != HEADER_FORWARDED_FOR)
+			continue;
+		to = put(to, head->headers[i].value);
+		*to++ = ',';
+	}
+	to = put(to, last);
+	return put(to, SPAN("\r\n"));
+}
+
 void request_head_write(struct buffer *out, const struct http_head *head, const struct request_rewrite *rewrite)
 {
 	const struct span method = span_of(head->method);
-	const struct span forwarded_for = rewrite->forwarded_for ? span_of(rewrite->forwarded_for) : (struct span){};
 	const bool nominated = nominates(head);
-	bool has_id = false, has_proto = false, has_host = false, has_forwarded = false;
+	bool has_id = false, has_proto = false, has_host = false;
 	char number[DECIMAL_BYTES];
 	char *to = buffer_reserve(out, method.length + rewrite->target.length + rewrite->host.length + rewrite->original_path.length +
-				  2 * forwarded_for.length + length_of_headers(head) + ADDED_BYTES);
+				  (rewrite->forwarded_for ? strlen(rewrite->forwarded_for) : 0) + length_of_headers(head) + ADDED_BYTES);
 	char *const begin = to;
 
 	if (!to)
@@ -206,28 +222,19 @@ void request_head_write(struct buffer *out, const struct http_head *head, const 
 	for (size_t i = 0; i < head->header_count; i++) {
 		const struct http_header *h = &head->headers[i];
 
-		if (request_header_goes(head, h, rewrite, nominated)) {
-			const enum header_rule rule = header_rule_of(h->name);
+		const enum header_rule rule = header_rule_of(h->name);
 
-			has_id |= rule == HEADER_REQUEST_ID;
-			has_proto |= rule == HEADER_FORWARDED_PROTO;
-			has_host |= rule == HEADER_HOST;
-			to = put_header(to, h->name, h->value);
-		} else if (rewrite->forwarded_for && header_rule_of(h->name) == HEADER_FORWARDED_FOR) {
-			to = put(to, has_forwarded ? SPAN(",") : SPAN("x-forwarded-for: "));
-			to = put(to, h->value);
-			has_forwarded = true;
-			if (i + 1 == head->header_count || header_rule_of(head->headers[i + 1].name) != HEADER_FORWARDED_FOR) {
-				*to++ = ',';
-				to = put(to, forwarded_for);
-				to = put(to, SPAN("\r\n"));
-			}
-		}
+		if (!request_header_goes(head, h, rewrite, nominated))
+			continue;
+		has_id |= rule == HEADER_REQUEST_ID;
+		has_proto |= rule == HEADER_FORWARDED_PROTO;
+		has_host |= rule == HEADER_HOST;
+		to = put_header(to, h->name, h->value);
 	}
 	if (!has_host && !rewrite->host_replaced)
 		to = put_header(to, SPAN("host"), rewrite->host);
-	if (rewrite->forwarded_for && !has_forwarded)
-		to = put_header(to, SPAN("x-forwarded-for"), forwarded_for);
+	if (rewrite->forwarded_for)
+		to = put_forwarded_for(to, head, span_of(rewrite->forwarded_for));
 	if (!has_proto)
 		to = put_header(to, SPAN("x-forwarded-proto"), SPAN("http"));
 	if (!has_id && rewrite->request_id)
@@ -256,8 +263,9 @@ static bool response_header_goes(const struct http_head *head, const struct http
 		return rewrite->upgrade && span_equal_nocase(h->name, SPAN("upgrade"));
 	case HEADER_SERVER:
 		return false;
-	case HEADER_LENGTH: /* with FRAMING_NONE it answers HEAD, or is a 304: it says what there would be */
-		return rewrite->framing == FRAMING_LENGTH || rewrite->framing == FRAMING_NONE;
+	case HEADER_LENGTH: /* with FRAMING_NONE it answers HEAD, or is a 304: it says what there would be (RFC 9110 section 8.6) */
+		return rewrite->framing == FRAMING_LENGTH ||
+		       (rewrite->framing == FRAMING_NONE && head->status >= 200 && head->status != 204);
 	case HEADER_ENVOY:
 		return !span_equal_nocase(h->name, SPAN("x-envoy-upstream-service-time"));
 	default:
