@@ -27,7 +27,7 @@ struct top_arguments {
 };
 static const struct option options[] = {
 	{ .name = "sort", .type = OPTION_STRING, .offset = OPTION(struct top_arguments, sort), .argument = "COLUMN",
-	  .help = "by this column: from, conn/s, fail/s, p99, ... (default: conn/s)" },
+	  .help = "by this column: from, conn/s, fail/s, req/s, ok%, p99, ... (default: conn/s)" },
 	{ .name = "reverse", .type = OPTION_FLAG, .offset = OPTION(struct top_arguments, reverse), .help = "the other way round" },
 	{ .name = "filter", .type = OPTION_STRING, .offset = OPTION(struct top_arguments, filter), .argument = "TEXT",
 	  .help = "only what has this in a name or address" },
@@ -219,7 +219,9 @@ const struct command top_command = {
 	.summary = "shows what the mesh does now: rates of each interval, connections still open included",
 	.more = "\nOn a terminal the table is live, and keys work: ? lists them. Elsewhere a table is printed each interval. Columns are from,\n"
 		"service, target, conn/s (routed), open, fail/s (never established, or refused: then without a target), reason (of most\n"
-		"of those), reset/s, rtt, p50 and p99 (of connect() in the interval), out/s, in/s.",
+		"of those), reset/s, rtt, p50 and p99 (of connect() in the interval), out/s, in/s. Where weft-proxy routes requests there is a\n"
+		"table of them: req/s, ok% (answered, and with no 5xx), retry/s, active, p50 and p99 (from the head of a request to the end of\n"
+		"its answer), out/s, in/s. A table without the column to sort by is sorted by its first number.",
 	.options = options,
 	.arguments_size = sizeof(struct top_arguments),
 	.run = top_run,

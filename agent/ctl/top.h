@@ -10,6 +10,7 @@
 #include "base/error.h"
 #include "base/json.h"
 
+/* What tables can be sorted by. One that has no such column is sorted by its first number. */
 enum top_column {
 	TOP_FROM,
 	TOP_SERVICE,
@@ -24,6 +25,10 @@ enum top_column {
 	TOP_P99,
 	TOP_OUT,
 	TOP_IN,
+	TOP_REQUESTS,
+	TOP_SUCCESS,
+	TOP_RETRIES,
+	TOP_ACTIVE,
 	TOP_COLUMN_COUNT,
 };
 
@@ -40,6 +45,17 @@ struct top_row {
 	double sent, received; /* bytes, also on connections still open */
 };
 
+/* Requests of a (from, service, target) that weft-proxy routes. */
+struct top_request {
+	const char *from, *service, *target; /* as in struct top_row; those that came in for a virtual node here have a target alone */
+	double requests; /* answered, or over without an answer */
+	double success; /* percent of them that were answered, and with no 5xx; negative: there were none */
+	double retries;
+	uint64_t active; /* under way now */
+	uint64_t p50_ns, p99_ns; /* from the head of a request to the end of its answer; 0: not known */
+	double sent, received; /* bytes of bodies, by the program */
+};
+
 struct top_endpoint {
 	const char *target, *address, *health, *zone;
 	uint64_t open;
@@ -50,8 +66,9 @@ struct top {
 	uint64_t interval_ns; /* 0: there was no answer before, and rates are 0 */
 	uint64_t generation;
 	bool open_known;
-	size_t row_count, endpoint_count;
+	size_t row_count, request_count, endpoint_count;
 	struct top_row *rows;
+	struct top_request *requests;
 	struct top_endpoint *endpoints;
 };
 
@@ -61,7 +78,7 @@ int top_make(const json_t *before, const json_t *now, struct top *ret_top, struc
 void top_done(struct top *top);
 
 struct top_view {
-	enum top_column sort; /* names up, numbers down, and then by names */
+	enum top_column sort; /* names up, numbers down, and then by names; endpoints stay in the order of theirs */
 	bool reverse;
 	const char *filter; /* part of any name or address, in any case of ASCII letters; "" or NULL: all */
 	bool endpoints;
@@ -73,8 +90,8 @@ struct top_view {
 const char *top_column_name(enum top_column column);
 int top_column_by_name(const char *name); /* -EINVAL */
 
-/* The rows and endpoints that the view lets pass, in its order, as tables: lines that are no longer than the width (in characters),
- * each with a line feed, no more than the height. */
+/* The rows, requests and endpoints that the view lets pass, in its order, as tables (none of requests where there are none): lines that are
+ * no longer than the width (in characters), each with a line feed, no more than the height. */
 int top_print(const struct top *top, const struct top_view *view, struct buffer *out); /* 0 or -ENOMEM */
 /* The same as one JSON object. NULL: no memory. */
 json_t *top_json(const struct top *top, const struct top_view *view);

@@ -119,10 +119,9 @@ static uint64_t grown_with_open(struct delta *delta, const char *closed, const c
 	return 0;
 }
 
-static void buckets_grown(struct delta *delta, __u64 ret_buckets[HISTOGRAM_BUCKETS])
+static void buckets_grown(struct delta *delta, const char *member, __u64 ret_buckets[HISTOGRAM_BUCKETS])
 {
-	const json_t *before = delta->before ? json_path(delta->before, "connectBuckets") : NULL,
-		     *now = json_path(delta->now, "connectBuckets");
+	const json_t *before = delta->before ? json_path(delta->before, member) : NULL, *now = json_path(delta->now, member);
 
 	for (size_t i = 0; i < HISTOGRAM_BUCKETS; i++) {
 		const json_int_t a = json_integer_value(json_array_get(before, i)), b = json_integer_value(json_array_get(now, i));
@@ -176,7 +175,7 @@ static void row_fill(struct delta *delta, struct top_row *row)
 	row->sent = per_second(delta, grown_with_open(delta, "sent", "openSent"));
 	row->received = per_second(delta, grown_with_open(delta, "received", "openReceived"));
 	row->rtt_ns = rtt_ns(delta);
-	buckets_grown(delta, buckets);
+	buckets_grown(delta, "connectBuckets", buckets);
 	row->connect_p50_ns = histogram_percentile_ns(buckets, 50);
 	row->connect_p99_ns = histogram_percentile_ns(buckets, 99);
 	if (delta->went_back || delta->seconds <= 0)
@@ -194,6 +193,47 @@ static int rows_fill(const json_t *before, const json_t *now, double seconds, st
 		struct delta delta = { .before = index_get(&index, row, row_key), .now = row, .seconds = seconds };
 
 		row_fill(&delta, &top->rows[top->row_count++]);
+	}
+	return r;
+}
+
+static void request_fill(struct delta *delta, struct top_request *row)
+{
+	__u64 buckets[HISTOGRAM_BUCKETS];
+	const struct top_request nothing = {
+		.from = json_path_string(delta->now, "from"),
+		.service = json_path_string(delta->now, "to"),
+		.target = json_path_string(delta->now, "target"),
+		.active = count_of(delta->now, "active"),
+		.success = -1,
+	};
+	const uint64_t requests = grown(delta, "requests"), failed = grown(delta, "codes.5xx") + grown(delta, "codes.none");
+
+	*row = nothing;
+	row->requests = per_second(delta, requests);
+	if (requests)
+		row->success = failed < requests ? 100.0 * (double)(requests - failed) / (double)requests : 0;
+	row->retries = per_second(delta, grown(delta, "retries"));
+	row->sent = per_second(delta, grown(delta, "received")); /* by weft-proxy, from the program */
+	row->received = per_second(delta, grown(delta, "sent"));
+	buckets_grown(delta, "timeBuckets", buckets);
+	row->p50_ns = histogram_percentile_ns(buckets, 50);
+	row->p99_ns = histogram_percentile_ns(buckets, 99);
+	if (delta->went_back || delta->seconds <= 0)
+		*row = nothing;
+}
+
+static int requests_fill(const json_t *before, const json_t *now, double seconds, struct top *top)
+{
+	_cleanup_(index_done) struct index index = {};
+	const size_t count = json_path_count(now, "requests.rows");
+	int r = index_make(before, "requests.rows", row_key, &index);
+
+	for (size_t i = 0; i < count && r == 0; i++) {
+		const json_t *row = json_path_at(now, "requests.rows", i);
+		struct delta delta = { .before = index_get(&index, row, row_key), .now = row, .seconds = seconds };
+
+		request_fill(&delta, &top->requests[top->request_count++]);
 	}
 	return r;
 }
@@ -282,10 +322,13 @@ int top_make(const json_t *before, const json_t *now, struct top *ret_top, struc
 	top.interval_ns = before && now_ns > then_ns ? now_ns - then_ns : 0;
 	seconds = (double)top.interval_ns / NSEC_PER_SEC;
 	top.rows = calloc(json_path_count(now, "rows") + json_path_count(now, "reasons") + 1, sizeof(*top.rows));
+	top.requests = calloc(json_path_count(now, "requests.rows") + 1, sizeof(*top.requests));
 	top.endpoints = calloc(json_path_count(now, "endpoints") + 1, sizeof(*top.endpoints));
-	r = top.rows && top.endpoints ? rows_fill(before, now, seconds, &top) : -ENOMEM;
+	r = top.rows && top.requests && top.endpoints ? rows_fill(before, now, seconds, &top) : -ENOMEM;
 	if (r == 0)
 		r = refusals_fill(before, now, seconds, &top);
+	if (r == 0)
+		r = requests_fill(before, now, seconds, &top);
 	if (r == 0)
 		r = endpoints_fill(before, now, seconds, &top);
 	if (r < 0) {
@@ -299,6 +342,7 @@ int top_make(const json_t *before, const json_t *now, struct top *ret_top, struc
 void top_done(struct top *top)
 {
 	free(top->rows);
+	free(top->requests);
 	free(top->endpoints);
 	*top = (struct top){};
 }

@@ -11,15 +11,17 @@
 #include "base/time.h"
 
 #define GAP 1 /* between columns, where the width is short; 2 where it is not limited */
-#define COLUMNS_MAX TOP_COLUMN_COUNT
+#define COLUMNS_MAX 13
 #define NAME_MIN 10 /* below this columns are left out instead */
 #define ENDPOINT_SHARE 3 /* endpoints take at most one of so many parts of the height */
+#define TWO_TABLES_MIN 6 /* lines in which there are two tables */
+#define ENDPOINTS_MIN 4 /* lines of endpoints */
 
 /* --- what is shown, in order ------------------------------------------------------------------------------------------------------------ */
 
-enum value_type { VALUE_NAME, VALUE_TEXT, VALUE_RATE, VALUE_COUNT, VALUE_BYTES, VALUE_SPAN };
+enum value_type { VALUE_NAME, VALUE_TEXT, VALUE_RATE, VALUE_PERCENT, VALUE_COUNT, VALUE_BYTES, VALUE_SPAN };
 
-/* A column of rows or of endpoints. Those with the highest `leave` are left out first where the width is short; 0: never. */
+/* A column of a table. Those with the highest `leave` are left out first where the width is short; 0: never. */
 struct column {
 	const char *title, *name, *member; /* `member` of the JSON */
 	enum value_type type;
@@ -29,22 +31,37 @@ struct column {
 };
 
 #define ROW(member) offsetof(struct top_row, member)
-static const struct column row_columns[TOP_COLUMN_COUNT] = {
-	[TOP_FROM] = { "FROM", "from", "from", VALUE_NAME, ROW(from), 0, 4 },
-	[TOP_SERVICE] = { "SERVICE", "service", "to", VALUE_NAME, ROW(service), 0, 7 },
-	[TOP_TARGET] = { "TARGET", "target", "target", VALUE_NAME, ROW(target), 4, 6 },
-	[TOP_CONNECTIONS] = { "CONN/S", "conn/s", "connectionsPerSecond", VALUE_RATE, ROW(connections), 0, 6 },
-	[TOP_OPEN] = { "OPEN", "open", "open", VALUE_COUNT, ROW(open), 2, 5 },
-	[TOP_FAILURES] = { "FAIL/S", "fail/s", "failuresPerSecond", VALUE_RATE, ROW(failures), 1, 6 },
-	[TOP_REASON] = { "REASON", "reason", "reason", VALUE_TEXT, ROW(reason), 7, 8 },
-	[TOP_RESETS] = { "RESET/S", "reset/s", "resetsPerSecond", VALUE_RATE, ROW(resets), 10, 7 },
-	[TOP_RTT] = { "RTT", "rtt", "rttNs", VALUE_SPAN, ROW(rtt_ns), 8, 6 },
-	[TOP_P50] = { "P50", "p50", "connectP50Ns", VALUE_SPAN, ROW(connect_p50_ns), 9, 6 },
-	[TOP_P99] = { "P99", "p99", "connectP99Ns", VALUE_SPAN, ROW(connect_p99_ns), 3, 6 },
-	[TOP_OUT] = { "OUT/S", "out/s", "sentBytesPerSecond", VALUE_BYTES, ROW(sent), 6, 8 },
-	[TOP_IN] = { "IN/S", "in/s", "receivedBytesPerSecond", VALUE_BYTES, ROW(received), 5, 8 },
+static const struct column row_columns[] = {
+	{ "FROM", "from", "from", VALUE_NAME, ROW(from), 0, 4 },
+	{ "SERVICE", "service", "to", VALUE_NAME, ROW(service), 0, 7 },
+	{ "TARGET", "target", "target", VALUE_NAME, ROW(target), 4, 6 },
+	{ "CONN/S", "conn/s", "connectionsPerSecond", VALUE_RATE, ROW(connections), 0, 6 },
+	{ "OPEN", "open", "open", VALUE_COUNT, ROW(open), 2, 5 },
+	{ "FAIL/S", "fail/s", "failuresPerSecond", VALUE_RATE, ROW(failures), 1, 6 },
+	{ "REASON", "reason", "reason", VALUE_TEXT, ROW(reason), 7, 8 },
+	{ "RESET/S", "reset/s", "resetsPerSecond", VALUE_RATE, ROW(resets), 10, 7 },
+	{ "RTT", "rtt", "rttNs", VALUE_SPAN, ROW(rtt_ns), 8, 6 },
+	{ "P50", "p50", "connectP50Ns", VALUE_SPAN, ROW(connect_p50_ns), 9, 6 },
+	{ "P99", "p99", "connectP99Ns", VALUE_SPAN, ROW(connect_p99_ns), 3, 6 },
+	{ "OUT/S", "out/s", "sentBytesPerSecond", VALUE_BYTES, ROW(sent), 6, 8 },
+	{ "IN/S", "in/s", "receivedBytesPerSecond", VALUE_BYTES, ROW(received), 5, 8 },
 };
 #undef ROW
+#define REQUEST(member) offsetof(struct top_request, member)
+static const struct column request_columns[] = {
+	{ "REQUESTS OF", "from", "from", VALUE_NAME, REQUEST(from), 0, 11 },
+	{ "SERVICE", "service", "to", VALUE_NAME, REQUEST(service), 0, 7 },
+	{ "TARGET", "target", "target", VALUE_NAME, REQUEST(target), 4, 6 },
+	{ "REQ/S", "req/s", "requestsPerSecond", VALUE_RATE, REQUEST(requests), 0, 6 },
+	{ "OK %", "ok%", "successPercent", VALUE_PERCENT, REQUEST(success), 1, 5 },
+	{ "RETRY/S", "retry/s", "retriesPerSecond", VALUE_RATE, REQUEST(retries), 5, 7 },
+	{ "ACTIVE", "active", "active", VALUE_COUNT, REQUEST(active), 3, 6 },
+	{ "P50", "p50", "p50Ns", VALUE_SPAN, REQUEST(p50_ns), 6, 6 },
+	{ "P99", "p99", "p99Ns", VALUE_SPAN, REQUEST(p99_ns), 2, 6 },
+	{ "OUT/S", "out/s", "sentBytesPerSecond", VALUE_BYTES, REQUEST(sent), 8, 8 },
+	{ "IN/S", "in/s", "receivedBytesPerSecond", VALUE_BYTES, REQUEST(received), 7, 8 },
+};
+#undef REQUEST
 #define ENDPOINT(member) offsetof(struct top_endpoint, member)
 static const struct column endpoint_columns[] = {
 	{ "ENDPOINT OF", "target", "target", VALUE_NAME, ENDPOINT(target), 0, 11 },
@@ -57,16 +74,25 @@ static const struct column endpoint_columns[] = {
 	{ "RESET/S", "reset/s", "resetsPerSecond", VALUE_RATE, ENDPOINT(resets), 4, 7 },
 };
 #undef ENDPOINT
+_Static_assert(ARRAY_SIZE(row_columns) <= COLUMNS_MAX && ARRAY_SIZE(request_columns) <= COLUMNS_MAX, "a table has room for its columns");
+
+static const char *const sort_names[TOP_COLUMN_COUNT] = {
+	[TOP_FROM] = "from",	   [TOP_SERVICE] = "service", [TOP_TARGET] = "target",	 [TOP_CONNECTIONS] = "conn/s",
+	[TOP_OPEN] = "open",	   [TOP_FAILURES] = "fail/s", [TOP_REASON] = "reason",	 [TOP_RESETS] = "reset/s",
+	[TOP_RTT] = "rtt",	   [TOP_P50] = "p50",	      [TOP_P99] = "p99",	 [TOP_OUT] = "out/s",
+	[TOP_IN] = "in/s",	   [TOP_REQUESTS] = "req/s",  [TOP_SUCCESS] = "ok%",	 [TOP_RETRIES] = "retry/s",
+	[TOP_ACTIVE] = "active",
+};
 
 const char *top_column_name(enum top_column column)
 {
-	return (size_t)column < TOP_COLUMN_COUNT ? row_columns[column].name : NULL;
+	return (size_t)column < TOP_COLUMN_COUNT ? sort_names[column] : NULL;
 }
 
 int top_column_by_name(const char *name)
 {
 	for (int i = 0; i < TOP_COLUMN_COUNT; i++)
-		if (!strcasecmp(row_columns[i].name, name))
+		if (!strcasecmp(sort_names[i], name))
 			return i;
 	return -EINVAL;
 }
@@ -88,7 +114,7 @@ static bool is_text(const struct column *column)
 
 static double number_at(const struct column *column, const void *object)
 {
-	const bool real = column->type == VALUE_RATE || column->type == VALUE_BYTES;
+	const bool real = column->type == VALUE_RATE || column->type == VALUE_PERCENT || column->type == VALUE_BYTES;
 
 	return real ? *(const double *)value_at(column, object) : (double)*(const uint64_t *)value_at(column, object);
 }
@@ -105,11 +131,36 @@ static int compare_by(const struct column *column, const void *a, const void *b)
 	return (number_at(column, a) < number_at(column, b)) - (number_at(column, a) > number_at(column, b));
 }
 
+/* The column that the view sorts by, else the first number. */
+static const struct column *sort_column(const struct column *columns, size_t count, const struct top_view *view)
+{
+	const struct column *first = NULL;
+
+	for (size_t i = 0; i < count; i++) {
+		if (!strcmp(columns[i].name, top_column_name(view->sort)))
+			return &columns[i];
+		if (!first && !is_text(&columns[i]))
+			first = &columns[i];
+	}
+	return first;
+}
+
 static int compare_rows(const void *a, const void *b, void *arg)
 {
 	const struct top_view *view = arg;
 	const struct top_row *x = *(const struct top_row *const *)a, *y = *(const struct top_row *const *)b;
-	const int order = compare_by(&row_columns[view->sort], x, y);
+	const int order = compare_by(sort_column(row_columns, ARRAY_SIZE(row_columns), view), x, y);
+
+	if (order)
+		return view->reverse ? -order : order;
+	return compare_texts(x->from, y->from) ?: compare_texts(x->service, y->service) ?: compare_texts(x->target, y->target);
+}
+
+static int compare_requests(const void *a, const void *b, void *arg)
+{
+	const struct top_view *view = arg;
+	const struct top_request *x = *(const struct top_request *const *)a, *y = *(const struct top_request *const *)b;
+	const int order = compare_by(sort_column(request_columns, ARRAY_SIZE(request_columns), view), x, y);
 
 	if (order)
 		return view->reverse ? -order : order;
@@ -141,6 +192,11 @@ static bool row_passes(const struct top_row *row, const char *filter)
 	return !filter || name_contains(row->from, filter) || name_contains(row->service, filter) || name_contains(row->target, filter);
 }
 
+static bool request_passes(const struct top_request *row, const char *filter)
+{
+	return !filter || name_contains(row->from, filter) || name_contains(row->service, filter) || name_contains(row->target, filter);
+}
+
 static bool endpoint_passes(const struct top_endpoint *e, const char *filter)
 {
 	return !filter || name_contains(e->target, filter) || contains(e->address, filter);
@@ -148,13 +204,15 @@ static bool endpoint_passes(const struct top_endpoint *e, const char *filter)
 
 struct shown {
 	const struct top_row **rows;
+	const struct top_request **requests;
 	const struct top_endpoint **endpoints;
-	size_t row_count, endpoint_count;
+	size_t row_count, request_count, endpoint_count;
 };
 
 static void shown_done(struct shown *shown)
 {
 	free(shown->rows);
+	free(shown->requests);
 	free(shown->endpoints);
 }
 
@@ -163,16 +221,21 @@ static int shown_make(const struct top *top, const struct top_view *view, struct
 	const char *filter = view->filter && *view->filter ? view->filter : NULL;
 
 	shown->rows = calloc(top->row_count + 1, sizeof(*shown->rows));
+	shown->requests = calloc(top->request_count + 1, sizeof(*shown->requests));
 	shown->endpoints = calloc(top->endpoint_count + 1, sizeof(*shown->endpoints));
-	if (!shown->rows || !shown->endpoints)
+	if (!shown->rows || !shown->requests || !shown->endpoints)
 		return -ENOMEM;
 	for (size_t i = 0; i < top->row_count; i++)
 		if (row_passes(&top->rows[i], filter))
 			shown->rows[shown->row_count++] = &top->rows[i];
+	for (size_t i = 0; i < top->request_count; i++)
+		if (request_passes(&top->requests[i], filter))
+			shown->requests[shown->request_count++] = &top->requests[i];
 	for (size_t i = 0; i < top->endpoint_count && view->endpoints; i++)
 		if (endpoint_passes(&top->endpoints[i], filter))
 			shown->endpoints[shown->endpoint_count++] = &top->endpoints[i];
 	qsort_r(shown->rows, shown->row_count, sizeof(*shown->rows), compare_rows, (void *)view);
+	qsort_r(shown->requests, shown->request_count, sizeof(*shown->requests), compare_requests, (void *)view);
 	qsort(shown->endpoints, shown->endpoint_count, sizeof(*shown->endpoints), compare_endpoints);
 	return 0;
 }
@@ -224,6 +287,15 @@ static const char *rate_text(double rate, char buffer[FORMAT_BYTES])
 	return buffer;
 }
 
+/* Only all is 100. */
+static const char *percent_text(double percent, char buffer[FORMAT_BYTES])
+{
+	if (percent < 0)
+		return "-";
+	snprintf(buffer, FORMAT_BYTES, percent >= 100 ? "100" : "%.2f", MIN(percent, 99.99));
+	return buffer;
+}
+
 static const char *cell_text(const struct column *column, const void *object, bool one_mesh, char buffer[NAME_TEXT_BYTES])
 {
 	switch (column->type) {
@@ -233,6 +305,8 @@ static const char *cell_text(const struct column *column, const void *object, bo
 		return text_at(column, object) ?: "-";
 	case VALUE_RATE:
 		return rate_text(number_at(column, object), buffer);
+	case VALUE_PERCENT:
+		return percent_text(number_at(column, object), buffer);
 	case VALUE_BYTES:
 		return format_bytes((uint64_t)number_at(column, object), buffer);
 	case VALUE_SPAN:
@@ -373,56 +447,87 @@ static void table_print(struct table_view *t, size_t height, struct buffer *out)
 	buffer_add(out, "\n");
 }
 
+static bool is_of(const char *full_name, const char *mesh, size_t length)
+{
+	return !full_name || !strncmp(full_name, mesh, length);
+}
+
 /* True where all names are of the same mesh, which need not be said in each. */
 static bool is_one_mesh(const struct top *top)
 {
-	const char *first = top->row_count ? top->rows[0].from : top->endpoint_count ? top->endpoints[0].target : NULL;
-	const char *end = first && !strncmp(first, "mesh/", 5) ? strchr(first + 5, '/') : NULL;
-	const size_t length = end ? (size_t)(end + 1 - first) : 0;
+	const char *first = NULL, *end;
+	bool one = true;
+	size_t length;
 
+	for (size_t i = 0; i < top->row_count && !first; i++)
+		first = top->rows[i].from;
+	for (size_t i = 0; i < top->request_count && !first; i++)
+		first = top->requests[i].from ?: top->requests[i].target;
+	if (!first && top->endpoint_count)
+		first = top->endpoints[0].target;
+	end = first && !strncmp(first, "mesh/", 5) ? strchr(first + 5, '/') : NULL;
+	length = end ? (size_t)(end + 1 - first) : 0;
 	for (size_t i = 0; i < top->row_count && length; i++)
-		if (top->rows[i].from && strncmp(top->rows[i].from, first, length))
-			return false;
+		one &= is_of(top->rows[i].from, first, length);
+	for (size_t i = 0; i < top->request_count && length; i++)
+		one &= is_of(top->requests[i].from, first, length) && is_of(top->requests[i].target, first, length);
 	for (size_t i = 0; i < top->endpoint_count && length; i++)
-		if (strncmp(top->endpoints[i].target, first, length))
-			return false;
-	return length > 0;
+		one &= is_of(top->endpoints[i].target, first, length);
+	return length > 0 && one;
+}
+
+/* The lines of each table, with the empty one before it; 0: it is left out. No limit: SIZE_MAX. */
+struct heights {
+	size_t rows, requests, endpoints;
+};
+
+static struct heights divide(const struct top_view *view, const struct shown *shown)
+{
+	const size_t rows = shown->row_count + 1, requests = shown->request_count ? shown->request_count + 2 : 0;
+	struct heights h = { SIZE_MAX, requests ? SIZE_MAX : 0, view->endpoints ? SIZE_MAX : 0 };
+	size_t left = view->height;
+
+	if (!view->height)
+		return h;
+	h.requests = h.endpoints = 0;
+	if (view->endpoints && left > TWO_TABLES_MIN + (requests ? ENDPOINTS_MIN : 0)) {
+		h.endpoints = MIN(shown->endpoint_count + 2, MAX(left / ENDPOINT_SHARE, (size_t)ENDPOINTS_MIN));
+		if (rows + requests + h.endpoints < left) /* what the others leave */
+			h.endpoints = MIN(shown->endpoint_count + 2, left - rows - requests);
+		left -= h.endpoints;
+	}
+	if (requests && left >= TWO_TABLES_MIN)
+		h.requests = MIN(requests, MAX(left / 2, left > rows ? left - rows : 0));
+	h.rows = left - h.requests;
+	return h;
+}
+
+static void table_below(struct table_view *t, size_t height, struct buffer *out)
+{
+	if (!height)
+		return;
+	buffer_add(out, "\n");
+	table_print(t, height == SIZE_MAX ? 0 : height - 1, out);
 }
 
 int top_print(const struct top *top, const struct top_view *view, struct buffer *out)
 {
 	_cleanup_(shown_done) struct shown shown = {};
 	const int r = shown_make(top, view, &shown);
-	struct table_view rows = {
-		.columns = row_columns,
-		.column_count = ARRAY_SIZE(row_columns),
-		.objects = (const void *const *)shown.rows,
-		.count = shown.row_count,
-		.view = view,
-		.one_mesh = is_one_mesh(top),
-	};
-	struct table_view endpoints = {
-		.columns = endpoint_columns,
-		.column_count = ARRAY_SIZE(endpoint_columns),
-		.objects = (const void *const *)shown.endpoints,
-		.count = shown.endpoint_count,
-		.view = view,
-		.one_mesh = rows.one_mesh,
-	};
-	size_t below = 0; /* lines of the second table, with the empty one before it */
+	const bool one_mesh = is_one_mesh(top);
+	struct table_view rows = { row_columns, ARRAY_SIZE(row_columns), (const void *const *)shown.rows, shown.row_count, view, one_mesh };
+	struct table_view requests = { request_columns, ARRAY_SIZE(request_columns), (const void *const *)shown.requests,
+				       shown.request_count, view, one_mesh };
+	struct table_view endpoints = { endpoint_columns, ARRAY_SIZE(endpoint_columns), (const void *const *)shown.endpoints,
+					shown.endpoint_count, view, one_mesh };
+	struct heights h;
 
 	if (r < 0)
 		return r;
-	if (view->endpoints && view->height > 6) {
-		below = MIN(endpoints.count + 2, MAX(view->height / ENDPOINT_SHARE, (size_t)4));
-		if (rows.count + 1 + below < view->height) /* what the first one leaves */
-			below = MIN(endpoints.count + 2, view->height - rows.count - 1);
-	}
-	table_print(&rows, view->height ? view->height - below : 0, out);
-	if (view->endpoints && (!view->height || below)) {
-		buffer_add(out, "\n");
-		table_print(&endpoints, below ? below - 1 : 0, out);
-	}
+	h = divide(view, &shown);
+	table_print(&rows, h.rows == SIZE_MAX ? 0 : h.rows, out);
+	table_below(&requests, h.requests, out);
+	table_below(&endpoints, h.endpoints, out);
 	return buffer_failed(out) ? -ENOMEM : 0;
 }
 
@@ -434,6 +539,8 @@ static json_t *value_json(const struct column *column, const void *object)
 	case VALUE_NAME:
 	case VALUE_TEXT:
 		return text_at(column, object) ? json_string(text_at(column, object)) : json_null();
+	case VALUE_PERCENT:
+		return number_at(column, object) < 0 ? json_null() : json_real(number_at(column, object));
 	case VALUE_RATE:
 	case VALUE_BYTES:
 		return json_real(number_at(column, object));
@@ -465,9 +572,11 @@ json_t *top_json(const struct top *top, const struct top_view *view)
 
 	if (shown_make(top, view, &shown) < 0)
 		return NULL;
-	return json_pack("{s:o, s:I, s:b, s:o, s:o}", "intervalNs", top->interval_ns ? json_integer((json_int_t)top->interval_ns) : json_null(),
-			 "generation", (json_int_t)top->generation, "openKnown", top->open_known, "rows",
-			 objects_json(row_columns, ARRAY_SIZE(row_columns), (const void *const *)shown.rows, shown.row_count), "endpoints",
+	return json_pack("{s:o, s:I, s:b, s:o, s:o, s:o}", "intervalNs",
+			 top->interval_ns ? json_integer((json_int_t)top->interval_ns) : json_null(), "generation", (json_int_t)top->generation, "openKnown", top->open_known, "rows",
+			 objects_json(row_columns, ARRAY_SIZE(row_columns), (const void *const *)shown.rows, shown.row_count), "requests",
+			 objects_json(request_columns, ARRAY_SIZE(request_columns), (const void *const *)shown.requests, shown.request_count),
+			 "endpoints",
 			 objects_json(endpoint_columns, ARRAY_SIZE(endpoint_columns), (const void *const *)shown.endpoints,
 				      shown.endpoint_count));
 }

@@ -1,12 +1,14 @@
 # SPDX-License-Identifier: Apache-2.0
 """What a person sees of requests: `weft status`, metrics."""
+import json
 import os
+import re
 import signal
 import subprocess
 
 import exposition
 import pytest
-from l7_world import make_shop
+from l7_world import Client, make_shop
 from weft import BUILD, wait_for
 
 ADDRESS = "10.77.0.1:9909"
@@ -77,6 +79,25 @@ def test_status_shows_requests_to_people(shop):
     shop.client_worker.many(1, shop.vip("web.example.com"), "/v2")
     text = subprocess.run([BUILD / "weft", "status", "--instance", shop.instance], capture_output=True, text=True, check=True).stdout
     assert "\nrequests by source, service and target: " in text and "2XX" in text and "\nWEFT-PROXY" in text
+
+
+def test_top_has_a_table_of_requests(shop):
+    client = Client(shop)
+    client.worker.start("""
+while not os.path.exists(arguments[1]):
+    ask(arguments[0], "/v2", keep="one")
+""", shop.vip("web.example.com"), str(shop.directory / "stop-top"))
+    top = [BUILD / "weft", "top", "--instance", shop.instance, "--interval", "500ms"]
+    try:
+        answer = json.loads(subprocess.run([*top, "--once", "--json"], capture_output=True, text=True, check=True).stdout)
+        row = next(row for row in answer["requests"] if row["target"] == "mesh/m/virtualNode/web-v2:8080")
+        assert row["requestsPerSecond"] > 5 and row["successPercent"] == 100 and 0 < row["p50Ns"] <= row["p99Ns"] and row["active"] <= 1
+        text = subprocess.run([*top, "--once", "--sort", "req/s", "--filter", "web-v2"], capture_output=True, text=True, check=True).stdout
+        assert re.search(r"^client +web\.example\.com +web-v2:8080 +[0-9.]+ +100 ", text.split("REQUESTS OF")[1], re.M), text
+    finally:
+        (shop.directory / "stop-top").touch()
+        client.worker.answer()
+        client.worker.kill()
 
 
 def test_connections_that_are_open_are_told_as_they_are_now(shop):

@@ -219,6 +219,57 @@ TEST(endpoints_have_rates_of_their_own)
 	EXPECT_RATE(top.endpoints[1].connections, 0);
 }
 
+/* Rows of "requests" of an answer. */
+static void add_requests(json_t *answer, const char *target, const char *members)
+{
+	json_t *requests = json_object_get(answer, "requests");
+
+	if (!requests) {
+		requests = json_pack("{s:[]}", "rows");
+		EXPECT_OK(json_object_set_new(answer, "requests", requests));
+	}
+	add(requests, "rows", json_pack("{s:s, s:s, s:s}", "from", FULL_NODE("web"), "to", FULL_SERVICE("pay"), "target", target), members);
+}
+
+TEST(requests_have_rates_percentiles_and_a_share_that_went_well)
+{
+	_cleanup_json_ json_t *before = answer_at(0), *now = answer_at(2);
+	_cleanup_(top_done) struct top top = {};
+
+	add_requests(before, FULL_NODE("a:80"), "{\"requests\": 100, \"codes\": {\"2xx\": 90, \"5xx\": 10}, \"timeBuckets\": [0, 0, 100]}");
+	add_requests(now, FULL_NODE("a:80"), "{\"requests\": 200, \"active\": 7, \"retries\": 4, \"received\": 2000, \"sent\": 4000,"
+		     " \"codes\": {\"2xx\": 180, \"4xx\": 5, \"5xx\": 13, \"none\": 2}, \"timeBuckets\": [0, 0, 100, 0, 0, 99, 0, 0, 0, 1]}");
+	add_requests(now, FULL_NODE("b:80"), "{\"requests\": 1, \"codes\": {\"none\": 1}}");
+	top = made(before, now);
+	EXPECT_EQ(top.request_count, 2);
+	EXPECT_STR(top.requests[0].target, FULL_NODE("a:80"));
+	EXPECT_RATE(top.requests[0].requests, 50);
+	EXPECT_RATE(top.requests[0].success, 95); /* an answer of 4xx is one */
+	EXPECT_RATE(top.requests[0].retries, 2);
+	EXPECT_RATE(top.requests[0].sent, 1000);
+	EXPECT_RATE(top.requests[0].received, 2000);
+	EXPECT_EQ(top.requests[0].active, 7);
+	EXPECT(top.requests[0].p50_ns > 16384 && top.requests[0].p50_ns <= 32768);
+	EXPECT(top.requests[0].p99_ns <= 32768);
+	EXPECT_RATE(top.requests[1].success, 0);
+}
+
+TEST(requests_that_did_not_happen_have_no_share_and_those_that_went_back_no_rates)
+{
+	_cleanup_json_ json_t *before = answer_at(0), *now = answer_at(1);
+	_cleanup_(top_done) struct top top = {};
+
+	add_requests(before, FULL_NODE("a:80"), "{\"requests\": 100}");
+	add_requests(now, FULL_NODE("a:80"), "{\"requests\": 100, \"active\": 2}");
+	add_requests(before, FULL_NODE("b:80"), "{\"requests\": 100, \"codes\": {\"5xx\": 5}}");
+	add_requests(now, FULL_NODE("b:80"), "{\"requests\": 150, \"codes\": {\"5xx\": 4}}");
+	top = made(before, now);
+	EXPECT_EQ(top.requests[0].active, 2);
+	EXPECT(top.requests[0].success < 0);
+	EXPECT_RATE(top.requests[1].requests, 0);
+	EXPECT(top.requests[1].success < 0);
+}
+
 TEST(what_is_no_answer_of_top_is_refused)
 {
 	static const char *const texts[] = { "{}", "{\"timeNs\": 5}", "{\"timeNs\": 5, \"rows\": 3}", "{\"rows\": []}" };
@@ -364,6 +415,90 @@ TEST(a_low_terminal_says_how_many_rows_it_has_no_room_for)
 	}
 }
 
+static struct top_request request_of(const char *target, double requests, double success)
+{
+	return (struct top_request){ .from = FULL_NODE("web"), .service = FULL_SERVICE("pay"), .target = target, .requests = requests,
+				     .success = success };
+}
+
+TEST(requests_are_a_table_of_their_own_between_connections_and_endpoints)
+{
+	struct top_row row = row_of(FULL_SERVICE("pay"), 2);
+	struct top_request requests[] = { request_of(FULL_NODE("a:80"), 12.34, 99.994), request_of(FULL_NODE("b:80"), 0, -1) };
+	const struct top top = { .rows = &row, .row_count = 1, .requests = requests, .request_count = 2 };
+	struct top_view view = everything;
+	_cleanup_free_ char *text = NULL;
+
+	requests[0].active = 3;
+	requests[0].p99_ns = 1500000;
+	view.endpoints = true;
+	text = text_of(&top, &view);
+	EXPECT_CONTAINS(text, "\n\nREQUESTS OF  SERVICE  TARGET   REQ/S   OK %  RETRY/S  ACTIVE     P50     P99     OUT/S      IN/S\n"
+			      "web          pay      a:80        12  99.99        0       3       -   1.5ms       0 B       0 B\n"
+			      "web          pay      b:80         0      -        0       0       -       -       0 B       0 B\n"
+			      "\nENDPOINT OF");
+	free(TAKE_PTR(text));
+	view.filter = "nothing";
+	text = text_of(&top, &view);
+	EXPECT(!strstr(text, "REQUESTS OF")); /* where there are none there is no table */
+}
+
+TEST(each_table_is_sorted_by_the_column_or_by_its_first_number)
+{
+	struct top_request requests[] = { request_of(FULL_NODE("a:80"), 1, 50), request_of(FULL_NODE("b:80"), 3, 100), request_of(FULL_NODE("c:80"), 2, -1) };
+	const struct top top = { .requests = requests, .request_count = 3 };
+	static const struct {
+		enum top_column sort;
+		bool reverse;
+		const char *order;
+	} cases[] = {
+		{ TOP_CONNECTIONS, false, "bca" }, { TOP_REQUESTS, false, "bca" }, { TOP_SUCCESS, false, "bac" },
+		{ TOP_SUCCESS, true, "cab" },	   { TOP_TARGET, false, "abc" },   { TOP_TARGET, true, "cba" },
+	};
+
+	for (size_t i = 0; i < ARRAY_SIZE(cases); i++) {
+		struct top_view view = everything;
+		_cleanup_free_ char *text = NULL;
+		char order[4] = "";
+		char *line;
+
+		view.sort = cases[i].sort;
+		view.reverse = cases[i].reverse;
+		text = text_of(&top, &view);
+		line = strchr(strstr(text, "REQUESTS OF"), '\n');
+		for (int n = 0; n < 3; n++, line = strchr(line + 1, '\n'))
+			order[n] = line[1 + strlen("web          pay      ")];
+		EXPECT_STR(order, cases[i].order);
+	}
+}
+
+TEST(three_tables_share_any_height)
+{
+	struct top_row rows[30];
+	struct top_request requests[30];
+	struct top_endpoint endpoints[30];
+	const struct top top = { .rows = rows, .row_count = 30, .requests = requests, .request_count = 30, .endpoints = endpoints, .endpoint_count = 30 };
+
+	for (size_t i = 0; i < 30; i++) {
+		rows[i] = row_of(FULL_SERVICE("pay"), (double)i);
+		requests[i] = request_of(FULL_NODE("a:80"), 1, 100);
+		endpoints[i] = (struct top_endpoint){ .target = FULL_NODE("pay-v1:8080"), .address = "10.0.0.1:80", .health = "up" };
+	}
+	for (size_t height = 1; height < 110; height++) {
+		struct top_view view = everything;
+		_cleanup_free_ char *text = NULL;
+
+		view.width = 100;
+		view.height = height;
+		view.endpoints = true;
+		text = text_of(&top, &view);
+		expect_sizes(text, 100, height);
+		EXPECT_EQ(height >= 2 && height < 95, strstr(text, "more\n") != NULL);
+		EXPECT_EQ(height >= 6, strstr(text, "REQUESTS OF") != NULL);
+		EXPECT_EQ(height > 10, strstr(text, "ENDPOINT OF") != NULL);
+	}
+}
+
 TEST(rows_are_sorted_by_any_column_numbers_down_and_names_up)
 {
 	struct top_row rows[] = { row_of(FULL_SERVICE("b"), 1), row_of(FULL_SERVICE("c"), 3), row_of(FULL_SERVICE("a"), 3) };
@@ -438,12 +573,15 @@ TEST(columns_have_names_to_sort_by)
 TEST(json_has_full_names_and_what_is_not_known_is_null)
 {
 	struct top_row row = row_of(FULL_SERVICE("pay"), 2.5);
-	const struct top top = { .rows = &row, .row_count = 1, .interval_ns = 1000, .generation = 7, .open_known = true };
+	struct top_request request = request_of(FULL_NODE("a:80"), 1.5, -1);
+	const struct top top = { .rows = &row, .row_count = 1, .requests = &request, .request_count = 1, .interval_ns = 1000, .generation = 7,
+				 .open_known = true };
 	_cleanup_json_ json_t *object = NULL;
 	const json_t *first;
 
 	row.target = NULL;
 	row.connect_p99_ns = 55;
+	request.active = 4;
 	object = top_json(&top, &everything);
 	EXPECT_EQ(json_path_int(object, "generation", 0), 7);
 	EXPECT_EQ(json_path_int(object, "intervalNs", 0), 1000);
@@ -454,6 +592,11 @@ TEST(json_has_full_names_and_what_is_not_known_is_null)
 	EXPECT(json_is_null(json_object_get(first, "target")));
 	EXPECT(json_is_null(json_object_get(first, "connectP50Ns")));
 	EXPECT_EQ(json_path_int(first, "connectP99Ns", 0), 55);
+	first = json_path_at(object, "requests", 0);
+	EXPECT_STR(json_path_string(first, "target"), FULL_NODE("a:80"));
+	EXPECT_RATE(json_real_value(json_object_get(first, "requestsPerSecond")), 1.5);
+	EXPECT(json_is_null(json_object_get(first, "successPercent")));
+	EXPECT_EQ(json_path_int(first, "active", 0), 4);
 }
 
 /* --- keys ------------------------------------------------------------------------------------------------------------------------------------ */
@@ -591,12 +734,17 @@ int main(void)
 		cmocka_unit_test(a_row_that_appears_began_at_zero_and_one_that_vanishes_is_gone),
 		cmocka_unit_test(refusals_are_a_row_without_target_while_they_happen),
 		cmocka_unit_test(endpoints_have_rates_of_their_own),
+		cmocka_unit_test(requests_have_rates_percentiles_and_a_share_that_went_well),
+		cmocka_unit_test(requests_that_did_not_happen_have_no_share_and_those_that_went_back_no_rates),
 		cmocka_unit_test(what_is_no_answer_of_top_is_refused),
 		cmocka_unit_test(members_of_another_type_count_as_nothing),
 		cmocka_unit_test(a_table_without_a_limit_shows_every_column_with_short_names),
 		cmocka_unit_test(names_say_their_mesh_where_there_are_several),
 		cmocka_unit_test(a_narrow_terminal_leaves_columns_out_and_cuts_names_between_characters),
 		cmocka_unit_test(a_low_terminal_says_how_many_rows_it_has_no_room_for),
+		cmocka_unit_test(requests_are_a_table_of_their_own_between_connections_and_endpoints),
+		cmocka_unit_test(each_table_is_sorted_by_the_column_or_by_its_first_number),
+		cmocka_unit_test(three_tables_share_any_height),
 		cmocka_unit_test(rows_are_sorted_by_any_column_numbers_down_and_names_up),
 		cmocka_unit_test(a_filter_lets_pass_what_has_it_in_a_name_or_address),
 		cmocka_unit_test(columns_have_names_to_sort_by),
