@@ -13,7 +13,7 @@ bool virtual_service_is_l4_http(const struct resource *service)
 {
 	const char *value = resource_tag(service, "weft/l4-http");
 
-	return !value || strcmp(value, "false") != 0;
+	return value && strcmp(value, "true") == 0;
 }
 
 const struct kind_rules virtual_service_rules = { .references = references };

@@ -44,7 +44,7 @@ enum verdict {
 	X(NO_ENDPOINT, "no-endpoint", VERDICT_REFUSE, "the target has no endpoint that can be used")                           \
 	X(NO_ENDPOINT_IN_FAMILY, "no-endpoint-in-family", VERDICT_REFUSE, "the target has endpoints, none of this family")     \
 	X(OVER_MAX_CONNECTIONS, "over-max-connections", VERDICT_REFUSE, "the listener, or every endpoint, has as many connections as maxConnections allows") \
-	X(NEEDS_PROXY, "needs-proxy", VERDICT_REFUSE, "the route needs more than weights: an HTTP proxy, not there yet")       \
+	X(NEEDS_PROXY, "needs-proxy", VERDICT_REFUSE, "the route needs more than weights, and requests are not looked at")      \
 	X(NEEDS_TLS, "needs-tls", VERDICT_REFUSE, "a listener or client policy demands TLS, not there yet")                    \
 	X(NO_MEMORY, "no-memory", VERDICT_REFUSE, "no memory for the connection's account, or too many connections are open")     \
 	X(EDGE_FULL, "edge-full", VERDICT_REFUSE, "the table of connections without a local socket is full of live ones")        \

@@ -96,7 +96,8 @@ def test_a_listener_that_needs_tls_closes_its_service(shop):
     mesh = shop.client()
     mesh.create_virtual_node(meshName="m", virtualNodeName="tls", spec={**node_spec("tls"), "listeners": [{
         "portMapping": {"port": 8080, "protocol": "https"}}]})
-    mesh.create_virtual_service(meshName="m", virtualServiceName="closed", spec={"provider": {"virtualNode": {"virtualNodeName": "tls"}}})
+    mesh.create_virtual_service(meshName="m", virtualServiceName="closed", spec={"provider": {"virtualNode": {"virtualNodeName": "tls"}}},
+                                tags=[{"key": "weft/l4-http", "value": "true"}])
     mesh.update_virtual_node(meshName="m", virtualNodeName="client", spec=node_spec("client", ["web", "closed"], listen=False))
     shop.wait_reason("closed:8080", "needs-tls")
 

@@ -83,18 +83,16 @@ void given_mesh(struct fixture *f, const char *mesh, const char *egress)
 	given(f, "{'meshName': '%s', 'spec': {'egressFilter': {'type': '%s'}}}", mesh, egress);
 }
 
-/* "": without a provider. */
+/* One whose HTTP ports stay the kernel's. "": without a provider. */
 void given_service(struct fixture *f, const char *name, const char *provider)
 {
-	given(f, "{'meshName': 'M', 'virtualServiceName': '%s', 'spec': {%s%s%s}}", name, *provider ? "'provider': {" : "", provider,
-	      *provider ? "}" : "");
+	given(f, "{'meshName': 'M', 'virtualServiceName': '%s', 'tags': [{'key': 'weft/l4-http', 'value': 'true'}], 'spec': {%s%s%s}}", name,
+	      *provider ? "'provider': {" : "", provider, *provider ? "}" : "");
 }
 
-/* The same, whose HTTP ports are weft-proxy's. */
 void given_l7_service(struct fixture *f, const char *name, const char *provider)
 {
-	given(f, "{'meshName': 'M', 'virtualServiceName': '%s', 'tags': [{'key': 'weft/l4-http', 'value': 'false'}], 'spec': {'provider': {%s}}}",
-	      name, provider);
+	given(f, "{'meshName': 'M', 'virtualServiceName': '%s', 'spec': {'provider': {%s}}}", name, provider);
 }
 
 /* `listeners` as JSON members of an array; discovery by awsCloudMap, namespace "ns", service as the node's name. */

@@ -32,6 +32,31 @@ TEST(http_is_weft_proxys_and_all_else_the_kernels)
 	EXPECT(service(plan, "s")->ports[1].l7->by_node);
 }
 
+TEST(a_tag_says_true_to_keep_http_in_the_kernel)
+{
+	static const struct {
+		const char *tags;
+		bool l7;
+	} rows[] = {
+		{ "[]", true },
+		{ "[{'key': 'weft/l4-http', 'value': 'true'}]", false },
+		{ "[{'key': 'weft/l4-http', 'value': 'false'}]", true },
+		{ "[{'key': 'weft/l4-http', 'value': ''}]", true },
+		{ "[{'key': 'other', 'value': 'true'}]", true },
+		{ "[{'key': 'other', 'value': 'false'}, {'key': 'weft/l4-http', 'value': 'true'}]", false },
+	};
+
+	for (size_t i = 0; i < ARRAY_SIZE(rows); i++) {
+		FIXTURE(f);
+
+		given_mesh(&f, "M", "DROP_ALL");
+		given_caller(&f, "web", "", "");
+		given(&f, "{'meshName': 'M', 'virtualServiceName': 's', 'tags': %s, 'spec': {'provider': {%s}}}", rows[i].tags, BY_NODE("n"));
+		given_node(&f, "n", LISTENER(80, "http"), "");
+		EXPECT_EQ(service(compiled(&f), "s")->ports[0].l7 != NULL, rows[i].l7);
+	}
+}
+
 TEST(all_routes_of_a_port_go_to_weft_proxy_and_the_kernel_keeps_what_it_did)
 {
 	FIXTURE(f);
@@ -296,6 +321,7 @@ int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(http_is_weft_proxys_and_all_else_the_kernels),
+		cmocka_unit_test(a_tag_says_true_to_keep_http_in_the_kernel),
 		cmocka_unit_test(all_routes_of_a_port_go_to_weft_proxy_and_the_kernel_keeps_what_it_did),
 		cmocka_unit_test(a_port_without_routes_is_weft_proxys_as_well),
 		cmocka_unit_test(a_target_has_what_its_listener_says_for_its_protocol_where_weft_proxy_leads_there),
