@@ -95,7 +95,7 @@ static json_t *resource_json(struct agent *agent, const struct resource *r)
 	const struct plan_service *planned = service ? plan_find_service(apply_current(agent->apply), r->full_name) : NULL;
 	json_t *one;
 
-	resource_not_in_force(r, append_not_in_force, not_in_force);
+	resource_not_in_force(agent_in_force(agent), r, append_not_in_force, not_in_force);
 	if (service)
 		append_name_not_in_force(r, planned, not_in_force);
 	resources_unresolved(agent_in_force(agent), r, append_unresolved, unresolved);

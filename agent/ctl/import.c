@@ -84,7 +84,7 @@ static json_t *not_in_force(const struct documents *documents)
 
 	for (size_t i = 0; i < documents->set.count; i++) {
 		notes.origin = &documents->origins[i];
-		resource_not_in_force(notes.origin->resource, on_not_in_force, &notes);
+		resource_not_in_force(&documents->set, notes.origin->resource, on_not_in_force, &notes);
 	}
 	if (!notes.failed)
 		return notes.list;

@@ -66,7 +66,7 @@ static int take_notes(struct validation *v)
 	}
 	for (size_t i = 0; i < d->set.count; i++) {
 		v->current = &d->origins[i];
-		resource_not_in_force(v->current->resource, on_not_in_force, v);
+		resource_not_in_force(&d->set, v->current->resource, on_not_in_force, v);
 	}
 	return v->failed ? -ENOMEM : 0;
 }

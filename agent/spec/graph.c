@@ -195,3 +195,44 @@ void graph_references(const struct resource *from, graph_reference_fn *fn, void 
 		field_each(from->spec, rule->pattern, visit_reference, &visit);
 	}
 }
+
+/* --- who leads there ----------------------------------------------------------------------------------------------------- */
+
+struct l4_visit {
+	const struct resources *set;
+	bool found;
+};
+
+static void visit_service(const struct resource *from, void *arg)
+{
+	struct l4_visit *visit = arg;
+
+	visit->found |= from->kind == RESOURCE_VIRTUAL_SERVICE && virtual_service_is_l4_http(from);
+}
+
+static void visit_services_of(struct l4_visit *visit, const struct resource *route)
+{
+	char router[RESOURCE_FULL_NAME_BYTES];
+
+	resource_parent_name(route, router);
+	resources_referrers(visit->set, router, visit_service, visit);
+}
+
+static void visit_leading(const struct resource *from, void *arg)
+{
+	if (from->kind == RESOURCE_ROUTE)
+		visit_services_of(arg, from);
+	else
+		visit_service(from, arg);
+}
+
+bool graph_has_l4_http(const struct resources *set, const struct resource *resource)
+{
+	struct l4_visit visit = { .set = set };
+
+	if (resource->kind == RESOURCE_ROUTE)
+		visit_services_of(&visit, resource);
+	else
+		resources_referrers(set, resource->full_name, visit_leading, &visit);
+	return visit.found;
+}

@@ -20,7 +20,9 @@ struct dormant_rule {
 	const char *pattern; /* field_each(); NULL ends the table */
 	const char *meaning; /* what that means for whoever wrote it */
 	bool (*when)(const json_t *value); /* NULL: always */
+	bool l4; /* only where a virtual service leads there that keeps its HTTP in the kernel */
 };
+#define DORMANT_L4 ", for virtual services with the tag weft/l4-http"
 
 struct kind_rules {
 	int (*check)(const json_t *spec, struct error *err); /* rules between fields; NULL: none */

@@ -5,6 +5,7 @@
 #include <string.h>
 
 #include "agent/spec/field.h"
+#include "agent/spec/graph.h"
 #include "agent/spec/kind.h"
 #include "agent/spec/model.h"
 #include "base/cleanup.h"
@@ -289,13 +290,17 @@ static void visit_dormant(const char *field, const json_t *value, void *arg)
 		visit->fn(field, visit->rule->meaning, visit->arg);
 }
 
-void resource_not_in_force(const struct resource *resource, resource_not_in_force_fn *fn, void *arg)
+void resource_not_in_force(const struct resources *set, const struct resource *resource, resource_not_in_force_fn *fn, void *arg)
 {
 	const struct dormant_rule *rule = kind_rules[resource->kind]->dormant;
+	bool has_l4 = false;
 
+	for (const struct dormant_rule *r = rule; r && r->pattern && !has_l4; r++)
+		has_l4 = r->l4 && graph_has_l4_http(set, resource);
 	for (; rule && rule->pattern; rule++)
-		field_each(resource->spec, rule->pattern, visit_dormant,
-			   &(struct dormant_visit){ .rule = rule, .fn = fn, .arg = arg });
+		if (has_l4 || !rule->l4)
+			field_each(resource->spec, rule->pattern, visit_dormant,
+				   &(struct dormant_visit){ .rule = rule, .fn = fn, .arg = arg });
 }
 
 json_t *resource_document(const struct resource *resource)

@@ -67,7 +67,7 @@ int resource_new(const json_t *document, const struct resource_realm *realm, con
 /* The value of one of its tags; NULL: it has no such tag. */
 const char *resource_tag(const struct resource *resource, const char *key);
 /* Whether the HTTP ports of a virtual service stay the kernel's, which balances connections by weights and looks into none: by its tag
- * "weft/l4-http". */
+ * "weft/l4-http", whose value is "true" then. */
 bool virtual_service_is_l4_http(const struct resource *service);
 /* The document it was made from, by members that count. The caller owns it, and does not change what is in it. NULL: no memory. */
 json_t *resource_document(const struct resource *resource);
@@ -126,10 +126,10 @@ void resources_referrers(const struct resources *set, const char *full_name, res
 typedef void resources_unresolved_fn(const struct resource *from, const char *field, const char *missing, void *arg);
 void resources_unresolved(const struct resources *set, const struct resource *from, resources_unresolved_fn *fn, void *arg);
 
-/* Calls `fn` for every field that is accepted and stored but not in force in this version, with what that means
- * ("connectionPool: no limit is enforced yet"). */
+/* Calls `fn` for every field of a resource that is accepted and stored but not in force in this version, with what that means
+ * ("connectionPool: no limit is enforced yet"). For some that depends on which services of the set lead to it. */
 typedef void resource_not_in_force_fn(const char *field, const char *meaning, void *arg);
-void resource_not_in_force(const struct resource *resource, resource_not_in_force_fn *fn, void *arg);
+void resource_not_in_force(const struct resources *set, const struct resource *resource, resource_not_in_force_fn *fn, void *arg);
 
 /* Writes the full name ("mesh/M/virtualNode/N") of the parts. -ENAMETOOLONG. */
 #define RESOURCE_FULL_NAME_BYTES 3328 /* three names of 255 characters of 4 bytes, the words between them, and a scope */

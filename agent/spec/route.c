@@ -57,23 +57,37 @@ static bool has_several(const json_t *targets)
 	return json_array_size(targets) > 1;
 }
 
-#define NEEDS_PROXY "connections to the port are refused (needs-proxy) until weft looks into requests"
+#define NEEDS_PROXY "connections to the port are refused (needs-proxy)"
 #define PER_CONNECTION "weights choose for each connection, not for each request (l7-as-l4)"
+#define UNTIL_HTTP2 " until weft speaks HTTP/2"
+#define LOOKS_AT(route, member) { route ".match." member, NEEDS_PROXY UNTIL_HTTP2 }
+#define LOOKS_AT_L4(member) { "httpRoute.match." member, NEEDS_PROXY DORMANT_L4, .l4 = true }
 static const struct dormant_rule dormant[] = {
-	{ "*.match.prefix", NEEDS_PROXY, is_not_root },
-	{ "*.match.path", NEEDS_PROXY, NULL },
-	{ "*.match.method", NEEDS_PROXY, NULL },
-	{ "*.match.scheme", NEEDS_PROXY, NULL },
-	{ "*.match.headers", NEEDS_PROXY, NULL },
-	{ "*.match.queryParameters", NEEDS_PROXY, NULL },
-	{ "*.match.serviceName", NEEDS_PROXY, NULL },
-	{ "*.match.methodName", NEEDS_PROXY, NULL },
-	{ "*.match.metadata", NEEDS_PROXY, NULL },
-	{ "httpRoute.action.weightedTargets", PER_CONNECTION, has_several },
-	{ "http2Route.action.weightedTargets", PER_CONNECTION, has_several },
-	{ "grpcRoute.action.weightedTargets", PER_CONNECTION, has_several },
-	{ "*.retryPolicy", "nothing is retried yet", NULL },
-	{ "*.timeout", "no timeout is enforced yet", NULL },
+	{ "httpRoute.match.prefix", NEEDS_PROXY DORMANT_L4, is_not_root, .l4 = true },
+	LOOKS_AT_L4("path"),
+	LOOKS_AT_L4("method"),
+	LOOKS_AT_L4("scheme"),
+	LOOKS_AT_L4("headers"),
+	LOOKS_AT_L4("queryParameters"),
+	{ "http2Route.match.prefix", NEEDS_PROXY UNTIL_HTTP2, is_not_root },
+	LOOKS_AT("http2Route", "path"),
+	LOOKS_AT("http2Route", "method"),
+	LOOKS_AT("http2Route", "scheme"),
+	LOOKS_AT("http2Route", "headers"),
+	LOOKS_AT("http2Route", "queryParameters"),
+	LOOKS_AT("grpcRoute", "serviceName"),
+	LOOKS_AT("grpcRoute", "methodName"),
+	LOOKS_AT("grpcRoute", "metadata"),
+	{ "httpRoute.action.weightedTargets", PER_CONNECTION DORMANT_L4, has_several, .l4 = true },
+	{ "http2Route.action.weightedTargets", PER_CONNECTION UNTIL_HTTP2, has_several },
+	{ "grpcRoute.action.weightedTargets", PER_CONNECTION UNTIL_HTTP2, has_several },
+	{ "httpRoute.retryPolicy", "nothing is retried" DORMANT_L4, .l4 = true },
+	{ "http2Route.retryPolicy", "nothing is retried" UNTIL_HTTP2 },
+	{ "grpcRoute.retryPolicy", "nothing is retried" UNTIL_HTTP2 },
+	{ "httpRoute.timeout", "no timeout is enforced" DORMANT_L4, .l4 = true },
+	{ "http2Route.timeout", "no timeout is enforced" UNTIL_HTTP2 },
+	{ "grpcRoute.timeout", "no timeout is enforced" UNTIL_HTTP2 },
+	{ "tcpRoute.timeout", "no timeout is enforced yet" },
 	{},
 };
 

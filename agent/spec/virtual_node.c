@@ -78,12 +78,26 @@ static bool check_needs_proxy(const json_t *check)
 	return strcmp(protocol, "http2") == 0 || strcmp(protocol, "grpc") == 0;
 }
 
-static bool ejects_by_connections(const json_t *listener)
+static bool ejects_as(const json_t *listener, const char *protocol)
 {
-	const char *protocol = json_path_string(listener, "portMapping.protocol");
+	struct port_mapping mapping;
 
-	return json_object_get(listener, "outlierDetection") && strcmp(protocol, "tcp") != 0;
+	port_mapping_read(json_object_get(listener, "portMapping"), &mapping);
+	return json_object_get(listener, "outlierDetection") && strcmp(mapping.protocol, protocol) == 0;
 }
+
+static bool http_ejects(const json_t *listener)
+{
+	return ejects_as(listener, "http");
+}
+
+static bool http2_ejects(const json_t *listener)
+{
+	return ejects_as(listener, "http2") || ejects_as(listener, "grpc");
+}
+
+#define BY_CONNECTIONS "outlierDetection counts connections that fail, not answers of 5xx"
+#define UNTIL_HTTP2 " until weft speaks HTTP/2"
 
 static const struct dormant_rule dormant[] = {
 	{ "listeners[].portMapping", "https means http with TLS: connections are refused (needs-tls) until weft speaks TLS",
@@ -91,9 +105,13 @@ static const struct dormant_rule dormant[] = {
 	{ "listeners[].connectionPool.http.maxPendingRequests", "no connection waits: over maxConnections it is refused", NULL },
 	{ "listeners[].connectionPool.http2", "requests are not counted until weft speaks HTTP/2", NULL },
 	{ "listeners[].connectionPool.grpc", "requests are not counted until weft speaks HTTP/2", NULL },
-	{ "listeners[]", "outlierDetection counts connections that fail, not answers of 5xx, until weft speaks HTTP", ejects_by_connections },
+	{ "listeners[]", BY_CONNECTIONS DORMANT_L4, http_ejects, .l4 = true },
+	{ "listeners[]", BY_CONNECTIONS UNTIL_HTTP2, http2_ejects },
 	{ "listeners[].healthCheck", "checked as tcp (check-as-tcp) until weft speaks HTTP/2", check_needs_proxy },
-	{ "listeners[].timeout", "no timeout is enforced yet", NULL },
+	{ "listeners[].timeout.http", "no timeout is enforced" DORMANT_L4, .l4 = true },
+	{ "listeners[].timeout.http2", "no timeout is enforced" UNTIL_HTTP2 },
+	{ "listeners[].timeout.grpc", "no timeout is enforced" UNTIL_HTTP2 },
+	{ "listeners[].timeout.tcp", "no timeout is enforced yet" },
 	{ "listeners[].tls", "connections are refused (needs-tls) until weft speaks TLS", listener_tls_strict },
 	{ "listeners[].tls", "only plaintext is served until weft speaks TLS", listener_tls_permissive },
 	{ "backendDefaults.clientPolicy.tls", POLICY_ENFORCED, client_policy_enforced },
@@ -102,7 +120,6 @@ static const struct dormant_rule dormant[] = {
 	{ "backends[].virtualService.clientPolicy.tls", POLICY_OPTIONAL, client_policy_optional },
 	{ "serviceDiscovery.dns.ipPreference", IP_PREFERENCE_MILD, ip_preference_mild },
 	{ "serviceDiscovery.awsCloudMap.ipPreference", IP_PREFERENCE_MILD, ip_preference_mild },
-	{ "logging", "no access log is written yet", NULL },
 	{},
 };
 

@@ -52,7 +52,7 @@ def test_a_state_of_terraform_keeps_what_it_has_and_tells_the_rest(api):
     assert "would create mesh/terraform-mesh\n" in out and out.endswith("10 to be created\n")
     assert "attributes.version: Terraform does not keep it: it begins at 1 (so in 10 places)" in out
     assert "attributes.uid: Terraform does not keep it: it will be a new one\n" in out
-    assert "carried over, not in force: spec.logging: no access log is written yet (so in 3 places)" in out
+    assert "carried over, not in force: spec.listeners[0].tls: connections are refused (needs-tls) until weft speaks TLS (so in 2 places)" in out
     assert api.client().list_meshes()["meshes"] == []
     imported(api, DATA / "terraform.tfstate")
     expect_the_example(api)

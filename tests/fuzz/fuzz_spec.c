@@ -107,7 +107,7 @@ static int require_resource(const struct resource *resource, void *arg)
 	resources_unresolved(arg, resource, on_unresolved, arg);
 	require_names(arg, resource);
 	require_same_again(resource);
-	resource_not_in_force(resource, on_dormant, NULL);
+	resource_not_in_force(arg, resource, on_dormant, NULL);
 	return 0;
 }
 

@@ -535,9 +535,23 @@ static void append_dormant(const char *field, const char *meaning, void *arg)
 	buffer_printf(arg, "%s\n", field);
 }
 
+static void append_not_l4(const char *field, const char *meaning, void *arg)
+{
+	if (!strstr(meaning, "weft/l4-http"))
+		append_dormant(field, meaning, arg);
+}
+
+struct dormant_of {
+	const struct resources *set;
+	struct buffer *text;
+	resource_not_in_force_fn *append;
+};
+
 static int append_all_dormant(const struct resource *resource, void *arg)
 {
-	resource_not_in_force(resource, append_dormant, arg);
+	const struct dormant_of *of = arg;
+
+	resource_not_in_force(of->set, resource, of->append, of->text);
 	return 0;
 }
 
@@ -558,11 +572,11 @@ TEST(what_is_not_in_force_is_listed_field_by_field)
 		{ NODE("{'serviceDiscovery': {'dns': {'hostname': 'h', 'responseType': 'ENDPOINTS', 'ipPreference': 'IPv6_ONLY'}}}"), "" },
 		{ NODE("{'serviceDiscovery': {'dns': {'hostname': 'h', 'ipPreference': 'IPv6_PREFERRED'}}}"),
 		  "spec.serviceDiscovery.dns.ipPreference\n" },
-		{ NODE("{'logging': {'accessLog': {'file': {'path': '/dev/stdout'}}}}"), "spec.logging\n" },
+		{ NODE("{'logging': {'accessLog': {'file': {'path': '/dev/stdout'}}}}"), "" },
 		{ NODE_LISTENER(PORT(1, "tcp") "}, {" PORT(80, "http") ", 'connectionPool': {'http': {'maxConnections': 1}},"
 				" 'timeout': {'http': {}}, 'outlierDetection': {'maxServerErrors': 1, 'maxEjectionPercent': 1,"
 				" 'interval': {'value': 1, 'unit': 's'}, 'baseEjectionDuration': {'value': 1, 'unit': 's'}}, " HEALTH(80)),
-		  "spec.listeners[1]\nspec.listeners[1].timeout\n" },
+		  "" },
 		{ NODE_LISTENER(PORT(80, "tcp") ", 'connectionPool': {'tcp': {'maxConnections': 1}}, 'outlierDetection':"
 				" {'maxServerErrors': 1, 'maxEjectionPercent': 1, 'interval': {'value': 1, 'unit': 's'},"
 				" 'baseEjectionDuration': {'value': 1, 'unit': 's'}}"), "" },
@@ -570,6 +584,10 @@ TEST(what_is_not_in_force_is_listed_field_by_field)
 		  "spec.listeners[0].connectionPool.http.maxPendingRequests\n" },
 		{ NODE_LISTENER(PORT(80, "http2") ", 'connectionPool': {'http2': {'maxRequests': 1}}"),
 		  "spec.listeners[0].connectionPool.http2\n" },
+		{ NODE_LISTENER(PORT(80, "http2") ", 'timeout': {'http2': {}}, 'outlierDetection': {'maxServerErrors': 1, 'maxEjectionPercent': 1,"
+				" 'interval': {'value': 1, 'unit': 's'}, 'baseEjectionDuration': {'value': 1, 'unit': 's'}}"),
+		  "spec.listeners[0]\nspec.listeners[0].timeout.http2\n" },
+		{ NODE_LISTENER(PORT(80, "tcp") ", 'timeout': {'tcp': {}}"), "spec.listeners[0].timeout.tcp\n" },
 		{ NODE_LISTENER(PORT(80, "grpc") ", " HEALTH_BY("grpc", 80)), "spec.listeners[0].healthCheck\n" },
 		{ NODE_LISTENER(PORT(80, "http2") ", " HEALTH_BY("http2", 80)), "spec.listeners[0].healthCheck\n" },
 		{ NODE_LISTENER(PORT(80, "http") ", " TLS("STRICT")), "spec.listeners[0].tls\n" },
@@ -585,17 +603,16 @@ TEST(what_is_not_in_force_is_listed_field_by_field)
 		{ ROUTER_1("https"), "spec.listeners[0].portMapping\n" },
 		{ SERVICE(BY_NODE), "" },
 		{ HTTP_MATCH("{'prefix': '/', 'port': 80}"), "" },
-		{ HTTP_ON("", ""), "spec.httpRoute.action.weightedTargets\n" },
+		{ HTTP_ON("", ""), "" },
 		{ ROUTE_ON("tcpRoute", "", ""), "" },
 		{ HTTP_MATCH("{'prefix': '/a', 'method': 'GET', 'scheme': 'http', 'headers': [{'name': 'h'}],"
 			     " 'queryParameters': [{'name': 'q'}]}"),
-		  "spec.httpRoute.match.prefix\nspec.httpRoute.match.method\nspec.httpRoute.match.scheme\n"
-		  "spec.httpRoute.match.headers\nspec.httpRoute.match.queryParameters\n" },
-		{ HTTP_MATCH("{'path': {'exact': '/'}}"), "spec.httpRoute.match.path\n" },
+		  "" },
+		{ HTTP_MATCH("{'path': {'exact': '/'}}"), "" },
 		{ GRPC_MATCH("{}"), "" },
 		{ GRPC_MATCH("{'serviceName': 's', 'methodName': 'm', 'metadata': [{'name': 'a'}]}"),
 		  "spec.grpcRoute.match.serviceName\nspec.grpcRoute.match.methodName\nspec.grpcRoute.match.metadata\n" },
-		{ RETRY("httpRoute", "{'prefix': '/'}", ", 'httpRetryEvents': ['server-error']"), "spec.httpRoute.retryPolicy\n" },
+		{ RETRY("httpRoute", "{'prefix': '/'}", ", 'httpRetryEvents': ['server-error']"), "" },
 		{ ROUTE("{'tcpRoute': {" TARGETS ", 'timeout': {'idle': {'value': 0, 'unit': 's'}}}}"), "spec.tcpRoute.timeout\n" },
 		{ GATEWAY_1, "spec\n" },
 		{ GATEWAY_ON("", "s.local", ""), "spec\n" },
@@ -607,8 +624,49 @@ TEST(what_is_not_in_force_is_listed_field_by_field)
 
 		resources_init(&set);
 		given(&set, rows[i].document);
-		EXPECT_OK(resources_each(&set, append_all_dormant, &text));
+		EXPECT_OK(resources_each(&set, append_all_dormant, &(struct dormant_of){ &set, &text, append_dormant }));
 		EXPECT_STR(buffer_string(&text), rows[i].fields);
+	}
+}
+
+/* What is in force where weft-proxy routes requests, and not where a service keeps its HTTP in the kernel. */
+TEST(what_a_service_that_keeps_http_in_the_kernel_does_without_is_listed)
+{
+#define TAGGED(value, provider)                                                                                               \
+	"{'meshName': 'm', 'virtualServiceName': 's', 'tags': [{'key': 'weft/l4-http', 'value': '" value "'}], 'spec': {" provider "}}"
+	static const struct {
+		const char *documents[4], *fields;
+	} rows[] = {
+		{ { TAGGED("true", BY_ROUTER), HTTP_ON("", "") }, "spec.httpRoute.action.weightedTargets\n" },
+		{ { TAGGED("false", BY_ROUTER), HTTP_ON("", "") }, "" },
+		{ { TAGGED("true", BY_NODE), HTTP_ON("", "") }, "" },
+		{ { TAGGED("true", BY_ROUTER), HTTP_MATCH("{'prefix': '/a', 'method': 'GET', 'scheme': 'http', 'headers': [{'name': 'h'}],"
+							  " 'queryParameters': [{'name': 'q'}]}") },
+		  "spec.httpRoute.match.prefix\nspec.httpRoute.match.method\nspec.httpRoute.match.scheme\n"
+		  "spec.httpRoute.match.headers\nspec.httpRoute.match.queryParameters\n" },
+		{ { TAGGED("true", BY_ROUTER), HTTP_MATCH("{'path': {'exact': '/'}}") }, "spec.httpRoute.match.path\n" },
+		{ { TAGGED("true", BY_ROUTER), RETRY("httpRoute", "{'prefix': '/'}", ", 'httpRetryEvents': ['server-error']") },
+		  "spec.httpRoute.retryPolicy\n" },
+		{ { TAGGED("true", BY_NODE), NODE_LISTENER(PORT(80, "http") ", 'timeout': {'http': {}}") }, "spec.listeners[0].timeout.http\n" },
+		{ { TAGGED("true", BY_ROUTER), NODE_LISTENER(PORT(80, "http") ", 'timeout': {'http': {}}") }, "" },
+		{ { TAGGED("true", BY_ROUTER), HTTP_MATCH("{'prefix': '/'}"), NODE_LISTENER(PORT(80, "http") ", 'timeout': {'http': {}}") },
+		  "spec.listeners[0].timeout.http\n" },
+		{ { TAGGED("true", BY_NODE), NODE_LISTENER(PORT(80, "http") ", 'outlierDetection': {'maxServerErrors': 1, 'maxEjectionPercent': 1,"
+						       " 'interval': {'value': 1, 'unit': 's'}, 'baseEjectionDuration': {'value': 1, 'unit': 's'}}") },
+		  "spec.listeners[0]\n" },
+	};
+
+	for (size_t i = 0; i < ARRAY_SIZE(rows); i++) {
+		_cleanup_(resources_done) struct resources set;
+		_cleanup_(buffer_done) struct buffer text = {}, others = {};
+
+		resources_init(&set);
+		for (size_t n = 0; rows[i].documents[n]; n++)
+			given(&set, rows[i].documents[n]);
+		EXPECT_OK(resources_each(&set, append_all_dormant, &(struct dormant_of){ &set, &text, append_dormant }));
+		EXPECT_STR(buffer_string(&text), rows[i].fields);
+		EXPECT_OK(resources_each(&set, append_all_dormant, &(struct dormant_of){ &set, &others, append_not_l4 }));
+		EXPECT_STR(buffer_string(&others), "");
 	}
 }
 
@@ -659,6 +717,7 @@ int main(void)
 		cmocka_unit_test(an_error_of_a_set_names_file_and_resource),
 		cmocka_unit_test(references_that_name_nothing_are_reported_with_field_and_name),
 		cmocka_unit_test(what_is_not_in_force_is_listed_field_by_field),
+		cmocka_unit_test(what_a_service_that_keeps_http_in_the_kernel_does_without_is_listed),
 		cmocka_unit_test(a_port_mapping_of_https_is_http_with_tls),
 	};
 
