@@ -220,6 +220,7 @@ int worker_run(struct worker *worker, worker_fn *fn, void *arg);
 int worker_tell_connection(struct worker *worker, struct l7_place *place, const struct accepted *accepted);
 void worker_reap(struct worker *worker); /* at the end of each callback */
 uint64_t worker_random(struct worker *worker);
+uint64_t random_next(uint64_t state[2]);
 const char *worker_date(struct worker *worker);
 
 /* --- downstream.c -------------------------------------------------------------------------------------------------------- */
@@ -350,6 +351,31 @@ void limit_forget(struct request *request); /* it waits no more */
 
 /* --- choose.c ------------------------------------------------------------------------------------------------------------ */
 
+enum fit {
+	FIT_NONE, /* not offered to this namespace */
+	FIT_OFFERED,
+	FIT_USABLE, /* healthy, and not ejected */
+};
+
+struct choice { /* what an endpoint of a target is chosen by; without a request for who only asks */
+	struct l7 *l7;
+	const struct target *target;
+	uint64_t netns_cookie, now_ns;
+	uint64_t *random; /* of random_next() */
+	const uint32_t *tried; /* slots */
+	uint32_t tries;
+};
+
+enum fit choice_fit(const struct choice *c, const struct target_endpoint *e);
+bool choice_panics(const struct choice *c, const struct target_list *list); /* too few are usable: all that are offered are used */
+/* One of the list, by chance; nothing is changed by that. NULL: there is none. */
+const struct target_endpoint *choice_draw(const struct choice *c, const struct target_list *list);
+/* Lists are drawn from in this order, i from 0 on: the family that the program asked for first, since there is surely a way. */
+static inline int choice_family(bool v6, int i)
+{
+	return v6 != (i > 0) ? LIST_V6 : LIST_V4;
+}
+
 /* Of the target's endpoints for a request: in the namespace's reach, healthy, not ejected, in the zone that is drawn, the one with fewer
  * requests of two; those it tried before only where there is no other. NULL: there is none. */
 const struct target_endpoint *choose_endpoint(struct request *request, const struct target *target);
@@ -428,6 +454,8 @@ struct request {
 	uint64_t bytes_received, bytes_sent; /* of bodies */
 };
 
+/* The service of a request, by Host and by what was connected to; NULL: none. */
+const struct service *service_meant(const struct snapshot *snapshot, const struct handover *handover, struct span host);
 struct request *request_new(struct downstream *d); /* NULL: no memory */
 struct request *request_free(struct request *request); /* a spare one */
 void request_head_read(struct request *request); /* the head is whole */

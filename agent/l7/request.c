@@ -215,12 +215,10 @@ static bool read_host(struct request *request, struct span origin)
 	return true;
 }
 
-static const struct service *service_named(const struct request *request, struct span host, uint16_t port)
+static const struct service *backend_named(const struct snapshot *snapshot, const struct caller *caller, struct span host, uint16_t port)
 {
-	const struct snapshot *snapshot = request->view->snapshot;
-
-	for (size_t i = 0; request->caller && i < request->caller->backend_count; i++) {
-		const struct service *service = snapshot_service(snapshot, request->caller->backends[i]);
+	for (size_t i = 0; caller && i < caller->backend_count; i++) {
+		const struct service *service = snapshot_service(snapshot, caller->backends[i]);
 
 		if (service && span_equal_nocase(service->host, host) && service_port_find(service, port))
 			return service;
@@ -229,21 +227,24 @@ static const struct service *service_named(const struct request *request, struct
 }
 
 /* Envoy in App Mesh goes by Host alone; what was connected to says it as well here, and stands where Host names no backend. */
+const struct service *service_meant(const struct snapshot *snapshot, const struct handover *handover, struct span host)
+{
+	const struct service *asked = snapshot_service(snapshot, handover->service), *named = NULL;
+
+	host = without_port(host);
+	if (host.length && (!asked || !span_equal_nocase(host, asked->host)))
+		named = backend_named(snapshot, snapshot_caller(snapshot, handover->source), host, ntohs(handover->port));
+	return named ?: asked;
+}
+
 static const struct service_port *find_service(struct request *request)
 {
 	const struct handover *handover = &request->downstream->handover;
 	const struct snapshot *snapshot = request->view->snapshot;
-	const uint16_t port = ntohs(handover->port);
-	const struct span host = without_port(request->host);
-	const struct service *named = NULL;
 
 	request->caller = snapshot_caller(snapshot, handover->source);
-	request->service = snapshot_service(snapshot, handover->service);
-	if (host.length && (!request->service || !span_equal_nocase(host, request->service->host)))
-		named = service_named(request, host, port);
-	if (named)
-		request->service = named;
-	return request->service ? service_port_find(request->service, port) : NULL;
+	request->service = service_meant(snapshot, handover, request->host);
+	return request->service ? service_port_find(request->service, ntohs(handover->port)) : NULL;
 }
 
 static void park(struct request *request)

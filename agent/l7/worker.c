@@ -22,15 +22,20 @@
 /* --- small things -------------------------------------------------------------------------------------------------------- */
 
 /* xorshift128+: which endpoint, which target, request ids; nothing that somebody else must not guess. */
+uint64_t random_next(uint64_t state[2])
+{
+	uint64_t a = state[0];
+	const uint64_t b = state[1];
+
+	state[0] = b;
+	a ^= a << 23;
+	state[1] = a ^ b ^ a >> 18 ^ b >> 5;
+	return state[1] + b;
+}
+
 uint64_t worker_random(struct worker *worker)
 {
-	uint64_t a = worker->random[0];
-	const uint64_t b = worker->random[1];
-
-	worker->random[0] = b;
-	a ^= a << 23;
-	worker->random[1] = a ^ b ^ a >> 18 ^ b >> 5;
-	return worker->random[1] + b;
+	return random_next(worker->random);
 }
 
 const char *worker_date(struct worker *worker)
