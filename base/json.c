@@ -9,7 +9,6 @@
 #include "base/bytes.h"
 #include "base/cleanup.h"
 #include "base/hash.h"
-#include "base/json_read.h"
 
 #define READ_BYTES (64 * 1024)
 
@@ -33,9 +32,7 @@ int json_parse(const char *text, size_t length, json_t **ret_value, struct error
 
 	if (length > JSON_TEXT_LIMIT_BYTES)
 		return error_set(err, -E2BIG, "JSON text of more than %d bytes", JSON_TEXT_LIMIT_BYTES);
-	value = json_read(text, length);
-	if (!value)
-		value = json_loadb(text, length, JSON_DECODE_ANY | JSON_REJECT_DUPLICATES, &e);
+	value = json_loadb(text, length, JSON_DECODE_ANY | JSON_REJECT_DUPLICATES, &e);
 	if (!value && json_error_code(&e) == json_error_out_of_memory)
 		return error_set(err, -ENOMEM, "no memory to parse JSON");
 	if (!value)

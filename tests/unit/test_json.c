@@ -191,41 +191,6 @@ TEST(steps_that_are_absent_or_of_another_type_give_the_fallback)
 	EXPECT(!json_path_at(v, "spec.none", 0));
 }
 
-/* Most of JSON is read without jansson: to who reads it that makes no difference. */
-TEST(all_texts_read_as_jansson_reads_them)
-{
-	static const char *const texts[] = {
-		"0", "-0", "-1", "999999999999999999", "-999999999999999999", "9223372036854775807", "-9223372036854775808",
-		"9223372036854775808", "00", "01", "-", "--1", "+1", "1.5", "1e2", "1.", "-.5", "1a", "\"\"", "\"a b\"", "\"a\\n\"",
-		"\"\\u00e9\"", "\"\xc3\xa9\"", "\"\xff\"", "\"\x7f\"", "\"\t\"", "\"", "\"a", "tru", "true", "truefalse", "false", "null", "nul",
-		"{}", "{ }", "{", "{}}", "{\"a\"}", "{\"a\":}", "{\"a\":1,}", "{,}", "{\"\":1}", "{\"a\":1,\"b\":2}", "{\"a\":1,\"a\":1}", "{a:1}",
-		"[]", "[ ]", "[", "[]]", "[1,]", "[,1]", "[1 2]", "[1,2]", "[[],{}]", "", " ", "\r\n\t 1 \r\n\t", "\v1", "// no\n1",
-	};
-
-	for (size_t i = 0; i < ARRAY_SIZE(texts); i++) {
-		_cleanup_json_ json_t *expected =
-			json_loadb(texts[i], strlen(texts[i]), JSON_DECODE_ANY | JSON_REJECT_DUPLICATES, NULL);
-		_cleanup_json_ json_t *value = NULL;
-		const int r = json_parse(texts[i], strlen(texts[i]), &value, NULL);
-
-		if (r != (expected ? 0 : -EINVAL) || (expected && !json_equal(value, expected)))
-			fail_msg("'%s' reads otherwise: %d", texts[i], r);
-	}
-}
-
-TEST(nesting_is_read_to_any_depth_that_jansson_reads)
-{
-	char text[2 * 2000 + 1] = "";
-
-	for (size_t depth = 1; depth <= 2000; depth = depth * 3 / 2 + 1) {
-		_cleanup_json_ json_t *value = NULL;
-
-		memset(text, '[', depth);
-		memset(text + depth, ']', depth);
-		EXPECT_OK(json_parse(text, 2 * depth, &value, NULL));
-	}
-}
-
 TEST(what_is_equal_has_the_same_hash)
 {
 	static const char *const pairs[][2] = {
@@ -288,8 +253,6 @@ TEST(a_fault_is_told_in_utf8_whatever_was_met)
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
-		cmocka_unit_test(all_texts_read_as_jansson_reads_them),
-		cmocka_unit_test(nesting_is_read_to_any_depth_that_jansson_reads),
 		cmocka_unit_test(what_is_equal_has_the_same_hash),
 		cmocka_unit_test(the_hash_tells_apart_what_differs_in_a_value_a_type_a_name_or_an_order),
 		cmocka_unit_test(the_hash_is_the_same_in_every_build),
