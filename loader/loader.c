@@ -359,7 +359,7 @@ static int abi_remove(const char *directory, struct error *err)
  * alike. */
 struct instance_cgroups {
 	uint64_t attached_id;
-	uint64_t proxy_id, agent_id;
+	uint64_t proxy_id, agent_id, former_ids[PROXY_FORMERS_MAX];
 };
 
 static void own_cgroups_note(const char *directory, struct instance_cgroups *cgroups)
@@ -376,6 +376,8 @@ static void own_cgroups_note(const char *directory, struct instance_cgroups *cgr
 		return;
 	cgroups->proxy_id = state.cgroup_id ?: cgroups->proxy_id;
 	cgroups->agent_id = state.agent_cgroup_id ?: cgroups->agent_id;
+	for (size_t i = 0; i < PROXY_FORMERS_MAX; i++)
+		cgroups->former_ids[i] = state.former_cgroup_ids[i] ?: cgroups->former_ids[i];
 }
 
 static void cgroups_note(const char *directory, struct instance_cgroups *cgroups)
@@ -407,6 +409,8 @@ static void cgroups_remove(const struct instance_cgroups *cgroups, const char *i
 	if (cgroup_root(root, sizeof(root), NULL) < 0)
 		return;
 	own_cgroup_remove(root, cgroups->proxy_id, "weft-proxy", instance);
+	for (size_t i = 0; i < PROXY_FORMERS_MAX; i++)
+		own_cgroup_remove(root, cgroups->former_ids[i], "weft-proxy", instance);
 	own_cgroup_remove(root, cgroups->agent_id, "weftd", instance);
 	if (!cgroups->attached_id || cgroup_path_of_id(root, cgroups->attached_id, path, sizeof(path)) < 0)
 		return;

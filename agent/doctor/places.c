@@ -132,6 +132,9 @@ static bool is_weft_itself(const struct walk *walk, const char *cgroup)
 
 	if ((size_t)snprintf(path, sizeof(path), "%s%s", walk->cgroup_root, cgroup) >= sizeof(path) || cgroup_id(path, &id) < 0)
 		return false;
+	for (size_t i = 0; i < PROXY_FORMERS_MAX; i++)
+		if (id == proxy->former_cgroup_ids[i])
+			return true;
 	return id == proxy->cgroup_id || id == proxy->agent_cgroup_id;
 }
 

@@ -5,6 +5,7 @@
 #include "types.h"
 
 #define PROXY_BEAT_MAX_NS 2000000000ull /* an older heartbeat: the process hangs or is gone */
+#define PROXY_FORMERS_MAX 2 /* that still serve what they had when another one took over */
 
 /* X(symbol, name, meaning): how each query ended. */
 #define DNS_OUTCOMES(X)                                                                                                       \
@@ -32,7 +33,8 @@ struct proxy_state {
 	__u64 beat_ns; /* CLOCK_MONOTONIC; beaten by the responder's own loop. 0: no proxy */
 	__u64 cgroup_id; /* of the proxy, which has a cgroup to itself: its sockets are in workloads' namespaces, and are no workload's */
 	__u64 agent_cgroup_id; /* likewise of the agent, where it checks health from within workloads; written by the agent. 0: none */
-	__u64 reserved[5];
+	__u64 former_cgroup_ids[PROXY_FORMERS_MAX]; /* of the proxy's predecessors, where they were not in the same one. 0: none */
+	__u64 reserved[3];
 	__u64 outcomes[DNS_OUTCOMES_MAX]; /* since the kernel part was installed */
 };
 WEFT_SIZE(struct proxy_state, 320);

@@ -446,6 +446,19 @@ TEST(the_agents_own_sockets_are_no_workloads)
 	world.maps.state->agent_cgroup_id = 0;
 }
 
+TEST(the_sockets_of_former_proxies_are_no_workloads)
+{
+	struct proxy_state *proxy = world.maps.state;
+
+	for (size_t i = 0; i < PROXY_FORMERS_MAX; i++) {
+		proxy->former_cgroup_ids[i] = proxy->cgroup_id;
+		proxy->cgroup_id = 0;
+		expect_nobodys_process();
+		proxy->cgroup_id = proxy->former_cgroup_ids[i];
+		proxy->former_cgroup_ids[i] = 0;
+	}
+}
+
 TEST(a_workload_cannot_have_the_responders_ports_and_weft_can)
 {
 	static const struct {
@@ -553,6 +566,7 @@ int main(void)
 		IN_A_WORKLOAD(a_namespace_that_nobody_manages_is_left_alone),
 		IN_A_WORKLOAD(the_proxys_own_sockets_are_no_workloads),
 		IN_A_WORKLOAD(the_agents_own_sockets_are_no_workloads),
+		IN_A_WORKLOAD(the_sockets_of_former_proxies_are_no_workloads),
 		IN_A_WORKLOAD(a_workload_cannot_have_the_responders_ports_and_weft_can),
 		IN_A_WORKLOAD(a_datagram_to_a_vip_is_refused_and_a_flow_but_connecting_to_sort_addresses_is_none),
 		IN_A_WORKLOAD(each_hook_tells_a_workloads_probe_that_it_is_there_and_writes_no_record),
