@@ -323,6 +323,7 @@ static int start_supervisor(struct agent *agent, struct error *err)
 		.instance = agent->options.instance,
 		.log_level = agent->options.log_level,
 		.log_format = agent->options.log_format,
+		.drain_max_ns = agent->options.drain_max_ns,
 		.node_id = node_id,
 		.arg = agent,
 		.apply = agent->apply,

@@ -45,7 +45,7 @@ struct agent_options {
 	struct option_strings reserved_ports;
 	uint32_t panic_pct;
 	uint32_t flows_per_second;
-	uint64_t drain_ns;
+	uint64_t drain_ns, drain_max_ns;
 	const char *health_from; /* "agent" or "workload" */
 	const char *metrics; /* ADDR:PORT; NULL: nowhere */
 	uint32_t time_scale; /* for tests: spans of discovery, health checks and outlier detection are divided by it */

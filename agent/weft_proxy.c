@@ -10,6 +10,7 @@
 #include "base/cleanup.h"
 #include "base/log.h"
 #include "base/options.h"
+#include "base/time.h"
 
 enum { EXIT_FAILED = 1, EXIT_MISUSED = 2 };
 
@@ -17,6 +18,7 @@ struct arguments {
 	const char *instance;
 	const char *log_level;
 	const char *log_format;
+	uint64_t drain_max_ns, drain_time_ns;
 	bool help;
 	bool version;
 };
@@ -26,6 +28,10 @@ struct arguments {
 static const struct option table[] = {
 	{ .name = "instance", .type = OPTION_STRING, .offset = OPT(instance), .argument = "NAME",
 	  .help = "which kernel part and socket (default)" },
+	{ .name = "drain-max", .type = OPTION_SPAN, .offset = OPT(drain_max_ns), .argument = "SPAN",
+	  .help = "with a successor there, how long requests and tunnels may go on here (1h)" },
+	{ .name = "drain-time", .type = OPTION_SPAN, .offset = OPT(drain_time_ns), .argument = "SPAN",
+	  .help = "at SIGTERM, how long requests under way may (5s)" },
 	{ .name = "log-level", .type = OPTION_STRING, .offset = OPT(log_level), .argument = "LEVEL",
 	  .help = "debug, info, warn or error (info)" },
 	{ .name = "log-format", .type = OPTION_STRING, .offset = OPT(log_format), .argument = "FORMAT",
@@ -66,8 +72,10 @@ static int read_arguments(struct arguments *arguments, int argc, char *const arg
 
 static void on_signal(int signal, void *arg)
 {
+	struct proxy *const *proxy = arg;
+
 	log_info("stopping; names go to the resolvers themselves", LOG_F("signal", LOG_STR(strsignal(signal))));
-	loop_stop(arg, 0);
+	proxy_end(*proxy);
 }
 
 /* Two sockets for each resolver of each namespace: far more than the usual soft limit, which is for programs that use select(2). */
@@ -83,14 +91,16 @@ static void raise_descriptor_limit(void)
 
 static int run(const struct arguments *arguments, struct loop *loop, struct error *err)
 {
+	const struct proxy_options options = { .instance = arguments->instance, .drain_max_ns = arguments->drain_max_ns,
+					       .drain_time_ns = arguments->drain_time_ns };
 	struct proxy *proxy;
-	int r = loop_signal_add(loop, SIGTERM, on_signal, loop);
+	int r = loop_signal_add(loop, SIGTERM, on_signal, &proxy); /* they are heard when the loop runs */
 
 	if (r == 0)
-		r = loop_signal_add(loop, SIGINT, on_signal, loop);
+		r = loop_signal_add(loop, SIGINT, on_signal, &proxy);
 	if (r < 0)
 		return error_set(err, r, "cannot wait for signals: %s", strerror(-r));
-	r = proxy_start(loop, &(struct proxy_options){ .instance = arguments->instance }, &proxy, err);
+	r = proxy_start(loop, &options, &proxy, err);
 	if (r < 0)
 		return r;
 	log_info("weft-proxy runs", LOG_F("version", LOG_STR(WEFT_VERSION)), LOG_F("instance", LOG_STR(arguments->instance)),
@@ -102,7 +112,8 @@ static int run(const struct arguments *arguments, struct loop *loop, struct erro
 
 int main(int argc, char *argv[])
 {
-	struct arguments arguments = { .instance = "default", .log_level = "info", .log_format = "text" };
+	struct arguments arguments = { .instance = "default", .log_level = "info", .log_format = "text", .drain_max_ns = 3600 * NSEC_PER_SEC,
+				       .drain_time_ns = 5 * NSEC_PER_SEC };
 	struct error err = {};
 	struct loop *loop;
 	int r = read_arguments(&arguments, argc, argv, &err);

@@ -192,10 +192,12 @@ void l7_drain(struct l7 *l7, bool handed_over)
 	l7->state = L7_DRAINS;
 }
 
-struct l7_left l7_left(const struct l7 *l7)
+struct l7_left l7_left(struct l7 *l7)
 {
-	struct l7_left left = { .requests = __atomic_load_n(&l7->requests_active, __ATOMIC_RELAXED) };
+	struct l7_left left = {};
 
+	run_all(l7, nothing, NULL); /* so that what l7_take() has told them counts as well */
+	left.requests = __atomic_load_n(&l7->requests_active, __ATOMIC_RELAXED);
 	for (unsigned int i = 0; i < l7->worker_count; i++)
 		left.connections += __atomic_load_n(&l7->workers[i]->stats.open, __ATOMIC_RELAXED);
 	return left;

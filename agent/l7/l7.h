@@ -92,7 +92,7 @@ struct l7_left { /* open now */
 	uint64_t connections; /* of programs */
 	uint64_t requests; /* under way, tunnels too */
 };
-struct l7_left l7_left(const struct l7 *l7);
+struct l7_left l7_left(struct l7 *l7);
 void l7_cut(struct l7 *l7); /* what is left of a drained one: requests under way end as "drain-limit" */
 
 /* Between two requests a connection may go to another process. Takes up to `max` of them out of a drained one: a list that says what must

@@ -67,10 +67,12 @@ json_t *attachments_json(const struct attachments *all); /* "workloads" of the s
 /* From here on no resolvers change, until it is taken back. Returns the number of places. */
 size_t attachments_freeze(struct attachments *all);
 void attachments_thaw(struct attachments *all);
-/* The next place, or more workloads of one: a message for the control socket, and descriptors, borrowed: the namespace's, then two for
- * each of "sockets". -ENOENT: that was all. */
+/* The next place, or more workloads of one: a message for the control socket, and descriptors, borrowed: the namespace's, two for each of
+ * "sockets", one for each of "listens". -ENOENT: that was all. */
 int attachments_next(struct attachments *all, json_t **ret_message, int *ret_fds, size_t *ret_fd_count);
 /* The successor's side: takes the descriptors, also on failure. -EBADMSG: not what attachments_next() makes; another error, such as
  * -ENOENT for workloads that have ended: these sockets are not taken, and are opened anew when their resolvers are known. */
 int attachments_adopt(struct attachments *all, const json_t *message, int *fds, size_t fd_count, struct error *err);
 void attachments_adopted(struct attachments *all, bool synced); /* that was all */
+/* All of it is another's by now, the responder's places too. What is left is the end of workloads, which closes their connections here. */
+void attachments_retire(struct attachments *all);

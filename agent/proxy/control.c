@@ -7,6 +7,7 @@
 #include <string.h>
 #include <sys/mman.h>
 #include <sys/socket.h>
+#include <sys/stat.h>
 #include <sys/un.h>
 
 #include "base/cleanup.h"
@@ -167,6 +168,25 @@ int control_file_make(const char *name, const struct buffer *text, int *ret_fd)
 		return -errno;
 	*ret_fd = TAKE_FD(fd);
 	return 0;
+}
+
+int control_file_read(int fd, json_t **ret_value, size_t *ret_length, struct error *err)
+{
+	struct json_place place;
+	size_t offset = 0;
+	struct stat st;
+	void *text;
+	int r;
+
+	if (fstat(fd, &st) < 0 || st.st_size <= 0 || st.st_size > CONTROL_CONFIGURATION_MAX_BYTES)
+		return error_set(err, -EBADMSG, "the descriptor is no memory file of 1 to %d bytes", CONTROL_CONFIGURATION_MAX_BYTES);
+	text = mmap(NULL, (size_t)st.st_size, PROT_READ, MAP_PRIVATE, fd, 0);
+	if (text == MAP_FAILED)
+		return error_set(err, -errno, "cannot map the configuration: %s", strerror(errno));
+	r = json_parse_next(text, (size_t)st.st_size, &offset, ret_value, &place, err);
+	munmap(text, (size_t)st.st_size);
+	*ret_length = (size_t)st.st_size;
+	return r;
 }
 
 /* --- what messages say ------------------------------------------------------------------------------------------------------ */

@@ -12,20 +12,24 @@
  * | detach | "workload", "netnsCookie" | | {} |
  * | synced | | | {"detached": n}: what was not attached on this connection is detached |
  * | status | | | {"pid", "version", "startedAt", "beatAgeNs", "outcomes": {"answered": n, …}, "places": […], "workloads": [{"workload",
- *     "netnsCookie", "node", "resolvers", "leftOut", "unseen", "nscd", "nssResolve"}]} |
+ *     "netnsCookie", "node", "resolvers", "leftOut", "unseen", "nscd", "nssResolve"}], "former": formers_json()} |
  * | queries | "node" or null, "limit" | | {"queries": […]} |
  * | configuration | "base", "generation" | memory file of JSON (agent/l7/snapshot.h) | {"generation"}; -ESTALE: "base" is not what it has |
  * | requests | | | {} with a memory file: {"pid", "startedAt", … l7_write()}, what the HTTP proxy has counted since then |
- * | takeover | | | {"places": n, "synced"}; nothing changes from here on until "taken", or the end of the connection: then it was
- *     no takeover |
+ * | takeover | | | {"places": n, "synced", "generation"}, unless that is 0 with its configuration as a memory file; nothing changes from
+ *     here on until "taken", or the end of the connection: then it was no takeover |
  * | place | after takeover | namespace and sockets | the next place: {"netnsCookie", "node", "nodeId", "sockets": [{"resolver",
- *     "address", "port"}], "attachments": [{"workload", "cgroup", "cgroupId", "waits"}]}; the last answer is {"done": true} with the lock |
- * | taken | after takeover | | {}; the predecessor reads nothing any more, and ends when its queries are answered |
+ *     "address", "port"}], "listens": [l7_listens()], "attachments": [{"workload", "cgroup", "cgroupId", "waits"}]}; the last answer is
+ *     {"done": true} with the lock |
+ * | taken | after takeover | | {}; the predecessor accepts and reads nothing any more, and ends when what it has under way is done |
+ * | retiring | "since": CLOCK_MONOTONIC ns, "requests", "connections" | | {}; a predecessor tells who has the seat that it still serves |
+ * | retired | after retiring; "reason": RETIRE_REASONS, "cut": requests | | {}; it ends now |
+ * | connections | "connections": [l7_give()] | as many connections | {"taken": n}: programs' connections go over |
  *
  * Besides, whoever attached a workload hears {"event": "resolvers", "workload", "netnsCookie", "leftOut", "unseen", "nscd",
  * "nssResolve"} when it is known whom it asks, and when that changed: from the first one on its names are the mesh's; and {"event":
- * "ended", "workload", "netnsCookie"} when its last process is gone and with it everything that was open for it. Who does not read is
- * disconnected. "waits": in weft-proxy's own namespace it ends with its cgroup, not with its last process.
+ * "ended", "workload", "netnsCookie"} when its last process is gone and with it everything that was open for it. Who is retiring may hear
+ * {"event": "end"}. Who does not read is disconnected. "waits": in weft-proxy's own namespace it ends with its cgroup, not with its last process.
  */
 #pragma once
 
@@ -57,6 +61,8 @@ int control_connect(const char *instance, int *ret_fd, struct error *err);
 
 /* What is too long for a message goes along as a memory file, sealed: who maps it reads what is there now. The caller owns it. -errno. */
 int control_file_make(const char *name, const struct buffer *text, int *ret_fd);
+/* The JSON of such a file, a new reference, and the length of its text. -EBADMSG: it is none, or too long; -EINVAL: it is no JSON. */
+int control_file_read(int fd, json_t **ret_value, size_t *ret_length, struct error *err);
 
 /* The answer that says what went wrong: new reference. And back: 0, or what it says into `err`. */
 json_t *control_error_json(const struct error *err);

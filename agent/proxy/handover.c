@@ -11,6 +11,8 @@
 #include "base/time.h"
 
 #define LOOK_NS (5 * NSEC_PER_SEC) /* far longer than it takes to look at what a workload's processes see */
+_Static_assert(1 + 2 * RESOLVERS_MAX + L7_LISTENS_MAX <= CONTROL_FDS_MAX, "a message takes all descriptors of a place");
+
 #define ATTACHMENTS_A_MESSAGE 32 /* a path has at most 4 KiB, six times that as JSON, and a message 256 KiB */
 
 size_t attachments_freeze(struct attachments *all)
@@ -80,12 +82,21 @@ static json_t *attachments_left(struct place *place)
 	return list;
 }
 
+static json_t *listens_of(const struct place *place, int *ret_fds, size_t *ret_fd_count)
+{
+	const struct l7 *l7 = place->all->parts.l7;
+
+	*ret_fd_count = 0;
+	return l7 && !place->handed ? l7_listens(l7, place->netns_cookie, ret_fds, ret_fd_count) : json_array();
+}
+
 int attachments_next(struct attachments *all, json_t **ret_message, int *ret_fds, size_t *ret_fd_count)
 {
 	list_for_each(it, &all->places) {
 		struct place *place = container_of(it, struct place, node);
 		struct export export = { .place = place, .fds = ret_fds, .fd_count = 1 };
-		_cleanup_json_ json_t *attachments = attachments_left(place), *sockets = json_array();
+		_cleanup_json_ json_t *attachments = attachments_left(place), *sockets = json_array(), *listens = NULL;
+		size_t listen_count;
 
 		if (!json_array_size(attachments))
 			continue;
@@ -93,10 +104,12 @@ int attachments_next(struct attachments *all, json_t **ret_message, int *ret_fds
 		export.sockets = sockets;
 		if (place->open && !place->handed)
 			responder_export(all->parts.responder, export_sockets, &export);
+		listens = listens_of(place, ret_fds + export.fd_count, &listen_count);
 		place->handed = true;
-		*ret_message = json_pack("{s:I, s:s, s:I, s:O, s:O}", "netnsCookie", (json_int_t)place->netns_cookie, "node", place->name,
-					 "nodeId", (json_int_t)place->node_id, "sockets", sockets, "attachments", attachments);
-		*ret_fd_count = export.fd_count;
+		*ret_message = json_pack("{s:I, s:s, s:I, s:O, s:O, s:O}", "netnsCookie", (json_int_t)place->netns_cookie, "node", place->name,
+					 "nodeId", (json_int_t)place->node_id, "sockets", sockets, "listens", listens, "attachments",
+					 attachments);
+		*ret_fd_count = export.fd_count + listen_count;
 		return *ret_message ? 0 : -ENOMEM;
 	}
 	return -ENOENT;
@@ -115,12 +128,14 @@ static const struct control_member workload_members[] = {
 	{},
 };
 
-static int read_sockets(const json_t *list, const int *fds, size_t fd_count, struct responder_sockets *sockets, struct error *err)
+/* The descriptors are the namespace's, then theirs, then `listens` more. */
+static int read_sockets(const json_t *list, size_t listens, const int *fds, size_t fd_count, struct responder_sockets *sockets,
+			struct error *err)
 {
 	const size_t count = json_array_size(list);
 
-	if (count > RESOLVERS_MAX || fd_count != 1 + 2 * count)
-		return error_set_field(err, -EBADMSG, "sockets", "%zu with %zu descriptors", count, fd_count);
+	if (count > RESOLVERS_MAX || fd_count != 1 + 2 * count + listens)
+		return error_set_field(err, -EBADMSG, "sockets", "%zu, and %zu that listen, with %zu descriptors", count, listens, fd_count);
 	for (size_t i = 0; i < count; i++) {
 		const char *resolver = json_path_string(json_array_get(list, i), "resolver");
 		const char *address = json_path_string(json_array_get(list, i), "address");
@@ -185,14 +200,30 @@ static void close_all(const int *fds, size_t count)
 		fd_close(fds[i]);
 }
 
+/* What HTTP connections come to. It is used when the place is opened, if it is. */
+static int inherit(struct attachments *all, const json_t *message, const json_t *listens, const int *fds, size_t count, struct error *err)
+{
+	const uint64_t netns_cookie = (uint64_t)json_path_int(message, "netnsCookie", 0);
+
+	if (all->parts.l7)
+		return l7_inherit(all->parts.l7, netns_cookie, listens, fds, count, err);
+	close_all(fds, count);
+	return 0;
+}
+
 int attachments_adopt(struct attachments *all, const json_t *message, int *fds, size_t fd_count, struct error *err)
 {
 	struct responder_sockets sockets[RESOLVERS_MAX] = {};
-	const json_t *list = json_object_get(message, "sockets");
+	const json_t *list = json_object_get(message, "sockets"), *listens = json_object_get(message, "listens");
+	const size_t listen_count = json_array_size(listens);
 	struct responder_place at;
 	struct place *place = NULL;
-	int r = read_sockets(list, fds, fd_count, sockets, err);
+	int r = read_sockets(list, listen_count, fds, fd_count, sockets, err);
 
+	if (r == 0) {
+		fd_count -= listen_count;
+		r = inherit(all, message, listens, fds + fd_count, listen_count, err);
+	}
 	if (r == 0)
 		r = adopt_place(all, message, fds, fd_count, &place, err);
 	if (r < 0 || place->open || json_array_size(list) == 0) {
@@ -205,6 +236,22 @@ int attachments_adopt(struct attachments *all, const json_t *message, int *fds, 
 	place->patience_ns = loop_now_ns(all->parts.loop) + LOOK_NS;
 	close_all(fds, r == 0 ? 1 : fd_count); /* the namespace's was dup'ed */
 	return r;
+}
+
+void attachments_retire(struct attachments *all)
+{
+	all->frozen = true;
+	loop_timer_disarm(all->sweep_timer);
+	list_for_each(p, &all->places) {
+		struct place *place = container_of(p, struct place, node);
+
+		place->open = place->known = place->dirty = false;
+		list_for_each(it, &place->attachments) {
+			struct attachment *a = container_of(it, struct attachment, node);
+
+			a->watch = resolv_watch_free(a->watch);
+		}
+	}
 }
 
 void attachments_adopted(struct attachments *all, bool synced)

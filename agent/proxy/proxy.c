@@ -1,13 +1,18 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include <errno.h>
+#include <malloc.h>
 #include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
 
+#include "agent/proxy/control.h"
 #include "agent/proxy/proxy_internal.h"
 #include "base/cleanup.h"
 #include "base/log.h"
 #include "base/time.h"
+
+#define LARGE_CONFIGURATION_BYTES (256 * 1024)
+#define FORMERS_COME_NS (30 * NSEC_PER_SEC) /* one that served when we came has told us until then, or is gone */
 
 /* --- the kernel's maps, as the parts see them ----------------------------------------------------------------------------- */
 
@@ -66,11 +71,50 @@ static int way_remove(void *arg, const struct proxy_way_key *key)
 	return proxy_way_remove(arg, key);
 }
 
+/* --- configuration --------------------------------------------------------------------------------------------------------------- */
+
+int proxy_configure(struct proxy *proxy, uint64_t base, uint64_t generation, int fd, struct error *err)
+{
+	json_t *configuration = NULL;
+	size_t length = 0;
+	int r = control_file_read(fd, &configuration, &length, err);
+
+	if (r == 0)
+		r = l7_configure(proxy->l7, base, generation, configuration, err);
+	json_decref(configuration);
+	/* The parsed text takes ten times its length, and lies below what was made of it: without this it would stay with the process. */
+	if (length >= LARGE_CONFIGURATION_BYTES)
+		malloc_trim(0);
+	return r;
+}
+
 /* --- life ------------------------------------------------------------------------------------------------------------------------ */
 
 void proxy_beat(struct proxy *proxy)
 {
 	__atomic_store_n(&proxy->maps.state->beat_ns, time_now_ns(), __ATOMIC_RELEASE);
+}
+
+/* Whose sockets are nobody's: ours, and those of who had the seat before us, for they go on. First theirs, so that none is ever missed. */
+static void tell_cgroups(struct proxy *proxy)
+{
+	struct proxy_state *state = proxy->maps.state;
+	const uint64_t before = __atomic_load_n(&state->cgroup_id, __ATOMIC_RELAXED);
+
+	if (before && before != proxy->cgroup.id) {
+		__atomic_store_n(&state->former_cgroup_ids[1], state->former_cgroup_ids[0], __ATOMIC_RELEASE);
+		__atomic_store_n(&state->former_cgroup_ids[0], before, __ATOMIC_RELEASE);
+	}
+	__atomic_store_n(&state->cgroup_id, proxy->cgroup.id, __ATOMIC_RELEASE);
+	proxy->formers_until_ns = loop_now_ns(proxy->loop) + FORMERS_COME_NS;
+}
+
+static void forget_cgroups(struct proxy *proxy)
+{
+	if (!list_empty(&proxy->formers.all) || loop_now_ns(proxy->loop) < proxy->formers_until_ns)
+		return;
+	for (size_t i = 0; i < PROXY_FORMERS_MAX; i++)
+		__atomic_store_n(&proxy->maps.state->former_cgroup_ids[i], 0, __ATOMIC_RELEASE);
 }
 
 static void on_beat(struct loop_timer *timer, void *arg)
@@ -81,7 +125,7 @@ static void on_beat(struct loop_timer *timer, void *arg)
 	if (!proxy_maps_installed(&proxy->maps, proxy->instance)) {
 		log_info("the instance was uninstalled: ending");
 		proxy->uninstalled = true;
-		loop_stop(proxy->loop, 0);
+		proxy_end(proxy);
 		return;
 	}
 	if (proxy_endpoints_renew(&proxy->maps, proxy->instance, &err) < 0)
@@ -90,23 +134,9 @@ static void on_beat(struct loop_timer *timer, void *arg)
 	attachments_retry(proxy->attachments);
 	l7_retry(proxy->l7);
 	proxy_ways_clean(&proxy->maps, loop_now_ns(proxy->loop));
+	formers_look(&proxy->formers, loop_now_ns(proxy->loop));
+	forget_cgroups(proxy);
 	loop_timer_arm(timer, loop_now_ns(proxy->loop) + PROXY_BEAT_NS);
-}
-
-static void on_idle(void *arg)
-{
-	struct proxy *proxy = arg;
-
-	loop_stop(proxy->loop, 0);
-}
-
-void proxy_hand_over(struct proxy *proxy)
-{
-	loop_timer_disarm(proxy->beat_timer);
-	proxy->attachments = attachments_free(proxy->attachments);
-	server_retire(proxy->server);
-	seat_hand_over(&proxy->seat);
-	responder_stop(proxy->responder, on_idle, proxy);
 }
 
 static int make_parts(struct proxy *proxy, struct error *err)
@@ -138,6 +168,7 @@ static int make_parts(struct proxy *proxy, struct error *err)
 		r = loop_timer_new(proxy->loop, on_beat, proxy, &proxy->beat_timer);
 	if (r < 0)
 		return error_set(err, r, "cannot start: %s", strerror(-r));
+	l7_hold(proxy->l7);
 	return attachments_new(
 		&(struct attachments_parts){
 			.loop = proxy->loop,
@@ -173,7 +204,8 @@ static int start(struct proxy *proxy, struct error *err)
 	if (r < 0)
 		return r;
 	/* First whose sockets are not to be steered, then that there is somebody to steer to. */
-	__atomic_store_n(&proxy->maps.state->cgroup_id, proxy->cgroup.id, __ATOMIC_RELEASE);
+	tell_cgroups(proxy);
+	l7_accept(proxy->l7);
 	proxy_beat(proxy);
 	loop_timer_arm(proxy->beat_timer, loop_now_ns(proxy->loop) + PROXY_BEAT_NS);
 	return server_new(proxy, &proxy->server, err);
@@ -188,6 +220,8 @@ int proxy_start(struct loop *loop, const struct proxy_options *options, struct p
 		return error_set(err, -ENOMEM, "out of memory");
 	proxy->loop = loop;
 	proxy->instance = options->instance;
+	proxy->options = *options;
+	formers_init(&proxy->formers);
 	proxy->started_wall_ns = time_to_wall_ns(time_now_ns());
 	proxy->seat = (struct seat){ .lock_fd = -1, .listen_fd = -1 };
 	r = start(proxy, err);
@@ -215,8 +249,9 @@ struct proxy *proxy_stop(struct proxy *proxy)
 		responder_stop(proxy->responder, ignore, NULL);
 	if (proxy->uninstalled)
 		counts_clear(proxy);
-	else if (proxy->server)
+	else if (proxy->server || proxy->retirement)
 		counts_leave(proxy);
+	retirement_free(proxy->retirement);
 	server_free(proxy->server);
 	attachments_free(proxy->attachments);
 	l7_free(proxy->l7);

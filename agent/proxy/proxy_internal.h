@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* What the parts of weft-proxy share: proxy.c (its life), server.c (its control socket), takeover.c (its beginning, as a successor). */
+/* What the parts of weft-proxy share: proxy.c (its life), server.c (its control socket), takeover.c (its beginning, as a successor),
+ * retire.c (its end). */
 #pragma once
 
 #include <stdbool.h>
@@ -11,8 +12,10 @@
 #include "agent/l7/l7.h"
 #include "agent/proxy/attachments.h"
 #include "agent/proxy/build.h"
+#include "agent/proxy/formers.h"
 #include "agent/proxy/own_cgroup.h"
 #include "agent/proxy/proxy.h"
+#include "agent/proxy/retire.h"
 #include "agent/proxy/seat.h"
 #include "maps/proxy.h"
 
@@ -23,6 +26,7 @@ struct server;
 struct proxy {
 	struct loop *loop;
 	const char *instance;
+	struct proxy_options options;
 	struct proxy_maps maps;
 	struct own_cgroup cgroup;
 	struct offload *offload;
@@ -31,18 +35,23 @@ struct proxy {
 	struct responder_maps responder_maps;
 	struct responder *responder;
 	struct l7 *l7;
-	struct attachments *attachments; /* NULL once a successor has them */
+	struct attachments *attachments;
 	struct seat seat;
 	struct server *server;
+	struct formers formers;
+	uint64_t formers_until_ns; /* others may still come */
+	struct retirement *retirement; /* NULL: we have the seat, or are taking it */
 	struct loop_timer *beat_timer;
 	uint64_t started_wall_ns;
 	char build[BUILD_TEXT_BYTES];
 	bool uninstalled;
 };
 
+/* By a memory file of JSON, as l7_configure() takes it. */
+int proxy_configure(struct proxy *proxy, uint64_t base, uint64_t generation, int fd, struct error *err);
 /* Tells the hooks that we are here. */
 void proxy_beat(struct proxy *proxy);
-/* A successor has all: answers what is under way, then ends the loop. */
+/* A successor has all: serves what is under way, then ends the loop. */
 void proxy_hand_over(struct proxy *proxy);
 
 /* --- counts.c: requests ---------------------------------------------------------------------------------------------------------- */

@@ -95,6 +95,16 @@ int seat_lock(struct seat *seat, struct error *err)
 	return error_set(err, -EBUSY, "'%s' is removed again and again", path);
 }
 
+bool seat_is_vacant(const char *instance)
+{
+	char path[PATH_BYTES];
+	_cleanup_close_ int fd = -1;
+
+	snprintf(path, sizeof(path), RUN_ROOT "/%s/proxy.lock", instance);
+	fd = open(path, O_RDWR | O_CLOEXEC);
+	return fd < 0 ? errno == ENOENT : flock(fd, LOCK_EX | LOCK_NB) == 0;
+}
+
 int seat_inherit(struct seat *seat, int lock_fd, struct error *err)
 {
 	char path[PATH_BYTES];

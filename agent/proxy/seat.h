@@ -14,6 +14,8 @@ struct seat {
 	int listen_fd; /* -1: not listening */
 };
 
+/* Nobody has the lock. For the moment of this call somebody does, and whoever wants it tries again. */
+bool seat_is_vacant(const char *instance);
 /* Makes the directory. Nothing is taken yet. */
 int seat_init(const char *instance, struct seat *ret_seat, struct error *err);
 /* -EBUSY names the process that has it. */

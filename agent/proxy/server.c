@@ -1,13 +1,10 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* The control socket of weft-proxy: connections, and what is asked on them. */
 #include <errno.h>
-#include <malloc.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/epoll.h>
-#include <sys/mman.h>
 #include <sys/socket.h>
-#include <sys/stat.h>
 #include <unistd.h>
 
 #include "agent/proxy/control.h"
@@ -20,8 +17,6 @@
 #define PEERS_MAX 32
 #define MESSAGES_A_TURN 64
 #define HEIR_NS (5 * NSEC_PER_SEC) /* in which a successor takes what it asked for */
-#define LARGE_CONFIGURATION_BYTES (256 * 1024)
-#define CONTROL_FDS_EXPECTED 1 /* a request brings a namespace, or nothing */
 
 struct peer {
 	struct list node;
@@ -30,6 +25,7 @@ struct peer {
 	int fd;
 	pid_t pid;
 	uint64_t id; /* as owner of attachments */
+	struct former *former; /* that it is; NULL: none */
 	bool broken; /* does not read; is disconnected at the next chance */
 };
 
@@ -48,7 +44,8 @@ struct request {
 	struct peer *peer;
 	struct proxy *proxy;
 	const json_t *message;
-	const int *fds;
+	int *fds; /* closed afterwards, but for those that are made -1 */
+	size_t fd_count;
 };
 
 struct answer {
@@ -75,7 +72,7 @@ static void heir_gone(struct server *server)
 	loop_timer_disarm(server->heir_timer);
 	hear_others(server, true);
 	server->heir = NULL;
-	if (!server->proxy->attachments)
+	if (server->proxy->retirement)
 		return; /* it has everything */
 	log_warn("a successor asked for everything and did not take it");
 	attachments_thaw(server->proxy->attachments);
@@ -87,6 +84,7 @@ static void peer_free(struct peer *peer)
 
 	if (server->heir == peer)
 		heir_gone(server);
+	former_free(peer->former);
 	list_remove(&peer->node);
 	server->peer_count--;
 	loop_io_remove(peer->io);
@@ -194,6 +192,7 @@ static int op_status(const struct request *q, struct answer *answer, struct erro
 			    json_integer((json_int_t)(time_now_ns() - __atomic_load_n(&state->beat_ns, __ATOMIC_RELAXED))));
 	json_object_set_new(answer->message, "outcomes", outcomes_json((const uint64_t *)state->outcomes));
 	json_object_set_new(answer->message, "workloads", attachments_json(p->attachments));
+	json_object_set_new(answer->message, "former", formers_json(&p->formers));
 	return 0;
 }
 
@@ -212,44 +211,16 @@ static int op_queries(const struct request *q, struct answer *answer, struct err
 	return 0;
 }
 
-/* The text of a memfd, parsed; and its length. */
-static int read_memfd(int fd, json_t **ret_value, size_t *ret_length, struct error *err)
-{
-	struct json_place place;
-	size_t offset = 0;
-	struct stat st;
-	void *text;
-	int r;
-
-	if (fstat(fd, &st) < 0 || st.st_size <= 0 || st.st_size > CONTROL_CONFIGURATION_MAX_BYTES)
-		return error_set(err, -EBADMSG, "the descriptor is no memory file of 1 to %d bytes", CONTROL_CONFIGURATION_MAX_BYTES);
-	text = mmap(NULL, (size_t)st.st_size, PROT_READ, MAP_PRIVATE, fd, 0);
-	if (text == MAP_FAILED)
-		return error_set(err, -errno, "cannot map the configuration: %s", strerror(errno));
-	r = json_parse_next(text, (size_t)st.st_size, &offset, ret_value, &place, err);
-	munmap(text, (size_t)st.st_size);
-	*ret_length = (size_t)st.st_size;
-	return r;
-}
-
 static int op_configuration(const struct request *q, struct answer *answer, struct error *err)
 {
 	const int64_t base = json_path_int(q->message, "base", -1), generation = json_path_int(q->message, "generation", -1);
-	json_t *configuration = NULL;
-	size_t length = 0;
 	int r;
 
 	if (base < 0)
 		return error_set_field(err, -EINVAL, "base", "missing, or no generation");
 	if (generation < 1)
 		return error_set_field(err, -EINVAL, "generation", "missing, or no generation");
-	r = read_memfd(q->fds[0], &configuration, &length, err);
-	if (r == 0)
-		r = l7_configure(q->proxy->l7, (uint64_t)base, (uint64_t)generation, configuration, err);
-	json_decref(configuration);
-	/* The parsed text takes ten times its length, and lies below what was made of it: without this it would stay with the process. */
-	if (length >= LARGE_CONFIGURATION_BYTES)
-		malloc_trim(0);
+	r = proxy_configure(q->proxy, (uint64_t)base, (uint64_t)generation, q->fds[0], err);
 	answer->message = json_pack("{s:I}", "generation", (json_int_t)generation);
 	return r;
 }
@@ -268,17 +239,34 @@ static int op_requests(const struct request *q, struct answer *answer, struct er
 	return 0;
 }
 
+/* What weftd has told us, or our predecessor; nothing where that is nothing. */
+static int add_configuration(const struct proxy *proxy, struct answer *answer, uint64_t *ret_generation)
+{
+	_cleanup_(buffer_done) struct buffer text = {};
+	int r = l7_configuration(proxy->l7, ret_generation, &text);
+
+	if (r < 0 || *ret_generation == 0)
+		return r;
+	r = control_file_make("weft-configuration", &text, &answer->made_fd);
+	if (r == 0)
+		answer->fds[answer->fd_count++] = answer->made_fd;
+	return r;
+}
+
 static int op_takeover(const struct request *q, struct answer *answer, struct error *err)
 {
 	struct server *server = q->peer->server;
 	struct attachments *attachments = q->proxy->attachments;
+	uint64_t generation;
+	int r = add_configuration(q->proxy, answer, &generation);
 
-	(void)err; /* two at once cannot be: the second is not heard */
-	server->heir = q->peer;
+	if (r < 0)
+		return error_set(err, r, "cannot hand over the configuration: %s", strerror(-r));
+	server->heir = q->peer; /* two at once cannot be: the second is not heard */
 	hear_others(server, false);
 	loop_timer_arm(server->heir_timer, loop_now_ns(q->proxy->loop) + HEIR_NS);
-	answer->message = json_pack("{s:I, s:b}", "places", (json_int_t)attachments_freeze(attachments), "synced",
-				    attachments_synced(attachments));
+	answer->message = json_pack("{s:I, s:b, s:I}", "places", (json_int_t)attachments_freeze(attachments), "synced",
+				    attachments_synced(attachments), "generation", (json_int_t)generation);
 	return 0;
 }
 
@@ -291,8 +279,10 @@ static int op_place(const struct request *q, struct answer *answer, struct error
 {
 	int r = check_heir(q, err);
 
-	if (r == 0)
+	if (r == 0) {
+		loop_timer_arm(q->peer->server->heir_timer, loop_now_ns(q->proxy->loop) + HEIR_NS);
 		r = attachments_next(q->proxy->attachments, &answer->message, answer->fds, &answer->fd_count);
+	}
 	if (r != -ENOENT)
 		return r;
 	answer->message = json_pack("{s:b}", "done", 1);
@@ -314,6 +304,58 @@ static int op_taken(const struct request *q, struct answer *answer, struct error
 	return 0;
 }
 
+/* --- former weft-proxies ------------------------------------------------------------------------------------------------------ */
+
+static void peer_send(struct peer *peer, const json_t *message, const int *fds, size_t fd_count);
+
+static void tell_end(void *arg)
+{
+	_cleanup_json_ json_t *event = json_pack("{s:s}", "event", "end");
+
+	if (event)
+		peer_send(arg, event, NULL, 0);
+}
+
+static int op_retiring(const struct request *q, struct answer *answer, struct error *err)
+{
+	struct peer *peer = q->peer;
+
+	answer->message = json_object();
+	if (peer->former)
+		return error_set_field(err, -EINVAL, "op", "was said before");
+	return former_new(&q->proxy->formers, peer->pid, q->message, tell_end, peer, &peer->former, err);
+}
+
+static int op_retired(const struct request *q, struct answer *answer, struct error *err)
+{
+	answer->message = json_object();
+	if (!q->peer->former)
+		return error_set_field(err, -EINVAL, "op", "comes after \"retiring\" only");
+	return former_retired(q->peer->former, q->message, err);
+}
+
+/* Connections of programs, between two requests. What becomes of each is its own matter: the others are taken. */
+static int op_connections(const struct request *q, struct answer *answer, struct error *err)
+{
+	const json_t *list = json_object_get(q->message, "connections");
+	size_t taken = 0;
+
+	if (json_array_size(list) != q->fd_count)
+		return error_set_field(err, -EINVAL, "connections", "%zu with %zu descriptors", json_array_size(list), q->fd_count);
+	for (size_t i = 0; i < q->fd_count; i++) {
+		int r = l7_take(q->proxy->l7, json_array_get(list, i), q->fds[i]);
+
+		q->fds[i] = -1;
+		taken += r == 0;
+		if (r < 0)
+			log_limited(LOG_LEVEL_WARN, "a connection of a former weft-proxy is not taken", LOG_F("pid", LOG_INT(q->peer->pid)),
+				    LOG_F("error", LOG_STR(strerror(-r))));
+	}
+	answer->message = json_pack("{s:I}", "taken", (json_int_t)taken);
+	return 0;
+}
+
+#define ANY_FDS SIZE_MAX
 static const struct {
 	const char *op;
 	size_t fds;
@@ -330,9 +372,12 @@ static const struct {
 	{ "takeover", 0, op_takeover },
 	{ "place", 0, op_place },
 	{ "taken", 0, op_taken },
+	{ "retiring", 0, op_retiring },
+	{ "retired", 0, op_retired },
+	{ "connections", ANY_FDS, op_connections },
 };
 
-static int run(const struct request *request, size_t fd_count, struct answer *answer, struct error *err)
+static int run(const struct request *request, struct answer *answer, struct error *err)
 {
 	const char *op = json_string_value(json_object_get(request->message, "op"));
 	int r;
@@ -340,10 +385,11 @@ static int run(const struct request *request, size_t fd_count, struct answer *an
 	for (size_t i = 0; op && i < ARRAY_SIZE(ops); i++) {
 		if (strcmp(op, ops[i].op))
 			continue;
-		if (!request->proxy->attachments)
+		if (request->proxy->retirement)
 			return error_set(err, -ESHUTDOWN, "a successor has taken over");
-		if (fd_count != ops[i].fds)
-			return error_set_field(err, -EINVAL, "op", "\"%s\" comes with %zu descriptors, not %zu", op, ops[i].fds, fd_count);
+		if (request->fd_count != ops[i].fds && ops[i].fds != ANY_FDS)
+			return error_set_field(err, -EINVAL, "op", "\"%s\" comes with %zu descriptors, not %zu", op, ops[i].fds,
+					       request->fd_count);
 		r = ops[i].run(request, answer, err);
 		return r == 0 && !answer->message ? error_set(err, -ENOMEM, "out of memory") : r;
 	}
@@ -394,12 +440,12 @@ static void peer_send(struct peer *peer, const json_t *message, const int *fds, 
 	loop_timer_arm(peer->server->cut_timer, 0);
 }
 
-static void serve(struct peer *peer, const json_t *message, const int *fds, size_t fd_count)
+static void serve(struct peer *peer, const json_t *message, int *fds, size_t fd_count)
 {
-	const struct request request = { .peer = peer, .proxy = peer->server->proxy, .message = message, .fds = fds };
+	const struct request request = { .peer = peer, .proxy = peer->server->proxy, .message = message, .fds = fds, .fd_count = fd_count };
 	struct answer answer = {};
 	struct error err = {};
-	int r = run(&request, fd_count, &answer, &err);
+	int r = run(&request, &answer, &err);
 
 	if (r < 0) {
 		json_decref(answer.message);
@@ -426,7 +472,7 @@ static void on_readable(struct loop_io *io, uint32_t events, void *arg)
 	}
 	for (int i = 0; i < MESSAGES_A_TURN && !peer->broken; i++) {
 		_cleanup_json_ json_t *message = NULL;
-		int fds[CONTROL_FDS_EXPECTED];
+		int fds[CONTROL_FDS_MAX];
 		size_t fd_count = 0;
 		struct error err = {};
 		int r = control_receive(peer->fd, &message, fds, ARRAY_SIZE(fds), &fd_count, &err);
@@ -574,6 +620,7 @@ int server_new(struct proxy *proxy, struct server **ret_server, struct error *er
 static void server_close(struct server *server, const struct peer *except)
 {
 	server->io = loop_io_remove(server->io);
+	formers_leave(&server->proxy->formers);
 	list_for_each_safe(it, &server->peers)
 		if (container_of(it, struct peer, node) != except)
 			peer_free(container_of(it, struct peer, node));

@@ -15,6 +15,7 @@
 #include "agent/net/unix.h"
 #include "agent/proxy/build.h"
 #include "agent/proxy/control.h"
+#include "agent/proxy/seat.h"
 #include "agent/proxy/supervisor_internal.h"
 #include "base/cleanup.h"
 #include "base/log.h"
@@ -197,10 +198,15 @@ static void on_ended(struct process *process, const char *how, void *arg)
 			s->former[i] = NULL;
 	if (successor)
 		s->successor = NULL;
+	if (process->pid == s->left)
+		snprintf(s->last_end, sizeof(s->last_end), "%s", how);
 	if (!ours) {
 		process_free(process);
 		return;
 	}
+	/* Else it would seem to be there as long as its last beat is young, and the host alone would refuse what is handed over. */
+	if (seat_is_vacant(s->options.instance))
+		__atomic_store_n(&s->kernel->memory.proxy->beat_ns, 0, __ATOMIC_RELEASE);
 	s->process = NULL;
 	s->ended = true;
 	snprintf(s->last_end, sizeof(s->last_end), "%s", how);
@@ -241,11 +247,12 @@ static int program_path(char *path, size_t size, struct error *err)
 
 static int start(struct supervisor *s, struct process **ret_process, struct error *err)
 {
-	char path[PATH_MAX];
+	char path[PATH_MAX], drain_max[32];
 	const char *const argv[] = { path, "--instance", s->options.instance, "--log-level", s->options.log_level, "--log-format",
-				     s->options.log_format, NULL };
+				     s->options.log_format, "--drain-max", drain_max, NULL };
 	int r = program_path(path, sizeof(path), err);
 
+	snprintf(drain_max, sizeof(drain_max), "%llums", (unsigned long long)(s->options.drain_max_ns / NSEC_PER_MSEC));
 	return r < 0 ? r : process_spawn(s->loop, argv, on_ended, s, ret_process, err);
 }
 
@@ -297,6 +304,7 @@ static void on_hello(struct supervisor *s, const struct ask_request *request, co
 		return;
 	}
 	s->greeted = true;
+	s->met = s->pid;
 	snprintf(s->version, sizeof(s->version), "%s", json_path_string(answer, "version") ?: "");
 	snprintf(s->started_at, sizeof(s->started_at), "%s", json_path_string(answer, "startedAt") ?: "");
 	log_info(s->process && s->process->child ? "weft-proxy answers" : "weft-proxy is adopted", LOG_F("pid", LOG_INT(s->pid)),
@@ -363,6 +371,15 @@ static void end_unwanted(int fd)
 		log_info("weft-proxy is ended: --proxy off", LOG_F("pid", LOG_INT(pid)));
 }
 
+/* It was told to end, and still serves what it has, without its seat: no reason to wait for its end. */
+static void let_go(struct supervisor *s)
+{
+	log_info("weft-proxy has left its seat", LOG_F("pid", LOG_INT(s->process->pid)));
+	s->left = s->process->pid;
+	s->ended = true;
+	make_former(s, TAKE_PTR(s->process));
+}
+
 static void on_connect(struct loop_timer *timer, void *arg)
 {
 	struct supervisor *s = arg;
@@ -384,6 +401,8 @@ static void on_connect(struct loop_timer *timer, void *arg)
 		r = begin(s, fd, &err);
 	if (r == 0)
 		return;
+	if (r == -ENOENT && s->process && s->process->pid == s->met)
+		let_go(s);
 	if (r != -ENOENT && r != -ECONNREFUSED && r != -ESRCH)
 		log_limited(LOG_LEVEL_WARN, "cannot speak to weft-proxy", LOG_F("error", LOG_STR(error_text(&err, text, sizeof(text)))));
 	else if (s->options.supervision == SUPERVISION_START && !s->process)

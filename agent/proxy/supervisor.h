@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* weftd's side of weft-proxy: starts it where none runs, adopts the one that does (by pidfd, whoever started it), starts it again when it
- * ends, ends it when its heartbeat stops for 5 s though it lives, and replaces one of another build by its successor (which takes over).
+ * ends, or leaves its seat to end later, ends it when its heartbeat stops for 5 s though it lives, and replaces one of another build by its successor (which takes over).
  * Tells it which workloads there are, and what of the configuration is weft-proxy's. weft-proxy outlives weftd. Thread: the loop's. */
 #pragma once
 
@@ -27,6 +27,7 @@ struct supervisor_options {
 	const char *instance;
 	enum supervision supervision;
 	const char *log_level, *log_format; /* of a weft-proxy that is started */
+	uint64_t drain_max_ns; /* likewise */
 	uint32_t (*node_id)(const char *node, void *arg); /* 0: none can be had */
 	void *arg;
 	struct apply *apply; /* whose configuration it is told */

@@ -33,6 +33,8 @@ struct supervisor {
 	bool ended; /* the last one did: the next start is a restart */
 	char last_end[64]; /* "": none did */
 	pid_t killed; /* has its signal already */
+	pid_t met; /* the last one that has said who it is: it had the seat */
+	pid_t left; /* the last one that left it before it ended */
 
 	int fd; /* of the connection, or -1 */
 	struct loop_io *io;

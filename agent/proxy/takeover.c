@@ -15,6 +15,12 @@
 
 #define LOOK_AGAIN_NS (10 * NSEC_PER_MSEC)
 
+static void close_all(const int *fds, size_t count)
+{
+	for (size_t i = 0; i < count; i++)
+		fd_close(fds[i]);
+}
+
 /* One request and its answer; descriptors are the caller's. */
 static int ask(int fd, const char *op, json_t **ret_answer, int *ret_fds, size_t *ret_fd_count, struct error *err)
 {
@@ -32,8 +38,7 @@ static int ask(int fd, const char *op, json_t **ret_answer, int *ret_fds, size_t
 		return r == -EBADMSG ? r : error_set(err, r, "weft-proxy with pid %d hung up: %s", unix_peer_pid(fd), strerror(-r));
 	r = control_error_read(answer, err);
 	if (r < 0) {
-		for (size_t i = 0; i < fd_count; i++)
-			fd_close(ret_fds[i]);
+		close_all(ret_fds, fd_count);
 		return r;
 	}
 	*ret_answer = TAKE_PTR(answer);
@@ -41,15 +46,44 @@ static int ask(int fd, const char *op, json_t **ret_answer, int *ret_fds, size_t
 	return 0;
 }
 
-/* The same where no descriptors are expected. */
-static int ask_plainly(int fd, const char *op, json_t **ret_answer, struct error *err)
+/* With the predecessor's configuration requests are routed from the first one on, whether weftd is there or not. What weftd knows
+ * meanwhile it tells as soon as it is connected. */
+static void take_configuration(struct proxy *proxy, const json_t *promise, int fd)
 {
+	const int64_t generation = json_path_int(promise, "generation", 0);
+	char text[ERROR_FIELD_BYTES + ERROR_MESSAGE_BYTES];
+	struct error err = {};
+
+	if (proxy_configure(proxy, 0, (uint64_t)generation, fd, &err) < 0)
+		log_warn("the predecessor's configuration is not taken: requests wait for weftd",
+			 LOG_F("error", LOG_STR(error_text(&err, text, sizeof(text)))));
+}
+
+static int begin(struct proxy *proxy, int fd, bool *ret_synced, struct error *err)
+{
+	_cleanup_json_ json_t *promise = NULL;
 	int fds[CONTROL_FDS_MAX], r;
 	size_t fd_count;
 
-	r = ask(fd, op, ret_answer, fds, &fd_count, err);
-	for (size_t i = 0; r == 0 && i < fd_count; i++)
-		fd_close(fds[i]);
+	r = ask(fd, "takeover", &promise, fds, &fd_count, err);
+	if (r < 0)
+		return r;
+	if (fd_count == 1)
+		take_configuration(proxy, promise, fds[0]);
+	close_all(fds, fd_count);
+	*ret_synced = json_path_bool(promise, "synced", false);
+	return 0;
+}
+
+static int finish(int fd, struct error *err)
+{
+	_cleanup_json_ json_t *answer = NULL;
+	int fds[CONTROL_FDS_MAX], r;
+	size_t fd_count;
+
+	r = ask(fd, "taken", &answer, fds, &fd_count, err);
+	if (r == 0)
+		close_all(fds, fd_count);
 	return r;
 }
 
@@ -81,12 +115,12 @@ static int take_places(struct proxy *proxy, int fd, size_t *count, struct error 
 /* -EPIPE: the predecessor ended meanwhile; what was taken until then is kept. */
 static int take_over(struct proxy *proxy, int fd, struct error *err)
 {
-	_cleanup_json_ json_t *promise = NULL, *last = NULL;
 	char text[ERROR_FIELD_BYTES + ERROR_MESSAGE_BYTES];
 	const int pid = unix_peer_pid(fd);
 	struct error silence = {};
+	bool synced = false;
 	size_t count = 0;
-	int r = ask_plainly(fd, "takeover", &promise, err);
+	int r = begin(proxy, fd, &synced, err);
 
 	if (r == 0)
 		r = take_places(proxy, fd, &count, err);
@@ -97,9 +131,9 @@ static int take_over(struct proxy *proxy, int fd, struct error *err)
 		return r;
 	}
 	/* We have it all, and there is no way back: without an answer the predecessor is dead, or will find itself replaced. */
-	if (ask_plainly(fd, "taken", &last, &silence) < 0)
+	if (finish(fd, &silence) < 0)
 		log_warn("the predecessor does not confirm", LOG_F("error", LOG_STR(error_text(&silence, text, sizeof(text)))));
-	attachments_adopted(proxy->attachments, json_path_bool(promise, "synced", false));
+	attachments_adopted(proxy->attachments, synced);
 	log_info("took over", LOG_F("predecessor", LOG_INT(pid)), LOG_F("places", LOG_U64(count)));
 	return 0;
 }

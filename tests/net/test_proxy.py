@@ -466,11 +466,13 @@ def test_what_is_malformed_is_refused_by_name_and_changes_nothing(names):
     for message, fds, field, text in (
             (b"{", [], None, "no JSON"), (b"[]", [], None, "object"), ({}, [], "op", "missing"), ({"op": 3}, [], "op", "missing"),
             ({"op": "dance"}, [], "op", "dance"), ({"op": "hello"}, [here], "op", "0 descriptors, not 1"), (good, [], "op", "1 descriptors, not 0"),
-            (good, [here, here], None, "more descriptors"), (good, [file], None, "no network namespace"), (good, [here], "netnsCookie", "cookie"),
+            (good, [here, here], "op", "not 2"), (good, [here] * 65, None, "more descriptors"), (good, [file], None, "no network namespace"), (good, [here], "netnsCookie", "cookie"),
             ({**good, "node": "x"}, [here], "node", "virtualNode"), ({**good, "cgroup": "/a/../.."}, [here], "cgroup", "below"),
             ({**good, "cgroup": "a"}, [here], "cgroup", "below"), ({**good, "workload": -1}, [here], "workload", "integer"),
             ({"op": "detach", "workload": 1}, [], "netnsCookie", "missing"), ({"op": "queries"}, [], "limit", "missing"),
-            ({"op": "queries", "limit": 5, "node": 3}, [], "node", "string"), ({"op": "place"}, [], "op", "takeover"), ({"op": "taken"}, [], "op", "takeover")):
+            ({"op": "queries", "limit": 5, "node": 3}, [], "node", "string"), ({"op": "place"}, [], "op", "takeover"), ({"op": "taken"}, [], "op", "takeover"),
+            ({"op": "retiring"}, [], "since", "missing"), ({"op": "retired", "reason": "drained"}, [], "op", "retiring"),
+            ({"op": "connections", "connections": [{}]}, [], "connections", "0 descriptors")):
         answer = control.ask(message, *fds)
         assert text in answer["error"] and answer.get("field") == field and answer["code"] < 0, (message, answer)
     os.close(here)
@@ -496,7 +498,7 @@ def test_a_successor_that_goes_away_midway_has_taken_nothing(names):
     pid = running(names)
     control = Control(names)
     promise = control.ask({"op": "takeover"})
-    assert promise == {"places": 1, "synced": True}
+    assert promise == {"places": 1, "synced": True, "generation": names.status()["generation"]}
     place = control.ask({"op": "place"})
     assert place["node"].endswith("/client") and [s["resolver"] for s in place["sockets"]] == [RESOLVER] and len(place["attachments"]) == 1
     assert control.ask({"op": "place"}) == {"done": True}
