@@ -52,8 +52,12 @@ int queue_send(struct queue *queue, int fd, struct span more)
 		more.data += (size_t)n - of_first;
 		more.length -= (size_t)n - of_first;
 	}
-	if (queue_length(queue) == 0)
+	if (queue_length(queue) == 0) {
 		emptied(queue);
+	} else if (queue->sent >= queue_length(queue)) { /* each byte is moved once at most, on the average */
+		buffer_consume(&queue->bytes, queue->sent);
+		queue->sent = 0;
+	}
 	buffer_append(&queue->bytes, more.data, more.length);
 	return buffer_failed(&queue->bytes) ? -ENOMEM : 0;
 }
