@@ -437,7 +437,7 @@ enum http_event_type http_codec_next(struct http_codec *codec, struct http_head 
 enum http_event_type http_codec_end(struct http_codec *codec, struct http_event *ret_event)
 {
 	codec->event = (struct http_event){};
-	if (codec->type == HTTP_EVENT_MORE && codec->between) {
+	if ((codec->type == HTTP_EVENT_MORE || codec->type == HTTP_EVENT_END) && codec->between) {
 		codec->type = HTTP_EVENT_CLOSED;
 		codec->closed = true;
 	} else if (codec->type == HTTP_EVENT_MORE && codec->until_end && !codec->in_head) {

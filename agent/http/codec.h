@@ -46,6 +46,6 @@ void http_codec_answers_head(struct http_codec *codec, bool answers_head);
  * the same from the first byte of a message to its end. */
 enum http_event_type http_codec_next(struct http_codec *codec, struct http_head *head, const char **data, size_t *length,
 				     struct http_event *ret_event);
-/* No more input will come, after HTTP_EVENT_MORE: HTTP_EVENT_END where that is the end of a response, HTTP_EVENT_CLOSED between
- * messages, else HTTP_EVENT_FAILED. */
+/* No more input will come, after HTTP_EVENT_MORE or HTTP_EVENT_END: HTTP_EVENT_END where that is the end of a response,
+ * HTTP_EVENT_CLOSED between messages, else HTTP_EVENT_FAILED. */
 enum http_event_type http_codec_end(struct http_codec *codec, struct http_event *ret_event);

@@ -165,7 +165,9 @@ void request_refuse(struct request *request, enum l7_reply reply)
 	const bool begun = request->state == REQUEST_ANSWERING || request->state == REQUEST_TUNNEL;
 
 	request->reply = reply;
-	if (begun) { /* whoever reads must see that it is not whole */
+	if (begun) { /* whoever reads must see that it is not whole: a plain end would look like the answer's, or the tunnel's */
+		if (request->framing == FRAMING_CLOSE || (request->state == REQUEST_TUNNEL && !request->from_upstream_eof))
+			setsockopt(d->fd, SOL_SOCKET, SO_LINGER, &(struct linger){ .l_onoff = 1 }, sizeof(struct linger));
 		d->request = NULL;
 		request_done(request, request->answer.status);
 		downstream_send(d, (struct span){});
@@ -447,7 +449,7 @@ void request_head_read(struct request *request)
 	/* To HTTP/2 it would go past the routes. */
 	request->upgrade = http_head_find(head, SPAN("Upgrade"), &count) && !head->keep_alive && head->minor > 0 &&
 			   header_names(head, SPAN("Connection"), SPAN("upgrade")) && !header_names(head, SPAN("Upgrade"), SPAN("h2c"));
-	if (head->minor > 0 && http_head_find(head, SPAN("Expect"), &count) && d->length == 0)
+	if (head->minor > 0 && !request->whole && d->length == 0 && header_names(head, SPAN("Expect"), SPAN("100-continue")))
 		buffer_add(&d->output.bytes, "HTTP/1.1 100 Continue\r\n\r\n"); /* as Envoy does; the body is streamed anyway */
 	request_route(request);
 }

@@ -116,7 +116,8 @@ static void try_failed(struct request *request, enum l7_reply why)
 		request_try(request);
 		return;
 	}
-	outlier_note(request, true);
+	if (why != L7_NO_MEMORY) /* nobody's fault but ours */
+		outlier_note(request, true);
 	if (!again(request, &ended))
 		request_refuse(request, why);
 }
@@ -255,8 +256,7 @@ void request_try(struct request *request)
 	}
 	arm_try(request);
 	request_arm(request);
-	if (!d->running) /* else it sends when it has given all that is here */
-		upstream_send(request->upstream, (struct span){});
+	downstream_run(d); /* sends it, after what is here of the body and had to wait */
 }
 
 void request_try_received(struct request *request)
@@ -264,7 +264,7 @@ void request_try_received(struct request *request)
 	if (!request->route || !request->received)
 		return;
 	if (request->timeouts.request_ns && !request->upgrade)
-		request->total_until_ns = request->received_ns + request->timeouts.request_ns;
+		request->total_until_ns = request->retry.deadline_ns = request->received_ns + request->timeouts.request_ns;
 	arm_try(request);
 }
 

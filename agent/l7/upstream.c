@@ -226,6 +226,10 @@ static void read_answer(struct upstream *u, const char *data, size_t length)
 				request_upstream_flush(request);
 			return;
 		case HTTP_EVENT_HEAD:
+			if (status < 100) { /* neither an answer nor an interim one */
+				fail(u, L7_UPSTREAM_PROTOCOL);
+				return;
+			}
 			if (status >= 200 || status == 101)
 				request_upstream_head(request);
 			break;

@@ -80,6 +80,22 @@ TEST(nothing_is_looked_at_after_a_failure)
 	http_head_done(&head);
 }
 
+TEST(the_end_right_behind_a_response_is_none_of_it)
+{
+	const char *p = "HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n";
+	size_t length = strlen(p);
+	struct http_head head = {};
+	struct http_codec *codec;
+	struct http_event event;
+
+	EXPECT_OK(http_codec_new(HTTP_RESPONSES, 256, &codec));
+	EXPECT_EQ(http_codec_next(codec, &head, &p, &length, &event), HTTP_EVENT_HEAD);
+	EXPECT_EQ(http_codec_next(codec, &head, &p, &length, &event), HTTP_EVENT_END);
+	EXPECT_EQ(http_codec_end(codec, &event), HTTP_EVENT_CLOSED);
+	http_codec_free(codec);
+	http_head_done(&head);
+}
+
 #define LINE "GET / HTTP/1.1\r\n"
 #define CHUNKED "PUT / HTTP/1.1\r\nTransfer-Encoding: chunked\r\n\r\n"
 
@@ -343,6 +359,7 @@ int main(void)
 		cmocka_unit_test(what_is_no_response_fails),
 		cmocka_unit_test(names_values_and_the_target_are_the_bytes_that_came),
 		cmocka_unit_test(heads_and_what_is_between_have_a_limit_to_the_byte),
+		cmocka_unit_test(the_end_right_behind_a_response_is_none_of_it),
 		cmocka_unit_test(a_request_may_have_128_headers),
 		cmocka_unit_test(a_target_is_decoded_into_path_and_parameters),
 		cmocka_unit_test(a_target_that_gives_no_text_is_refused),
