@@ -16,6 +16,8 @@
  * | queries | "node" or null, "limit" | | {"queries": […]} |
  * | configuration | "base", "generation" | memory file of JSON (agent/l7/snapshot.h) | {"generation"}; -ESTALE: "base" is not what it has |
  * | requests | | | {} with a memory file: {"pid", "startedAt", … l7_write()}, what the HTTP proxy has counted since then |
+ * | explain | "source", "service" (0: none), "netnsCookie", "destination": "ADDRESS", "port": as the kernel hands over, "method", "target":
+ *     "/path?query", "host", "headers": [[NAME, VALUE]…], "count": draws | | {} with a memory file: l7_explain() |
  * | takeover | | | {"places": n, "synced", "generation"}, unless that is 0 with its configuration as a memory file; nothing changes from
  *     here on until "taken", or the end of the connection: then it was no takeover |
  * | place | after takeover | namespace and sockets | the next place: {"netnsCookie", "node", "nodeId", "sockets": [{"resolver",
@@ -43,6 +45,7 @@
 #define CONTROL_MESSAGE_MAX_BYTES (256 * 1024)
 #define CONTROL_FDS_MAX 64
 #define CONTROL_CONFIGURATION_MAX_BYTES (1 << 30)
+#define EXPLAIN_DRAWS_MAX 100000
 
 /* Sends one message; the descriptors stay the caller's. 0, -EAGAIN (the peer does not read), -EPIPE, -E2BIG, or another -errno. */
 int control_send(int fd, const json_t *message, const int *fds, size_t fd_count);

@@ -61,6 +61,11 @@ int counts_write(const struct proxy *proxy, struct buffer *text);
 void counts_leave(const struct proxy *proxy); /* to weftd, whenever it looks */
 void counts_clear(const struct proxy *proxy); /* nobody looks any more */
 
+/* --- explain.c ------------------------------------------------------------------------------------------------------------------- */
+
+/* Appends what "explain" answers (control.h). -EINVAL names the member; -ENOMEM. */
+int explain_write(struct proxy *proxy, const json_t *message, struct buffer *text, struct error *err);
+
 /* --- server.c: the control socket ------------------------------------------------------------------------------------------------ */
 
 /* Accepts at proxy->seat. */

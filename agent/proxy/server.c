@@ -239,6 +239,21 @@ static int op_requests(const struct request *q, struct answer *answer, struct er
 	return 0;
 }
 
+static int op_explain(const struct request *q, struct answer *answer, struct error *err)
+{
+	_cleanup_(buffer_done) struct buffer text = {};
+	int r = explain_write(q->proxy, q->message, &text, err);
+
+	if (r < 0)
+		return r;
+	r = control_file_make("weft-explain", &text, &answer->made_fd);
+	if (r < 0)
+		return error_set(err, r, "cannot answer: %s", strerror(-r));
+	answer->fds[answer->fd_count++] = answer->made_fd;
+	answer->message = json_object();
+	return 0;
+}
+
 /* What weftd has told us, or our predecessor; nothing where that is nothing. */
 static int add_configuration(const struct proxy *proxy, struct answer *answer, uint64_t *ret_generation)
 {
@@ -369,6 +384,7 @@ static const struct {
 	{ "queries", 0, op_queries },
 	{ "configuration", 1, op_configuration },
 	{ "requests", 0, op_requests },
+	{ "explain", 0, op_explain },
 	{ "takeover", 0, op_takeover },
 	{ "place", 0, op_place },
 	{ "taken", 0, op_taken },

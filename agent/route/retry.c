@@ -25,6 +25,27 @@ static const struct {
 	{ "deadline-exceeded", RETRY_DEADLINE_EXCEEDED }, { "internal", RETRY_INTERNAL },
 	{ "resource-exhausted", RETRY_RESOURCE_EXHAUSTED }, { "unavailable", RETRY_UNAVAILABLE },
 };
+const char *retry_event_name(uint32_t events, size_t i)
+{
+	static const struct {
+		const char *name;
+		uint32_t event;
+	} others[] = { { "reset", RETRY_RESET }, { "503", RETRY_503 } }; /* no resource names them */
+
+	for (size_t n = 0; n < ARRAY_SIZE(event_names); n++)
+		if (events & event_names[n].event && i-- == 0)
+			return event_names[n].name;
+	for (size_t n = 0; n < ARRAY_SIZE(others); n++)
+		if (events & others[n].event && i-- == 0)
+			return others[n].name;
+	return NULL;
+}
+
+bool retry_policy_is_default(const struct retry_policy *policy)
+{
+	return policy->events == retry_default_policy.events && policy->max_retries == retry_default_policy.max_retries &&
+	       policy->try_timeout_ns == retry_default_policy.try_timeout_ns;
+}
 
 static uint32_t events_read(const json_t *json, const char *list)
 {
