@@ -21,11 +21,11 @@ while made < count or (not count and not select.select([sys.stdin], [], [], 0)[0
             connection.settimeout(30)
             connection.connect(address)
             peers[connection.getpeername()[0]] += 1
-            connection.sendall(b"GET / HTTP/1.0\r\n\r\n")
+            connection.sendall(b"GET / HTTP/1.1\r\nHost: %s\r\nConnection: close\r\n\r\n" % name.encode())
             answer = b""
             while chunk := connection.recv(4096):
                 answer += chunk
-        if answer.startswith(b"HTTP/1.0 200 "):
+        if answer.startswith(b"HTTP/1.1 200 "):
             answers[answer.decode().split("\r\n\r\n")[1].strip()] += 1
         else:
             failures["no answer"] += 1
