@@ -6,13 +6,17 @@
 #include <sys/resource.h>
 #include <unistd.h>
 
+#include "agent/proxy/process.h"
 #include "agent/proxy/proxy.h"
 #include "base/cleanup.h"
 #include "base/log.h"
+#include "base/notify.h"
 #include "base/options.h"
 #include "base/time.h"
 
 enum { EXIT_FAILED = 1, EXIT_MISUSED = 2 };
+
+#define ARGUMENTS_MAX 32 /* more than there are options */
 
 struct arguments {
 	const char *instance;
@@ -70,12 +74,50 @@ static int read_arguments(struct arguments *arguments, int argc, char *const arg
 	return log_setup_named(arguments->log_level, arguments->log_format, err);
 }
 
+struct running {
+	struct loop *loop;
+	char *const *argv;
+	struct proxy *proxy;
+	struct process *successor; /* that we have started; NULL: none */
+};
+
 static void on_signal(int signal, void *arg)
 {
-	struct proxy *const *proxy = arg;
+	const struct running *running = arg;
 
 	log_info("stopping; names go to the resolvers themselves", LOG_F("signal", LOG_STR(strsignal(signal))));
-	proxy_end(*proxy);
+	proxy_end(running->proxy);
+}
+
+static void on_successor_ended(struct process *process, const char *how, void *arg)
+{
+	struct running *running = arg;
+
+	log_warn("the successor that was started has ended", LOG_F("pid", LOG_INT(process->pid)), LOG_F("how", LOG_STR(how)));
+	running->successor = process_free(process);
+}
+
+/* What is where this program was started from, another build maybe, takes over. */
+static void on_hangup(int signal, void *arg)
+{
+	struct running *running = arg;
+	const char *argv[ARGUMENTS_MAX + 1] = {};
+	char text[ERROR_FIELD_BYTES + ERROR_MESSAGE_BYTES];
+	struct error err = {};
+
+	(void)signal;
+	if (running->successor || proxy_is_ending(running->proxy)) {
+		log_warn("no successor is started: there is one, or the end is near");
+		return;
+	}
+	for (size_t i = 0; i < ARGUMENTS_MAX && running->argv[i]; i++)
+		argv[i] = running->argv[i];
+	if (!strchr(argv[0], '/'))
+		argv[0] = "/proc/self/exe"; /* it was looked for along PATH */
+	if (process_spawn(running->loop, argv, on_successor_ended, running, &running->successor, &err) < 0)
+		log_error("no successor is started", LOG_F("error", LOG_STR(error_text(&err, text, sizeof(text)))));
+	else
+		log_info("a successor was started", LOG_F("pid", LOG_INT(running->successor->pid)));
 }
 
 /* Two sockets for each resolver of each namespace: far more than the usual soft limit, which is for programs that use select(2). */
@@ -89,24 +131,36 @@ static void raise_descriptor_limit(void)
 	setrlimit(RLIMIT_NOFILE, &limit);
 }
 
-static int run(const struct arguments *arguments, struct loop *loop, struct error *err)
+static void tell_manager(void)
+{
+	char state[64];
+
+	snprintf(state, sizeof(state), "MAINPID=%d\nREADY=1", (int)getpid());
+	notify_manager(state);
+}
+
+static int run(const struct arguments *arguments, char *const argv[], struct loop *loop, struct error *err)
 {
 	const struct proxy_options options = { .instance = arguments->instance, .drain_max_ns = arguments->drain_max_ns,
 					       .drain_time_ns = arguments->drain_time_ns };
-	struct proxy *proxy;
-	int r = loop_signal_add(loop, SIGTERM, on_signal, &proxy); /* they are heard when the loop runs */
+	struct running running = { .loop = loop, .argv = argv };
+	int r = loop_signal_add(loop, SIGTERM, on_signal, &running); /* they are heard when the loop runs */
 
 	if (r == 0)
-		r = loop_signal_add(loop, SIGINT, on_signal, &proxy);
+		r = loop_signal_add(loop, SIGINT, on_signal, &running);
+	if (r == 0)
+		r = loop_signal_add(loop, SIGHUP, on_hangup, &running);
 	if (r < 0)
 		return error_set(err, r, "cannot wait for signals: %s", strerror(-r));
-	r = proxy_start(loop, &options, &proxy, err);
+	r = proxy_start(loop, &options, &running.proxy, err);
 	if (r < 0)
 		return r;
+	tell_manager();
 	log_info("weft-proxy runs", LOG_F("version", LOG_STR(WEFT_VERSION)), LOG_F("instance", LOG_STR(arguments->instance)),
 		 LOG_F("pid", LOG_INT(getpid())));
 	r = loop_run(loop);
-	proxy_stop(proxy);
+	process_free(running.successor);
+	proxy_stop(running.proxy);
 	return r < 0 ? error_set(err, r, "the event loop failed: %s", strerror(-r)) : 0;
 }
 
@@ -133,7 +187,7 @@ int main(int argc, char *argv[])
 		error_set(&err, r, "cannot make an event loop: %s", strerror(-r));
 		return complain(&err, EXIT_FAILED);
 	}
-	r = run(&arguments, loop, &err);
+	r = run(&arguments, argv, loop, &err);
 	loop_free(loop);
 	return r < 0 ? complain(&err, EXIT_FAILED) : 0;
 }

@@ -5,8 +5,6 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/socket.h>
-#include <sys/un.h>
 #include <unistd.h>
 
 #include "agent/agent.h"
@@ -14,6 +12,7 @@
 #include "agent/serve.h"
 #include "base/cleanup.h"
 #include "base/log.h"
+#include "base/notify.h"
 
 enum { EXIT_FAILED = 1, EXIT_MISUSED = 2 };
 
@@ -34,23 +33,10 @@ static void on_signal(int signal, void *arg)
 	agent_end(agent);
 }
 
-/* Tells systemd, where it started us, that units which are ordered after this one may start: sd_notify(3). Whoever we start is not asked. */
+/* Units that are ordered after this one may start. Whoever we start is not asked. */
 static void tell_ready(void)
 {
-	static const char ready[] = "READY=1";
-	const char *path = getenv("NOTIFY_SOCKET");
-	struct sockaddr_un address = { .sun_family = AF_UNIX };
-	const size_t length = path ? strlen(path) : 0;
-	_cleanup_close_ int fd = length && length < sizeof(address.sun_path) ? socket(AF_UNIX, SOCK_DGRAM | SOCK_CLOEXEC, 0) : -1;
-
-	if (fd >= 0) {
-		memcpy(address.sun_path, path, length);
-		if (path[0] == '@')
-			address.sun_path[0] = '\0'; /* the abstract name space */
-		if (sendto(fd, ready, strlen(ready), MSG_NOSIGNAL, (const struct sockaddr *)&address,
-			   (socklen_t)(offsetof(struct sockaddr_un, sun_path) + length)) < 0)
-			log_warn("cannot tell systemd that weftd runs", LOG_F("socket", LOG_STR(path)), LOG_F("errno", LOG_INT(errno)));
-	}
+	notify_manager("READY=1");
 	unsetenv("NOTIFY_SOCKET");
 }
 

@@ -62,17 +62,22 @@ static int path_now(char *buffer, size_t size, struct error *err)
 	return 0;
 }
 
-/* Whether the cgroup is one that a weftd made; then the path becomes that of the one it is in. */
-static bool strip_weftd(char *cgroup, const char *instance)
+/* Whether the cgroup is one that a weftd, or another one of us, made; then the path becomes that of the one it is in. */
+static bool strip_made(char *cgroup, const char *program, const char *instance)
 {
-	char name[64];
+	const char *const programs[] = { "weftd", program };
 	char *last = strrchr(cgroup, '/');
 
-	snprintf(name, sizeof(name), "/weftd-%s", instance);
-	if (strcmp(last, name))
-		return false;
-	*last = '\0';
-	return true;
+	for (size_t i = 0; i < ARRAY_SIZE(programs); i++) {
+		char name[64];
+
+		snprintf(name, sizeof(name), "/%s-%s", programs[i], instance);
+		if (strcmp(last, name))
+			continue;
+		*last = '\0';
+		return true;
+	}
+	return false;
 }
 
 static int enter_below(const char *parent, const char *program, const char *instance, char *path, size_t size, struct error *err)
@@ -94,7 +99,7 @@ int own_cgroup_enter(const char *program, const char *instance, struct own_cgrou
 	struct own_cgroup cgroup = {};
 	int r = path_now(cgroup.path, sizeof(cgroup.path), err);
 
-	if (r == 0 && (strip_weftd(cgroup.path, instance) || !is_alone_in(cgroup.path))) {
+	if (r == 0 && (strip_made(cgroup.path, program, instance) || !is_alone_in(cgroup.path))) {
 		memcpy(cgroup.parent, cgroup.path, sizeof(cgroup.parent));
 		r = enter_below(cgroup.parent, program, instance, cgroup.path, sizeof(cgroup.path), err);
 	}

@@ -15,7 +15,8 @@ struct own_cgroup {
 };
 
 /* Moves this process into "PROGRAM-INSTANCE" below its cgroup (made, or left by an earlier one), unless it is alone where it
- * is. Started in the cgroup that a weftd made for itself, it goes beside that one, so that each can be removed. -errno of cgroup2 with
+ * is. Started in the cgroup that a weftd made for itself, it goes beside that one, so that each can be removed; in one that another of
+ * its kind made, which is its predecessor, it stays there. -errno of cgroup2 with
  * what could not be done. */
 int own_cgroup_enter(const char *program, const char *instance, struct own_cgroup *ret_cgroup, struct error *err);
 /* Back to where it came from, and removes the cgroup unless another one is in there, such as its successor. All zero is fine. */

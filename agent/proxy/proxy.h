@@ -8,6 +8,7 @@
  * what it has under way is done. */
 #pragma once
 
+#include <stdbool.h>
 #include <stdint.h>
 
 #include "agent/loop/loop.h"
@@ -26,5 +27,6 @@ struct proxy;
 int proxy_start(struct loop *loop, const struct proxy_options *options, struct proxy **ret_proxy, struct error *err);
 /* Ends the loop when what is under way is done; at once where that is nothing, or at the second call. */
 void proxy_end(struct proxy *proxy);
+bool proxy_is_ending(const struct proxy *proxy); /* without the seat */
 /* Ends at once; its sockets are closed, so queries go to the resolvers themselves from the next one on. NULL is fine. */
 struct proxy *proxy_stop(struct proxy *proxy);

@@ -289,6 +289,11 @@ void proxy_end(struct proxy *proxy)
 		loop_stop(proxy->loop, 0);
 }
 
+bool proxy_is_ending(const struct proxy *proxy)
+{
+	return proxy->retirement;
+}
+
 struct retirement *retirement_free(struct retirement *r)
 {
 	if (!r)

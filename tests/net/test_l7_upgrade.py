@@ -126,10 +126,11 @@ def requests(node):
             return json.load(file)["totals"]
 
 
-def upgrade_by_hand(node, *options, cgroup=None):
+def upgrade_by_hand(node, *options, cgroup=None, environment={}):
     enter = ["sh", "-c", f"echo $$ > {cgroup}/cgroup.procs; exec \"$@\"", "sh"] if cgroup else []
     log = open(node.log, "a")
-    process = node.spawn([*enter, BUILD / "weft-proxy", "--instance", node.instance, *options], stdout=log, stderr=log)
+    process = node.spawn([*enter, BUILD / "weft-proxy", "--instance", node.instance, *options], stdout=log, stderr=log,
+                         env={**os.environ, **environment})
     wait_for(lambda: node.proxy_pid() == process.pid, "the successor has the seat")
     return process.pid
 
@@ -293,6 +294,38 @@ def test_a_workloads_end_closes_what_a_former_one_has_of_it(shop):
     assert second.echoes("stays")
     second.worker.kill()
     wait_for(lambda: ended(shop, old), "nothing is left")
+
+
+def test_a_unit_of_its_own_is_replaced_by_a_reload(shop, tmp_path):
+    client = shop.client_worker
+    shop.kill_agent(signal.SIGTERM)
+    shop.options += ["--proxy", "external"]
+    shop.start_agent()
+    with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as manager:
+        manager.bind(str(tmp_path / "notify"))
+        manager.settimeout(10)
+        unit = shop.cgroup.parent / f"{shop.cgroup.name}-unit"  # systemd's, which has none but the unit's processes
+        unit.mkdir()
+        try:
+            pids = [upgrade_by_hand(shop, cgroup=unit, environment={"NOTIFY_SOCKET": str(tmp_path / "notify")})]
+            assert manager.recv(100).decode() == f"MAINPID={pids[0]}\nREADY=1"
+            client.start(shop.address, 4, True)
+            for _ in range(3):
+                go_on(client)
+                os.kill(pids[-1], signal.SIGHUP)
+                pids.append(int(manager.recv(100).decode().split()[0].removeprefix("MAINPID=")))
+                assert shop.proxy_pid() == pids[-1]
+            go_on(client)
+            assert client.finish()["failed"] == []
+            wait_for(lambda: all(ended(shop, pid) for pid in pids[:-1]), "the former ones ended")
+            wait_for(lambda: proxy(shop).get("pid") == pids[-1], "weftd has found the last one")
+            made = unit / f"weft-proxy-{shop.instance}"
+            assert (made / "cgroup.procs").read_text().split() == [str(pids[-1])] and not any(path.is_dir() for path in made.iterdir())
+        finally:
+            shop.kill_agent()
+            for cgroup in (unit / f"weft-proxy-{shop.instance}", unit):
+                if cgroup.exists():
+                    shop.empty(cgroup)
 
 
 # --- told to end, or killed ---------------------------------------------------------------------------------------------------------------
