@@ -22,7 +22,7 @@ static uint64_t of_all(const struct l7 *l7, size_t offset)
 
 /* --- rows ---------------------------------------------------------------------------------------------------------------- */
 
-struct rows { /* of all workers, in order of their ids */
+struct all_rows { /* of all workers, in order of their ids */
 	const struct stats_row **all;
 	size_t count, room;
 };
@@ -38,7 +38,7 @@ static int row_order(const void *a, const void *b)
 	return (x->target > y->target) - (x->target < y->target);
 }
 
-static int rows_append(struct rows *rows, const struct stats_row *row)
+static int rows_append(struct all_rows *rows, const struct stats_row *row)
 {
 	const struct stats_row **more;
 
@@ -53,30 +53,26 @@ static int rows_append(struct rows *rows, const struct stats_row *row)
 	return 0;
 }
 
-static int rows_of_worker(const struct stats *stats, struct rows *rows)
+static int rows_of_worker(const struct stats *stats, struct all_rows *rows)
 {
-	const size_t buckets = __atomic_load_n(&stats->bucket_count, __ATOMIC_ACQUIRE);
-	struct stats_row *const *table = __atomic_load_n(&stats->buckets, __ATOMIC_ACQUIRE);
+	struct rows_walk walk = rows_walk(&stats->rows);
+	const struct stats_row *row;
 	int r = 0;
 
-	for (size_t i = 0; i < buckets && r == 0; i++) {
-		const struct stats_row *row = __atomic_load_n(&table[i], __ATOMIC_ACQUIRE);
-
-		if (row)
-			r = rows_append(rows, row);
-	}
+	while (r == 0 && (row = rows_next(&walk)))
+		r = rows_append(rows, row);
 	if (r == 0 && __atomic_load_n(&stats->others.requests, __ATOMIC_RELAXED))
 		r = rows_append(rows, &stats->others);
 	return r;
 }
 
-static void rows_done(struct rows *rows)
+static void all_rows_done(struct all_rows *rows)
 {
 	free(rows->all);
 }
 
 /* Rows stay where they are until the workers end, so that pointers to them are enough. */
-static int rows_find(const struct l7 *l7, struct rows *rows)
+static int rows_find(const struct l7 *l7, struct all_rows *rows)
 {
 	int r = 0;
 
@@ -162,7 +158,7 @@ static void row_write(const struct stats_row *row, struct buffer *text)
 
 static int rows_write(const struct l7 *l7, struct buffer *text)
 {
-	_cleanup_(rows_done) struct rows rows = {};
+	_cleanup_(all_rows_done) struct all_rows rows = {};
 	int r = rows_find(l7, &rows);
 
 	for (size_t i = 0; r == 0 && i < rows.count;) {

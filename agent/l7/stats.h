@@ -7,6 +7,7 @@
 #include <stdint.h>
 
 #include "agent/l7/reply.h"
+#include "agent/l7/rows.h"
 #include "agent/route/retry.h"
 #include "maps/abi/row.h"
 
@@ -35,9 +36,7 @@ struct stats {
 	uint64_t given; /* connections between two requests, to a successor */
 	uint64_t verdicts[RETRY_NO_TIME + 1];
 	uint64_t resent; /* on another connection, since the endpoint closed the one that had waited */
-	size_t row_count;
-	size_t bucket_count; /* a power of two */
-	struct stats_row **buckets; /* open addressing; replaced as a whole, see stats_row_get() */
+	struct rows rows; /* struct stats_row */
 	struct stats_row others;
 };
 
