@@ -13,7 +13,7 @@
 
 struct snapshots {
 	struct snapshot *now;
-	uint64_t serial; /* of the last object */
+	uint64_t lineages; /* that there were */
 };
 
 /* --- sharing ------------------------------------------------------------------------------------------------------------- */
@@ -248,6 +248,11 @@ static int id_read(const char *text, uint32_t *ret_id)
 	return 0;
 }
 
+static uint64_t lineage_of(struct snapshots *all, const struct snapshot_object *object, const struct snapshot_object *before)
+{
+	return before && !strcmp(before->name, object->name) ? before->lineage : ++all->lineages;
+}
+
 static int draft_read_one(struct snapshots *all, struct snapshot *draft, enum snapshot_kind kind, const char *key, const json_t *json,
 			  struct error *err)
 {
@@ -265,7 +270,7 @@ static int draft_read_one(struct snapshots *all, struct snapshot *draft, enum sn
 	if (object) {
 		object->refs = 1;
 		object->id = id;
-		object->serial = ++all->serial;
+		object->lineage = lineage_of(all, object, object_of(all->now, kind, id));
 		object->text = json_dumps(json, JSON_COMPACT);
 		if (!object->text) {
 			object_unref(kind, object);

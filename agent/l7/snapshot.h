@@ -24,7 +24,7 @@ enum snapshot_kind { SNAPSHOT_SERVICE, SNAPSHOT_TARGET, SNAPSHOT_NODE, SNAPSHOT_
 struct snapshot_object { /* what each of them begins with */
 	uint32_t refs; /* atomic */
 	uint32_t id;
-	uint64_t serial; /* of each object another one: tells those apart that had one id after each other */
+	uint64_t lineage; /* one for all that follow each other with this id and this name: tells those apart that had one id */
 	char *name; /* full: "mesh/M/virtualService/S" */
 	char *text; /* the JSON that it is of, for a successor */
 };

@@ -24,6 +24,7 @@ static int apply(struct snapshots *all, uint64_t base, uint64_t generation, cons
 #define TARGET(port) "{\"name\":\"mesh/M/virtualNode/n:8080\",\"virtualNode\":\"n\",\"port\":8080,\"panicPct\":50,\"endpoints\":[" \
 		     "{\"address\":\"10.0.0.1\",\"port\":" #port ",\"slot\":7,\"incarnation\":1}," \
 		     "{\"address\":\"fd00::1\",\"port\":" #port ",\"slot\":8,\"incarnation\":3}]}"
+#define OTHER_TARGET "{\"name\":\"mesh/M/virtualNode/other:8080\",\"virtualNode\":\"other\",\"port\":8080}"
 #define SERVICE                                                                                                               \
 	"{\"name\":\"mesh/M/virtualService/web.example.com\",\"ports\":[{\"port\":80,\"routes\":[{\"name\":\"r\",\"targets\":[9,null]," \
 	"\"spec\":{\"httpRoute\":{\"match\":{\"prefix\":\"/\"},\"action\":{\"weightedTargets\":[{\"virtualNode\":\"n\",\"weight\":1}," \
@@ -170,6 +171,23 @@ TEST(what_cannot_be_read_is_named_and_nothing_changes)
 	}
 }
 
+TEST(what_follows_under_one_id_and_name_is_of_one_lineage)
+{
+	struct snapshots *all = given();
+	const uint64_t first = snapshot_target(snapshots_now(all), 9)->object.lineage;
+
+	EXPECT(first != snapshot_service(snapshots_now(all), 1)->object.lineage);
+	EXPECT_OK(apply(all, 5, 6, "{\"targets\":{\"9\":" TARGET(8081) "}}", NULL));
+	EXPECT_EQ(snapshot_target(snapshots_now(all), 9)->object.lineage, first);
+	EXPECT_OK(apply(all, 0, 7, "{\"targets\":{\"9\":" TARGET(8080) "}}", NULL)); /* all anew */
+	EXPECT_EQ(snapshot_target(snapshots_now(all), 9)->object.lineage, first);
+	EXPECT_OK(apply(all, 7, 8, "{\"targets\":{\"9\":" OTHER_TARGET "}}", NULL));
+	EXPECT(snapshot_target(snapshots_now(all), 9)->object.lineage != first);
+	EXPECT_OK(apply(all, 8, 9, "{\"targets\":{\"9\":" TARGET(8080) "}}", NULL));
+	EXPECT(snapshot_target(snapshots_now(all), 9)->object.lineage != first);
+	snapshots_free(all);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -180,6 +198,7 @@ int main(void)
 		cmocka_unit_test(base_zero_is_all_there_is),
 		cmocka_unit_test(another_base_is_stale),
 		cmocka_unit_test(what_cannot_be_read_is_named_and_nothing_changes),
+		cmocka_unit_test(what_follows_under_one_id_and_name_is_of_one_lineage),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);
