@@ -428,6 +428,8 @@ int upstream_get(struct request *request, const struct target_endpoint *endpoint
 		list_remove(&u->node);
 		list_remove(&u->spare_node);
 		list_remove(&u->limit_node);
+		list_remove(&u->place_node); /* it closes with the place that it serves, not with the one that it once was opened for */
+		list_append(&request->downstream->place->upstreams, &u->place_node);
 		request->worker->spare_count--;
 	} else {
 		r = upstream_new(request, pool, &u);

@@ -329,11 +329,15 @@ void wire_shut(struct wire *wire)
 
 void program(struct l7_world *w, struct wire *ret_wire)
 {
-	const struct sockaddr_in address = { .sin_family = AF_INET, .sin_port = htons(PROXY_OUTBOUND_PORT),
-					     .sin_addr.s_addr = htonl(INADDR_LOOPBACK) };
+	(void)w;
+	program_at(PROXY_OUTBOUND_PORT, ret_wire);
+}
+
+void program_at(uint16_t port, struct wire *ret_wire)
+{
+	const struct sockaddr_in address = { .sin_family = AF_INET, .sin_port = htons(port), .sin_addr.s_addr = htonl(INADDR_LOOPBACK) };
 	int fd = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
 
-	(void)w;
 	assert_int_equal(connect(fd, (const struct sockaddr *)&address, sizeof(address)), 0);
 	wire_init(ret_wire, HTTP_RESPONSES, fd);
 }

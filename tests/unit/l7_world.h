@@ -120,6 +120,7 @@ void wire_reset(struct wire *wire); /* closes it so that the other end sees a re
 void wire_shut(struct wire *wire); /* says no more */
 
 void program(struct l7_world *w, struct wire *ret_wire); /* connected to the proxy */
+void program_at(uint16_t port, struct wire *ret_wire); /* a gateway's */
 void backend_accept(struct l7_world *w, unsigned int number, struct wire *ret_wire); /* waits for a connection; the first is 1 */
 bool backend_has_connection(struct l7_world *w, unsigned int number); /* that waits to be accepted */
 void backend_stop(struct l7_world *w, unsigned int number); /* nobody listens there */

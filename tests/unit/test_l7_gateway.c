@@ -1,0 +1,73 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* Listeners of gateways: what comes and goes with them. */
+#include <arpa/inet.h>
+#include <sys/socket.h>
+
+#include "tests/unit/l7_world.h"
+
+enum { FIRST = 8088, SECOND = 8089 };
+
+static void configure(struct l7_world *w, const char *listeners)
+{
+	_cleanup_json_ json_t *json = NULL;
+	_cleanup_free_ char *text = NULL;
+	struct error err = {};
+
+	assert_true(asprintf(&text,
+			     "{'services':{'1':{'name':'mesh/M/virtualService/" WORLD_HOST "','ports':[{'port':80,'node':9,'virtualNode':'n'}]}},"
+			     "'targets':{'9':{'name':'mesh/M/virtualNode/n:8080','virtualNode':'n','port':8080,'endpoints':["
+			     "{'address':'127.0.0.1','port':%d,'slot':1,'incarnation':1}]}},'gateways':{'20':{'name':'mesh/M/virtualGateway/g',"
+			     "'listeners':[%s],'routes':[{'name':'r','service':1,'spec':{'httpRoute':{'match':{'prefix':'/'},'action':{'target':"
+			     "{'virtualService':{'virtualServiceName':'" WORLD_HOST "'}}}}}}]}}}",
+			     WORLD_BACKEND_PORT, listeners) >= 0);
+	for (char *c = text; *c; c++)
+		if (*c == '\'')
+			*c = '"';
+	EXPECT_OK(json_parse(text, strlen(text), &json, &err), &err);
+	EXPECT_OK(l7_configure(w->l7, 0, ++w->generation, json, &err), &err);
+}
+
+static bool listens(uint16_t port)
+{
+	const struct sockaddr_in address = { .sin_family = AF_INET, .sin_port = htons(port), .sin_addr.s_addr = htonl(INADDR_LOOPBACK) };
+	_cleanup_close_ int fd = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
+
+	return connect(fd, (const struct sockaddr *)&address, sizeof(address)) == 0;
+}
+
+TEST(a_connection_to_an_endpoint_goes_with_the_listener_that_uses_it_and_not_with_the_one_that_opened_it)
+{
+	_cleanup_world_ struct l7_world *w = l7_world_new(1);
+	_cleanup_wire_ struct wire first = {}, second = {}, endpoint = {};
+	_cleanup_message_ struct message asked = {}, asked_then = {}, answer = {}, answer_then = {};
+
+	configure(w, "{'port':8088},{'port':8089}");
+	EXPECT_OK(l7_act_add(w->l7, &(struct l7_act){ .netns_cookie = w->cookie, .netns_fd = w->netns_fd, .name = "mesh/M/virtualGateway/g",
+						      .workload = 1, .cgroup = "/nowhere" }));
+	program_at(FIRST, &first);
+	wire_say(&first, GET("/1"));
+	backend_accept(w, 1, &endpoint);
+	wire_read(&endpoint, &asked);
+	wire_say(&endpoint, "HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n");
+	wire_read(&first, &answer);
+	EXPECT_EQ(answer.status, 200);
+
+	program_at(SECOND, &second);
+	wire_say(&second, GET("/2"));
+	wire_read(&endpoint, &asked_then);
+	EXPECT_CONTAINS(asked_then.head, "GET /2 HTTP/1.1\r\n");
+	configure(w, "{'port':8089}");
+	WAIT_FOR(!listens(FIRST), WORLD_WAIT_MS * NSEC_PER_MSEC);
+	wire_say(&endpoint, "HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n");
+	wire_read(&second, &answer_then);
+	EXPECT_EQ(answer_then.status, 200);
+}
+
+int main(void)
+{
+	const struct CMUnitTest tests[] = {
+		cmocka_unit_test(a_connection_to_an_endpoint_goes_with_the_listener_that_uses_it_and_not_with_the_one_that_opened_it),
+	};
+
+	return cmocka_run_group_tests(tests, NULL, NULL);
+}
