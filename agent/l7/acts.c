@@ -127,24 +127,11 @@ static bool has_ended(int pidfd)
 /* What the configuration says of a name, be it a node's or a gateway's. */
 static const struct snapshot_object *configured(const struct snapshot *snapshot, const char *name, const json_t **ret_logging)
 {
-	for (uint32_t id = 1; id < snapshot_ids(snapshot, SNAPSHOT_NODE); id++) {
-		const struct caller *caller = snapshot_caller(snapshot, id);
+	const struct caller *caller = (const struct caller *)snapshot_named(snapshot, SNAPSHOT_NODE, name);
+	const struct gateway *gateway = (const struct gateway *)snapshot_named(snapshot, SNAPSHOT_GATEWAY, name);
 
-		if (caller && !strcmp(caller->object.name, name)) {
-			*ret_logging = caller->logging;
-			return &caller->object;
-		}
-	}
-	for (uint32_t id = 1; id < snapshot_ids(snapshot, SNAPSHOT_GATEWAY); id++) {
-		const struct gateway *gateway = snapshot_gateway(snapshot, id);
-
-		if (gateway && !strcmp(gateway->object.name, name)) {
-			*ret_logging = gateway->logging;
-			return &gateway->object;
-		}
-	}
-	*ret_logging = NULL;
-	return NULL;
+	*ret_logging = caller ? caller->logging : gateway ? gateway->logging : NULL;
+	return caller ? &caller->object : gateway ? &gateway->object : NULL;
 }
 
 static void tell_workers(const struct l7 *l7, const struct act *act, uint32_t id, struct access_log *log)

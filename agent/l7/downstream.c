@@ -50,19 +50,23 @@ void downstream_close(struct downstream *d)
 	list_remove(&d->node);
 	list_append(&worker->dead_downstreams, &d->node);
 	worker->stats.open--;
+	d->listener_row->open--;
 }
 
 /* --- bytes out ----------------------------------------------------------------------------------------------------------- */
 
 bool downstream_send(struct downstream *d, struct span more)
 {
+	const size_t before = queue_length(&d->output) + more.length;
+
 	if (d->closed)
 		return false;
-	if (queue_length(&d->output) + more.length > 0 && queue_send(&d->output, d->fd, more) < 0) {
+	if (before > 0 && queue_send(&d->output, d->fd, more) < 0) {
 		d->eof = true;
 		downstream_close(d);
 		return false;
 	}
+	d->http->sent_bytes += before - queue_length(&d->output);
 	return true;
 }
 
@@ -274,6 +278,12 @@ void downstream_run(struct downstream *d)
 		downstream_close(d);
 }
 
+static void close_unused(struct downstream *d)
+{
+	d->http->cx_idle_timeout += !d->worker->draining;
+	linger(d);
+}
+
 static void close_idle(struct downstream *d)
 {
 	char first;
@@ -283,7 +293,7 @@ static void close_idle(struct downstream *d)
 	else if (recv(d->fd, &first, 1, MSG_PEEK | MSG_DONTWAIT) > 0)
 		wait_for(d, WAIT_REQUEST); /* the next request is here, and its event follows */
 	else
-		linger(d);
+		close_unused(d);
 }
 
 void downstream_late(struct downstream *d)
@@ -331,6 +341,7 @@ static bool receive(struct downstream *d)
 		d->answered = true;
 		return n > 0;
 	}
+	d->http->received_bytes += (uint64_t)n;
 	d->data = worker->input;
 	d->length = (size_t)n;
 	d->eof |= n == 0;
@@ -388,6 +399,18 @@ static int limit_init(struct downstream *d, const struct listener *listener)
 	return d->limit ? 0 : -ENOMEM;
 }
 
+static int counters_init(struct downstream *d)
+{
+	const struct l7_place *place = d->place->place;
+
+	d->part = sidecar_part(place->sidecar, d->worker->index);
+	if (!d->part)
+		return -ENOMEM;
+	d->http = &d->part->https[place->role == L7_OUTBOUND ? SIDECAR_EGRESS : SIDECAR_INGRESS];
+	d->listener_row = sidecar_listener(d->part, place->role, place->port);
+	return 0;
+}
+
 static int start(struct worker_place *place, const struct accepted *accepted, const struct listener *listener)
 {
 	struct worker *worker = place->worker;
@@ -412,7 +435,9 @@ static int start(struct worker_place *place, const struct accepted *accepted, co
 	d->application = (struct target_endpoint){ .address = d->handover.destination, .port = d->handover.port, .slot = SLOT_NONE };
 	ip_port_format(&d->handover.destination, d->handover.port, d->application.text);
 	list_init(&d->node);
-	r = http_codec_new(HTTP_REQUESTS, L7_HEAD_LIMIT_BYTES, &d->codec);
+	r = counters_init(d);
+	if (r == 0)
+		r = http_codec_new(HTTP_REQUESTS, L7_HEAD_LIMIT_BYTES, &d->codec);
 	if (r == 0 && d->inbound)
 		r = inbound_init(d);
 	if (r == 0)
@@ -432,6 +457,8 @@ static int start(struct worker_place *place, const struct accepted *accepted, co
 	wait_for(d, WAIT_REQUEST);
 	worker->stats.connections++;
 	worker->stats.open++;
+	d->listener_row->connections++;
+	d->listener_row->open++;
 	return 0;
 }
 

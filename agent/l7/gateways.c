@@ -10,13 +10,7 @@
 
 static const struct gateway *gateway_named(const struct snapshot *snapshot, const char *name)
 {
-	for (uint32_t id = 1; id < snapshot_ids(snapshot, SNAPSHOT_GATEWAY); id++) {
-		const struct gateway *gateway = snapshot_gateway(snapshot, id);
-
-		if (gateway && !strcmp(gateway->object.name, name))
-			return gateway;
-	}
-	return NULL;
+	return (const struct gateway *)snapshot_named(snapshot, SNAPSHOT_GATEWAY, name);
 }
 
 static struct l7_place *place_at(const struct l7 *l7, uint64_t netns_cookie, int family, uint16_t port)
@@ -38,7 +32,7 @@ static void open_listener(struct l7 *l7, const struct act *act, const struct gat
 		__atomic_store_n(&place->gateway, gateway->object.id, __ATOMIC_RELAXED);
 		return;
 	}
-	if (l7_place_new(act->netns_cookie, act->netns_fd, L7_GATEWAY, family, &place) < 0) {
+	if (l7_place_new(l7, act->netns_cookie, act->netns_fd, L7_GATEWAY, family, &place) < 0) {
 		log_error("a gateway's listener is not opened: out of memory", LOG_F("gateway", LOG_STR(gateway->object.name)));
 		return;
 	}

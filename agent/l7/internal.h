@@ -10,7 +10,7 @@
  *   outlier.c     what answers say of an endpoint
  *   limit.c       how many connections, and waiting requests, a listener may have
  *   gateways.c    which listeners of gateways there are
- *   stats.c       what is counted
+ *   count.c       what is counted of it, for the node (stats.c) and for the namespace (sidecar.c)
  *   drain.c       all of it goes to another process
  *
  * Everything of a worker is touched by its thread alone, but for what says otherwise. Objects that end while their functions may be
@@ -25,6 +25,7 @@
 #include "agent/l7/l7.h"
 #include "agent/l7/reply.h"
 #include "agent/l7/rewrite.h"
+#include "agent/l7/sidecar.h"
 #include "agent/l7/snapshot.h"
 #include "agent/l7/stats.h"
 #include "agent/loop/loop.h"
@@ -68,6 +69,7 @@ struct l7_place {
 	struct list node; /* of l7->places */
 	uint64_t netns_cookie;
 	int netns_fd;
+	struct sidecar *sidecar; /* one for all places of the namespace */
 	enum l7_role role;
 	int family; /* LIST_V4, LIST_V6 */
 	uint16_t port; /* of a gateway */
@@ -116,7 +118,7 @@ void acts_follow(struct l7 *l7);
 void acts_done(struct l7 *l7);
 void gateways_follow(struct l7 *l7); /* gateways.c */
 /* l7.c: a place that is in no list yet; opens it, and tells the workers. */
-int l7_place_new(uint64_t netns_cookie, int netns_fd, enum l7_role role, int family, struct l7_place **ret_place);
+int l7_place_new(const struct l7 *l7, uint64_t netns_cookie, int netns_fd, enum l7_role role, int family, struct l7_place **ret_place);
 void l7_place_open(struct l7 *l7, struct l7_place *place);
 /* drain.c: the socket that a predecessor had for the place, which is the caller's now; -1: none. */
 int inherited_take(struct l7 *l7, const struct l7_place *place);
@@ -245,6 +247,9 @@ struct downstream {
 	uint64_t deadline_ns;
 	uint64_t number; /* of this worker's */
 	struct worker_log *log;
+	struct sidecar_part *part;
+	struct sidecar_http *http; /* of it */
+	struct sidecar_listener *listener_row;
 	struct queue output;
 	const char *data; /* what is left of the input: in worker->input during its turn, else in `kept` */
 	size_t length;
@@ -305,6 +310,8 @@ struct upstream {
 	struct listener_limit *limit; /* it has a place in; NULL: in none */
 	struct list limit_node; /* of limit->spares */
 	struct proxy_way_key way; /* to an application; port 0: none */
+	struct sidecar_cluster *cluster_row; /* that it was opened for */
+	struct sidecar_host *host_row;
 };
 
 /* A pool of a downstream's own, for its application; freed with what waits in it. NULL is fine. */
@@ -436,7 +443,10 @@ struct request {
 	struct upstream *upstream; /* NULL: none */
 	const struct target_endpoint *endpoint;
 	enum body_framing framing; /* of the answer, as it is sent */
+	struct sidecar_cluster *cluster_row; /* NULL: it has come to no target yet */
+	struct sidecar_host *host_row; /* of `endpoint` */
 	bool counted_active; /* in l7->active */
+	bool under_way; /* count_try() */
 	bool connected; /* it had a connection */
 	bool has_place; /* in its listener's limit, for the next connection */
 	bool probe; /* it is to find out whether an ejected endpoint works again */
@@ -477,6 +487,18 @@ void request_upstream_flush(struct request *request); /* that was all for now */
 void request_upstream_end(struct request *request, bool keep);
 void request_upstream_raw(struct request *request, struct span piece); /* of a tunnel; no data: the end */
 void request_upstream_drained(struct request *request);
+
+/* --- count.c ------------------------------------------------------------------------------------------------------------- */
+
+void count_begin(struct request *request);
+void count_target(struct request *request); /* it has its target, or is for the application here, or passes */
+void count_set_out(struct request *request); /* it is under way */
+void count_endpoint(struct request *request); /* the next try is for `endpoint` */
+void count_try(struct request *request); /* it has a connection, or waits for it */
+void count_answer(struct request *request, int status); /* how a try ends: one of these two, */
+void count_try_failed(struct request *request, enum l7_reply why);
+void count_try_done(struct request *request); /* and then this */
+void count_request(struct request *request, int status); /* it is over; 0: it got no answer */
 
 /* log.c: a line about a request that is over. `status` 0: the program got none. */
 void request_log(struct request *request, int status);

@@ -25,7 +25,20 @@ void l7_place_unref(struct l7_place *place)
 		return;
 	fd_close(place->listen_fd);
 	fd_close(place->netns_fd);
+	sidecar_unref(place->sidecar);
 	free(place);
+}
+
+/* That of the namespace's other places, or a new one. NULL: no memory. */
+static struct sidecar *sidecar_of(const struct l7 *l7, uint64_t netns_cookie)
+{
+	list_for_each(it, &l7->places) {
+		const struct l7_place *place = container_of(it, struct l7_place, node);
+
+		if (place->netns_cookie == netns_cookie)
+			return sidecar_ref(place->sidecar);
+	}
+	return sidecar_new(l7->worker_count);
 }
 
 /* What comes in is given to the socket, whatever it is bound to: any port will do. A gateway's is reached by others. */
@@ -108,14 +121,20 @@ static void tell_kernel(struct l7 *l7, uint64_t netns_cookie)
 		log_limited(LOG_LEVEL_ERROR, "no HTTP connections of a namespace are taken", LOG_F("error", LOG_STR(strerror(-r))));
 }
 
-int l7_place_new(uint64_t netns_cookie, int netns_fd, enum l7_role role, int family, struct l7_place **ret_place)
+int l7_place_new(const struct l7 *l7, uint64_t netns_cookie, int netns_fd, enum l7_role role, int family, struct l7_place **ret_place)
 {
 	struct l7_place *place = malloc(sizeof(*place));
 
 	if (!place)
 		return -ENOMEM;
-	*place = (struct l7_place){ .refs = 1, .netns_cookie = netns_cookie, .role = role, .family = family, .listen_fd = -1 };
+	*place = (struct l7_place){ .refs = 1, .netns_cookie = netns_cookie, .role = role, .family = family, .netns_fd = -1,
+				     .listen_fd = -1 };
 	list_init(&place->node);
+	place->sidecar = sidecar_of(l7, netns_cookie);
+	if (!place->sidecar) {
+		l7_place_unref(place);
+		return -ENOMEM;
+	}
 	place->netns_fd = fcntl(netns_fd, F_DUPFD_CLOEXEC, 0);
 	if (place->netns_fd < 0) {
 		const int r = -errno;
@@ -144,7 +163,7 @@ int l7_place_add(struct l7 *l7, uint64_t netns_cookie, int netns_fd)
 		return -EEXIST;
 	for (int i = 0; i < L7_GATEWAY * LIST_COUNT; i++) {
 		struct l7_place *place = NULL;
-		int r = l7_place_new(netns_cookie, netns_fd, (enum l7_role)(i / LIST_COUNT), i % LIST_COUNT, &place);
+		int r = l7_place_new(l7, netns_cookie, netns_fd, (enum l7_role)(i / LIST_COUNT), i % LIST_COUNT, &place);
 
 		if (r < 0) {
 			l7_place_remove(l7, netns_cookie);

@@ -105,6 +105,15 @@ int l7_take(struct l7 *l7, const json_t *connection, int fd);
 /* As snapshots_apply(); every worker has it at its loop's next turn. Requests under way go on by what they began with. */
 int l7_configure(struct l7 *l7, uint64_t base, uint64_t generation, const json_t *json, struct error *err);
 
+/* What Envoy beside the workloads of a namespace would show now (stats_view.h): what its nodes and gateways have by the configuration, and what
+ * was counted of it there; nothing of any other namespace. Without L7_VIEW_NUMBERS only the server is there, which costs next to nothing. NULL:
+ * nothing acts there, or out of memory. */
+#define L7_VIEW_NUMBERS 1u
+#define L7_VIEW_ROUTES 2u /* these as well */
+struct l7_stats_view;
+struct l7_stats_view *l7_view(const struct l7 *l7, uint64_t netns_cookie, unsigned int parts);
+struct l7_stats_view *l7_view_free(const struct l7_stats_view *view); /* NULL is fine */
+
 /* What is counted, as members of a JSON object without its braces. 0 or -ENOMEM.
  *
  *	"generation", "workers", "places": [{"netnsCookie", "role": "outbound", "inbound" or "gateway", "port": a gateway's, else 0,

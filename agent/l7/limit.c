@@ -76,6 +76,8 @@ enum limit_verdict limit_enter(struct listener_limit *limit, struct request *req
 	if (limit->pending >= limit->max_pending)
 		return LIMIT_OVER;
 	limit->pending++;
+	request->cluster_row->pending++;
+	request->cluster_row->pending_active++;
 	request->state = REQUEST_PENDING;
 	list_append(&limit->waiting, &request->node);
 	return LIMIT_WAIT;
@@ -91,6 +93,7 @@ void limit_forget(struct request *request)
 {
 	list_remove(&request->node);
 	request->downstream->limit->pending--;
+	request->cluster_row->pending_active--;
 }
 
 bool limit_is_short(const struct listener_limit *limit)

@@ -57,47 +57,17 @@ struct request *request_new(struct downstream *d)
 	}
 	request_reset(request, d);
 	request->begun_ns = request->active_ns = loop_now_ns(worker->loop);
+	count_begin(request);
 	__atomic_add_fetch(&worker->l7->requests_active, 1, __ATOMIC_RELAXED);
 	return request;
-}
-
-static struct stats_row *row_of(const struct request *request)
-{
-	const struct handover *handover = &request->downstream->handover;
-	struct stats *stats = &request->worker->stats;
-
-	if (request->downstream->inbound)
-		return stats_row_get(stats, 0, 0, handover->source);
-	return stats_row_get(stats, handover->source, request->service ? request->service->object.id : handover->service,
-			     request->target ? request->target->object.id : 0);
 }
 
 /* Where it goes is known: it is under way. */
 static void set_out(struct request *request)
 {
-	request->row = row_of(request);
-	request->row->active++;
+	count_set_out(request);
 	request_try_received(request);
 	request_try(request);
-}
-
-static void count(struct request *request, int status)
-{
-	struct worker *worker = request->worker;
-	const uint64_t took_ns = time_now_ns() - request->begun_ns;
-	struct stats_row *row = request->row ?: row_of(request);
-
-	worker->stats.requests++;
-	row->active -= request->row != NULL;
-	row->requests++;
-	row->codes[status / 100 < 6 ? status / 100 : 0]++;
-	row->retries += request->retry.retries;
-	row->bytes_received += request->bytes_received;
-	row->bytes_sent += request->bytes_sent;
-	row->time_ns_sum += took_ns;
-	row->time_ns[histogram_bucket(took_ns)]++;
-	if (request->reply != L7_REPLY_COUNT)
-		worker->stats.replies[request->reply]++;
 }
 
 /* Over: counted, and the memory is for the next one. */
@@ -113,7 +83,7 @@ static void request_done(struct request *request, int status)
 	request_try_done(request);
 	if (request->upstream)
 		upstream_release(TAKE_PTR(request->upstream), false);
-	count(request, status);
+	count_request(request, status);
 	request_log(request, status);
 	__atomic_sub_fetch(&l7->requests_active, 1, __ATOMIC_RELAXED);
 	if (request->retry_counted)
@@ -291,6 +261,7 @@ static void choose_target(struct request *request, const struct service_port *po
 		request_refuse(request, L7_NO_TARGET);
 		return;
 	}
+	count_target(request);
 	if (request->target->needs_tls) {
 		request_refuse(request, L7_NEEDS_TLS);
 		return;
@@ -322,6 +293,7 @@ static void serve(struct request *request)
 	hold_to_limit(d, listener);
 	request->timeouts = listener ? listener->timeouts : route_timeouts_read(NULL);
 	request->route = &everything;
+	count_target(request);
 	set_out(request);
 }
 
@@ -387,6 +359,7 @@ static void pass(struct request *request)
 		return;
 	}
 	request->passes = true;
+	count_target(request);
 	request->timeouts = route_timeouts_read(NULL);
 	request->route = &everything;
 	set_out(request);
@@ -579,6 +552,8 @@ void request_upstream_head(struct request *request)
 	response_head_write(&d->output.bytes, &request->answer, &rewrite);
 	if (status == 101) {
 		request->state = REQUEST_TUNNEL;
+		d->http->upgrades++;
+		d->http->upgrades_active++;
 		request->total_until_ns = 0;
 		downstream_run(d);
 	} else {

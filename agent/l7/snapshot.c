@@ -110,6 +110,19 @@ const struct gateway *snapshot_gateway(const struct snapshot *snapshot, uint32_t
 	return (const struct gateway *)object_of(snapshot, SNAPSHOT_GATEWAY, id);
 }
 
+const struct snapshot_object *snapshot_named(const struct snapshot *snapshot, enum snapshot_kind kind, const char *name)
+{
+	const size_t ids = snapshot_ids(snapshot, kind);
+
+	for (uint32_t id = 1; id < ids; id++) {
+		const struct snapshot_object *object = object_of(snapshot, kind, id);
+
+		if (object && !strcmp(object->name, name))
+			return object;
+	}
+	return NULL;
+}
+
 const struct service_port *service_port_find(const struct service *service, uint16_t port)
 {
 	for (size_t i = 0; i < service->port_count; i++)

@@ -56,6 +56,7 @@ void request_try_done(struct request *request)
 	if (request->counted_active)
 		__atomic_sub_fetch(&l7->active[request->endpoint->slot], 1, __ATOMIC_RELAXED);
 	request->counted_active = false;
+	count_try_done(request);
 	request->try_until_ns = request->connect_until_ns = 0;
 }
 
@@ -73,6 +74,7 @@ static bool again(struct request *request, const struct retry_try *ended)
 							&request->again_ns);
 
 	worker->stats.verdicts[verdict]++;
+	request->cluster_row->verdicts[verdict]++;
 	request->out_of_retries = verdict == RETRY_LIMIT;
 	if (verdict != RETRY_AGAIN)
 		return false;
@@ -116,6 +118,7 @@ static void try_failed(struct request *request, enum l7_reply why)
 		request_try(request);
 		return;
 	}
+	count_try_failed(request, why);
 	if (why != L7_NO_MEMORY) /* nobody's fault but ours */
 		outlier_note(request, true);
 	if (!again(request, &ended))
@@ -142,6 +145,7 @@ bool request_answer_retried(struct request *request, int status)
 	const struct retry_try ended = { .outcome = RETRY_RESPONSE, .status = status, .grpc_status = -1 };
 	struct upstream *u = request->upstream;
 
+	count_answer(request, status);
 	outlier_note(request, status >= 500);
 	if (!retry_covers(&request->route->retry, &ended) || !again(request, &ended))
 		return false;
@@ -204,6 +208,7 @@ static int start_try(struct request *request, const struct target_endpoint *endp
 	request->counted_active = endpoint->slot != SLOT_NONE;
 	if (request->counted_active)
 		__atomic_add_fetch(&worker->l7->active[endpoint->slot], 1, __ATOMIC_RELAXED);
+	count_try(request);
 	if (!u->connected)
 		request->connect_until_ns = loop_now_ns(worker->loop) + L7_CONNECT_LIMIT_NS;
 	send_head(request, u);
@@ -246,6 +251,7 @@ void request_try(struct request *request)
 		request_refuse(request, L7_NO_HEALTHY);
 		return;
 	}
+	count_endpoint(request);
 	request->tried[request->tries++ % L7_TRIED_MAX] = endpoint->slot;
 	request->sent_ns = loop_now_ns(request->worker->loop);
 	request->connected = false;
@@ -288,6 +294,8 @@ static void run_out(struct request *request, uint64_t now_ns)
 {
 	const bool answering = request->state == REQUEST_ANSWERING || request->state == REQUEST_TUNNEL;
 
+	if (is_due(request->total_until_ns, now_ns) && request->under_way)
+		request->host_row->timed_out++;
 	if (is_due(request->total_until_ns, now_ns))
 		request_refuse(request, answering ? L7_CUT_BY_TIMEOUT : request->state == REQUEST_PARKED ? L7_NO_SERVICE : L7_REQUEST_TIMEOUT);
 	else if (is_due(idle_until(request), now_ns))

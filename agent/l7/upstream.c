@@ -114,6 +114,8 @@ void upstream_close(struct upstream *u)
 	list_append(&worker->dead_upstreams, &u->node);
 	pool_unref(worker, u->pool);
 	worker->stats.upstream_open--;
+	u->cluster_row->open--;
+	u->host_row->open--;
 }
 
 static bool tell(struct upstream *u, uint32_t events)
@@ -141,6 +143,16 @@ static void fail(struct upstream *u, enum l7_reply why)
 		request_upstream_failed(request, why);
 }
 
+static int send_counted(struct upstream *u, struct span more)
+{
+	const size_t before = queue_length(&u->output) + more.length;
+	int r = queue_send(&u->output, u->fd, more);
+
+	if (r == 0 && u->request)
+		u->request->cluster_row->sent_bytes += before - queue_length(&u->output);
+	return r;
+}
+
 bool upstream_send(struct upstream *u, struct span more)
 {
 	if (!u->connected) {
@@ -151,7 +163,7 @@ bool upstream_send(struct upstream *u, struct span more)
 		return false;
 	}
 	/* An endpoint that answers early and closes makes this fail before its answer is read: what came is looked at first. */
-	if (queue_send(&u->output, u->fd, more) < 0) {
+	if (send_counted(u, more) < 0) {
 		queue_done(&u->output);
 		u->write_failed = true;
 		return true;
@@ -271,6 +283,8 @@ static void on_readable(struct upstream *u, uint32_t events)
 
 	if (n < 0 && (errno == EAGAIN || errno == EINTR))
 		return;
+	if (n > 0 && u->request)
+		u->request->cluster_row->received_bytes += (uint64_t)n;
 	if (!u->request) /* it waits: its end, or bytes that nobody asked for */
 		upstream_close(u);
 	else if (n < 0 || (events & EPOLLERR && u->request->from_upstream_eof)) /* after the end recv() tells of no reset */
@@ -410,6 +424,12 @@ static int upstream_new(struct request *request, struct upstream_pool *pool, str
 	pool->connections++;
 	worker->stats.upstream_connections++;
 	worker->stats.upstream_open++;
+	u->cluster_row = request->cluster_row;
+	u->cluster_row->connections++;
+	u->cluster_row->open++;
+	u->host_row = request->host_row;
+	u->host_row->connections++;
+	u->host_row->open++;
 	list_append(&request->downstream->place->upstreams, &u->place_node);
 	*ret_upstream = u;
 	return 0;
