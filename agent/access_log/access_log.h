@@ -11,7 +11,7 @@
  * lines dropped are together all there were. After a write that was cut short the next one begins on a line of its own.
  *
  * A file is opened by its log's thread (file.h), and again when it was renamed or removed, which is looked for at most every
- * ACCESS_LOG_FLUSH_NS and only when there are lines; on access_logs_reopen(); and a second after it could not be opened or its
+ * ACCESS_LOG_FLUSH_NS and only when there are lines; on access_log_reopen(); and a second after it could not be opened or its
  * reader went away: what comes meanwhile is dropped (not-open). */
 #pragma once
 
@@ -78,8 +78,8 @@ bool access_log_write(struct access_log *log, size_t worker, const struct access
 /* Hands over all that the worker has put down, in every log. On the worker's thread, or when it is no more. */
 void access_logs_flush(struct access_logs *logs, size_t worker);
 
-/* Every file is opened anew, as Envoy does on SIGUSR1. Any thread. */
-void access_logs_reopen(struct access_logs *logs);
+/* The file is opened anew, as Envoy does on SIGUSR1. Any thread. */
+void access_log_reopen(struct access_log *log);
 
 struct access_log_totals {
 	uint64_t lines, bytes; /* in the file */

@@ -431,13 +431,10 @@ struct access_logs *access_logs_free(struct access_logs *logs)
 	return NULL;
 }
 
-void access_logs_reopen(struct access_logs *logs)
+void access_log_reopen(struct access_log *log)
 {
-	atomic_fetch_add_explicit(&logs->reopen, 1, memory_order_release);
-	pthread_mutex_lock(&logs->lock);
-	for (struct table_node *node = table_first(&logs->table); node; node = table_next(&logs->table, node))
-		writer_wake(container_of(node, struct access_log, node));
-	pthread_mutex_unlock(&logs->lock);
+	atomic_fetch_add_explicit(&log->reopen, 1, memory_order_release);
+	writer_wake(log);
 }
 
 /* --- shown ------------------------------------------------------------------------------------------------------------------ */

@@ -45,7 +45,6 @@ struct access_logs {
 	char *workload_files;
 	size_t log_bytes_max, total_bytes_max;
 	_Atomic size_t queued_bytes;
-	_Atomic uint32_t reopen; /* counts requests */
 	struct counters gone; /* of logs that are */
 	pthread_mutex_t lock; /* guards what follows */
 	pthread_cond_t ended; /* a thread has */
@@ -65,6 +64,7 @@ struct access_log {
 	struct access_log_format *format;
 	int wake_fd; /* an eventfd */
 	_Atomic bool ending; /* nobody has it any more */
+	_Atomic uint32_t reopen; /* counts requests */
 	_Atomic(struct piece *) queue; /* newest first */
 	_Atomic size_t queued_bytes;
 	struct counters counters;

@@ -155,7 +155,7 @@ static bool file_moved(struct writer *w)
 /* Before lines are written. */
 static void file_check(struct writer *w, uint64_t now_ns)
 {
-	const uint32_t reopen = atomic_load_explicit(&w->log->logs->reopen, memory_order_acquire);
+	const uint32_t reopen = atomic_load_explicit(&w->log->reopen, memory_order_acquire);
 
 	if (reopen != w->reopen_seen || (w->file.fd < 0 && now_ns >= w->retry_ns)) {
 		w->reopen_seen = reopen;
@@ -288,7 +288,7 @@ static bool turn(struct writer *w)
 	const uint64_t now_ns = time_now_ns();
 
 	take_queue(w);
-	if (w->first || w->file.fd < 0 || w->reopen_seen != atomic_load_explicit(&w->log->logs->reopen, memory_order_acquire))
+	if (w->first || w->file.fd < 0 || w->reopen_seen != atomic_load_explicit(&w->log->reopen, memory_order_acquire))
 		file_check(w, now_ns);
 	write_all(w, now_ns);
 	if (w->file.fd < 0)

@@ -205,6 +205,16 @@ static void log_follow(struct l7 *l7, struct act *act)
 		open_log(l7, act, object, file);
 }
 
+void l7_reopen_logs(struct l7 *l7, uint64_t netns_cookie)
+{
+	list_for_each(it, &l7->acts) {
+		struct act *act = container_of(it, struct act, node);
+
+		if (act->netns_cookie == netns_cookie && act->log)
+			access_log_reopen(act->log);
+	}
+}
+
 void acts_follow(struct l7 *l7)
 {
 	gateways_follow(l7);

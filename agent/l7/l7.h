@@ -66,6 +66,7 @@ struct l7_act {
 };
 int l7_act_add(struct l7 *l7, const struct l7_act *act);
 void l7_act_remove(struct l7 *l7, uint64_t netns_cookie, const char *name);
+void l7_reopen_logs(struct l7 *l7, uint64_t netns_cookie); /* of all that act there */
 
 /* --- handing over -------------------------------------------------------------------------------------------------------- */
 

@@ -314,20 +314,24 @@ TEST(a_file_that_is_renamed_or_removed_is_opened_anew)
 	world_done(&world);
 }
 
-TEST(reopening_opens_every_file_anew_without_a_line)
+TEST(reopening_opens_the_file_of_this_log_anew_without_a_line)
 {
+	struct access_log *log, *other;
 	struct world world;
-	struct access_log *log;
 
 	world_init(&world);
 	log = log_opened(&world, -1, "/a.log", LINE_FORMAT);
+	other = log_opened(&world, -1, "/b.log", LINE_FORMAT);
+	write_and_wait(&world, other, "other");
 	write_and_wait(&world, log, "1");
 	rename_file(&world, "/a.log", "/a.log.1");
-	access_logs_reopen(world.logs);
+	access_log_reopen(log);
 	WAIT_FOR(access_log_totals(log).opened == 2, SOON);
 	write_and_wait(&world, log, "2");
 	EXPECT_STR(file_text(&world, "/a.log.1"), "1\n");
 	EXPECT_STR(file_text(&world, "/a.log"), "2\n");
+	EXPECT_EQ(access_log_totals(other).opened, 1);
+	access_log_unref(other);
 	access_log_unref(log);
 	world_done(&world);
 }
@@ -640,7 +644,7 @@ int main(void)
 		cmocka_unit_test(a_line_that_is_too_long_is_dropped_alone),
 		cmocka_unit_test(lines_may_be_empty),
 		cmocka_unit_test(a_file_that_is_renamed_or_removed_is_opened_anew),
-		cmocka_unit_test(reopening_opens_every_file_anew_without_a_line),
+		cmocka_unit_test(reopening_opens_the_file_of_this_log_anew_without_a_line),
 		cmocka_unit_test(a_fifo_that_is_not_read_drops_lines_and_holds_up_nobody),
 		cmocka_unit_test(lines_longer_than_a_pipe_takes_at_once_are_whole_for_a_slow_reader),
 		cmocka_unit_test(all_logs_together_have_a_bound),
