@@ -53,6 +53,20 @@ static void workloads_have_changed(void *arg)
 	supervisor_changed(agent->supervisor);
 }
 
+static bool proxy_serves(uint64_t netns_cookie, void *arg)
+{
+	struct agent *agent = arg;
+
+	return supervisor_serves(agent->supervisor, netns_cookie);
+}
+
+static void proxy_has_changed(void *arg)
+{
+	struct agent *agent = arg;
+
+	inbound_proxy_changed(agent->inbound);
+}
+
 static void claims_have_changed(void *arg)
 {
 	agent_changed(arg);
@@ -325,6 +339,7 @@ static int start_supervisor(struct agent *agent, struct error *err)
 		.log_format = agent->options.log_format,
 		.drain_max_ns = agent->options.drain_max_ns,
 		.node_id = node_id,
+		.serves = proxy_has_changed,
 		.arg = agent,
 		.apply = agent->apply,
 	};
@@ -453,7 +468,8 @@ static int start_modules(struct agent *agent, struct error *err)
 		error_set(err, r, "out of memory");
 	if (r == 0)
 		r = inbound_new(agent->loop, agent->offload, &agent->kernel, agent->apply, agent->workloads,
-				&(struct inbound_options){ .instance = agent->options.instance, .node_id = node_id, .arg = agent },
+				&(struct inbound_options){ .instance = agent->options.instance, .node_id = node_id,
+							   .proxy_serves = proxy_serves, .arg = agent },
 				&agent->inbound, err);
 	if (r == 0)
 		r = start_supervisor(agent, err);

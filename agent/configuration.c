@@ -112,7 +112,6 @@ static void plan_stands(struct agent *agent, uint64_t generation)
 	if (health_sync(agent->health) < 0)
 		log_error("out of memory: some health checks are as they were");
 	edge_sync(agent->edge);
-	inbound_sync(agent->inbound);
 	claims_planned(agent->claims);
 }
 
@@ -156,6 +155,7 @@ void configuration_compile(struct loop_timer *timer, void *arg)
 				.exposed_count = exposed_count,
 				.audit_meshes = agent->options.audit_meshes.values,
 				.audit_count = agent->options.audit_meshes.count,
+				.proxy = strcmp(agent->options.proxy, "off") != 0,
 				.zone = agent->options.zone,
 				.panic_pct = agent->options.panic_pct,
 				.time_scale = agent->options.time_scale,
@@ -172,10 +172,12 @@ void configuration_compile(struct loop_timer *timer, void *arg)
 		return;
 	}
 	rollback_compiled(agent);
-	if (plan)
+	if (plan) {
 		apply_plan(agent->apply, plan);
-	else
+	} else {
+		inbound_sync(agent->inbound); /* namespaces may be there now that were not */
 		plan_stands(agent, agent->configuration.generation);
+	}
 }
 
 static void compile_soon(struct agent *agent)
@@ -223,7 +225,10 @@ void configuration_applied(uint64_t generation, const struct error *err, void *a
 		rollback_applied(agent, generation, err);
 		return;
 	}
-	supervisor_configured(agent->supervisor); /* first: connections by the new generation are being handed over already */
+	/* Before the rest: connections by the new generation are being handed over already. What weft-proxy is to know no more is taken
+	 * back from it first; what it is to know now is given to it when it has said that it does. */
+	inbound_sync(agent->inbound);
+	supervisor_configured(agent->supervisor);
 	plan_stands(agent, generation);
 	if (generation == c->generation)
 		return;

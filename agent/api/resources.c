@@ -4,6 +4,7 @@
 #include <string.h>
 
 #include "agent/api/api.h"
+#include "agent/spec/field.h"
 #include "agent/telemetry/names.h"
 #include "base/address.h"
 #include "base/cleanup.h"
@@ -48,6 +49,35 @@ static void append_name_not_in_force(const struct resource *service, const struc
 			 planned->twin);
 		append_not_in_force(resource_kinds[service->kind].name_member, meaning, list);
 	}
+}
+
+/* What a virtual node has that weft-proxy would do for its applications here. */
+static const struct {
+	const char *pattern, *meaning;
+} without_proxy[] = {
+	{ "listeners[].connectionPool.http", "weft-proxy is off (--proxy): the kernel counts connections, and no request waits" },
+	{ "listeners[].timeout.http", "weft-proxy is off (--proxy): no timeout is enforced" },
+	{ "logging.accessLog", "weft-proxy is off (--proxy): no access log is written" },
+};
+
+struct without_proxy_visit {
+	const char *meaning;
+	json_t *list;
+};
+
+static void visit_without_proxy(const char *field, const json_t *value, void *arg)
+{
+	const struct without_proxy_visit *visit = arg;
+
+	(void)value;
+	append_not_in_force(field, visit->meaning, visit->list);
+}
+
+static void append_without_proxy(const struct resource *node, json_t *list)
+{
+	for (size_t i = 0; i < ARRAY_SIZE(without_proxy); i++)
+		field_each(node->spec, without_proxy[i].pattern, visit_without_proxy,
+			   &(struct without_proxy_visit){ without_proxy[i].meaning, list });
 }
 
 /* The endpoints that the current generation holds for the node's listeners. */
@@ -98,6 +128,8 @@ static json_t *resource_json(struct agent *agent, const struct resource *r)
 	resource_not_in_force(agent_in_force(agent), r, append_not_in_force, not_in_force);
 	if (service)
 		append_name_not_in_force(r, planned, not_in_force);
+	if (r->kind == RESOURCE_VIRTUAL_NODE && !strcmp(agent->options.proxy, "off"))
+		append_without_proxy(r, not_in_force);
 	resources_unresolved(agent_in_force(agent), r, append_unresolved, unresolved);
 	one = json_pack("{s:s, s:s, s:s, s:s, s:s?, s:O, s:o, s:o}", "kind", resource_kinds[r->kind].path_word, "name", r->name, "mesh",
 			r->mesh, "resource", r->full_name, "source", r->source, "spec", r->spec, "unresolved", unresolved,

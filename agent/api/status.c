@@ -204,6 +204,12 @@ static json_t *hooks_json(const struct loader_status *status)
 	return list;
 }
 
+/* What the kernel counts; null where weft-proxy does. */
+static json_t *listener_count_json(const struct inbound_listener *listener, uint64_t count)
+{
+	return listener->proxied ? json_null() : json_integer((json_int_t)count);
+}
+
 static json_t *listeners_json(const struct agent *agent)
 {
 	json_t *list = json_array();
@@ -215,11 +221,13 @@ static json_t *listeners_json(const struct agent *agent)
 	for (size_t i = 0; i < count; i++) {
 		const struct inbound_listener *l = &listeners[i];
 
-		json_array_append_new(list, json_pack("{s:s, s:s, s:I, s:I, s:I, s:I, s:I, s:I, s:s}", "target", l->target, "address",
-						      l->address, "netnsCookie", (json_int_t)l->netns_cookie, "maxConnections",
-						      (json_int_t)l->max_connections, "open", (json_int_t)l->open, "handshakes",
-						      (json_int_t)l->handshakes, "accepted", (json_int_t)l->accepted, "refused",
-						      (json_int_t)l->refused, "state", l->state));
+		json_array_append_new(list, json_pack("{s:s, s:s, s:I, s:s, s:o, s:o, s:o, s:o, s:o, s:s}", "target", l->target, "address",
+						      l->address, "netnsCookie", (json_int_t)l->netns_cookie, "servedBy",
+						      l->proxied ? "weft-proxy" : "application", "maxConnections",
+						      listener_count_json(l, l->max_connections), "open", listener_count_json(l, l->open),
+						      "handshakes", listener_count_json(l, l->handshakes), "accepted",
+						      listener_count_json(l, l->accepted), "refused", listener_count_json(l, l->refused),
+						      "state", l->state));
 	}
 	inbound_listeners_free(listeners, count);
 	return list;

@@ -59,7 +59,7 @@ static const struct section sections[] = {
 		{ "USED", "used", CELL_COUNT },
 		{ "SIZE", "size", CELL_COUNT },
 	} },
-	{ "listeners with maxConnections", "listeners", false, {
+	{ "listeners with maxConnections, or that weft-proxy serves", "listeners", false, {
 		{ "TARGET", "target", CELL_NAME },
 		{ "ADDRESS", "address", CELL_STRING },
 		{ "MAX", "maxConnections", CELL_COUNT },

@@ -205,7 +205,13 @@ static void listener_judge(const json_t *listener, struct findings *findings)
 	const char *target = text_of(listener, "target"), *address = text_of(listener, "address"), *state = text_of(listener, "state");
 	const int64_t max = json_path_int(listener, "maxConnections", 0), open = json_path_int(listener, "open", 0);
 
-	if (strcmp(state, "enforced"))
+	if (!strcmp(text_of(listener, "servedBy"), "weft-proxy")) {
+		if (strcmp(state, "served by weft-proxy"))
+			finding_add(findings, strcmp(state, "pending") ? WEIGHT_WRONG : WEIGHT_NOTE,
+				    "see what is said of weft-proxy, and the log of weftd",
+				    "what comes in at %s goes past weft-proxy, without the pool, time-outs and access log of %s: %s",
+				    address, target, state);
+	} else if (strcmp(state, "enforced"))
 		finding_add(findings, strcmp(state, "pending") ? WEIGHT_WRONG : WEIGHT_NOTE, "see the log of weftd; it tries again every second",
 			    "maxConnections of %s does not hold for what comes in at %s: %s", target, address, state);
 	else if (max && open >= max)

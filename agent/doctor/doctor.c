@@ -21,7 +21,7 @@ const struct doctor_check doctor_checks[] = {
 	{ "names", "queries for names get to weft-proxy", NEED_AGENT, check_names },
 	{ "discovery", "every host name has a fresh answer", NEED_AGENT, check_discovery },
 	{ "endpoints", "every target has an endpoint that can be used", NEED_AGENT, check_endpoints },
-	{ "listeners", "maxConnections holds where connections come in, and no listener is full", NEED_AGENT, check_listeners },
+	{ "listeners", "maxConnections and weft-proxy hold where connections come in; no listener is full", NEED_AGENT, check_listeners },
 	{ "networks", "no route overlaps the networks of VIPs", NEED_MAPS, check_networks },
 	{ "limits", "weftd and weft-proxy have memory and descriptors to spare", NEED_AGENT, check_limits },
 	{ "clock", "the clock is synchronised", 0, check_clock },

@@ -16,6 +16,7 @@
 #include "base/time.h"
 #include "loader/lookup.h"
 #include "maps/generation.h"
+#include "maps/intercept.h"
 #include "maps/serving.h"
 
 #define RETRY_NS NSEC_PER_SEC
@@ -30,8 +31,12 @@ enum place_use {
 
 struct entry {
 	struct serving_key key;
-	uint32_t place; /* NO_PLACE: none is free yet */
 	char *target; /* NULL: of an earlier agent, not planned yet */
+	uint32_t max_connections; /* planned; 0: no limit */
+	bool proxied; /* planned: weft-proxy's */
+	uint32_t place; /* of its limit; NO_PLACE: it has none, or none is free yet */
+	bool given; /* to weft-proxy, by the kernel, as: */
+	struct intercept intercept;
 };
 
 struct netns_state {
@@ -111,6 +116,15 @@ static void place_set(struct inbound *in, uint32_t place, const struct plan_serv
 	__atomic_store_n(&serving->node, in->options.node_id(planned->node, in->options.arg), __ATOMIC_RELAXED);
 }
 
+static void place_leave(struct inbound *in, struct entry *entry)
+{
+	if (entry->place == NO_PLACE)
+		return;
+	serving_remove(in->kernel, &entry->key);
+	in->uses[entry->place] = PLACE_LEFT;
+	entry->place = NO_PLACE;
+}
+
 /* Opens a place, and only then leads there. */
 static int place_take(struct inbound *in, const struct plan_serving *planned, const struct serving_key *key, uint32_t *ret_place)
 {
@@ -133,31 +147,75 @@ static int place_take(struct inbound *in, const struct plan_serving *planned, co
 	return 0;
 }
 
+/* To weft-proxy. */
+static int give(struct inbound *in, struct entry *entry, const struct plan_serving *planned)
+{
+	const struct intercept intercept = { .node = in->options.node_id(planned->node, in->options.arg), .listener = planned->listener };
+	int r;
+
+	if (entry->given && memcmp(&entry->intercept, &intercept, sizeof(intercept)) == 0)
+		return 0;
+	r = intercept_set(in->kernel, &entry->key, &intercept);
+	if (r < 0)
+		return r;
+	entry->given = true;
+	entry->intercept = intercept;
+	return 0;
+}
+
+static void take_back(struct inbound *in, struct entry *entry)
+{
+	if (entry->given)
+		intercept_remove(in->kernel, &entry->key);
+	entry->given = false;
+}
+
 static void entry_leave(struct inbound *in, struct entry *entry)
 {
-	if (entry->place != NO_PLACE) {
-		serving_remove(in->kernel, &entry->key);
-		in->uses[entry->place] = PLACE_LEFT;
-	}
+	take_back(in, entry);
+	place_leave(in, entry);
 	free(entry->target);
 }
 
-static void entry_plan(struct inbound *in, struct entry *entry, const struct plan_serving *planned)
+static int limit(struct inbound *in, struct entry *entry, const struct plan_serving *planned, bool changed)
 {
-	char *target = strdup(planned->target);
 	int r = 0;
 
 	if (entry->place == NO_PLACE)
 		r = place_take(in, planned, &entry->key, &entry->place);
-	else
+	else if (changed)
 		place_set(in, entry->place, planned);
+	take_back(in, entry);
+	return r;
+}
+
+static int leave_to_proxy(struct inbound *in, struct entry *entry, const struct plan_serving *planned, bool changed)
+{
+	int r = 0;
+
+	if (entry->given ? changed : in->options.proxy_serves(entry->key.netns_cookie, in->options.arg))
+		r = give(in, entry, planned);
+	if (entry->given)
+		place_leave(in, entry);
+	return r;
+}
+
+static void entry_plan(struct inbound *in, struct entry *entry, const struct plan_serving *planned)
+{
+	const bool changed = !entry->target || strcmp(entry->target, planned->target) != 0 ||
+			     entry->max_connections != planned->max_connections;
+	char *target = changed ? strdup(planned->target) : NULL;
+	int r = planned->proxied ? leave_to_proxy(in, entry, planned, changed) : limit(in, entry, planned, changed);
+
 	if (r < 0)
-		log_limited(LOG_LEVEL_ERROR, "a listener's maxConnections cannot be put into the kernel", LOG_F("target", LOG_STR(planned->target)),
+		log_limited(LOG_LEVEL_ERROR, "a listener cannot be put into the kernel", LOG_F("target", LOG_STR(planned->target)),
 			    LOG_F("error", LOG_STR(strerror(-r))));
 	if (target) {
 		free(entry->target);
 		entry->target = target;
 	}
+	entry->max_connections = planned->max_connections;
+	entry->proxied = planned->proxied;
 }
 
 /* Both are in order. */
@@ -296,7 +354,7 @@ static void step_done(struct inbound *in, const struct job_step *step)
 	if (step->r >= 0)
 		return;
 	snprintf(state->trouble, sizeof(state->trouble), "%s", error_text(&step->err, text, sizeof(text)));
-	log_limited(LOG_LEVEL_WARN, "connections to listeners that are full cannot be refused in a namespace",
+	log_limited(LOG_LEVEL_WARN, "listeners of a namespace are neither limited nor served by weft-proxy",
 		    LOG_F("netns_cookie", LOG_U64(step->cookie)), LOG_F("error", LOG_STR(state->trouble)));
 	loop_timer_arm(in->retry, time_now_ns() + RETRY_NS);
 }
@@ -321,7 +379,7 @@ static void job_done(void *arg)
 	places_turn(in, PLACE_CLEARED, PLACE_LEFT);
 	in->job = job_free(job);
 	for (size_t i = 0; i < in->entry_count; i++)
-		in->changed |= in->entries[i].place == NO_PLACE; /* one may be free now */
+		in->changed |= in->entries[i].max_connections && in->entries[i].place == NO_PLACE; /* one may be free now */
 	if (in->changed)
 		inbound_sync(in);
 }
@@ -417,8 +475,13 @@ void inbound_sync(struct inbound *in)
 		loop_timer_arm(in->retry, time_now_ns() + RETRY_NS);
 		return;
 	}
-	__atomic_store_n(&in->kernel->memory.config->serving, in->entry_count > 0, __ATOMIC_RELAXED);
+	__atomic_store_n(&in->kernel->memory.config->serving, any_place(in, PLACE_USED), __ATOMIC_RELAXED);
 	work_on(in);
+}
+
+void inbound_proxy_changed(struct inbound *in)
+{
+	loop_timer_arm(in->retry, 0);
 }
 
 /* --- start and end -------------------------------------------------------------------------------------------------------------- */
@@ -428,9 +491,8 @@ struct adoption {
 	size_t capacity;
 };
 
-static int adopt_entry(const struct serving_key *key, uint32_t place, void *arg)
+static int adopt_entry(struct adoption *adoption, const struct entry *entry)
 {
-	struct adoption *adoption = arg;
 	struct inbound *in = adoption->inbound;
 
 	if (in->entry_count == adoption->capacity) {
@@ -442,24 +504,62 @@ static int adopt_entry(const struct serving_key *key, uint32_t place, void *arg)
 		in->entries = grown;
 		adoption->capacity = capacity;
 	}
-	in->entries[in->entry_count] = (struct entry){ .key = *key, .place = NO_PLACE };
+	in->entries[in->entry_count++] = *entry;
+	return 0;
+}
+
+static int adopt_serving(const struct serving_key *key, uint32_t place, void *arg)
+{
+	struct adoption *adoption = arg;
+	struct inbound *in = adoption->inbound;
+	struct entry entry = { .key = *key, .place = NO_PLACE };
+
 	if (place < MAX_SERVINGS && in->uses[place] == PLACE_FREE && in->kernel->servings[place].incarnation & 1) {
-		in->entries[in->entry_count].place = place;
+		entry.place = place;
 		in->uses[place] = PLACE_USED;
 	}
-	in->entry_count++;
-	return 0;
+	return adopt_entry(adoption, &entry);
+}
+
+static int adopt_intercept(const struct serving_key *key, const struct intercept *intercept, void *arg)
+{
+	return adopt_entry(arg, &(struct entry){ .key = *key, .place = NO_PLACE, .given = true, .intercept = *intercept });
+}
+
+/* An agent that was killed between two steps left both a limit and weft-proxy for one listener. */
+static void adopted_merge(struct inbound *in)
+{
+	size_t kept = 0;
+
+	if (in->entry_count)
+		qsort(in->entries, in->entry_count, sizeof(*in->entries), entry_order);
+	for (size_t i = 0; i < in->entry_count; i++) {
+		struct entry *last = kept ? &in->entries[kept - 1] : NULL, *entry = &in->entries[i];
+
+		if (!last || key_order(&last->key, &entry->key) != 0) {
+			in->entries[kept++] = *entry;
+			continue;
+		}
+		if (entry->given) {
+			last->given = true;
+			last->intercept = entry->intercept;
+		} else {
+			last->place = entry->place;
+		}
+	}
+	in->entry_count = kept;
 }
 
 static int adopt(struct inbound *in)
 {
 	struct adoption adoption = { .inbound = in };
-	int r = serving_each(in->kernel, adopt_entry, &adoption);
+	int r = serving_each(in->kernel, adopt_serving, &adoption);
 
+	if (r == 0)
+		r = intercept_each(in->kernel, adopt_intercept, &adoption);
 	if (r < 0)
 		return r;
-	if (in->entry_count)
-		qsort(in->entries, in->entry_count, sizeof(*in->entries), entry_order);
+	adopted_merge(in);
 	for (uint32_t i = 0; i < MAX_SERVINGS; i++)
 		if (in->uses[i] == PLACE_FREE && in->kernel->servings[i].incarnation & 1)
 			in->uses[i] = PLACE_LEFT;
@@ -483,7 +583,7 @@ int inbound_new(struct loop *loop, struct offload *offload, struct kernel *kerne
 	if (r == 0 && (r = loop_timer_new(loop, on_retry, in, &in->retry)) < 0)
 		error_set(err, r, "out of memory");
 	if (r == 0 && (r = adopt(in)) < 0)
-		error_set(err, r, "cannot read the table of listeners with a limit: %s", strerror(-r));
+		error_set(err, r, "cannot read the tables of listeners: %s", strerror(-r));
 	if (r < 0) {
 		inbound_free(in);
 		return r;
@@ -513,10 +613,12 @@ static const char *state_text(const struct inbound *in, const struct entry *entr
 {
 	const struct netns_state *state = namespace_find(in, entry->key.netns_cookie);
 
-	if (entry->place == NO_PLACE)
+	if (entry->proxied && !entry->given)
+		return "pending: weft-proxy does not have it yet";
+	if (!entry->proxied && entry->place == NO_PLACE)
 		return "pending: no place is free yet";
 	if (state && state->attached)
-		return "enforced";
+		return entry->proxied ? "served by weft-proxy" : "enforced";
 	return state && state->trouble[0] ? state->trouble : "pending";
 }
 
@@ -542,6 +644,7 @@ static int entry_tell(const struct inbound *in, const struct entry *entry, struc
 	*listener = (struct inbound_listener){
 		.target = strdup(entry->target ?: ""),
 		.netns_cookie = entry->key.netns_cookie,
+		.proxied = entry->proxied,
 		.max_connections = serving->max_connections,
 		.open = __atomic_load_n(&serving->open, __ATOMIC_RELAXED),
 		.handshakes = handshakes_under_way(serving),

@@ -346,7 +346,8 @@ unsigned int limit_owner(const struct l7 *l7, uint64_t netns_cookie, __be16 port
 /* NULL: no memory. */
 struct listener_limit *limit_use(const struct downstream *d, const struct listener *listener);
 void limit_unuse(struct listener_limit *limit);
-/* What the configuration says now holds for all of it; connections that are too many go as they become idle. NULL: no limit any more. */
+/* What the configuration says now holds for all of it; connections that are too many go, those that are used when they become idle.
+ * NULL: no limit any more. */
 void limit_adjust(struct listener_limit *limit, const struct listener *listener);
 enum limit_verdict { LIMIT_ROOM, LIMIT_WAIT, LIMIT_OVER };
 /* For one more connection. LIMIT_ROOM: it has its place. LIMIT_WAIT: the request waits, in REQUEST_PENDING. */

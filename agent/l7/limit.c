@@ -18,6 +18,8 @@ void limit_adjust(struct listener_limit *limit, const struct listener *listener)
 {
 	limit->max_connections = listener ? listener->max_connections : LISTENER_UNLIMITED;
 	limit->max_pending = listener ? listener->max_pending : LISTENER_UNLIMITED;
+	while (limit->connections > limit->max_connections && !list_empty(&limit->spares))
+		upstream_close(container_of(limit->spares.next, struct upstream, limit_node));
 }
 
 struct listener_limit *limit_use(const struct downstream *d, const struct listener *listener)

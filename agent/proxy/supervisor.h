@@ -29,6 +29,7 @@ struct supervisor_options {
 	const char *log_level, *log_format; /* of a weft-proxy that is started */
 	uint64_t drain_max_ns; /* likewise */
 	uint32_t (*node_id)(const char *node, void *arg); /* 0: none can be had */
+	void (*serves)(void *arg); /* supervisor_serves() may have become true somewhere */
 	void *arg;
 	struct apply *apply; /* whose configuration it is told */
 };
@@ -42,6 +43,9 @@ struct supervisor *supervisor_free(struct supervisor *supervisor);
 void supervisor_changed(struct supervisor *supervisor);
 /* Another plan is in force: tells what differs, before this returns unless weft-proxy has not answered the last time yet. NULL is fine. */
 void supervisor_configured(struct supervisor *supervisor);
+/* Whether weft-proxy has said that it knows the configuration in force, and that it has taken a workload in the namespace: what comes in
+ * there may be given to it. NULL is fine. */
+bool supervisor_serves(const struct supervisor *supervisor, uint64_t netns_cookie);
 
 /* {"state": "running"|"starting"|"external, not there"|"off", "pid", "version", "startedAt", "adopted": true, "restarts": n, "hung": n of
  * them, "lastEnd": null or "killed by signal 9", "beatAgeNs", "configuration": {"generation": what it has or null, "whole", "changes", "stale",

@@ -83,4 +83,5 @@ void told_forget(struct supervisor *s); /* the connection is gone */
 
 void configuration_sync(struct supervisor *s); /* tells what has changed, unless something is being told */
 void configuration_forget(struct supervisor *s); /* the connection is gone */
+bool configuration_is_known(const struct supervisor *s); /* weft-proxy has what is in force */
 json_t *configuration_json(const struct supervisor *s); /* new reference */

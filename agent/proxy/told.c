@@ -22,6 +22,7 @@ struct told { /* a workload in a namespace */
 	char *node;
 	uint32_t node_id;
 	bool sent; /* and not refused */
+	bool taken; /* it said so */
 	bool seen; /* in the round at hand */
 	bool looked; /* whom it asks is known: its names are the mesh's */
 	uint64_t left_out, unseen;
@@ -85,8 +86,13 @@ static void on_attached(struct supervisor *s, const struct ask_request *request,
 	char text[ERROR_FIELD_BYTES + ERROR_MESSAGE_BYTES];
 
 	(void)answer;
-	if (!t || !err || s->fd < 0)
+	if (!t || s->fd < 0)
 		return;
+	t->taken = !err;
+	if (!err) {
+		s->options.serves(s->options.arg);
+		return;
+	}
 	t->sent = false;
 	s->again = true;
 	if (err->code == -ENOENT) /* it ended just now, or has no process yet */
@@ -284,10 +290,20 @@ void told_event(struct supervisor *s, const json_t *event)
 	t->nscd = json_path_bool(event, "nscd", false);
 	t->nss_resolve = json_path_bool(event, "nssResolve", false);
 	if (!strcmp(what, "ended")) {
-		t->sent = false;
+		t->sent = t->taken = false;
 		s->again = true;
 	}
 	loop_timer_arm(s->waiter_timer, 0);
+}
+
+bool supervisor_serves(const struct supervisor *s, uint64_t netns_cookie)
+{
+	if (!s || !configuration_is_known(s))
+		return false;
+	for (struct table_node *node = table_first(&s->told); node; node = table_next(&s->told, node))
+		if (told_of(node)->netns_cookie == netns_cookie && told_of(node)->taken)
+			return true;
+	return false;
 }
 
 void told_forget(struct supervisor *s)

@@ -43,6 +43,7 @@ static void on_told(struct supervisor *s, const struct ask_request *request, con
 		told->backoff_ns = 0;
 		told->refusal[0] = '\0';
 		configuration_sync(s); /* what came meanwhile */
+		s->options.serves(s->options.arg);
 		return;
 	}
 	forget(told);
@@ -110,6 +111,15 @@ void configuration_forget(struct supervisor *s)
 	forget(told);
 	told->backoff_ns = told->not_before_ns = 0;
 	told->refusal[0] = '\0';
+}
+
+bool configuration_is_known(const struct supervisor *s)
+{
+	struct in_force *now = apply_in_force(s->options.apply);
+	const bool known = now && s->configuration.known && generation_of(now) == generation_of(s->configuration.known);
+
+	in_force_unref(now);
+	return known;
 }
 
 void supervisor_configured(struct supervisor *s)

@@ -102,13 +102,11 @@ static bool http2_ejects(const json_t *listener)
 static const struct dormant_rule dormant[] = {
 	{ "listeners[].portMapping", "https means http with TLS: connections are refused (needs-tls) until weft speaks TLS",
 	  port_mapping_implies_tls },
-	{ "listeners[].connectionPool.http.maxPendingRequests", "no connection waits: over maxConnections it is refused", NULL },
 	{ "listeners[].connectionPool.http2", "requests are not counted until weft speaks HTTP/2", NULL },
 	{ "listeners[].connectionPool.grpc", "requests are not counted until weft speaks HTTP/2", NULL },
 	{ "listeners[]", BY_CONNECTIONS DORMANT_L4, http_ejects, .l4 = true },
 	{ "listeners[]", BY_CONNECTIONS UNTIL_HTTP2, http2_ejects },
 	{ "listeners[].healthCheck", "checked as tcp (check-as-tcp) until weft speaks HTTP/2", check_needs_proxy },
-	{ "listeners[].timeout.http", "no timeout is enforced" DORMANT_L4, .l4 = true },
 	{ "listeners[].timeout.http2", "no timeout is enforced" UNTIL_HTTP2 },
 	{ "listeners[].timeout.grpc", "no timeout is enforced" UNTIL_HTTP2 },
 	{ "listeners[].timeout.tcp", "no timeout is enforced yet" },

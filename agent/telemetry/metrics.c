@@ -348,6 +348,8 @@ static void emit_listener(struct writer *w, const struct family *family)
 	for (size_t i = 0; i < w->input->listener_count; i++) {
 		const struct inbound_listener *listener = &w->input->listeners[i];
 
+		if (listener->proxied)
+			continue;
 		buffer_clear(&labels);
 		metrics_mesh_label(&labels, listener->target);
 		metrics_name_label(&labels, "target", listener->target);

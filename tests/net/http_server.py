@@ -1,6 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
 """http_server.py ADDRESS:PORT…: HTTP/1.1 servers that tell what they were asked, as JSON: {"server", "method", "path", "headers", "body": bytes,
-"peer"}. A thread a connection. What a request wants to happen it says itself:
+"peer", "active": requests under way as this one was answered, with it}. A thread a connection. What a request wants to happen it says itself:
 
     x-answer: 503            the status
     x-fail: N                503 for the first N requests with this x-key, then 200
@@ -54,6 +54,15 @@ class Handler(http.server.BaseHTTPRequestHandler):
         self.close_connection = True
 
     def answer(self):
+        with lock:
+            self.server.active += 1
+        try:
+            self.answer_counted()
+        finally:
+            with lock:
+                self.server.active -= 1
+
+    def answer_counted(self):
         body = self.read_body()
         if "x-wait" in self.headers:
             time.sleep(float(self.headers["x-wait"]))
@@ -72,7 +81,7 @@ class Handler(http.server.BaseHTTPRequestHandler):
         if self.headers.get("upgrade") == "echo":
             self.echo()
             return
-        told = {"server": self.server.name, "method": self.command, "path": self.path, "body": body, "peer": self.client_address[0],
+        told = {"server": self.server.name, "method": self.command, "path": self.path, "body": body, "peer": self.client_address[0], "active": self.server.active,
                 "headers": {name.lower(): value for name, value in self.headers.items()}}
         text = json.dumps(told).encode()
         self.send_response(self.status())
@@ -102,6 +111,7 @@ class Server(socketserver.ThreadingMixIn, http.server.HTTPServer):
         host, port = endpoint.rsplit(":", 1)
         host = host.strip("[]")
         self.name = endpoint
+        self.active = 0
         self.address_family = socket.AF_INET6 if ":" in host else socket.AF_INET
         super().__init__((host, int(port)), Handler)
 

@@ -66,14 +66,10 @@ def syns(source, destination, port, count):
 """
 
 
-def listener(limit=LIMIT, port=8080, protocol="tcp"):
-    return {"portMapping": {"port": port, "protocol": protocol}, "connectionPool": {protocol: {"maxConnections": limit}}}
-
-
-def configure(node, limit=LIMIT, protocol="tcp"):
+def configure(node, limit=LIMIT):
     node.mesh()
     node.node("client", port=None, backends=["web"])
-    node.node("web", listeners=[listener(limit, protocol=protocol)])
+    node.node("web", listeners=[{"portMapping": {"port": 8080, "protocol": "tcp"}, "connectionPool": {"tcp": {"maxConnections": limit}}}])
     node.service("web", node="web")
 
 
@@ -346,7 +342,7 @@ def test_a_pod_has_one_limit_for_all_its_addresses_and_none_on_loopback(node):
 
 
 def test_a_limit_comes_changes_and_goes_with_the_configuration(node):
-    configure(node, 2, protocol="http")
+    configure(node, 2)
     serve(node, "10.77.0.1:8080")
     wait_enforced(node, "10.77.0.1:8080")
     outside = node.worker()
@@ -356,7 +352,7 @@ def test_a_limit_comes_changes_and_goes_with_the_configuration(node):
         return outside.run("result = storm(*arguments)", "10.77.0.1", 8080, count)
 
     def set_limit(limit):
-        configure(node, limit, protocol="http")
+        configure(node, limit)
         wait_for(lambda: listeners_of(node)["10.77.0.1:8080"]["maxConnections"] == limit, f"the limit is {limit}")
     assert storm(3) == {"ok": 2, "ECONNREFUSED": 1}
     set_limit(5)
@@ -366,7 +362,7 @@ def test_a_limit_comes_changes_and_goes_with_the_configuration(node):
     outside.run("kept.pop().close()")
     wait_count(node, "10.77.0.1:8080", 4)
     assert storm(1) == {"ECONNREFUSED": 1}
-    node.node("web", protocol="http")
+    node.node("web")
     wait_for(lambda: not listeners_of(node), "no limit is left")
     assert storm(6) == {"ok": 6}
 

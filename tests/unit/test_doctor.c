@@ -424,6 +424,13 @@ TEST(a_limit_that_does_not_hold_is_wrong_and_a_full_listener_noted)
 	EXPECT_FINDING(&scene, "listeners", "note", "a is full at *:80: 2 of 2 connections are open, 7 were refused");
 	answer(&scene.s.status, "{'stats': {'served-uncounted': 5}}");
 	EXPECT_FINDING(&scene, "listeners", "note", "5 accepted connections did not count");
+	answer(&scene.s.status, "{'listeners': [{'target': 'a', 'address': '*:80', 'servedBy': 'weft-proxy', "
+				"'state': 'served by weft-proxy', 'open': null}]}");
+	EXPECT_STR(state_of(&scene, "listeners"), "ok");
+	answer(&scene.s.status, "{'listeners': [{'target': 'a', 'address': '*:80', 'servedBy': 'weft-proxy', "
+				"'state': 'pending: not there'}]}");
+	EXPECT_FINDING(&scene, "listeners", "wrong",
+		       "what comes in at *:80 goes past weft-proxy, without the pool, time-outs and access log of a: pending: not there");
 }
 
 /* --- the host ------------------------------------------------------------------------------------------------------------------------- */
