@@ -13,6 +13,11 @@
 
 /* --- what is known ------------------------------------------------------------------------------------------------------- */
 
+uint64_t l7_generation(const struct l7 *l7)
+{
+	return snapshot_generation(snapshots_now(l7->snapshots));
+}
+
 int l7_configuration(const struct l7 *l7, uint64_t *ret_generation, struct buffer *text)
 {
 	const struct snapshot *snapshot = snapshots_now(l7->snapshots);
@@ -192,11 +197,19 @@ void l7_drain(struct l7 *l7, bool handed_over)
 	l7->state = L7_DRAINS;
 }
 
+static void count_parked(struct worker *worker, void *arg)
+{
+	uint64_t *count = arg;
+
+	list_for_each(it, &worker->parked)
+		++*count;
+}
+
 struct l7_left l7_left(struct l7 *l7)
 {
 	struct l7_left left = {};
 
-	run_all(l7, nothing, NULL); /* so that what l7_take() has told them counts as well */
+	run_all(l7, count_parked, &left.parked); /* and what l7_take() has told them counts as well */
 	left.requests = __atomic_load_n(&l7->requests_active, __ATOMIC_RELAXED);
 	for (unsigned int i = 0; i < l7->worker_count; i++)
 		left.connections += __atomic_load_n(&l7->workers[i]->stats.open, __ATOMIC_RELAXED);

@@ -75,6 +75,8 @@ static void close_unwanted(struct l7 *l7)
 
 void gateways_follow(struct l7 *l7)
 {
+	if (l7->state == L7_DRAINS)
+		return; /* what there is ends by itself */
 	close_unwanted(l7);
 	list_for_each(it, &l7->acts) {
 		const struct act *act = container_of(it, struct act, node);

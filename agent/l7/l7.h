@@ -81,6 +81,7 @@ json_t *l7_listens(const struct l7 *l7, uint64_t netns_cookie, int ret_fds[L7_LI
 /* The same, from another one: used instead of sockets of its own, as places need them; what none has needed goes with l7_accept(). Takes the
  * descriptors, also on failure. -EBADMSG: they are not what `listens` says. */
 int l7_inherit(struct l7 *l7, uint64_t netns_cookie, const json_t *listens, const int *fds, size_t fd_count, struct error *err);
+uint64_t l7_generation(const struct l7 *l7);
 /* Appends its configuration, as JSON that l7_configure() takes with base 0. Generation 0 has nothing. 0 or -ENOMEM. */
 int l7_configuration(const struct l7 *l7, uint64_t *ret_generation, struct buffer *text);
 
@@ -92,6 +93,7 @@ void l7_drain(struct l7 *l7, bool handed_over);
 struct l7_left { /* open now */
 	uint64_t connections; /* of programs */
 	uint64_t requests; /* under way, tunnels too */
+	uint64_t parked; /* of them, those that wait for a newer configuration */
 };
 struct l7_left l7_left(struct l7 *l7);
 void l7_cut(struct l7 *l7); /* what is left of a drained one: requests under way end as "drain-limit" */

@@ -192,8 +192,8 @@ static json_t *totals_json(const struct l7 *l7)
 		json_object_set_new(replies, l7_replies[i].name, json_integer((json_int_t)OF_ALL(l7, replies[i])));
 	for (size_t i = 0; i <= RETRY_NO_TIME; i++)
 		json_object_set_new(retries, retry_verdict_name((enum retry_verdict)i), json_integer((json_int_t)OF_ALL(l7, verdicts[i])));
-	return json_pack("{s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:o, s:o}", "connections", (json_int_t)OF_ALL(l7, connections), "open",
-			 (json_int_t)OF_ALL(l7, open), "requests", (json_int_t)OF_ALL(l7, requests), "requestsActive",
+	return json_pack("{s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:o, s:o}", "connections",
+			 (json_int_t)OF_ALL(l7, connections), "open", (json_int_t)OF_ALL(l7, open), "requests", (json_int_t)OF_ALL(l7, requests), "requestsActive",
 			 (json_int_t)__atomic_load_n(&l7->requests_active, __ATOMIC_RELAXED), "upstreamConnections",
 			 (json_int_t)OF_ALL(l7, upstream_connections), "upstreamOpen", (json_int_t)OF_ALL(l7, upstream_open), "resent",
 			 (json_int_t)OF_ALL(l7, resent), "noHandover", (json_int_t)OF_ALL(l7, no_handover), "acceptFailed",

@@ -27,6 +27,7 @@
  * | retiring | "since": CLOCK_MONOTONIC ns, "requests", "connections" | | {}; a predecessor tells who has the seat that it still serves |
  * | retired | after retiring; "reason": RETIRE_REASONS, "cut": requests | | {}; it ends now |
  * | connections | "connections": [l7_give()] | as many connections | {"taken": n}: programs' connections go over |
+ * | snapshot | "after": generation | | {"generation"}, with the configuration, as with takeover, where that is a later one |
  *
  * Besides, whoever attached a workload hears {"event": "resolvers", "workload", "netnsCookie", "leftOut", "unseen", "nscd",
  * "nssResolve"} when it is known whom it asks, and when that changed: from the first one on its names are the mesh's; and {"event":

@@ -88,20 +88,32 @@ static void end(struct retirement *r, enum retire_reason why)
 	loop_timer_arm(r->timer, r->asked ? loop_now_ns(r->proxy->loop) + LOOK_NS : 0); /* the answer, or none */
 }
 
+/* Some request waited for it. */
+static void take_configuration(struct retirement *r, const json_t *answer, int fd)
+{
+	const int64_t generation = json_path_int(answer, "generation", 0);
+	char text[ERROR_FIELD_BYTES + ERROR_MESSAGE_BYTES];
+	struct error err = {};
+
+	if (generation > 0 && proxy_configure(r->proxy, 0, (uint64_t)generation, fd, &err) < 0)
+		log_limited(LOG_LEVEL_WARN, "the successor's configuration is not taken",
+			    LOG_F("error", LOG_STR(error_text(&err, text, sizeof(text)))));
+}
+
 static void take_answer(struct retirement *r, const json_t *answer)
 {
+	const bool first = !r->known, gave = r->given;
 	struct error err = {};
 	int result = control_error_read(answer, &err);
 
 	if (result < 0)
 		log_limited(LOG_LEVEL_WARN, "the successor does not take what it is told", LOG_F("error", LOG_STR(err.message)));
-	if (r->asked > 0)
-		r->asked--;
-	if (r->given)
+	r->asked -= r->asked > 0;
+	if (gave)
 		settle(r, result == 0);
 	r->known |= result == 0;
-	if (result == 0 || r->ended)
-		loop_timer_arm(r->timer, 0); /* there may be more to give, or nothing to wait for */
+	if (r->ended || (result == 0 && (first || gave)))
+		loop_timer_arm(r->timer, 0); /* there is nothing to wait for, or maybe more to give */
 }
 
 static void take_message(struct retirement *r, const json_t *message)
@@ -124,16 +136,22 @@ static void on_message(struct loop_io *io, uint32_t events, void *arg)
 	for (int i = 0; i < MESSAGES_A_TURN && r->fd >= 0; i++) {
 		_cleanup_json_ json_t *message = NULL;
 		struct error err = {};
-		size_t fd_count;
-		int result = control_receive(r->fd, &message, NULL, 0, &fd_count, &err);
+		int fds[1];
+		size_t fd_count = 0;
+		int result = control_receive(r->fd, &message, fds, ARRAY_SIZE(fds), &fd_count, &err);
 
 		if (result == -EAGAIN)
 			return;
 		/* A reset is told before the answers that came before it: what was taken must not be ours again. */
-		if (result < 0 && gone++)
+		if (result < 0 && gone++) {
 			hang_up(r);
-		else if (result == 0)
+		} else if (result == 0) {
+			if (fd_count)
+				take_configuration(r, message, fds[0]);
 			take_message(r, message);
+		}
+		for (size_t i = 0; i < fd_count; i++)
+			fd_close(fds[i]);
 	}
 }
 
@@ -151,13 +169,13 @@ static void look_for_successor(struct retirement *r)
 		hang_up(r);
 }
 
-/* One message at a time, for it may not be read any more by who is replaced just then. */
+/* One question at a time, for it may not be read any more by who is replaced just then. */
 static void give(struct retirement *r)
 {
 	_cleanup_json_ json_t *message = NULL;
 	int result;
 
-	if (!r->known || r->given)
+	if (!r->known || r->asked)
 		return;
 	r->given = l7_give(r->proxy->l7, r->given_fds, ARRAY_SIZE(r->given_fds));
 	if (json_array_size(r->given) == 0) {
@@ -168,6 +186,14 @@ static void give(struct retirement *r)
 	result = say(r, message, r->given_fds, json_array_size(r->given));
 	if (result < 0)
 		settle(r, false);
+}
+
+static void ask_configuration(struct retirement *r)
+{
+	_cleanup_json_ json_t *message = json_pack("{s:s, s:I}", "op", "snapshot", "after", (json_int_t)l7_generation(r->proxy->l7));
+
+	if (say(r, message, NULL, 0) < 0)
+		log_limited(LOG_LEVEL_WARN, "requests wait for a configuration that is not asked for");
 }
 
 /* --- until then ---------------------------------------------------------------------------------------------------------------- */
@@ -207,6 +233,8 @@ static void on_look(struct loop_timer *timer, void *arg)
 		counts_leave(proxy);
 	}
 	left = l7_left(proxy->l7);
+	if (left.parked && r->known && !r->asked)
+		ask_configuration(r);
 	if (now_ns >= r->until_ns)
 		end(r, r->late);
 	else if (r->given)

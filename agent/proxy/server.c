@@ -370,6 +370,19 @@ static int op_connections(const struct request *q, struct answer *answer, struct
 	return 0;
 }
 
+/* Of one whose requests are of a generation that it was not told of any more. */
+static int op_snapshot(const struct request *q, struct answer *answer, struct error *err)
+{
+	const int64_t after = json_path_int(q->message, "after", 0);
+	uint64_t generation = l7_generation(q->proxy->l7);
+	int r = (int64_t)generation > after ? add_configuration(q->proxy, answer, &generation) : 0;
+
+	if (r < 0)
+		return error_set(err, r, "cannot tell the configuration: %s", strerror(-r));
+	answer->message = json_pack("{s:I}", "generation", (json_int_t)generation);
+	return 0;
+}
+
 #define ANY_FDS SIZE_MAX
 static const struct {
 	const char *op;
@@ -391,6 +404,7 @@ static const struct {
 	{ "retiring", 0, op_retiring },
 	{ "retired", 0, op_retired },
 	{ "connections", ANY_FDS, op_connections },
+	{ "snapshot", 0, op_snapshot },
 };
 
 static int run(const struct request *request, struct answer *answer, struct error *err)

@@ -193,6 +193,46 @@ def test_three_upgrades_under_load_with_a_slow_answer_and_a_tunnel_lose_nothing(
     wait_for(lambda: ended(shop, first), "the first one ended")
 
 
+# Connections that were asked on once, and are asked on again.
+IDLE = """
+import resource
+hard = resource.getrlimit(resource.RLIMIT_NOFILE)[1]
+resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
+idle = []
+def ask_on(s):
+    s.sendall(b"GET / HTTP/1.1\\r\\nHost: web.example.com\\r\\n\\r\\n")
+    answer = b""
+    while b"\\r\\n\\r\\n" not in answer:
+        piece = s.recv(65536)
+        if not piece:
+            return "closed"
+        answer += piece
+    head, _, body = answer.partition(b"\\r\\n\\r\\n")
+    length = int(head.lower().split(b"content-length: ")[1].split()[0])
+    while len(body) < length:
+        body += s.recv(65536)
+    return head.split()[1].decode() + (" closes" if b"connection: close" in head else "")
+def open_idle(address, count):
+    from collections import Counter
+    for _ in range(count):
+        idle.append(socket.create_connection((address, 8080), timeout=30))
+    return Counter(map(ask_on, idle))
+def ask_idle():
+    from collections import Counter
+    return Counter(map(ask_on, idle))
+"""
+
+
+def test_a_thousand_idle_connections_go_over_as_they_are(shop):
+    client, old = shop.client_worker, shop.proxy_pid()
+    client.worker.run(IDLE)
+    assert client.open_idle(shop.address, 1000) == {"200": 1000}
+    upgrade_by_hand(shop)
+    wait_for(lambda: ended(shop, old), "the former one ended")
+    assert requests(shop)["taken"] == 1000
+    assert client.ask_idle() == {"200": 1000}
+
+
 def test_weftd_replaces_three_builds_under_load_and_nobody_notices(shop, tmp_path):
     client, first = shop.client_worker, shop.proxy_pid()
     client.start(shop.address, 4, True)

@@ -268,6 +268,26 @@ TEST(connections_between_two_requests_go_to_the_successor_with_what_must_be_know
 	l7_free(successor);
 }
 
+TEST(a_request_that_waits_for_a_newer_configuration_gets_it_also_when_drained)
+{
+	_cleanup_world_ struct l7_world *w = given_serving();
+	_cleanup_wire_ struct wire wire = {};
+	_cleanup_message_ struct message m = {};
+
+	given_handover(w, WORLD_SERVICE, WORLD_PORT + 1, 2);
+	program(w, &wire);
+	wire_say(&wire, GET("/"));
+	WAIT_FOR(l7_left(w->l7).parked == 1, SOON_NS);
+	l7_drain(w->l7, true);
+	EXPECT_EQ(l7_left(w->l7).parked, 1);
+	EXPECT_EQ(l7_generation(w->l7), 1);
+	world_configure(w); /* as the successor has it by now: without that port */
+	wire_read(&wire, &m);
+	EXPECT_EQ(m.status, 404);
+	EXPECT_CONTAINS(m.head, "\r\nConnection: close\r\n");
+	EXPECT_EQ(l7_left(w->l7).parked, 0);
+}
+
 TEST(what_cannot_be_taken_is_closed)
 {
 	_cleanup_world_ struct l7_world *w = given_serving();
@@ -327,6 +347,7 @@ int main(void)
 		cmocka_unit_test(what_was_sent_behind_a_request_is_answered_too),
 		cmocka_unit_test(tunnels_go_on_until_they_are_cut_which_is_counted),
 		cmocka_unit_test(connections_between_two_requests_go_to_the_successor_with_what_must_be_known_of_them),
+		cmocka_unit_test(a_request_that_waits_for_a_newer_configuration_gets_it_also_when_drained),
 		cmocka_unit_test(what_cannot_be_taken_is_closed),
 		cmocka_unit_test(sockets_that_are_not_what_they_should_be_are_refused_and_closed),
 	};
