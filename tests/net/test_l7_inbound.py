@@ -307,3 +307,10 @@ def test_without_weft_proxy_a_pool_counts_connections_in_the_kernel(world):
     node.start_agent()
     wait_listeners(node, any_8080=SERVED)
     world.wait_pool(1, 1)
+
+
+def test_circuit_breaking_with_the_numbers_of_the_documentation(world):
+    """maxConnections 100, maxPendingRequests 50: of 200 requests at a time 50 are too many."""
+    world.configure((100, 50))
+    wait_for(lambda: world.storm(3, "0.1") == {200: 3}, "the pool is in force")
+    assert world.storm(200, "2") == {200: 150, 503: 50}
