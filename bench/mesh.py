@@ -31,7 +31,7 @@ class Weft:
 
     protocol = "tcp"
     client = {} # more of the client's spec
-    tags = []  # of virtual services
+    more = []  # of the client's backends
 
     def __init__(self, node):
         self.node = node
@@ -66,7 +66,7 @@ class Weft:
 
     def service(self, service, router, weights):
         self.write(f"service-{router}", {"meshName": "bench", "virtualServiceName": service, "spec": {
-            "provider": {"virtualRouter": {"virtualRouterName": router}}}, "tags": self.tags})
+            "provider": {"virtualRouter": {"virtualRouterName": router}}}})
         self.write(f"router-{router}", {"meshName": "bench", "virtualRouterName": router, "spec": {
             "listeners": [{"portMapping": {"port": PORT, "protocol": self.protocol}}]}})
         self.write(f"route-{router}", self.route(router, weights))
@@ -75,7 +75,7 @@ class Weft:
         others = [f"other-{i}" for i in range(1, services)]
         self.write("mesh", {"meshName": "bench", "spec": {"egressFilter": {"type": "DROP_ALL"}}})
         self.write("node-client", {"meshName": "bench", "virtualNodeName": "client", "spec": {**self.client, "backends": [
-            {"virtualService": {"virtualServiceName": name}} for name in [SERVICE] + [f"{name}.bench" for name in others]]}})
+            {"virtualService": {"virtualServiceName": name}} for name in [SERVICE, *self.more, *(f"{name}.bench" for name in others)]]}})
         for name in ["blue", "green", *others]:
             self.node_spec(name)
         self.service(SERVICE, "echo", {"blue": 100, "green": 0})

@@ -30,23 +30,27 @@ PEERS = [Envoy, Haproxy, Nginx]
 CONNECTIONS = 64
 RATE = 1000 # requests a second, where the time they take is measured
 WORKLOADS = 25
-HOST = f"{SERVICE}:{PORT}"
+LOGGED = "logged.bench" # the service whose node has an access log and a health check, so that weft-proxy is on the way in as well
 ROUTE_PATH = "/v20190125/meshes/bench/virtualRouter/echo/routes/echo-route"
 QUOTAS = {"virtualServicesPerMesh": 2000, "virtualNodesPerMesh": 2000, "virtualRoutersPerMesh": 2000, "backendsPerVirtualNode": 2000}
 
 
 class HttpMesh(Weft):
-    """The same mesh for HTTP: with a route by header beside the one by weights, and retries."""
+    """The same mesh for HTTP: with a route by header beside the one by weights, and retries; and one more service, LOGGED."""
 
     protocol = "http"
-    tags = [{"key": "weft/l4-http", "value": "false"}]
+    more = [LOGGED]
+    check = {"protocol": "http", "path": "/", "intervalMillis": 5000, "timeoutMillis": 2000, "healthyThreshold": 2, "unhealthyThreshold": 2}
     tried = {"maxRetries": 2, "perRetryTimeout": {"unit": "s", "value": 3}, "httpRetryEvents": ["server-error", "gateway-error"],
              "tcpRetryEvents": ["connection-error"]}
 
     def __init__(self, node):
         super().__init__(node)
-        self.access_log = node.directory / "access.log"
-        self.client = {"logging": {"accessLog": {"file": {"path": str(self.access_log)}}}}
+        self.access_logs = {name: node.directory / f"{name}.log" for name in ("client", "logged")}
+        self.client = self.logging("client")
+
+    def logging(self, name):
+        return {"logging": {"accessLog": {"file": {"path": str(self.access_logs[name])}}}}
 
     def action(self, weights):
         return {"weightedTargets": [{"virtualNode": name, "weight": weight} for name, weight in weights.items()]}
@@ -56,7 +60,11 @@ class HttpMesh(Weft):
             "match": {"prefix": "/"}, "action": self.action(weights), "retryPolicy": self.tried}}}
 
     def configure(self, services):
-        super().configure(services)
+        super().configure(services - 1)
+        self.services = services
+        self.node_spec("logged", listeners=[{"portMapping": {"port": PORT, "protocol": "http"}, "healthCheck": self.check}],
+                       **self.logging("logged"))
+        self.service(LOGGED, "logged", {"logged": 100})
         match = {"prefix": "/", "headers": [{"name": GROUP, "match": {"exact": "beta"}}]}
         self.write("route-beta", {"meshName": "bench", "virtualRouterName": "echo", "routeName": "beta", "spec": {"priority": 1, "httpRoute": {
             "match": match, "action": self.action({"green": 100}), "retryPolicy": self.tried}}})
@@ -76,14 +84,11 @@ class HttpMesh(Weft):
     def is_routed(self):
         with contextlib.suppress(RuntimeError): # not compiled yet
             return all(self.call("GET", f"/v1/explain?from=mesh/bench/virtualNode/client&to={name}:{PORT}").get("proxied")
-                       for name in [SERVICE] + [f"{name}.bench" for name in self.others[-1:]])
+                       for name in [SERVICE, LOGGED, *(f"{name}.bench" for name in self.others[-1:])])
         return False
 
     def cpu_ns(self):
         return cpu_ns(self.proxy_pid)
-
-    def agent_ns(self):
-        return cpu_ns(self.agent.pid)
 
     def pids(self):
         return [self.proxy_pid]
@@ -103,8 +108,9 @@ class HttpMesh(Weft):
         self.proxy_since = time.monotonic()
 
     def forget_log(self):
-        if self.access_log.exists():
-            os.truncate(self.access_log, 0)
+        for log in self.access_logs.values():
+            if log.exists():
+                os.truncate(log, 0)
 
     def change(self, weights, tag):
         following = self.node.directory / "next.json"
@@ -132,7 +138,7 @@ class Wrk:
     """A shell that runs wrk when it is told to, so that one workload does all of a contestant's samples."""
 
     def __init__(self, node, prefix=()):
-        shell = ["sh", "-c", 'while read -r words; do "$0" -H "Host: $1" $words; echo end; done', WRK, HOST]
+        shell = ["sh", "-c", 'while read -r host words; do "$0" -H "Host: $host" $words; echo end; done', WRK]
         self.process = node.start([*prefix, *shell], TRAFFIC_CPU, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True, bufsize=1)
         self.cgroup = None
 
@@ -143,8 +149,8 @@ class Wrk:
             self.cgroup = cgroup_root() / line[4:]
         return int((self.cgroup / "cpu.stat").read_text().split()[1]) * 1000
 
-    def run(self, address, seconds):
-        self.process.stdin.write(f"-t1 -c{CONNECTIONS} -d{seconds}s --timeout {WAIT_SECONDS}s http://{address}:{PORT}/\n")
+    def run(self, host, address, seconds):
+        self.process.stdin.write(f"{host} -t1 -c{CONNECTIONS} -d{seconds}s --timeout {WAIT_SECONDS}s http://{address}:{PORT}/\n")
         output = "".join(iter(self.process.stdout.readline, "end\n"))
         if "Non-2xx" in output or "Socket errors" in output or "requests in" not in output:
             raise RuntimeError(f"requests failed: {output}")
@@ -154,20 +160,25 @@ class Wrk:
 class Contestant:
     """Where requests go, who sends them, and who serves them."""
 
-    def __init__(self, address, proxies, clients, server, agent_ns=lambda: 0):
-        self.address, self.proxies, self.server, self.agent_ns = address, proxies, server, agent_ns
+    def __init__(self, address, proxies, clients, server, service=SERVICE):
+        self.address, self.proxies, self.server = address, proxies, server
+        self.host = f"{service}:{PORT}"
         self.wrk, self.place = clients
+        self.agent = None # whose CPU time belongs to the path as well
+        self.log = None # which lines must be in after a sample
         self.tool = None
 
     def start_load(self, node):
-        self.tool = Tool(node, [*self.place, BUILD / "bench/http_load", f"{self.address}:{PORT}", HOST])
+        self.tool = Tool(node, [*self.place, BUILD / "bench/http_load", f"{self.address}:{PORT}", self.host])
 
     def throughput(self, seconds):
         def used_ns():
-            return sum(proxy.cpu_ns() for proxy in self.proxies), self.wrk.cpu_ns() + cpu_ns(self.server.pid) + self.agent_ns()
+            return sum(proxy.cpu_ns() for proxy in self.proxies), self.wrk.cpu_ns() + cpu_ns(self.server.pid) + (cpu_ns(self.agent.pid) if self.agent else 0)
         before = used_ns()
-        count, per_second = self.wrk.run(self.address, seconds)
+        count, per_second = self.wrk.run(self.host, self.address, seconds)
         proxy_ns, others_ns = (after - b for after, b in zip(used_ns(), before))
+        if self.log and not self.log.stat().st_size:
+            raise RuntimeError(f"there is no line in {self.log}")
         for proxy in self.proxies:
             proxy.forget_log()
         return {"per_second": per_second, "per_cpu_second": count / proxy_ns * 1e9 if proxy_ns else None,
@@ -187,20 +198,30 @@ def others_of(weft):
     return {f"{name}.bench": f"{other_address(i)}:{PORT}" for i, name in enumerate(weft.others)}
 
 
-def start_contestants(node, weft):
-    """{name: Contestant}, those whose programs are there; and the endpoints of those that are not weft."""
-    plain = [node.address(number) for number in (1, 2)]
-    servers = [start_server(node, address, tag) for address, tag in zip(plain, "bg")]
-    managed = [node.address(number) for number in (3, 4)]
-    blue, _ = (start_server(node, address, name[0], weft.run(name, "--register", f"{address}:{PORT}"))
-               for address, name in zip(managed, ("blue", "green")))
+def start_weft(node, weft):
+    """The same twice, and the one with weft-proxy at both ends."""
+    managed = [node.address(number) for number in (3, 4, 5)]
+    blue, _, logged = (start_server(node, address, name[0], weft.run(name, "--register", f"{address}:{PORT}"))
+                       for address, name in zip(managed, ("blue", "green", "logged")))
     place = weft.run("client")
-    inside, outside = (Wrk(node, place), place), (Wrk(node), [])
+    inside = Wrk(node, place), place
     vip = wait_for(weft.find_vip, f"the VIP of {SERVICE}")
     weft.wait_routed()
     weft.restarted()
-    found = {"direct": Contestant(plain[0], [], outside, servers[0]),
-             **{name: Contestant(vip, [weft], inside, blue, weft.agent_ns) for name in ("weft", "again")}}
+    found = {**{name: Contestant(vip, [weft], inside, blue) for name in ("weft", "again")},
+             "weft logged": Contestant(weft.find_vip(LOGGED), [weft], inside, logged, LOGGED)}
+    for name, contestant in found.items():
+        contestant.agent = weft.agent
+        contestant.log = weft.access_logs["logged" if name == "weft logged" else "client"]
+    return found
+
+
+def start_contestants(node, weft):
+    """{name: Contestant}, those whose programs are there."""
+    plain = [node.address(number) for number in (1, 2)]
+    servers = [start_server(node, address, tag) for address, tag in zip(plain, "bg")]
+    outside = Wrk(node), []
+    found = {"direct": Contestant(plain[0], [], outside, servers[0]), **start_weft(node, weft)}
     others, number = others_of(weft), 10
     for peer in PEERS:
         if not peer.is_there():
@@ -259,19 +280,19 @@ def figures(samples, key):
 def measure_throughput(contestants, size):
     samples = rounds(f"{CONNECTIONS} connections", contestants, size["proxy_rounds"],
                      lambda name: contestants[name].throughput(size["proxy_seconds"]))
-    one = {to: ratio(samples, "weft", to, "per_cpu_second") for to in ("envoy", "haproxy", "nginx")}
-    one["again"] = ratio(samples, "again", "weft", "per_cpu_second")
-    path = {key: {to: ratio(samples, "weft", to, key) for to in ("envoy pair", "haproxy pair", "direct")}
-            for key in ("per_second", "path_us")}
-    for key, ratios in path.items():
-        ratios["again"] = ratio(samples, "again", "weft", key)
-    return {"one": {"figures": figures(samples, "per_cpu_second"), "ratios": one},
-            "path": {"figures": figures(samples, "per_second"), "ratios": path["per_second"]},
-            "path_cpu": {"figures": figures(samples, "path_us"), "ratios": path["path_us"]}}
+    def beside(name, others, key):
+        return {"ratios": {**{to: ratio(samples, name, to, key) for to in others}, "again": ratio(samples, "again", "weft", key)},
+                "figures": figures(samples, key)}
+
+    pairs = ("envoy pair", "haproxy pair")
+    return {"one": beside("weft", ("envoy", "haproxy", "nginx"), "per_cpu_second"),
+            "path": beside("weft", pairs, "per_second"), "path_cpu": beside("weft", pairs, "path_us"),
+            "logged": beside("weft logged", pairs, "per_second"), "logged_cpu": beside("weft logged", pairs, "path_us")}
 
 
 def measure_latency(contestants, size):
-    named = {name: contestants[name] for name in ("direct", "weft", "again", "envoy pair", "haproxy pair") if name in contestants}
+    names = ("direct", "weft", "again", "weft logged", "envoy pair", "haproxy pair")
+    named = {name: contestants[name] for name in names if name in contestants}
     named["direct again"] = contestants["direct"]
 
     def sample(name):
@@ -319,12 +340,11 @@ def measure_idle(contestants, size):
 def measure_workloads(node, weft):
     """weftd and weft-proxy with as many workloads as services, each in a namespace of its own."""
     processes = [node.start(["unshare", "-n", "sh", "-c", 'ip link set lo up; exec "$@"', "sh",
-                             *weft.run(name), "sleep", str(WAIT_SECONDS)], TRAFFIC_CPU) for name in weft.others[:WORKLOADS - 1]]
+                             *weft.run(name), "sleep", str(WAIT_SECONDS)], TRAFFIC_CPU) for name in weft.others[:WORKLOADS - 4]] # the client and three that serve are there
     try:
-        there = len(processes) + 3 # the client, and two that serve
-        wait_for(lambda: len(weft.call("GET", "/v1/workloads")["workloads"]) >= there, "the workloads")
+        wait_for(lambda: len(weft.call("GET", "/v1/workloads")["workloads"]) >= WORKLOADS, "the workloads")
         wait_for(lambda: len(weft.call("GET", "/v1/dns")["places"]) >= len(processes) + 1, "weft-proxy to be in their namespaces")
-        return {"services": weft.services, "workloads": len(processes) + 1, **memory(weft)}
+        return {"services": weft.services, "workloads": WORKLOADS, **memory(weft)}
     finally:
         for process in processes:
             process.terminate()

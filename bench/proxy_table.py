@@ -3,7 +3,7 @@
 
 from telling import AT_LEAST, AT_MOST, number, spread, verdict
 
-NAMES = ["direct", "weft", "again", "envoy", "haproxy", "nginx", "envoy pair", "haproxy pair"]
+NAMES = ["direct", "weft", "again", "weft logged", "envoy", "haproxy", "nginx", "envoy pair", "haproxy pair"]
 HEADS = {"again": "weft again", "envoy": "Envoy", "envoy pair": "Envoy pair"}
 RATIOS = [ # of what, where it is, to whom, sense, must, aim
     ("requests/s of the proxy's CPU time", ("throughput", "one"), "envoy", AT_LEAST, 3.0, None),
@@ -13,6 +13,10 @@ RATIOS = [ # of what, where it is, to whom, sense, must, aim
     ("whole path, requests/s", ("throughput", "path"), "haproxy pair", AT_LEAST, None, None),
     ("whole path, CPU time of a request", ("throughput", "path_cpu"), "envoy pair", AT_MOST, None, None),
     ("whole path, CPU time of a request", ("throughput", "path_cpu"), "haproxy pair", AT_MOST, None, None),
+    ("whole path, the serving node logged and checked, requests/s", ("throughput", "logged"), "envoy pair", AT_LEAST, None, None),
+    ("whole path, the serving node logged and checked, requests/s", ("throughput", "logged"), "haproxy pair", AT_LEAST, None, None),
+    ("whole path, the serving node logged and checked, CPU time", ("throughput", "logged_cpu"), "envoy pair", AT_MOST, None, None),
+    ("whole path, the serving node logged and checked, CPU time", ("throughput", "logged_cpu"), "haproxy pair", AT_MOST, None, None),
     ("added at 1,000 requests/s, p50", ("latency", "p50_us"), "envoy pair", AT_MOST, 0.30, 0.22),
     ("added at 1,000 requests/s, p99", ("latency", "p99_us"), "envoy pair", AT_MOST, 0.35, 0.22),
     ("added at 1,000 requests/s, p999", ("latency", "p999_us"), "envoy pair", AT_MOST, None, None),

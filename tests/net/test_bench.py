@@ -82,13 +82,13 @@ def test_the_http_stack_has_figures_and_their_ratio_to_nginx(quick):
 def test_weft_proxy_has_figures_and_its_ratio_to_each_proxy_that_is_there(quick):
     result = quick["result"]["proxy"]
     pairs = [f"{name} pair" for name in PEERS if name != "nginx"]
-    for key, direct, to in (("one", [], PEERS), ("path", ["direct"], pairs), ("path_cpu", ["direct"], pairs)):
+    for key, direct, to in (("one", [], PEERS), ("path", ["direct"], pairs), ("path_cpu", ["direct"], pairs), ("logged", ["direct"], pairs)):
         row = result["throughput"][key]
-        assert sorted(row["figures"]) == sorted([*direct, "weft", "again", *PEERS, *pairs])
+        assert sorted(row["figures"]) == sorted([*direct, "weft", "again", "weft logged", *PEERS, *pairs])
         assert all(positive(figure["median"]) for figure in row["figures"].values())
         assert all(positive(row["ratios"][name]["median"]) for name in [*to, "again"])
     for row in result["latency"].values():
-        assert sorted(row["figures"]) == sorted(["direct", "direct again", "weft", "again", *pairs])
+        assert sorted(row["figures"]) == sorted(["direct", "direct again", "weft", "again", "weft logged", *pairs])
         assert all(positive(figure["median"]) for figure in row["figures"].values())
     assert "requests/s of the proxy's CPU time" in quick["table"]
 
