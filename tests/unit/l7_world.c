@@ -381,6 +381,26 @@ void wire_say(struct wire *wire, const char *text)
 	wire_say_bytes(wire, text, strlen(text));
 }
 
+#define FULL_MS 200
+#define FILLED_BYTES (64u * 1024 * 1024) /* nothing has room for so much */
+
+size_t wire_fill_up(struct wire *wire)
+{
+	static const char bytes[64 * 1024];
+	struct pollfd p = { .fd = wire->fd, .events = POLLOUT };
+	size_t sent = 0;
+
+	for (int wait_ms = WORLD_WAIT_MS; sent < FILLED_BYTES && poll(&p, 1, wait_ms) == 1; wait_ms = FULL_MS) {
+		const ssize_t n = send(wire->fd, bytes, sizeof(bytes), MSG_NOSIGNAL | MSG_DONTWAIT);
+
+		if (n < 0 && errno != EAGAIN)
+			fail_msg("cannot send: %s", strerror(errno));
+		sent += n > 0 ? (size_t)n : 0;
+	}
+	EXPECT(sent > 0 && sent < FILLED_BYTES);
+	return sent;
+}
+
 /* False: the end. */
 static bool wire_fill(struct wire *wire)
 {

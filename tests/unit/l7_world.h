@@ -136,6 +136,9 @@ size_t wire_read_raw(struct wire *wire, void *data, size_t length);
 enum wire_next { WIRE_BYTES, WIRE_END, WIRE_RESET };
 enum wire_next wire_next(struct wire *wire);
 
+/* Says zeros until nothing more goes in, for the other end does not read: how many. They begin to go in within the usual time. */
+size_t wire_fill_up(struct wire *wire);
+
 /* A request on a connection of its own; the answer must be whole. */
 void ask(struct l7_world *w, const char *request, struct message *ret_message);
 int ask_status(struct l7_world *w, const char *request);
