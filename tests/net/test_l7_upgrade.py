@@ -156,8 +156,10 @@ def go_on(client):
 @pytest.fixture
 def shop():
     node = make_shop()
-    route(node, "web", {"web-v1": 1}, "slow", {"prefix": "/slow"}, priority=0, timeout={"perRequest": {"unit": "s", "value": 300}})
+    patience = {"perRequest": {"unit": "s", "value": 300}}
     try:
+        node.node("web-v1", protocol="http", listeners=[{"portMapping": {"port": 8080, "protocol": "http"}, "timeout": {"http": patience}}])
+        route(node, "web", {"web-v1": 1}, "slow", {"prefix": "/slow"}, priority=0, timeout=patience)
         node.address = node.vip("web.example.com")
         node.client_worker.worker.run(LOAD + SLOW + TUNNEL)
         yield node
