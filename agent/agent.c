@@ -317,11 +317,20 @@ static void publish_cgroup(struct agent *agent, uint64_t id)
 	__atomic_store_n(&agent->kernel.memory.proxy->agent_cgroup_id, id, __ATOMIC_RELEASE);
 }
 
+static uint64_t given_in(const struct ip *address, __be16 port, uint64_t netns_cookie, void *arg)
+{
+	const struct agent *agent = arg;
+
+	return inbound_given_in(agent->inbound, address, port, netns_cookie);
+}
+
 static int start_health(struct agent *agent, struct error *err)
 {
 	const struct health_options options = {
 		.from = strcmp(agent->options.health_from, "workload") ? HEALTH_FROM_AGENT : HEALTH_FROM_WORKLOAD,
 		.time_scale = agent->options.time_scale,
+		.given_in = given_in,
+		.arg = agent,
 	};
 	int r = options.from == HEALTH_FROM_WORKLOAD ? own_cgroup_enter("weftd", agent->options.instance, &agent->cgroup, err) : 0;
 

@@ -12,3 +12,7 @@ int intercept_remove(struct kernel *kernel, const struct serving_key *key);
 /* A walk, as in maps/kernel.h. */
 typedef int intercept_fn(const struct serving_key *key, const struct intercept *intercept, void *arg);
 int intercept_each(struct kernel *kernel, intercept_fn *fn, void *arg);
+
+/* The agent's own way to an application that is behind weft-proxy: as proxy_way_set() and proxy_way_remove(), which are weft-proxy's. */
+int intercept_way_set(struct kernel *kernel, const struct proxy_way_key *key);
+int intercept_way_remove(struct kernel *kernel, const struct proxy_way_key *key);

@@ -64,7 +64,7 @@ struct kernel {
 	int reason_fd, stat_fd, flow_fd, exec_fd, explain_fd, account_fd;
 	int exposed_fd, edge_device_fd; /* see maps/edge.h */
 	int serving_fd, served_fd; /* see maps/serving.h */
-	int intercept_fd; /* see maps/intercept.h */
+	int intercept_fd, way_fd; /* see maps/intercept.h */
 	struct serving *servings; /* MAX_SERVINGS of them, shared like those of `memory` */
 	const struct edge_connection *edge_connections; /* MAX_EDGE_CONNECTIONS of them */
 	int explain_prog_fd, standing_prog_fd; /* SEC("syscall") */

@@ -39,7 +39,6 @@ struct check {
 	struct ip address;
 	__be16 port;
 	uint64_t endpoint_netns; /* of a loopback address */
-	uint64_t netns_cookie; /* where it is checked from; 0: the agent's */
 	struct check_thresholds thresholds;
 	struct check_history history;
 	struct run *run;
@@ -250,7 +249,6 @@ static int check_new(struct health_checks *all, const struct plan_target *target
 	check->address = endpoint->address;
 	check->port = endpoint->port;
 	check->endpoint_netns = endpoint->netns_cookie;
-	check->netns_cookie = netns_cookie;
 	check->thresholds = (struct check_thresholds){ c->healthy_threshold, c->unhealthy_threshold };
 	if (!check->key || (path && !check->path))
 		return -ENOMEM;
@@ -319,7 +317,6 @@ static int sync_endpoint(struct health_checks *all, uint32_t place, const struct
 	}
 	if (check->round != all->round) {
 		check->round = all->round;
-		check->netns_cookie = netns_cookie;
 		run_move(check->run, netns_cookie);
 	}
 	r = check_join(check, (uint32_t)slot, place);
@@ -511,10 +508,10 @@ static json_t *time_json(uint64_t monotonic_ns)
 
 static json_t *from_json(const struct check *check)
 {
-	const struct workload *workload = check->netns_cookie ? workloads_by_netns(check->all->workloads, check->netns_cookie) : NULL;
+	const uint64_t from = run_from(check->run);
+	const struct workload *workload = from ? workloads_by_netns(check->all->workloads, from) : NULL;
 
-	return workload ? json_sprintf("workload %llu", (unsigned long long)workload->id) :
-			  json_string(check->netns_cookie ? "workload" : "agent");
+	return workload ? json_sprintf("workload %llu", (unsigned long long)workload->id) : json_string(from ? "workload" : "agent");
 }
 
 static void add_settings(json_t *one, const struct plan_target *target)
@@ -633,7 +630,7 @@ int health_new(struct loop *loop, struct offload *offload, struct kernel *kernel
 		free(all);
 		return error_set(err, -ENOMEM, "no memory for health checks");
 	}
-	if (runner_new(loop, offload, workloads, &all->runner) < 0) {
+	if (runner_new(loop, offload, workloads, &(struct runner_inbound){ options->given_in, options->arg, kernel }, &all->runner) < 0) {
 		health_free(all);
 		return error_set(err, -ENOMEM, "no memory for health checks");
 	}

@@ -9,8 +9,9 @@
  * Each timeout is one of timeoutMillis; the time between checks is intervalMillis, a tenth more or less by chance, the first one
  * at a random time within the first interval's tenth. At most 256 checks are under way.
  *
- * An endpoint on a loopback address is checked from the namespace that it is offered in. A check that could not be run for a
- * reason of this host (no descriptor, no namespace) says nothing: it is counted apart, and tried again after a tenth of the
+ * An endpoint on a loopback address is checked from the namespace that it is offered in. Where weft-proxy serves a listener here in the
+ * application's place, tcp goes past it, from the application's namespace, and http by it, as clients do. A check that could not be run
+ * for a reason of this host (no descriptor, no namespace) says nothing: it is counted apart, and tried again after a tenth of the
  * interval.
  *
  * A starting agent takes the health that the kernel's slot has as what is known, and changes it by results of its own alone. */
@@ -35,6 +36,9 @@ struct health_checks; /* `enum health` has the shorter name */
 struct health_options {
 	enum health_from from;
 	uint32_t time_scale; /* for tests, 1 otherwise: intervals and timeouts are divided by it */
+	/* As inbound_given_in(); NULL: nowhere. */
+	uint64_t (*given_in)(const struct ip *address, __be16 port, uint64_t netns_cookie, void *arg);
+	void *arg;
 };
 /* Everything is borrowed. `workloads` may be NULL where no endpoint is checked from one. */
 int health_new(struct loop *loop, struct offload *offload, struct kernel *kernel, struct apply *apply,

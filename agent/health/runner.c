@@ -8,15 +8,18 @@
 #include <sys/socket.h>
 
 #include "agent/identity/cgroup.h"
+#include "agent/net/tcp.h"
 #include "base/address.h"
 #include "base/cleanup.h"
 #include "base/list.h"
 #include "base/time.h"
+#include "maps/intercept.h"
 
 struct runner {
 	struct loop *loop;
 	struct offload *offload;
 	struct workloads *workloads;
+	struct runner_inbound inbound;
 	struct probe_http *http;
 	struct list waiting; /* for a place */
 	unsigned under_way;
@@ -38,6 +41,9 @@ struct run {
 	struct list node; /* of runner->waiting */
 	struct loop_timer *timer; /* the next check, or the end of the time for this one */
 	bool under_way;
+	bool past_proxy; /* this one goes past weft-proxy */
+	uint64_t from; /* where it is made, or the last one was */
+	struct proxy_way_key way; /* by which it does; port 0: not yet */
 	uint64_t began_ns;
 	struct socket_job *job; /* first it has this, */
 	struct probe *probe; /* then that */
@@ -60,6 +66,9 @@ static void run_stop(struct run *run)
 	if (run->job)
 		run->job->run = NULL;
 	run->job = NULL;
+	if (run->way.port) /* before the port is another's */
+		intercept_way_remove(runner->inbound.kernel, &run->way);
+	run->way.port = 0;
 	run->probe = probe_free(run->probe);
 	runner->under_way -= run->under_way;
 	run->under_way = false;
@@ -106,6 +115,23 @@ static void run_probe(struct run *run, int fd)
 
 #define SOCKET_TYPE (SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC)
 
+/* Its own end is told to the kernel before it connects: that alone gets past weft-proxy. */
+static int prepare_way(struct run *run, int fd)
+{
+	struct proxy_way_key way = { .netns_cookie = run->from };
+	struct sockaddr_storage own;
+	socklen_t length = ip_to_sockaddr(&run->settings.request.address, 0, &own);
+	int r;
+
+	if (bind(fd, (struct sockaddr *)&own, length) < 0 || getsockname(fd, (struct sockaddr *)&own, &length) < 0)
+		return -errno;
+	tcp_address_read((struct sockaddr *)&own, &way.address, &way.port);
+	r = intercept_way_set(run->runner->inbound.kernel, &way);
+	if (r == 0)
+		run->way = way;
+	return r;
+}
+
 /* On the offload thread. */
 static void socket_make(void *arg)
 {
@@ -125,7 +151,7 @@ static void socket_made(void *arg)
 	if (!run)
 		return;
 	run->job = NULL;
-	if (fd < 0)
+	if (fd < 0 || (run->past_proxy && prepare_way(run, fd) < 0))
 		run_end(run, CHECK_NOT_RUN, "no socket could be made in the workload's namespace");
 	else
 		run_probe(run, TAKE_FD(fd));
@@ -138,7 +164,7 @@ static void socket_ask(struct run *run, int family)
 	int r = -ENOMEM;
 
 	if (job) {
-		*job = (struct socket_job){ run, workloads_netns_fd(runner->workloads, run->settings.netns_cookie), family, -1 };
+		*job = (struct socket_job){ run, workloads_netns_fd(runner->workloads, run->from), family, -1 };
 		r = job->netns_fd < 0 ? job->netns_fd : offload_submit(runner->offload, socket_make, socket_made, job);
 	}
 	if (r == 0) {
@@ -153,17 +179,31 @@ static void socket_ask(struct run *run, int family)
 
 /* --- places -------------------------------------------------------------------------------------------------------------- */
 
+/* 0: nowhere, or it does not matter. */
+static uint64_t behind_proxy_in(const struct run *run)
+{
+	const struct runner_inbound *inbound = &run->runner->inbound;
+	const struct probe_request *request = &run->settings.request;
+
+	if (request->path || !inbound->given_in)
+		return 0;
+	return inbound->given_in(&request->address, request->port, run->settings.netns_cookie, inbound->arg);
+}
+
 static void run_begin(struct run *run)
 {
 	const int family = ip_is_v4(&run->settings.request.address) ? AF_INET : AF_INET6;
+	const uint64_t behind = behind_proxy_in(run);
 	int fd;
 
 	list_remove(&run->node);
 	run->runner->under_way++;
 	run->under_way = true;
 	run->began_ns = time_now_ns();
+	run->past_proxy = behind != 0;
+	run->from = behind ?: run->settings.netns_cookie;
 	loop_timer_arm(run->timer, run->began_ns + run->settings.timeout_ns);
-	if (run->settings.netns_cookie) {
+	if (run->from) {
 		socket_ask(run, family);
 		return;
 	}
@@ -206,7 +246,7 @@ int run_new(struct runner *runner, const struct run_settings *settings, run_resu
 
 	if (!run)
 		return -ENOMEM;
-	*run = (struct run){ .runner = runner, .settings = *settings, .fn = fn, .arg = arg };
+	*run = (struct run){ .runner = runner, .settings = *settings, .from = settings->netns_cookie, .fn = fn, .arg = arg };
 	list_init(&run->node);
 	if (loop_timer_new(runner->loop, on_time, run, &run->timer) < 0) {
 		free(run);
@@ -230,16 +270,24 @@ struct run *run_free(struct run *run)
 void run_move(struct run *run, uint64_t netns_cookie)
 {
 	run->settings.netns_cookie = netns_cookie;
+	if (!run->under_way)
+		run->from = netns_cookie;
 }
 
-int runner_new(struct loop *loop, struct offload *offload, struct workloads *workloads, struct runner **ret_runner)
+uint64_t run_from(const struct run *run)
+{
+	return run->from;
+}
+
+int runner_new(struct loop *loop, struct offload *offload, struct workloads *workloads, const struct runner_inbound *inbound,
+	       struct runner **ret_runner)
 {
 	struct runner *runner = malloc(sizeof(*runner));
 	int r;
 
 	if (!runner)
 		return -ENOMEM;
-	*runner = (struct runner){ .loop = loop, .offload = offload, .workloads = workloads };
+	*runner = (struct runner){ .loop = loop, .offload = offload, .workloads = workloads, .inbound = *inbound };
 	list_init(&runner->waiting);
 	r = probe_http_new(loop, &runner->http);
 	if (r == 0)

@@ -635,6 +635,30 @@ static uint64_t handshakes_under_way(const struct serving *serving)
 	return sum;
 }
 
+static bool serves_at(const struct inbound *in, const struct entry *entry, const struct ip *address, __be16 port, uint64_t netns_cookie)
+{
+	static const struct ip any;
+	const struct netns_state *state;
+
+	if (!entry->given || entry->key.port != port)
+		return false;
+	if (ip_is_loopback(address) ? entry->key.netns_cookie != netns_cookie || !ip_equal(&entry->key.address, address) :
+				      !ip_equal(&entry->key.address, address) &&
+					      (!ip_equal(&entry->key.address, &any) ||
+					       !kernel_own_address_has(in->kernel, entry->key.netns_cookie, address)))
+		return false;
+	state = namespace_find(in, entry->key.netns_cookie);
+	return state && state->attached;
+}
+
+uint64_t inbound_given_in(const struct inbound *in, const struct ip *address, __be16 port, uint64_t netns_cookie)
+{
+	for (size_t i = 0; in && i < in->entry_count; i++)
+		if (serves_at(in, &in->entries[i], address, port, netns_cookie))
+			return in->entries[i].key.netns_cookie;
+	return 0;
+}
+
 static int entry_tell(const struct inbound *in, const struct entry *entry, struct inbound_listener *listener)
 {
 	static const struct ip any;

@@ -38,6 +38,10 @@ void inbound_sync(struct inbound *inbound);
 /* proxy_serves() may say otherwise: looks again, soon. */
 void inbound_proxy_changed(struct inbound *inbound);
 
+/* The namespace in which what comes to an address and port is weft-proxy's; 0: none. Of a loopback address in `netns_cookie`.
+ * NULL is fine. */
+uint64_t inbound_given_in(const struct inbound *inbound, const struct ip *address, __be16 port, uint64_t netns_cookie);
+
 struct inbound_listener { /* a copy of one moment */
 	char *target; /* "mesh/M/virtualNode/N:8080" */
 	char address[ENDPOINT_TEXT_BYTES]; /* "10.0.0.1:8080"; "*:8080": all of the namespace but loopback ones */

@@ -30,9 +30,9 @@ WEFT_SIZE(struct inbound_key, 16);
 
 #define WAY_MAX_NS 30000000000ull /* weft-proxy gives up to connect before that */
 
-/* way: a connection of weft-proxy to an application, by its own end, to which its socket is bound already, alone. Written by weft-proxy
- * before it connects; taken away by the kernel when the application's side is established, else by weft-proxy, before the socket is closed
- * and its port another's. Means nothing when it is older than WAY_MAX_NS. */
+/* way: a connection of weft-proxy, or of the agent's health checks, to an application, by its own end, to which its socket is bound already,
+ * alone. Written by them before they connect; taken away by the kernel when the application's side is established, else by who wrote it,
+ * before the socket is closed and its port another's. Means nothing when it is older than WAY_MAX_NS. */
 struct proxy_way_key {
 	__u64 netns_cookie;
 	struct ip address;

@@ -7,7 +7,7 @@ from collections import Counter
 
 import pytest
 
-from l7_world import CLIENT
+from l7_world import CLIENT, http_servers
 from weft import HERE, PYTHON, Node, wait_for
 
 # `count` requests at the same time, each on a connection of its own.
@@ -314,3 +314,38 @@ def test_circuit_breaking_with_the_numbers_of_the_documentation(world):
     world.configure((100, 50))
     wait_for(lambda: world.storm(3, "0.1") == {200: 3}, "the pool is in force")
     assert world.storm(200, "2") == {200: 150, 503: 50}
+
+
+# --- health checks -----------------------------------------------------------------------------------------------------------------
+
+
+def check(protocol, **more):
+    return {"protocol": protocol, "intervalMillis": 5000, "timeoutMillis": 60000, "healthyThreshold": 2, "unhealthyThreshold": 2, **more}
+
+
+@pytest.mark.parametrize("from_where", ["agent", "workload"])
+def test_a_tcp_check_is_of_the_application_and_an_http_check_goes_by_weft_proxy(from_where):
+    with Node("--time-scale", "50", "--health-from", from_where) as node:
+        node.mesh()
+        node.node("client", port=None, backends=["tcp", "http"])
+        node.node("tcp", listeners=[listener((5, 5), 8080, healthCheck=check("tcp"))])
+        node.node("http", listeners=[listener((5, 5), 8081, healthCheck=check("http", path="/ping"))])
+        node.service("tcp", node="tcp")
+        node.service("http", node="http")
+        node.workload(["sleep", "1000"], "client")
+        servers = {}
+        for name, port in (("tcp", 8080), ("http", 8081)):
+            pod = node.add_pod()
+            node.workload(["sleep", "1000"], name, pod, ("--register", f"{pod.ipv4}:{port}"))
+            servers[name] = http_servers(node, f"0.0.0.0:{port}", namespace=pod)
+
+        def health():
+            return {one["target"].split("/")[-1]: one["health"] for one in node.weft("health")["checks"]}
+        wait_for(lambda: set(listeners_of(node).values()) == {SERVED} and len(listeners_of(node)) == 2, f"they are served: {listeners_of(node)}")
+        wait_for(lambda: health() == {"tcp:8080": "up", "http:8081": "up"}, f"they are up: {health()}")
+        for name, target in (("tcp", "tcp:8080"), ("http", "http:8081")):
+            servers[name].kill()
+            servers[name].wait()
+            wait_for(lambda target=target: health()[target] == "down", f"{target} is down")
+        results = {one["target"].split("/")[-1]: one["lastResult"] for one in node.weft("health")["checks"]}
+        assert results == {"tcp:8080": "connection refused", "http:8081": "503"}
