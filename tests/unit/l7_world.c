@@ -438,14 +438,15 @@ size_t wire_read_raw(struct wire *wire, void *data, size_t length)
 	return got;
 }
 
-static void read_to(struct wire *wire, enum http_event_type end, struct message *ret_message)
+/* The next message up to that event, or up to so much of its body. */
+static void read_to(struct wire *wire, enum http_event_type end, size_t body_bytes, struct message *ret_message)
 {
 	struct message m = { .head = "" };
 	struct buffer body = {};
 	enum http_event_type type = HTTP_EVENT_MORE;
 	struct http_event event;
 
-	while (type != end) {
+	while (type != end && body.length < body_bytes) {
 		const char *data = wire->input + wire->begin;
 		size_t length = wire->end - wire->begin;
 
@@ -471,12 +472,18 @@ static void read_to(struct wire *wire, enum http_event_type end, struct message 
 
 void wire_read(struct wire *wire, struct message *ret_message)
 {
-	read_to(wire, HTTP_EVENT_END, ret_message);
+	read_to(wire, HTTP_EVENT_END, SIZE_MAX, ret_message);
 }
 
 void wire_read_to_head(struct wire *wire, struct message *ret_message)
 {
-	read_to(wire, HTTP_EVENT_HEAD, ret_message);
+	read_to(wire, HTTP_EVENT_HEAD, SIZE_MAX, ret_message);
+}
+
+void wire_read_to_body(struct wire *wire, size_t body_bytes, struct message *ret_message)
+{
+	read_to(wire, HTTP_EVENT_END, body_bytes, ret_message);
+	EXPECT(ret_message->length >= body_bytes);
 }
 
 void message_done(struct message *m)

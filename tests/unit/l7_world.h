@@ -130,6 +130,7 @@ void wire_say_bytes(struct wire *wire, const void *data, size_t length);
 /* What the other end says next, as an answer or a request. */
 void wire_read(struct wire *wire, struct message *ret_message);
 void wire_read_to_head(struct wire *wire, struct message *ret_message); /* leaves the body for wire_read_raw() */
+void wire_read_to_body(struct wire *wire, size_t body_bytes, struct message *ret_message); /* and so much of the body, which is there */
 /* Bytes as they come: that many, or as many as there are before the end. */
 size_t wire_read_raw(struct wire *wire, void *data, size_t length);
 /* What comes next: bytes, the end, or a reset. */

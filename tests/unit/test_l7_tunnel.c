@@ -277,7 +277,7 @@ TEST(an_upgrade_to_http_2_is_not_passed_on)
 
 TEST(a_tunnel_without_traffic_ends_when_its_time_is_over)
 {
-	_cleanup_world_ struct l7_world *w = world("'timeout':{'idle':{'value':50,'unit':'ms'}}");
+	_cleanup_world_ struct l7_world *w = world("'timeout':{'idle':{'value':500,'unit':'ms'}}");
 	_cleanup_wire_ struct wire p, e;
 
 	tunnel(w, &p, &e);
@@ -288,7 +288,7 @@ TEST(a_tunnel_without_traffic_ends_when_its_time_is_over)
 
 TEST(a_tunnel_outlives_the_time_of_a_request)
 {
-	_cleanup_world_ struct l7_world *w = world("'timeout':{'perRequest':{'value':50,'unit':'ms'},'idle':{'value':150,'unit':'ms'}}");
+	_cleanup_world_ struct l7_world *w = world("'timeout':{'perRequest':{'value':300,'unit':'ms'},'idle':{'value':600,'unit':'ms'}}");
 	_cleanup_wire_ struct wire p, e;
 
 	tunnel(w, &p, &e);
