@@ -39,6 +39,8 @@ int appmesh_list_tags(struct appmesh_call *call, struct error *err);
 /* "VirtualNode" */
 const char *appmesh_noun(enum resource_kind kind, char buffer[32]);
 #define NOUN(kind) appmesh_noun(kind, (char[32]){ 0 })
+/* What is stored of the resource, or would be. A new reference; NULL: out of memory. */
+json_t *appmesh_record(const struct appmesh_resource *resource);
 /* The resource as create, describe and delete answer it, and as lists have it. New references; NULL: out of memory. */
 json_t *appmesh_data(struct appmesh_scope scope, const struct appmesh_names *names, const json_t *record, const char *status);
 json_t *appmesh_ref(const struct appmesh_resource *resource);

@@ -11,11 +11,13 @@
 int appmesh_describe(struct appmesh_call *call, struct error *err)
 {
 	const struct appmesh_resource *resource;
+	_cleanup_json_ json_t *record = NULL;
 	int r = appmesh_get(call, &resource, err);
 
 	if (r < 0)
 		return r;
-	call->answer->body = appmesh_data(call->scope, &call->names, resource->record, "ACTIVE");
+	record = appmesh_record(resource);
+	call->answer->body = record ? appmesh_data(call->scope, &call->names, record, "ACTIVE") : NULL;
 	return call->answer->body ? 0 : error_set(err, -ENOMEM, "out of memory");
 }
 

@@ -6,6 +6,7 @@
 #include "agent/api/appmesh/call.h"
 #include "agent/spec/field.h"
 #include "base/cleanup.h"
+#include "base/hash.h"
 
 #define ARN_BYTES (RESOURCE_FULL_NAME_BYTES + 160)
 
@@ -81,13 +82,46 @@ json_t *appmesh_data(struct appmesh_scope scope, const struct appmesh_names *nam
 	return TAKE_PTR(data);
 }
 
+/* The same for the same name, and no random one: it is the same after a restart. */
+static void uid_of(const struct resource *resource, char ret_uid[APPMESH_UID_BYTES])
+{
+	uint64_t hash[2];
+	uint8_t bytes[16];
+
+	hash_name(resource->full_name, strlen(resource->full_name), hash);
+	memcpy(bytes, hash, sizeof(bytes));
+	appmesh_uid(bytes, ret_uid);
+}
+
+static json_t *tags_of(const struct resource *resource)
+{
+	json_t *tags = json_object(), *tag;
+	size_t i;
+
+	json_array_foreach((json_t *)resource->tags, i, tag)
+		json_object_set(tags, json_path_string(tag, "key"), json_object_get(tag, "value"));
+	return tags;
+}
+
+json_t *appmesh_record(const struct appmesh_resource *resource)
+{
+	char uid[APPMESH_UID_BYTES];
+
+	if (resource->record)
+		return json_incref(resource->record);
+	uid_of(resource->resource, uid);
+	return json_pack("{s:s, s:I, s:I, s:I, s:O, s:o}", "uid", uid, "version", (json_int_t)resource->shown_version, "createdAt",
+			 (json_int_t)resource->shown_created_ms, "lastUpdatedAt", (json_int_t)resource->shown_updated_ms, "spec",
+			 resource->resource->spec, "tags", tags_of(resource->resource));
+}
+
 json_t *appmesh_ref(const struct appmesh_resource *resource)
 {
 	const struct appmesh_names names = appmesh_names_of(resource);
-	_cleanup_json_ json_t *ref = json_object();
+	_cleanup_json_ json_t *ref = json_object(), *record = appmesh_record(resource);
 
-	if (set_names(ref, &names) ||
-	    set_metadata(ref, (struct appmesh_scope){ resource->account, resource->region }, &names, resource->record))
+	if (!record || set_names(ref, &names) ||
+	    set_metadata(ref, (struct appmesh_scope){ resource->account, resource->region }, &names, record))
 		return NULL;
 	return TAKE_PTR(ref);
 }

@@ -58,7 +58,7 @@ static void search_children(const struct appmesh_state *state, struct appmesh_sc
 
 	for (size_t i = 0; i < count; i++) {
 		search->from = list[i];
-		appmesh_references(kind, json_object_get(list[i]->record, "spec"), visit_reference, search);
+		appmesh_references(kind, appmesh_spec(list[i]), visit_reference, search);
 	}
 }
 

@@ -122,7 +122,7 @@ static void add_with_provider(enum resource_kind kind, const char *name, const c
 	(void)field;
 	add_stored(neighbours, service);
 	if (service)
-		appmesh_references(kind, json_object_get(service->record, "spec"), add_named, neighbours);
+		appmesh_references(kind, appmesh_spec(service), add_named, neighbours);
 }
 
 static void add_children(struct neighbours *neighbours, enum resource_kind kind)
@@ -238,6 +238,7 @@ static void keep_first(const struct appmesh_resource *from, const char *field, v
 /* The words that App Mesh has for it, which tools match on, and who it is. */
 static int refuse_referred(const struct appmesh_call *call, const struct appmesh_resource *from, struct error *err)
 {
+	_cleanup_json_ json_t *record = from->kind == RESOURCE_GATEWAY_ROUTE ? appmesh_record(from) : NULL;
 	const struct appmesh_names *names = &call->names;
 
 	switch (from->kind) {
@@ -249,7 +250,7 @@ static int refuse_referred(const struct appmesh_call *call, const struct appmesh
 				 NOUN(names->kind), names->name, from->name);
 	default:
 		return error_set(err, -EBUSY, "%s %s is being referenced in the following: GATEWAY_ROUTE: [%s]", NOUN(names->kind), names->name,
-				 json_path_string(from->record, "uid"));
+				 json_path_string(record, "uid") ?: "?");
 	}
 }
 

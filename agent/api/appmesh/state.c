@@ -28,19 +28,40 @@ struct guard {
 
 /* --- keys --------------------------------------------------------------------------------------------------------------------- */
 
-static int collection_key(char key[APPMESH_KEY_BYTES], struct appmesh_scope scope, enum resource_kind kind, const char *mesh,
+struct key { /* as it is put together */
+	char *at, *end; /* at NULL: it did not fit */
+};
+
+static void key_add(struct key *key, const char *part)
+{
+	const size_t length = strlen(part);
+
+	if (!key->at || (size_t)(key->end - key->at) < length + 2) {
+		key->at = NULL;
+		return;
+	}
+	memcpy(key->at, part, length);
+	key->at[length] = '/';
+	key->at += length + 1;
+	*key->at = '\0';
+}
+
+/* Its length. */
+static int collection_key(char buffer[APPMESH_KEY_BYTES], struct appmesh_scope scope, enum resource_kind kind, const char *mesh,
 			  const char *parent)
 {
-	const char *word = resource_kinds[kind].path_word;
-	int length;
+	const size_t prefix = strlen(RESOURCE_PREFIX);
+	struct key key = { buffer + prefix, buffer + APPMESH_KEY_BYTES };
 
-	if (kind == RESOURCE_MESH)
-		length = snprintf(key, APPMESH_KEY_BYTES, RESOURCE_PREFIX "%s/%s/%s/", scope.account, scope.region, word);
-	else if (resource_kinds[kind].parent == RESOURCE_MESH)
-		length = snprintf(key, APPMESH_KEY_BYTES, RESOURCE_PREFIX "%s/%s/%s/%s/", scope.account, scope.region, word, mesh);
-	else
-		length = snprintf(key, APPMESH_KEY_BYTES, RESOURCE_PREFIX "%s/%s/%s/%s/%s/", scope.account, scope.region, word, mesh, parent);
-	return length < APPMESH_KEY_BYTES ? length : -ENAMETOOLONG;
+	memcpy(buffer, RESOURCE_PREFIX, prefix);
+	key_add(&key, scope.account);
+	key_add(&key, scope.region);
+	key_add(&key, resource_kinds[kind].path_word);
+	if (kind != RESOURCE_MESH)
+		key_add(&key, mesh);
+	if (kind != RESOURCE_MESH && resource_kinds[kind].parent != RESOURCE_MESH)
+		key_add(&key, parent);
+	return key.at ? (int)(key.at - buffer) : -ENAMETOOLONG;
 }
 
 int appmesh_resource_key(char key[APPMESH_KEY_BYTES], struct appmesh_scope scope, enum resource_kind kind, const char *mesh,
@@ -325,37 +346,34 @@ static int make_resource(const struct appmesh_state *state, struct appmesh_resou
 			    ret_resource, err);
 }
 
-/* It is served as it is stored, also where it cannot be in force. `given`: what would be made of it; NULL: to be made. */
-static void take_record(const struct appmesh_state *state, struct appmesh_resource *stored, json_t *record, const struct resource *given,
-			uint64_t revision)
+/* It is served as it is stored, also where it cannot be in force. */
+static void take_record(const struct appmesh_state *state, struct appmesh_resource *stored, json_t *record, uint64_t revision)
 {
 	char text[ERROR_FIELD_BYTES + ERROR_MESSAGE_BYTES];
 	struct error err = {};
 
 	json_decref(stored->record);
 	resource_unref(stored->resource);
-	stored->resource = given ? resource_ref(given) : NULL;
+	stored->resource = NULL;
 	stored->record = json_incref(record);
 	stored->revision = revision;
-	if (!given && make_resource(state, stored, record, &stored->resource, &err) < 0)
+	if (make_resource(state, stored, record, &stored->resource, &err) < 0)
 		log_error("what is stored does not hold to the rules of this version, and is not in force", LOG_F("key", LOG_STR(stored->key)),
 			  LOG_F("error", LOG_STR(error_text(&err, text, sizeof(text)))));
 	else
 		json_object_set(record, "spec", (json_t *)stored->resource->spec); /* the same, once */
 }
 
-static int resource_put(struct appmesh_state *state, const char *key, json_t *record, const struct resource *given, uint64_t revision,
-			struct error *err)
+/* The one with the key, made where there is none: it has neither record nor resource yet. */
+static int resource_make(struct appmesh_state *state, const char *key, struct appmesh_resource **ret_resource, struct error *err)
 {
 	_cleanup_(cleanup_resource) struct appmesh_resource *resource = NULL;
 	struct table_node *node = table_get(&state->resources, key);
 	struct appmesh_collection *collection;
-	int r = check_record(record, err);
+	int r;
 
-	if (r < 0)
-		return r;
 	if (node) {
-		take_record(state, container_of(node, struct appmesh_resource, node), record, given, revision);
+		*ret_resource = container_of(node, struct appmesh_resource, node);
 		return 0;
 	}
 	resource = calloc(1, sizeof(*resource));
@@ -368,7 +386,6 @@ static int resource_put(struct appmesh_state *state, const char *key, json_t *re
 	r = take_parts(resource);
 	if (r < 0)
 		return error_set(err, r, "the key has not the parts of a resource's");
-	take_record(state, resource, record, given, revision);
 	r = table_add(&state->resources, &resource->node, resource->key);
 	if (r < 0)
 		return r;
@@ -378,8 +395,20 @@ static int resource_put(struct appmesh_state *state, const char *key, json_t *re
 		return -ENOMEM;
 	}
 	state->resource_count++;
-	TAKE_PTR(resource);
+	*ret_resource = TAKE_PTR(resource);
 	return 0;
+}
+
+static int resource_put(struct appmesh_state *state, const char *key, json_t *record, uint64_t revision, struct error *err)
+{
+	struct appmesh_resource *resource;
+	int r = check_record(record, err);
+
+	if (r == 0)
+		r = resource_make(state, key, &resource, err);
+	if (r == 0)
+		take_record(state, resource, record, revision);
+	return r;
 }
 
 static int guard_put(struct appmesh_state *state, const char *key, uint64_t revision)
@@ -434,12 +463,22 @@ int appmesh_state_put(struct appmesh_state *state, const char *key, const void *
 	r = json_parse(value, value_bytes, &record, err);
 	if (r < 0)
 		return r;
-	return has_prefix(key, TOKEN_PREFIX) ? token_put(state, key, record, err) : resource_put(state, key, record, NULL, revision, err);
+	return has_prefix(key, TOKEN_PREFIX) ? token_put(state, key, record, err) : resource_put(state, key, record, revision, err);
 }
 
-int appmesh_state_show(struct appmesh_state *state, const char *key, json_t *record, const struct resource *resource)
+int appmesh_state_show(struct appmesh_state *state, const char *key, const struct resource *resource, int64_t now_ms)
 {
-	return resource_put(state, key, record, resource, 0, NULL);
+	struct appmesh_resource *shown;
+	int r = resource_make(state, key, &shown, NULL);
+
+	if (r < 0)
+		return r;
+	resource_unref(shown->resource);
+	shown->resource = resource_ref(resource);
+	shown->shown_created_ms = shown->shown_version ? shown->shown_created_ms : now_ms;
+	shown->shown_updated_ms = now_ms;
+	shown->shown_version++;
+	return 0;
 }
 
 bool appmesh_state_confirm(struct appmesh_state *state, const char *key, uint64_t revision)
@@ -500,6 +539,11 @@ size_t appmesh_children(const struct appmesh_state *state, struct appmesh_scope 
 	if (ret_list)
 		*ret_list = collection ? (const struct appmesh_resource *const *)collection->items : NULL;
 	return collection ? collection->count : 0;
+}
+
+const json_t *appmesh_spec(const struct appmesh_resource *resource)
+{
+	return resource->record ? json_object_get(resource->record, "spec") : resource->resource->spec;
 }
 
 uint64_t appmesh_guard_revision(const struct appmesh_state *state, const char *key)

@@ -28,7 +28,8 @@ struct appmesh_resource {
 	enum resource_kind kind;
 	const char *account, *region, *mesh, *parent, *name; /* into `parts`; parent: NULL but for routes; a mesh is its own mesh */
 	char *key, *parts;
-	json_t *record;
+	json_t *record; /* NULL: it is shown, and appmesh_record() makes one */
+	int64_t shown_version, shown_created_ms, shown_updated_ms;
 	struct resource *resource; /* the same for those who compile; NULL: what an older version took and this one does not */
 	uint64_t revision; /* of the store's key */
 	struct appmesh_collection *collection;
@@ -57,9 +58,9 @@ void appmesh_state_done(struct appmesh_state *state);
  * -ENOMEM. */
 int appmesh_state_put(struct appmesh_state *state, const char *key, const void *value, size_t value_bytes, uint64_t revision,
 		      struct error *err);
-/* The same for a resource's key, of what is parsed and validated elsewhere: the record, whose "spec" becomes the resource's, and the
- * resource are shared. -EINVAL, -ENOMEM. */
-int appmesh_state_show(struct appmesh_state *state, const char *key, json_t *record, const struct resource *resource);
+/* The same for a resource's key, of what comes from elsewhere: the resource, which is shared, has one version more than what had the key
+ * before. Of a node's many resources few are ever asked for: their records are made then. -ENOMEM. */
+int appmesh_state_show(struct appmesh_state *state, const char *key, const struct resource *resource, int64_t now_ms);
 /* The resource that was put there as it was planned (revision 0) is committed, the same to the byte. False: it is another, or has to be
  * put again. */
 bool appmesh_state_confirm(struct appmesh_state *state, const char *key, uint64_t revision);
@@ -71,6 +72,7 @@ const struct appmesh_resource *appmesh_find(const struct appmesh_state *state, s
 /* Of one kind under one parent (RESOURCE_MESH: mesh is NULL), in byte order of their names. Borrowed until the state changes. */
 size_t appmesh_children(const struct appmesh_state *state, struct appmesh_scope scope, enum resource_kind kind, const char *mesh,
 			const char *parent, const struct appmesh_resource *const **ret_list);
+const json_t *appmesh_spec(const struct appmesh_resource *resource); /* borrowed from it */
 /* The revision of a guard or of any key that the state keeps; 0: absent. */
 uint64_t appmesh_guard_revision(const struct appmesh_state *state, const char *key);
 const struct appmesh_token *appmesh_token_find(const struct appmesh_state *state, const char *key);

@@ -57,13 +57,21 @@ static int get_by_arn(struct appmesh_call *call, char **ret_arn, const struct ap
 /* The resource with these tags; otherwise it stays as it was, its version too. */
 static int write_tags(struct appmesh_call *call, const struct appmesh_resource *resource, json_t *tags, struct error *err)
 {
-	_cleanup_json_ json_t *record = json_copy(resource->record);
+	_cleanup_json_ json_t *before = appmesh_record(resource), *record = json_copy(before);
 
 	call->answer->body = json_object();
 	if (!record || !call->answer->body || json_object_set(record, "tags", tags) ||
 	    appmesh_change_guard(call, call->names.mesh) < 0 || appmesh_change_resource(call, record) < 0)
 		return error_set(err, -ENOMEM, "out of memory");
 	return 0;
+}
+
+/* NULL: no memory. */
+static json_t *tags_copy(const struct appmesh_resource *resource)
+{
+	_cleanup_json_ json_t *record = appmesh_record(resource);
+
+	return json_copy(json_object_get(record, "tags"));
 }
 
 int appmesh_tag(struct appmesh_call *call, struct error *err)
@@ -75,7 +83,7 @@ int appmesh_tag(struct appmesh_call *call, struct error *err)
 
 	if (r < 0)
 		return r;
-	tags = json_copy(json_object_get(resource->record, "tags"));
+	tags = tags_copy(resource);
 	r = tags ? appmesh_tags_add(tags, json_object_get(call->input, "tags"), err) : error_set(err, -ENOMEM, "out of memory");
 	return r < 0 ? r : write_tags(call, resource, tags, err);
 }
@@ -91,7 +99,7 @@ int appmesh_untag(struct appmesh_call *call, struct error *err)
 
 	if (r < 0)
 		return r;
-	tags = json_copy(json_object_get(resource->record, "tags"));
+	tags = tags_copy(resource);
 	if (!tags)
 		return error_set(err, -ENOMEM, "out of memory");
 	json_array_foreach(json_object_get(call->input, "tagKeys"), i, key)
@@ -115,7 +123,7 @@ int appmesh_list_tags(struct appmesh_call *call, struct error *err)
 {
 	const char *keys[TAGS_MAX + 1], *key;
 	const struct appmesh_resource *resource = NULL;
-	_cleanup_json_ json_t *list = json_array();
+	_cleanup_json_ json_t *list = json_array(), *record = NULL;
 	_cleanup_free_ char *arn = NULL;
 	struct page page;
 	size_t count = 0;
@@ -124,7 +132,10 @@ int appmesh_list_tags(struct appmesh_call *call, struct error *err)
 
 	if (r < 0)
 		return r;
-	tags = json_object_get(resource->record, "tags");
+	record = appmesh_record(resource);
+	if (!record)
+		return error_set(err, -ENOMEM, "out of memory");
+	tags = json_object_get(record, "tags");
 	json_object_foreach(tags, key, value)
 		if (count < ARRAY_SIZE(keys))
 			keys[count++] = key;

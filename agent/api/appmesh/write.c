@@ -124,7 +124,7 @@ static json_t *next_record(const struct appmesh_call *call, const json_t *old)
 
 int appmesh_update(struct appmesh_call *call, struct error *err)
 {
-	_cleanup_json_ json_t *document = document_of(call), *spec = NULL, *record = NULL;
+	_cleanup_json_ json_t *document = document_of(call), *spec = NULL, *before = NULL, *record = NULL;
 	const struct appmesh_resource *resource = NULL;
 	int r = document ? appmesh_check_document(call, document, &spec, err) : no_memory(err);
 
@@ -138,7 +138,8 @@ int appmesh_update(struct appmesh_call *call, struct error *err)
 		r = appmesh_check_references(call, spec, err);
 	if (r != 0)
 		return MIN(r, 0);
-	record = next_record(call, resource->record);
+	before = appmesh_record(resource);
+	record = next_record(call, before);
 	if (!record || json_object_set(record, "spec", spec))
 		return no_memory(err);
 	return write_record(call, record, err);
@@ -147,15 +148,16 @@ int appmesh_update(struct appmesh_call *call, struct error *err)
 int appmesh_delete(struct appmesh_call *call, struct error *err)
 {
 	const struct appmesh_resource *resource = NULL;
-	_cleanup_json_ json_t *record = NULL;
+	_cleanup_json_ json_t *before = NULL, *record = NULL;
 	int r = appmesh_get(call, &resource, err);
 
 	if (r == 0)
 		r = appmesh_check_unused(call, err);
 	if (r < 0)
 		return r;
+	before = appmesh_record(resource);
 	/* App Mesh counts the end of a resource as a version of it, but for meshes (its user guide's samples). */
-	record = call->names.kind == RESOURCE_MESH ? json_incref(resource->record) : next_record(call, resource->record);
+	record = call->names.kind == RESOURCE_MESH ? json_incref(before) : next_record(call, before);
 	if (!record || change_guards(call, true) < 0 || appmesh_change_resource(call, NULL) < 0 || appmesh_change_token(call, NULL) < 0)
 		return no_memory(err);
 	return answer(call, record, "DELETED", err);

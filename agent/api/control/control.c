@@ -478,49 +478,15 @@ void control_counts(struct control *control, struct http_exchange *exchange)
 
 /* --- resources that come from elsewhere ---------------------------------------------------------------------------------------- */
 
-/* The same for the same name, and no random one: it is the same after a restart. */
-static void uid_of(const struct resource *resource, char ret_uid[APPMESH_UID_BYTES])
-{
-	uint64_t hash[2];
-	uint8_t bytes[16];
-
-	hash_name(resource->full_name, strlen(resource->full_name), hash);
-	memcpy(bytes, hash, sizeof(bytes));
-	appmesh_uid(bytes, ret_uid);
-}
-
-static json_t *tags_of(const struct resource *resource)
-{
-	json_t *tags = json_object(), *tag;
-	size_t i;
-
-	json_array_foreach((json_t *)resource->tags, i, tag)
-		json_object_set(tags, json_path_string(tag, "key"), json_object_get(tag, "value"));
-	return tags;
-}
-
 int control_show(struct control *control, const struct resource *before, const struct resource *now)
 {
 	const struct resource *resource = now ? now : before;
 	const struct appmesh_scope scope = { control->options->settings.account, control->options->home_region };
-	const json_int_t now_ms = (json_int_t)(control_wall_ns() / NSEC_PER_MSEC);
-	_cleanup_json_ json_t *record = NULL;
-	const struct appmesh_resource *shown;
-	char key[APPMESH_KEY_BYTES], uid[APPMESH_UID_BYTES];
+	char key[APPMESH_KEY_BYTES];
 
 	if (appmesh_resource_key(key, scope, resource->kind, resource->mesh, resource->parent, resource->name) < 0)
 		return -ENOMEM;
-	if (!now) {
-		writer_show(control->writer, key, NULL, NULL);
-		return 0;
-	}
-	shown = appmesh_find(writer_state(control->writer), scope, now->kind, now->mesh, now->parent, now->name);
-	uid_of(now, uid);
-	record = json_pack("{s:s, s:I, s:I, s:I, s:O, s:o}", "uid", uid, "version",
-			   (json_int_t)(shown ? json_path_int(shown->record, "version", 0) + 1 : 1), "createdAt",
-			   (json_int_t)(shown ? json_path_int(shown->record, "createdAt", 0) : now_ms), "lastUpdatedAt", now_ms, "spec",
-			   now->spec, "tags", tags_of(now));
-	return record ? writer_show(control->writer, key, record, now) : -ENOMEM;
+	return writer_show(control->writer, key, now, (int64_t)(control_wall_ns() / NSEC_PER_MSEC));
 }
 
 /* --- life --------------------------------------------------------------------------------------------------------------------- */

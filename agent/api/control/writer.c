@@ -396,10 +396,10 @@ void writer_call(struct writer *writer, struct writer_call *call)
 	run(writer);
 }
 
-int writer_show(struct writer *writer, const char *key, json_t *record, const struct resource *resource)
+int writer_show(struct writer *writer, const char *key, const struct resource *resource, int64_t now_ms)
 {
-	if (record)
-		return appmesh_state_show(&writer->state, key, record, resource);
+	if (resource)
+		return appmesh_state_show(&writer->state, key, resource, now_ms);
 	appmesh_state_remove(&writer->state, key);
 	return 0;
 }

@@ -51,9 +51,8 @@ struct writer *writer_free(struct writer *writer); /* after store_close(); NULL 
 
 /* Not before what is stored has been read; until then calls wait. */
 void writer_call(struct writer *writer, struct writer_call *call);
-/* A resource's key has this record and resource, which are shared (appmesh_state_show()), or there is none (NULL, NULL). 0, -EINVAL or
- * -ENOMEM. */
-int writer_show(struct writer *writer, const char *key, json_t *record, const struct resource *resource);
+/* A resource's key has this one, which is shared (appmesh_state_show()), or none (NULL). 0 or -ENOMEM. */
+int writer_show(struct writer *writer, const char *key, const struct resource *resource, int64_t now_ms);
 /* What is committed, and what is on its way. */
 const struct appmesh_state *writer_state(const struct writer *writer);
 uint64_t writer_count(const struct writer *writer, enum writer_count which);
