@@ -143,6 +143,24 @@ static int read_name(const json_t *document, enum resource_kind kind, const char
 }
 
 /* A null member is an absent one (App Mesh reads it so); readers of specs need not know. */
+static bool has_null(const json_t *value)
+{
+	const char *key;
+	json_t *child;
+	size_t i;
+
+	if (json_is_object(value)) {
+		json_object_foreach((json_t *)value, key, child)
+			if (json_is_null(child) || has_null(child))
+				return true;
+	} else if (json_is_array(value)) {
+		json_array_foreach((json_t *)value, i, child)
+			if (has_null(child))
+				return true;
+	}
+	return false;
+}
+
 static json_t *copy_without_nulls(const json_t *value)
 {
 	_cleanup_json_ json_t *copy = NULL;
@@ -164,6 +182,14 @@ static json_t *copy_without_nulls(const json_t *value)
 		copy = json_copy((json_t *)value);
 	}
 	return TAKE_PTR(copy);
+}
+
+/* Of a document, mostly shared with it. NULL: no memory. */
+static json_t *member_without_nulls(const json_t *document, const char *member)
+{
+	json_t *value = json_object_get(document, member);
+
+	return has_null(value) ? copy_without_nulls(value) : json_incref(value);
 }
 
 /* Names as the document has them, and the scope as text. */
@@ -242,13 +268,22 @@ static int resource_make(const json_t *document, enum resource_kind kind, const 
 		.parent = place_text(&at, t->parent),
 		.name = place_text(&at, t->name),
 		.source = place_text(&at, t->source),
-		.spec = has(document, "spec") ? copy_without_nulls(json_object_get(document, "spec")) : json_object(),
-		.tags = has(document, "tags") ? copy_without_nulls(json_object_get(document, "tags")) : NULL,
+		.spec = has(document, "spec") ? member_without_nulls(document, "spec") : json_object(),
+		.tags = has(document, "tags") ? member_without_nulls(document, "tags") : NULL,
 	};
 	if (!resource->spec || (has(document, "tags") && !resource->tags))
 		return error_set(err, -ENOMEM, "no memory for a resource");
 	*ret_resource = TAKE_PTR(resource);
 	return 0;
+}
+
+static const struct shape *shape_of(enum resource_kind kind)
+{
+	static const struct shape *shapes[RESOURCE_KIND_COUNT]; /* as they were found */
+
+	if (!shapes[kind])
+		shapes[kind] = shape_find(resource_kinds[kind].create_shape);
+	return shapes[kind];
 }
 
 int resource_new(const json_t *document, const struct resource_realm *realm, const char *source, struct resource **ret_resource,
@@ -261,7 +296,7 @@ int resource_new(const json_t *document, const struct resource_realm *realm, con
 
 	r = kind_of(document, &kind, err);
 	if (r >= 0)
-		r = shape_validate(shape_find(resource_kinds[kind].create_shape), document, err);
+		r = shape_validate(shape_of(kind), document, err);
 	if (r >= 0)
 		r = read_texts(document, kind, realm, &texts, err);
 	if (r >= 0)

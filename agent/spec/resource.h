@@ -60,8 +60,8 @@ struct resource {
 
 /* Validates one resource in the form that `aws appmesh create-* --cli-input-json` takes: the name members tell the kind, parent
  * names included; `clientToken` and `meshOwner` are accepted, unknown members refused, null members as if they were not there.
- * `realm` NULL: home, the node's own account and region, whose names are short. `source` NULL: none. Both are copied. The caller
- * holds what it gets. -EINVAL with the field path; -ENOMEM. */
+ * `realm` NULL: home, the node's own account and region, whose names are short. `source` NULL: none. Both are copied; spec and tags are
+ * shared with the document, in which nobody changes them any more. The caller holds what it gets. -EINVAL with the field path; -ENOMEM. */
 int resource_new(const json_t *document, const struct resource_realm *realm, const char *source, struct resource **ret_resource,
 		 struct error *err);
 /* The value of one of its tags; NULL: it has no such tag. */
