@@ -130,6 +130,16 @@ static const struct {
 	{ 0xf0, 0xf0, 0x90, 0xbf, 4 }, { 0xf1, 0xf3, 0x80, 0xbf, 4 }, { 0xf4, 0xf4, 0x80, 0x8f, 4 },
 };
 
+char *text_put(char *at, const char *end, const char *text)
+{
+	const size_t length = strlen(text);
+
+	if (!at || (size_t)(end - at) <= length)
+		return NULL;
+	memcpy(at, text, length + 1);
+	return at + length;
+}
+
 size_t utf8_sequence(const char *text, size_t length)
 {
 	const unsigned char *s = (const unsigned char *)text;

@@ -29,5 +29,9 @@ const char *buffer_string(const struct buffer *b);
 /* Hands the memory to the caller, who frees it; NULL when out of memory. The buffer is empty afterwards. */
 char *buffer_take(struct buffer *b);
 
+/* Puts a text where `at` is, and returns where the next one goes: at its NUL. NULL: it does not fit before `end`, or one before did not,
+ * so that a chain is checked once. */
+char *text_put(char *at, const char *end, const char *text);
+
 /* Bytes of the well-formed UTF-8 sequence that `text` begins with; 0: none, or cut off by `length`. */
 size_t utf8_sequence(const char *text, size_t length);

@@ -109,9 +109,14 @@ static void each(const json_t *value, const char *pattern, char *field, size_t l
 		each(value, pattern + 1, field, length, fn, arg);
 		return;
 	}
+	if (*pattern != '*') {
+		member = json_object_getn(value, pattern, name_length);
+		if (member)
+			each(member, rest, field, length + (size_t)snprintf(field + length, room, ".%.*s", (int)name_length, pattern), fn, arg);
+		return;
+	}
 	json_object_foreach((json_t *)value, key, member)
-		if (*pattern == '*' || (strlen(key) == name_length && strncmp(key, pattern, name_length) == 0))
-			each(member, rest, field, length + (size_t)snprintf(field + length, room, ".%s", key), fn, arg);
+		each(member, rest, field, length + (size_t)snprintf(field + length, room, ".%s", key), fn, arg);
 }
 
 void field_each(const json_t *spec, const char *pattern, field_each_fn *fn, void *arg)

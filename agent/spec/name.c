@@ -5,6 +5,7 @@
 #include <string.h>
 
 #include "agent/spec/resource.h"
+#include "base/bytes.h"
 #include "base/cleanup.h"
 
 const struct resource_kind_info resource_kinds[RESOURCE_KIND_COUNT] = {
@@ -21,19 +22,23 @@ const struct resource_kind_info resource_kinds[RESOURCE_KIND_COUNT] = {
 				     RESOURCE_VIRTUAL_GATEWAY },
 };
 
+/* "/WORD/NAME" */
+static char *put_pair(char *at, const char *end, const char *word, const char *name)
+{
+	return text_put(text_put(text_put(text_put(at, end, "/"), end, word), end, "/"), end, name);
+}
+
 int resource_full_name(char *buffer, size_t size, const char *mesh, enum resource_kind kind, const char *parent, const char *name)
 {
 	const struct resource_kind_info *info = &resource_kinds[kind];
-	int length;
+	const char *end = buffer + size;
+	char *at = text_put(text_put(buffer, end, "mesh/"), end, mesh);
 
-	if (kind == RESOURCE_MESH)
-		length = snprintf(buffer, size, "mesh/%s", mesh);
-	else if (info->parent == RESOURCE_MESH)
-		length = snprintf(buffer, size, "mesh/%s/%s/%s", mesh, info->path_word, name);
-	else
-		length = snprintf(buffer, size, "mesh/%s/%s/%s/%s/%s", mesh, resource_kinds[info->parent].path_word, parent,
-				  info->path_word, name);
-	return length < (int)size ? 0 : -ENAMETOOLONG;
+	if (kind != RESOURCE_MESH && info->parent != RESOURCE_MESH)
+		at = put_pair(at, end, resource_kinds[info->parent].path_word, parent);
+	if (kind != RESOURCE_MESH)
+		at = put_pair(at, end, info->path_word, name);
+	return at ? 0 : -ENAMETOOLONG;
 }
 
 /* The part behind "arn:PARTITION:appmesh:REGION:ACCOUNT:"; what is no ARN is that part already. NULL: an ARN of something else. */

@@ -433,7 +433,22 @@ static void tell_missing(const char *field, const char *full_name, void *arg)
 		visit->fn(visit->from, field, full_name, visit->arg);
 }
 
+/* Of what the set holds. */
+static bool is_resolved(const struct resources *set, const struct resource *resource)
+{
+	const struct entry *entry = entry_of(set, resource->full_name);
+
+	if (!entry || entry->now.resource != resource)
+		return false;
+	for (const struct edge *edge = entry->now.edges; edge; edge = edge->next)
+		if (!edge->to->now.resource)
+			return false;
+	return true;
+}
+
 void resources_unresolved(const struct resources *set, const struct resource *from, resources_unresolved_fn *fn, void *arg)
 {
+	if (is_resolved(set, from))
+		return;
 	graph_references(from, tell_missing, &(struct missing_visit){ set, from, fn, arg });
 }

@@ -160,6 +160,18 @@ TEST(well_formed_utf8_is_measured_and_everything_else_is_not)
 	EXPECT_EQ(utf8_sequence("", 0), 0);
 }
 
+TEST(texts_are_put_one_behind_the_other_until_one_does_not_fit)
+{
+	char text[8], *end = text + sizeof(text), *at = text_put(text_put(text, end, "abc"), end, "defg");
+
+	EXPECT(at == text + 7);
+	EXPECT_STR(text, "abcdefg");
+	EXPECT(text_put(at, end, "") == at);
+	EXPECT(!text_put(at, end, "h"));
+	EXPECT(!text_put(NULL, end, ""));
+	EXPECT(!text_put(text, text, ""));
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -173,6 +185,7 @@ int main(void)
 		cmocka_unit_test(an_impossible_size_is_remembered_until_the_buffer_is_cleared),
 		cmocka_unit_test(what_failed_cannot_be_taken),
 		cmocka_unit_test(the_errno_text_survives_printing_twice),
+		cmocka_unit_test(texts_are_put_one_behind_the_other_until_one_does_not_fit),
 		cmocka_unit_test(well_formed_utf8_is_measured_and_everything_else_is_not),
 	};
 	return cmocka_run_group_tests(tests, NULL, NULL);

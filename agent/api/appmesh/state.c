@@ -6,6 +6,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "base/bytes.h"
 #include "base/cleanup.h"
 #include "base/log.h"
 
@@ -28,40 +29,26 @@ struct guard {
 
 /* --- keys --------------------------------------------------------------------------------------------------------------------- */
 
-struct key { /* as it is put together */
-	char *at, *end; /* at NULL: it did not fit */
-};
-
-static void key_add(struct key *key, const char *part)
+static char *key_add(char *at, const char *end, const char *part)
 {
-	const size_t length = strlen(part);
-
-	if (!key->at || (size_t)(key->end - key->at) < length + 2) {
-		key->at = NULL;
-		return;
-	}
-	memcpy(key->at, part, length);
-	key->at[length] = '/';
-	key->at += length + 1;
-	*key->at = '\0';
+	return text_put(text_put(at, end, part), end, "/");
 }
 
 /* Its length. */
-static int collection_key(char buffer[APPMESH_KEY_BYTES], struct appmesh_scope scope, enum resource_kind kind, const char *mesh,
+static int collection_key(char key[APPMESH_KEY_BYTES], struct appmesh_scope scope, enum resource_kind kind, const char *mesh,
 			  const char *parent)
 {
-	const size_t prefix = strlen(RESOURCE_PREFIX);
-	struct key key = { buffer + prefix, buffer + APPMESH_KEY_BYTES };
+	const char *end = key + APPMESH_KEY_BYTES;
+	char *at = text_put(key, end, RESOURCE_PREFIX);
 
-	memcpy(buffer, RESOURCE_PREFIX, prefix);
-	key_add(&key, scope.account);
-	key_add(&key, scope.region);
-	key_add(&key, resource_kinds[kind].path_word);
+	at = key_add(at, end, scope.account);
+	at = key_add(at, end, scope.region);
+	at = key_add(at, end, resource_kinds[kind].path_word);
 	if (kind != RESOURCE_MESH)
-		key_add(&key, mesh);
+		at = key_add(at, end, mesh);
 	if (kind != RESOURCE_MESH && resource_kinds[kind].parent != RESOURCE_MESH)
-		key_add(&key, parent);
-	return key.at ? (int)(key.at - buffer) : -ENAMETOOLONG;
+		at = key_add(at, end, parent);
+	return at ? (int)(at - key) : -ENAMETOOLONG;
 }
 
 int appmesh_resource_key(char key[APPMESH_KEY_BYTES], struct appmesh_scope scope, enum resource_kind kind, const char *mesh,
