@@ -355,16 +355,54 @@ TEST(lengths_count_characters_not_bytes)
 	EXPECT_EQ(try_put(&f, i, ADDRESS, NULL), -EINVAL);
 }
 
+/* A value of the state, with what NULs it has. */
+#define VALUE(text) { text, sizeof(text) - 1 }
+#define OF(attributes) VALUE("\1z1\0" "7\0" "boot\0" "9\0" attributes)
+struct value {
+	const char *text;
+	size_t length;
+};
+
+TEST(what_the_state_has_is_read_in_its_present_form_and_as_earlier_builds_wrote_it)
+{
+	static const struct value values[] = {
+		OF("AWS_INSTANCE_IPV4\0" "10.0.0.1\0" "tier\0" "gold\0" "\0"),
+		VALUE("{\"attributes\": {\"tier\": \"gold\", \"AWS_INSTANCE_IPV4\": \"10.0.0.1\"}, \"zone\": \"z1\", \"netnsCookie\": 7, "
+		      "\"bootId\": \"boot\", \"workload\": 9}"),
+	};
+
+	for (size_t n = 0; n < ARRAY_SIZE(values); n++) {
+		FIXTURE(f);
+		struct instance i = {};
+
+		EXPECT_OK(state_open_memory(&f.state));
+		EXPECT_OK(state_put(f.state, "registry/ns/svc/i", values[n].text, values[n].length, NULL));
+		given_registry(&f);
+		EXPECT_OK(registry_each(f.registry, "ns", "svc", copy_instance, &i));
+		EXPECT_STR(i.zone, "z1");
+		EXPECT_EQ(i.netns_cookie, 0); /* of another boot */
+		EXPECT_EQ(i.workload, 9);
+		EXPECT_STR(instance_attribute(&i, "tier"), "gold");
+		EXPECT_STR(instance_attribute(&i, "AWS_INSTANCE_IPV4"), "10.0.0.1");
+	}
+}
+
 TEST(a_spoilt_entry_of_the_store_is_named)
 {
-	static const char *const values[] = { "", "{}", "{\"attributes\": {}}", "{\"attributes\": {\"AWS_INSTANCE_IPV4\": \"x\"}}" };
+	static const struct value values[] = {
+		VALUE(""), VALUE("{}"), VALUE("{\"attributes\": {}}"), VALUE("{\"attributes\": {\"AWS_INSTANCE_IPV4\": \"x\"}}"),
+		VALUE("\1"), VALUE("\1z1"), VALUE("\1\0" "7\0" "boot\0" "9\0"), VALUE("\1\0" "-7\0" "boot\0" "9\0" "AWS_INSTANCE_IPV4\0" "10.0.0.1\0" "\0"),
+		OF(""), OF("\0"), OF("AWS_INSTANCE_IPV4\0" "10.0.0.1\0"), OF("AWS_INSTANCE_IPV4\0" "10.0.0.1"), OF("AWS_INSTANCE_IPV4\0" "x\0" "\0"),
+		OF("AWS_INSTANCE_IPV4\0" "10.0.0.1\0" "\0" "\0"), OF("AWS_INSTANCE_IPV4\0" "10.0.0.1\0" "\0" "more"),
+		OF("b\0" "\0" "AWS_INSTANCE_IPV4\0" "10.0.0.1\0" "\0"), OF("a\0" "\0" "a\0" "\0" "\0"), VALUE("\2z1\0" "7\0"),
+	};
 	FIXTURE(f);
 
 	EXPECT_OK(state_open_memory(&f.state));
 	for (size_t n = 0; n < ARRAY_SIZE(values); n++) {
 		struct error err = {};
 
-		EXPECT_OK(state_put(f.state, "registry/ns/svc/i", values[n], strlen(values[n]), NULL));
+		EXPECT_OK(state_put(f.state, "registry/ns/svc/i", values[n].text, values[n].length, NULL));
 		EXPECT_EQ(registry_new(f.state, count_change, &f, &f.registry, &err), -EINVAL);
 		EXPECT_CONTAINS(err.message, "registry/ns/svc/i");
 	}
@@ -377,6 +415,7 @@ int main(void)
 		cmocka_unit_test(addresses_and_port_are_read_from_attributes),
 		cmocka_unit_test(everything_of_an_instance_survives_a_restart),
 		cmocka_unit_test(loopback_instances_of_an_earlier_boot_are_gone_and_others_lose_their_namespace),
+		cmocka_unit_test(what_the_state_has_is_read_in_its_present_form_and_as_earlier_builds_wrote_it),
 		cmocka_unit_test(only_a_change_is_told),
 		cmocka_unit_test(attributes_are_the_same_in_any_order_and_differ_by_any_name_or_value),
 		cmocka_unit_test(attributes_are_read_one_by_one_and_together),
