@@ -12,6 +12,7 @@
 #include <unistd.h>
 
 #include "agent/identity/cgroup.h"
+#include "agent/identity/environment.h"
 #include "base/bytes.h"
 #include "base/cleanup.h"
 
@@ -37,59 +38,21 @@ const char *claim_outcome_text(enum claim_outcome outcome)
 
 static const char *const variables[] = { "APPMESH_RESOURCE_ARN", "APPMESH_RESOURCE_NAME", "APPMESH_VIRTUAL_NODE_NAME" };
 
-static bool take_value(const char *text, size_t length, char ret_value[CLAIM_VALUE_BYTES])
-{
-	static const char blanks[] = " \t\r\n\v\f";
-
-	while (length && strchr(blanks, text[0])) {
-		text++;
-		length--;
-	}
-	while (length && strchr(blanks, text[length - 1]))
-		length--;
-	length = MIN(length, (size_t)CLAIM_VALUE_BYTES - 1);
-	memcpy(ret_value, text, length);
-	ret_value[length] = '\0';
-	return length > 0;
-}
-
 bool claim_in_environment(const char *environment, size_t bytes, char ret_value[CLAIM_VALUE_BYTES], const char **ret_variable)
 {
 	for (size_t v = 0; v < ARRAY_SIZE(variables); v++) {
-		const size_t name_length = strlen(variables[v]);
+		struct span value;
+		size_t length;
 
-		for (size_t at = 0; at < bytes;) {
-			const char *string = environment + at;
-			const size_t length = strnlen(string, bytes - at);
-
-			at += length + 1;
-			if (length <= name_length || memcmp(string, variables[v], name_length) || string[name_length] != '=')
-				continue;
-			if (take_value(string + name_length + 1, length - name_length - 1, ret_value)) {
-				*ret_variable = variables[v];
-				return true;
-			}
-			break; /* the first of its name counts (getenv(3)); an empty one is as if it were not there */
-		}
+		if (!environment_get(environment, bytes, variables[v], &value))
+			continue;
+		length = MIN(value.length, (size_t)CLAIM_VALUE_BYTES - 1);
+		memcpy(ret_value, value.data, length);
+		ret_value[length] = '\0';
+		*ret_variable = variables[v];
+		return true;
 	}
 	return false;
-}
-
-static void environment_read(int pid, struct buffer *ret_text)
-{
-	char path[32];
-	_cleanup_close_ int fd = -1;
-
-	snprintf(path, sizeof(path), "/proc/%d/environ", pid);
-	fd = open(path, O_RDONLY | O_CLOEXEC);
-	while (fd >= 0 && ret_text->length < CLAIM_ENVIRONMENT_MAX) {
-		char *to = buffer_reserve(ret_text, 16384);
-		const ssize_t n = to ? read(fd, to, 16384) : 0;
-
-		if (n <= 0)
-			return;
-		ret_text->length += (size_t)n;
-	}
 }
 
 static bool claim_of(int pid, char ret_value[CLAIM_VALUE_BYTES], const char **ret_variable)

@@ -16,7 +16,6 @@
 #include "base/error.h"
 
 #define CLAIM_VALUE_BYTES 4096
-#define CLAIM_ENVIRONMENT_MAX (4 << 20) /* the kernel's limit for arguments and environment is 6 MiB (execve(2)) */
 
 /* How a claim ends: symbol, name, and what it means. */
 #define CLAIM_OUTCOMES(X)                                                                                                     \
@@ -40,8 +39,8 @@ enum claim_outcome {
 const char *claim_outcome_name(enum claim_outcome outcome);
 const char *claim_outcome_text(enum claim_outcome outcome);
 
-/* The value in an environment as /proc/PID/environ has it: strings, each with its NUL. False: no such variable, or one without a value.
- * An oversized value is cut, and so names nothing. `ret_variable` is static. */
+/* The value in an environment (environment.h). False: no such variable, or one without a value. An oversized value is cut, and so names
+ * nothing. `ret_variable` is static. */
 bool claim_in_environment(const char *environment, size_t bytes, char ret_value[CLAIM_VALUE_BYTES], const char **ret_variable);
 
 struct claim {
