@@ -12,6 +12,6 @@
 
 /* Appends it, or what can be read of it. Blocks as long as the process keeps its memory to itself: not on a loop. */
 void environment_read(int pid, struct buffer *text);
-/* The value of the first variable of that name, which is the one that counts (getenv(3)), without blanks around it. False: there is none, or it
- * is empty. */
+/* The value of the first variable of that name, which is the one that counts (getenv(3)), without blanks around it. False: there is none,
+ * or it is empty. */
 bool environment_get(const char *environment, size_t bytes, const char *name, struct span *ret_value);

@@ -108,9 +108,9 @@ int l7_take(struct l7 *l7, const json_t *connection, int fd);
 /* As snapshots_apply(); every worker has it at its loop's next turn. Requests under way go on by what they began with. */
 int l7_configure(struct l7 *l7, uint64_t base, uint64_t generation, const json_t *json, struct error *err);
 
-/* What Envoy beside the workloads of a namespace would show now (stats_view.h): what its nodes and gateways have by the configuration, and what
- * was counted of it there; nothing of any other namespace. Without L7_VIEW_NUMBERS only the server is there, which costs next to nothing. NULL:
- * nothing acts there, or out of memory. */
+/* What Envoy beside the workloads of a namespace would show now (stats_view.h): what its nodes and gateways have by the configuration, and
+ * what was counted of it there; nothing of any other namespace. Without L7_VIEW_NUMBERS only the server is there, which costs next to
+ * nothing. NULL: nothing acts there, or out of memory. */
 #define L7_VIEW_NUMBERS 1u
 #define L7_VIEW_ROUTES 2u /* these as well */
 struct l7_stats_view;

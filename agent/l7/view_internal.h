@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* Between view.c (which clusters, hosts, listeners and routes a namespace has, by the configuration) and view_numbers.c (what was counted of
- * them). */
+/* Between view.c (which clusters, hosts, listeners and routes a namespace has, by the configuration) and view_numbers.c (what was counted
+ * of them). */
 #pragma once
 
 #include "agent/l7/internal.h"

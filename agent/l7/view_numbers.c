@@ -101,7 +101,8 @@ static void arrange_hosts(struct drawing *d)
 		struct drawn_cluster *cluster = &d->clusters[i];
 
 		cluster->first_host = at;
-		while (at < d->host_count && d->hosts[at].sum.target == cluster->sum.target && d->hosts[at].sum.listener == cluster->sum.port)
+		while (at < d->host_count && d->hosts[at].sum.target == cluster->sum.target &&
+		       d->hosts[at].sum.listener == cluster->sum.port)
 			at++;
 		cluster->host_count = at - cluster->first_host;
 	}

@@ -11,6 +11,7 @@
 #include "agent/http/http.h"
 #include "agent/identity/cgroup.h"
 #include "agent/l7/envoy_print.h"
+#include "agent/l7/l7.h"
 #include "agent/l7/stats_print.h"
 #include "agent/net/tcp.h"
 #include "base/address.h"
@@ -36,6 +37,9 @@ struct admin {
 	struct http_server *server; /* NULL: not yet */
 	struct error why; /* then */
 	bool failed; /* POST /healthcheck/fail */
+	int64_t saved_ns; /* of the loop's time; negative: owed */
+	uint64_t saved_at_ns;
+	uint64_t limited;
 };
 
 /* A request, and what is answered. */
@@ -58,6 +62,7 @@ struct command {
 	bool post; /* only by POST */
 	bool loopback; /* only from there */
 	bool no_view; /* whatever is known of the workload */
+	unsigned int parts; /* of the view; 0: the server alone */
 	const char *help;
 };
 
@@ -260,21 +265,22 @@ static command_fn on_help;
 
 static const struct command commands[] = {
 	{ "/certs", on_certs, .loopback = true, .help = "print certs" },
-	{ "/clusters", on_clusters, .help = "upstream cluster status (filter, format=json)" },
-	{ "/config_dump", on_config_dump, .loopback = true, .help = "dump clusters, listeners and routes" },
+	{ "/clusters", on_clusters, .parts = L7_VIEW_NUMBERS, .help = "upstream cluster status (filter, format=json)" },
+	{ "/config_dump", on_config_dump, .loopback = true, .parts = L7_VIEW_NUMBERS | L7_VIEW_ROUTES,
+	  .help = "dump clusters, listeners and routes" },
 	{ "/healthcheck/fail", on_fail, .post = true, .loopback = true, .no_view = true, .help = "/ready and /server_info say DRAINING" },
 	{ "/healthcheck/ok", on_ok, .post = true, .loopback = true, .no_view = true, .help = "/ready and /server_info say LIVE again" },
 	{ "/help", on_help, .no_view = true, .help = "print this" },
 	{ "/hot_restart_version", on_hot_restart_version, .no_view = true, .help = "print \"disabled\"" },
-	{ "/listeners", on_listeners, .help = "print listeners (format=json)" },
+	{ "/listeners", on_listeners, .parts = L7_VIEW_NUMBERS, .help = "print listeners (format=json)" },
 	{ "/logging", on_logging, .post = true, .loopback = true, .no_view = true, .help = "query logging levels" },
-	{ "/memory", on_memory, .help = "print memory of the node's proxy" },
+	{ "/memory", on_memory, .parts = L7_VIEW_NUMBERS, .help = "print memory of the node's proxy" },
 	{ "/quitquitquit", on_quit, .post = true, .loopback = true, .no_view = true, .help = "nothing: there is no sidecar to quit" },
 	{ "/ready", on_ready, .no_view = true, .help = "print the state; 200 where it is LIVE, else 503" },
 	{ "/reopen_logs", on_reopen_logs, .post = true, .loopback = true, .no_view = true, .help = "reopen access logs" },
 	{ "/server_info", on_server_info, .help = "print version and state" },
-	{ "/stats", on_stats, .help = "print stats (filter, usedonly, type, format=json|prometheus|text)" },
-	{ "/stats/prometheus", on_prometheus, .help = "print stats in prometheus format" },
+	{ "/stats", on_stats, .parts = L7_VIEW_NUMBERS, .help = "print stats (filter, usedonly, type, format=json|prometheus|text)" },
+	{ "/stats/prometheus", on_prometheus, .parts = L7_VIEW_NUMBERS, .help = "print stats in prometheus format" },
 	{ "/allocprofiler", NULL, .help = "the proxy is the node's" },
 	{ "/contention", NULL, .help = "the proxy is the node's" },
 	{ "/cpuprofiler", NULL, .help = "the proxy is the node's" },
@@ -313,11 +319,21 @@ static const struct command *find(const char *path)
 
 /* --- requests --------------------------------------------------------------------------------------------------------------- */
 
+/* What may be spent now grows with time. */
+static bool may_spend(struct admin *admin, uint64_t now_ns)
+{
+	const int64_t grown_ns = (int64_t)((now_ns - admin->saved_at_ns) * ADMIN_SHARE_PCT / 100);
+
+	admin->saved_ns = MIN(admin->saved_ns + grown_ns, (int64_t)ADMIN_BURST_NS);
+	admin->saved_at_ns = now_ns;
+	return admin->saved_ns > 0;
+}
+
 static void run_command(struct call *call, const struct command *command)
 {
 	const struct admin *admin = call->admin;
 	const struct admins_source *source = &admin->admins->source;
-	const struct l7_stats_view *view = source->view(admin->netns_cookie, source->arg);
+	const struct l7_stats_view *view = source->view(admin->netns_cookie, command->parts, source->arg);
 	struct l7_stats_view failed;
 
 	call->view = view;
@@ -334,6 +350,21 @@ static void run_command(struct call *call, const struct command *command)
 		command->fn(call);
 	if (view)
 		source->view_done(view, source->arg);
+}
+
+/* What asks for numbers takes as long as there are numbers. */
+static void run_within_share(struct call *call, const struct command *command)
+{
+	struct admin *admin = call->admin;
+	const uint64_t begun_ns = time_now_ns();
+
+	if (!may_spend(admin, begun_ns)) {
+		admin->limited++;
+		say(call, 503, "asked too often: this port has had its share of the proxy's time\n");
+		return;
+	}
+	run_command(call, command);
+	admin->saved_ns -= (int64_t)(time_now_ns() - begun_ns);
 }
 
 static void decide(struct call *call, const char *path)
@@ -354,8 +385,10 @@ static void decide(struct call *call, const char *path)
 	} else if (command->post && !post) {
 		call->status = 405;
 		buffer_printf(&call->body, "Method %s not allowed, POST required.", method);
-	} else {
+	} else if (!command->parts) {
 		run_command(call, command);
+	} else {
+		run_within_share(call, command);
 	}
 }
 
@@ -462,6 +495,8 @@ int admins_add(struct admins *admins, uint64_t netns_cookie, int netns_fd, uint1
 			return -ENOMEM;
 		list_append(&admins->all, &admin->node);
 		admin->admins = admins;
+		admin->saved_ns = ADMIN_BURST_NS;
+		admin->saved_at_ns = time_now_ns();
 		admin->netns_cookie = netns_cookie;
 		admin->netns_fd = fcntl(netns_fd, F_DUPFD_CLOEXEC, 0);
 		if (admin->netns_fd < 0) {
@@ -521,9 +556,11 @@ json_t *admins_json(const struct admins *admins)
 		const struct admin *admin = container_of(it, struct admin, node);
 		const struct http_totals totals = admin->server ? http_server_totals(admin->server) : (struct http_totals){};
 
-		json_array_append_new(list, json_pack("{s:I, s:i, s:s?, s:I, s:I}", "netnsCookie", (json_int_t)admin->netns_cookie, "port",
-						      (int)admin->port, "why", admin->server ? NULL : admin->why.message, "open",
-						      (json_int_t)totals.open, "requests", (json_int_t)totals.counters.requests));
+		json_array_append_new(list, json_pack("{s:I, s:i, s:s?, s:I, s:I, s:I}", "netnsCookie",
+						      (json_int_t)admin->netns_cookie, "port", (int)admin->port, "why",
+						      admin->server ? NULL : admin->why.message, "open", (json_int_t)totals.open,
+						      "requests", (json_int_t)totals.counters.requests, "limited",
+						      (json_int_t)admin->limited));
 	}
 	return list;
 }

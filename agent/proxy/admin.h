@@ -5,7 +5,10 @@
  * are Envoy's (v1.29, operations/admin); what has no meaning here is refused by name (501), but for /quitquitquit: jobs
  * end their sidecar by it, and there is none.
  *
- * All on one loop. Sockets of a namespace must be closed with the workload, which they would keep alive: admins_remove(). */
+ * All on one loop, which has others to serve: of its time all numbers that are asked for on a port may take ADMIN_SHARE_PCT, in the long
+ * run; what is beyond is refused (503, "limited"). The server's state is always told.
+ *
+ * Sockets of a namespace must be closed with the workload, which they would keep alive: admins_remove(). */
 #pragma once
 
 #include <stdint.h>
@@ -14,14 +17,18 @@
 #include "agent/loop/loop.h"
 #include "base/error.h"
 #include "base/json.h"
+#include "base/time.h"
 
 #define ADMIN_PORT 9901
+#define ADMIN_SHARE_PCT 5
+#define ADMIN_BURST_NS (500 * NSEC_PER_MSEC) /* that may be saved up */
 
 struct admins;
 
 struct admins_source { /* copied */
-	/* What the workload in this namespace shows now, until view_done(); NULL: nothing is known of it yet (503). */
-	const struct l7_stats_view *(*view)(uint64_t netns_cookie, void *arg);
+	/* What the workload in this namespace shows now, until view_done(); `parts` as for l7_view(). NULL: nothing is known of it
+	 * yet (503). */
+	const struct l7_stats_view *(*view)(uint64_t netns_cookie, unsigned int parts, void *arg);
 	void (*view_done)(const struct l7_stats_view *view, void *arg);
 	void (*reopen_logs)(uint64_t netns_cookie, void *arg); /* POST /reopen_logs */
 	void *arg;
@@ -37,5 +44,5 @@ int admins_add(struct admins *admins, uint64_t netns_cookie, int netns_fd, uint1
 /* Closes all it has there. Fine where there is none. */
 void admins_remove(struct admins *admins, uint64_t netns_cookie);
 void admins_retry(struct admins *admins);
-/* [{"netnsCookie", "port", "why": null or text, "open": connections, "requests"}]: new reference. */
+/* [{"netnsCookie", "port", "why": null or text, "open": connections, "requests", "limited": of them}]: new reference. */
 json_t *admins_json(const struct admins *admins);

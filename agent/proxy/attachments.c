@@ -113,15 +113,58 @@ static void l7_open(const struct place *place)
 		log_error("a workload's HTTP connections are refused", LOG_F("node", LOG_STR(place->name)), LOG_F("error", LOG_STR(strerror(-r))));
 }
 
+/* Of several nodes in a namespace. NULL: there is none (any more). */
+static const struct place *first_place(const struct attachments *all, uint64_t netns_cookie)
+{
+	list_for_each(it, &all->places) {
+		const struct place *place = container_of(it, struct place, node);
+
+		if (place->netns_cookie == netns_cookie)
+			return place;
+	}
+	return NULL;
+}
+
+/* The first workload of a place, by the path of its cgroup. */
+static const struct attachment *first_attachment(const struct place *place, char path[PATH_MAX])
+{
+	const struct attachment *first = container_of(place->attachments.next, struct attachment, node);
+
+	snprintf(path, PATH_MAX, "%s%s", place->all->root, first->cgroup);
+	return first;
+}
+
+/* One port for a namespace, as its first workload says. Not in our own, where it would be the host's. */
+static void admin_port_follow(const struct attachments *all, uint64_t netns_cookie)
+{
+	const struct place *place = first_place(all, netns_cookie);
+	char path[PATH_MAX];
+	int r;
+
+	if (!all->parts.admin_ports || netns_cookie == all->own_cookie)
+		return;
+	if (!place) {
+		admin_ports_remove(all->parts.admin_ports, netns_cookie);
+		return;
+	}
+	if (list_empty(&place->attachments))
+		return;
+	first_attachment(place, path);
+	r = admin_ports_follow(all->parts.admin_ports, netns_cookie, place->netns_fd, path);
+	if (r < 0)
+		log_error("a workload has no administration port", LOG_F("node", LOG_STR(place->name)),
+			  LOG_F("error", LOG_STR(strerror(-r))));
+}
+
 static void l7_close(const struct place *place)
 {
-	if (place->all->parts.l7 && place->name)
-		l7_act_remove(place->all->parts.l7, place->netns_cookie, place->name);
-	list_for_each(it, &place->all->places)
-		if (container_of(it, struct place, node)->netns_cookie == place->netns_cookie)
-			return;
-	if (place->all->parts.l7)
-		l7_place_remove(place->all->parts.l7, place->netns_cookie);
+	const struct attachments *all = place->all;
+
+	if (all->parts.l7 && place->name)
+		l7_act_remove(all->parts.l7, place->netns_cookie, place->name);
+	if (all->parts.l7 && !first_place(all, place->netns_cookie))
+		l7_place_remove(all->parts.l7, place->netns_cookie);
+	admin_port_follow(all, place->netns_cookie);
 }
 
 void place_free(struct place *place)
@@ -234,10 +277,9 @@ static void place_apply(struct place *place)
 static void l7_act(const struct place *place)
 {
 	const struct attachments *all = place->all;
-	const struct attachment *first = container_of(place->attachments.next, struct attachment, node);
 	char path[PATH_MAX];
+	const struct attachment *first = first_attachment(place, path);
 
-	snprintf(path, sizeof(path), "%s%s", all->root, first->cgroup);
 	if (all->parts.l7 && l7_act_add(all->parts.l7, &(struct l7_act){
 						 .netns_cookie = place->netns_cookie,
 						 .netns_fd = place->netns_fd,
@@ -246,6 +288,7 @@ static void l7_act(const struct place *place)
 						 .cgroup = path,
 					 }) < 0)
 		log_error("a workload has no access log, and no listeners as a gateway: out of memory", LOG_F("node", LOG_STR(place->name)));
+	admin_port_follow(all, place->netns_cookie);
 }
 
 /* --- attachments ---------------------------------------------------------------------------------------------------------------- */

@@ -14,6 +14,7 @@
 #include "agent/identity/liveness.h"
 #include "agent/l7/l7.h"
 #include "agent/loop/loop.h"
+#include "agent/proxy/admin_ports.h"
 #include "base/error.h"
 #include "base/json.h"
 #include "maps/proxy.h"
@@ -33,6 +34,7 @@ struct attachments_parts { /* borrowed */
 	struct loop *loop;
 	struct responder *responder;
 	struct l7 *l7; /* NULL: nothing is handed over (tests) */
+	struct admin_ports *admin_ports;
 	struct resolv_watches *watches;
 	struct liveness *liveness;
 	struct proxy_maps *maps;

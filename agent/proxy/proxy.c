@@ -133,10 +133,18 @@ static void on_beat(struct loop_timer *timer, void *arg)
 	proxy_beat(proxy);
 	attachments_retry(proxy->attachments);
 	l7_retry(proxy->l7);
+	admin_ports_retry(proxy->admin_ports);
 	proxy_ways_clean(&proxy->maps, loop_now_ns(proxy->loop));
 	formers_look(&proxy->formers, loop_now_ns(proxy->loop));
 	forget_cgroups(proxy);
 	loop_timer_arm(timer, loop_now_ns(proxy->loop) + PROXY_BEAT_NS);
+}
+
+static bool is_connected(void *arg)
+{
+	const struct proxy *proxy = arg;
+
+	return server_has_agent(proxy->server);
 }
 
 static int make_parts(struct proxy *proxy, struct error *err)
@@ -165,6 +173,9 @@ static int make_parts(struct proxy *proxy, struct error *err)
 			   },
 			   &(struct l7_options){}, &proxy->l7, err);
 	if (r == 0)
+		r = admin_ports_new(&(struct admin_ports_parts){ proxy->loop, proxy->offload, proxy->l7, is_connected, proxy },
+				    &proxy->admin_ports);
+	if (r == 0)
 		r = loop_timer_new(proxy->loop, on_beat, proxy, &proxy->beat_timer);
 	if (r < 0)
 		return error_set(err, r, "cannot start: %s", strerror(-r));
@@ -174,6 +185,7 @@ static int make_parts(struct proxy *proxy, struct error *err)
 			.loop = proxy->loop,
 			.responder = proxy->responder,
 			.l7 = proxy->l7,
+			.admin_ports = proxy->admin_ports,
 			.watches = proxy->watches,
 			.liveness = proxy->liveness,
 			.maps = &proxy->maps,
@@ -254,6 +266,7 @@ struct proxy *proxy_stop(struct proxy *proxy)
 	retirement_free(proxy->retirement);
 	server_free(proxy->server);
 	attachments_free(proxy->attachments);
+	admin_ports_free(proxy->admin_ports);
 	l7_free(proxy->l7);
 	responder_free(proxy->responder);
 	resolv_watches_free(proxy->watches);

@@ -10,6 +10,7 @@
 #include "agent/dns/responder.h"
 #include "agent/identity/liveness.h"
 #include "agent/l7/l7.h"
+#include "agent/proxy/admin_ports.h"
 #include "agent/proxy/attachments.h"
 #include "agent/proxy/build.h"
 #include "agent/proxy/formers.h"
@@ -35,6 +36,7 @@ struct proxy {
 	struct responder_maps responder_maps;
 	struct responder *responder;
 	struct l7 *l7;
+	struct admin_ports *admin_ports;
 	struct attachments *attachments;
 	struct seat seat;
 	struct server *server;
@@ -71,6 +73,7 @@ int explain_write(struct proxy *proxy, const json_t *message, struct buffer *tex
 /* Accepts at proxy->seat. */
 int server_new(struct proxy *proxy, struct server **ret_server, struct error *err);
 struct server *server_free(struct server *server); /* disconnects all. NULL is fine */
+bool server_has_agent(const struct server *server); /* weftd is connected. NULL is fine */
 void server_retire(struct server *server); /* serves nobody any more but the successor, which has taken over */
 extern const struct attachment_events server_events; /* `arg` is the proxy */
 

@@ -276,6 +276,7 @@ void proxy_hand_over(struct proxy *proxy)
 {
 	loop_timer_disarm(proxy->beat_timer);
 	l7_drain(proxy->l7, true);
+	admin_ports_close(proxy->admin_ports);
 	attachments_retire(proxy->attachments);
 	server_retire(proxy->server);
 	seat_hand_over(&proxy->seat);

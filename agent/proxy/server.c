@@ -26,6 +26,7 @@ struct peer {
 	pid_t pid;
 	uint64_t id; /* as owner of attachments */
 	struct former *former; /* that it is; NULL: none */
+	bool configures; /* it is weftd */
 	bool broken; /* does not read; is disconnected at the next chance */
 };
 
@@ -158,6 +159,7 @@ static int op_synced(const struct request *q, struct answer *answer, struct erro
 	const size_t count = attachments_keep(q->proxy->attachments, q->peer->id);
 
 	(void)err;
+	q->peer->configures = true;
 	answer->message = json_pack("{s:I}", "detached", (json_int_t)count);
 	return 0;
 }
@@ -192,6 +194,7 @@ static int op_status(const struct request *q, struct answer *answer, struct erro
 			    json_integer((json_int_t)(time_now_ns() - __atomic_load_n(&state->beat_ns, __ATOMIC_RELAXED))));
 	json_object_set_new(answer->message, "outcomes", outcomes_json((const uint64_t *)state->outcomes));
 	json_object_set_new(answer->message, "workloads", attachments_json(p->attachments));
+	json_object_set_new(answer->message, "adminPorts", admin_ports_json(p->admin_ports));
 	json_object_set_new(answer->message, "former", formers_json(&p->formers));
 	return 0;
 }
@@ -220,6 +223,7 @@ static int op_configuration(const struct request *q, struct answer *answer, stru
 		return error_set_field(err, -EINVAL, "base", "missing, or no generation");
 	if (generation < 1)
 		return error_set_field(err, -EINVAL, "generation", "missing, or no generation");
+	q->peer->configures = true;
 	r = proxy_configure(q->proxy, (uint64_t)base, (uint64_t)generation, q->fds[0], err);
 	answer->message = json_pack("{s:I}", "generation", (json_int_t)generation);
 	return r;
@@ -654,6 +658,16 @@ static void server_close(struct server *server, const struct peer *except)
 	list_for_each_safe(it, &server->peers)
 		if (container_of(it, struct peer, node) != except)
 			peer_free(container_of(it, struct peer, node));
+}
+
+bool server_has_agent(const struct server *server)
+{
+	if (!server)
+		return false;
+	list_for_each(it, &server->peers)
+		if (container_of(it, struct peer, node)->configures)
+			return true;
+	return false;
 }
 
 void server_retire(struct server *server)

@@ -4,7 +4,7 @@ import re
 
 NAME = r"[a-zA-Z_:][a-zA-Z0-9_:]*"
 LABEL = r'([a-zA-Z_][a-zA-Z0-9_]*)="((?:[^"\\\n]|\\\\|\\"|\\n)*)"'
-SERIES = re.compile(rf"({NAME})(?:\{{({LABEL}(?:,{LABEL})*)\}})? ([0-9.eE+-]+|\+Inf|NaN)")
+SERIES = re.compile(rf"({NAME})(?:\{{({LABEL}(?:,{LABEL})*)?\}})? ([0-9.eE+-]+|\+Inf|NaN)")
 SUFFIXES = {"histogram": ("_bucket", "_sum", "_count"), "summary": ("", "_sum", "_count"), "counter": ("",), "gauge": ("",)}
 ESCAPES = {"\\\\": "\\", '\\"': '"', "\\n": "\n"}
 
@@ -29,8 +29,8 @@ def check_histogram(family):
         assert all(low[1] <= high[1] for low, high in zip(buckets, buckets[1:])), f"{family.name} is not cumulative: {buckets}"
 
 
-def parse(text):
-    """Families by name. Fails where the format is broken."""
+def parse(text, envoy=False):
+    """Families by name. Fails where the format is broken. Envoy has no HELP, and calls its counters as it likes."""
     families, current = {}, None
     assert text.endswith("\n")
     for line in text[:-1].split("\n"):
@@ -39,6 +39,9 @@ def parse(text):
             assert current.name not in families, f"{current.name} comes twice"
             families[current.name] = current
         elif match := re.fullmatch(rf"# TYPE ({NAME}) (\w+)", line):
+            if envoy:
+                assert match[1] not in families, f"{match[1]} comes twice"
+                current = families[match[1]] = Family(match[1], None)
             assert current and match[1] == current.name and current.type is None and not current.series, line
             current.type = match[2]
             assert current.type in SUFFIXES, line
@@ -53,7 +56,7 @@ def parse(text):
             current.series[key] = float(match[match.lastindex])
     for family in families.values():
         assert family.type, f"{family.name} has no type"
-        assert family.type != "counter" or family.name.endswith("_total"), family.name
+        assert envoy or family.type != "counter" or family.name.endswith("_total"), family.name
         if family.type == "histogram":
             check_histogram(family)
     return families

@@ -40,8 +40,8 @@ def many(count, *arguments, **options):
 class Client:
     """A workload of node `client` whose functions are those of CLIENT."""
 
-    def __init__(self, node, netns=None):
-        self.worker = node.worker("client", netns)
+    def __init__(self, node, netns=None, **options):
+        self.worker = node.worker("client", netns, **options)
         self.worker.run(CLIENT)
 
     def __getattr__(self, name):

@@ -357,13 +357,13 @@ class Node:
         """A process that runs on its own; `proof` of it is the caller's."""
         return self.spawn(self.run_argv(node, argv, netns, words), **options)
 
-    def worker(self, node=None, netns=None, words=()):
+    def worker(self, node=None, netns=None, words=(), **options):
         """A Worker in a workload of that node; None: unmanaged."""
         argv = [PYTHON, HERE / "worker.py"]
-        streams = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE, "text": True}
+        options = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE, "text": True, **options}
         if node:
-            return Worker(self.workload(argv, node, netns, words, **streams))
-        return Worker(self.spawn(argv, netns, **streams))
+            return Worker(self.workload(argv, node, netns, words, **options))
+        return Worker(self.spawn(argv, netns, **options))
 
     def client(self, code, *arguments, node="client", netns=None):
         """Runs Python in a workload and returns what it left in `result`, by JSON."""

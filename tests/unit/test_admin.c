@@ -6,6 +6,7 @@
 #include <sys/socket.h>
 #include <unistd.h>
 
+#include "agent/l7/l7.h"
 #include "agent/proxy/admin.h"
 #include "base/time.h"
 #include "tests/unit/stats_view_world.h"
@@ -19,15 +20,20 @@ struct fixture {
 	struct admins *admins;
 	int netns_fd;
 	const struct l7_stats_view *view; /* NULL: nothing is known */
+	unsigned int parts; /* that were asked for last */
+	uint64_t takes_ns; /* as long as it takes to tell numbers */
 	int borrowed, reopened;
 	char text[65536];
 };
 
-static const struct l7_stats_view *on_view(uint64_t netns_cookie, void *arg)
+static const struct l7_stats_view *on_view(uint64_t netns_cookie, unsigned int parts, void *arg)
 {
 	struct fixture *f = arg;
 
 	EXPECT_EQ(netns_cookie, COOKIE);
+	f->parts = parts;
+	for (const uint64_t begun_ns = time_now_ns(); parts && time_now_ns() < begun_ns + f->takes_ns;)
+		;
 	f->borrowed += f->view != NULL;
 	return f->view;
 }
@@ -224,6 +230,26 @@ TEST(a_port_that_the_program_has_is_tried_again)
 	done(&f);
 }
 
+TEST(numbers_may_take_so_much_of_the_loops_time_and_the_state_is_told_all_the_same)
+{
+	struct fixture f;
+	json_t *shown;
+
+	init(&f);
+	f.takes_ns = ADMIN_BURST_NS + 100 * NSEC_PER_MSEC; /* made up for within 2 s */
+	expect_answer(&f, "127.0.0.1", "GET", "/stats", 200, "server.live: 1\n");
+	EXPECT_EQ(f.parts, L7_VIEW_NUMBERS);
+	f.takes_ns = 0;
+	expect_answer(&f, "127.0.0.1", "GET", "/clusters", 503, "asked too often: ");
+	expect_answer(&f, "127.0.0.1", "GET", "/ready", 200, "LIVE\n");
+	EXPECT_EQ(f.parts, 0);
+	expect_answer(&f, "127.0.0.1", "GET", "/server_info", 200, "\"state\": \"LIVE\"");
+	shown = admins_json(f.admins);
+	EXPECT_EQ(json_path_int(json_array_get(shown, 0), "limited", -1), 1);
+	json_decref(shown);
+	done(&f);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -231,6 +257,7 @@ int main(void)
 		cmocka_unit_test(the_rest_is_for_the_loopback_interface),
 		cmocka_unit_test(a_failed_health_check_drains_what_is_shown),
 		cmocka_unit_test(what_is_not_known_yet_is_not_ready),
+		cmocka_unit_test(numbers_may_take_so_much_of_the_loops_time_and_the_state_is_told_all_the_same),
 		cmocka_unit_test(a_port_that_the_program_has_is_tried_again),
 	};
 

@@ -5,6 +5,7 @@
 #include "agent/l7/stats_print.h"
 #include "tests/unit/l7_world.h"
 
+#define ONCE "'retryPolicy':{'maxRetries':0,'perRetryTimeout':{'unit':'s','value':5},'tcpRetryEvents':['connection-error']}"
 #define CLUSTER "cluster.cds_egress_M_n11_http_8080."
 
 static void given_act(struct l7_world *w, const char *name)
@@ -134,10 +135,8 @@ TEST(what_fails_is_counted_by_how)
 	_cleanup_world_ struct l7_world *w = given_world();
 
 	given_no_routes(w);
-	given_http_route(w, "slow", "{'prefix':'/slow'}", "12", "'timeout':{'perRequest':{'unit':'ms','value':50}},"
-								"'retryPolicy':{'maxRetries':0,'perRetryTimeout':{'unit':'s','value':5},'tcpRetryEvents':['connection-error']}");
-	given_http_route(w, "r", "{'prefix':'/x'}", "11", "'retryPolicy':{'maxRetries':0,'perRetryTimeout':{'unit':'s','value':5},"
-							   "'tcpRetryEvents':['connection-error']}");
+	given_http_route(w, "slow", "{'prefix':'/slow'}", "12", "'timeout':{'perRequest':{'unit':'ms','value':50}}," ONCE);
+	given_http_route(w, "r", "{'prefix':'/x'}", "11", ONCE);
 	world_configure(w);
 	EXPECT_EQ(ask_status(w, GET("/nowhere")), 404);
 	EXPECT_STAT(w, "http.egress.no_route", 1);
@@ -258,9 +257,11 @@ TEST(a_gateway_shows_its_listeners_and_where_its_routes_lead)
 {
 	static const char text[] =
 		"{\"services\":{\"1\":{\"name\":\"mesh/M/virtualService/web.example.com\",\"ports\":[{\"port\":80,\"node\":9,"
-		"\"virtualNode\":\"n\"}]}},\"targets\":{\"9\":{\"name\":\"mesh/M/virtualNode/n:8080\",\"virtualNode\":\"n\",\"port\":8080}},"
+		"\"virtualNode\":\"n\"}]}},\"targets\":{\"9\":{\"name\":\"mesh/M/virtualNode/n:8080\",\"virtualNode\":\"n\","
+		"\"port\":8080}},"
 		"\"gateways\":{\"20\":{\"name\":\"mesh/M/virtualGateway/g\",\"listeners\":[{\"port\":8088},{\"port\":8089}],\"routes\":["
-		"{\"name\":\"r\",\"service\":1,\"spec\":{\"httpRoute\":{\"match\":{\"prefix\":\"/\"},\"action\":{\"target\":{\"virtualService\":"
+		"{\"name\":\"r\",\"service\":1,\"spec\":{\"httpRoute\":{\"match\":{\"prefix\":\"/\"},\"action\":{\"target\":"
+		"{\"virtualService\":"
 		"{\"virtualServiceName\":\"web.example.com\"}}}}}}]}}}";
 	_cleanup_world_ struct l7_world *w = l7_world_new(1);
 	_cleanup_json_ json_t *json = NULL;
