@@ -132,6 +132,7 @@ def upgrade_by_hand(node, *options, cgroup=None, environment={}):
     process = node.spawn([*enter, BUILD / "weft-proxy", "--instance", node.instance, *options], stdout=log, stderr=log,
                          env={**os.environ, **environment})
     wait_for(lambda: node.proxy_pid() == process.pid, "the successor has the seat")
+    requests(node)  # it answers when it accepts, and its predecessor does not any more
     return process.pid
 
 
