@@ -63,32 +63,34 @@ bool choice_panics(const struct choice *c, const struct target_list *list)
 	return usable * 100 < offered * c->target->panic_pct;
 }
 
-/* Without two usable ones at once: reads all. Of the caller's zone where that has some, of those not tried where there are. */
+/* Of those that will do: 2 where it was not tried yet, and 1 where it is of the caller's zone, which in panic makes no difference. -1: it will
+ * not do. */
+static int rank_of(const struct choice *c, const struct target_list *list, const struct target_endpoint *e, bool panic)
+{
+	if (choice_fit(c, e) < (panic ? FIT_OFFERED : FIT_USABLE))
+		return -1;
+	return (was_tried(c, e) ? 0 : 2) + (!panic && list->zone_count && e->run == 0);
+}
+
+/* Without two usable ones at once: reads all, and takes one of those with the highest rank. */
 static const struct target_endpoint *read_list(const struct choice *c, const struct target_list *list)
 {
 	const bool panic = choice_panics(c, list);
-	const enum fit need = panic ? FIT_OFFERED : FIT_USABLE;
-	bool own_zone = false, fresh = false;
 	size_t fitting = 0, wanted;
+	int highest = 0;
 
 	for (size_t i = 0; i < list->count; i++) {
-		const struct target_endpoint *e = &list->endpoints[i];
-		const bool usable = choice_fit(c, e) == FIT_USABLE;
+		const int rank = rank_of(c, list, &list->endpoints[i], panic);
 
-		own_zone |= usable && list->zone_count && e->run == 0 && !panic;
-		fresh |= usable && !was_tried(c, e);
+		fitting = rank > highest ? 1 : fitting + (rank == highest);
+		highest = MAX(highest, rank);
 	}
-#define FITS(e)                                                                                                               \
-	(choice_fit(c, e) >= need && (!own_zone || (e)->run == 0 || fresh) && (!fresh || panic || !was_tried(c, e)))
-	for (size_t i = 0; i < list->count; i++)
-		fitting += FITS(&list->endpoints[i]);
 	if (!fitting)
 		return NULL;
 	wanted = below(c, (uint32_t)fitting);
 	for (size_t i = 0; i < list->count; i++)
-		if (FITS(&list->endpoints[i]) && wanted-- == 0)
+		if (rank_of(c, list, &list->endpoints[i], panic) == highest && wanted-- == 0)
 			return &list->endpoints[i];
-#undef FITS
 	return NULL; /* health has changed in between */
 }
 
