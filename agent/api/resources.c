@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* Resources on the local socket: what is configured, what of it is not in force, and what the kernel holds for it. */
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 
 #include "agent/api/api.h"
@@ -8,6 +9,8 @@
 #include "agent/telemetry/names.h"
 #include "base/address.h"
 #include "base/cleanup.h"
+#include "base/hash.h"
+#include "base/list.h"
 #include "base/time.h"
 #include "maps/proxy.h"
 
@@ -80,6 +83,81 @@ static void append_without_proxy(const struct resource *node, json_t *list)
 			   &(struct without_proxy_visit){ without_proxy[i].meaning, list });
 }
 
+/* --- who decides ---------------------------------------------------------------------------------------------------------- */
+
+#define BY_PROXY "weft-proxy" /* for each request */
+#define BY_KERNEL "kernel" /* for each connection */
+
+static json_t *ports_json(const struct plan_service *service)
+{
+	json_t *list = json_array();
+
+	for (size_t i = 0; service && i < service->port_count; i++)
+		json_array_append_new(list, json_pack("{s:i, s:s}", "port", (int)service->ports[i].port, "inForce",
+						      service->ports[i].l7 ? BY_PROXY : BY_KERNEL));
+	return list;
+}
+
+struct deciding { /* a route that is in force on this node */
+	struct table_node node;
+	const char *by;
+};
+
+struct deciding_set {
+	bool made;
+	struct table table;
+	size_t count;
+	struct deciding *all;
+};
+
+static void deciding_done(struct deciding_set *set)
+{
+	table_done(&set->table);
+	free(set->all);
+}
+
+static void deciding_add(struct deciding_set *set, const char *full_name, const char *by)
+{
+	struct deciding *one = &set->all[set->count];
+
+	if (!full_name)
+		return;
+	one->by = by;
+	set->count += table_add(&set->table, &one->node, full_name) == 0; /* else it is there: several services share a router */
+}
+
+/* Once for a listing: a plan may have ten thousand routes. */
+static void deciding_make(const struct plan *plan, struct deciding_set *set)
+{
+	size_t room = 1;
+
+	set->made = true;
+	for (size_t i = 0; plan && i < plan->service_count; i++)
+		for (size_t p = 0; plan->services[i] && p < plan->services[i]->port_count; p++)
+			room += 1 + (plan->services[i]->ports[p].l7 ? plan->services[i]->ports[p].l7->route_count : 0);
+	set->all = calloc(room, sizeof(*set->all));
+	for (size_t i = 0; plan && set->all && i < plan->service_count; i++)
+		for (size_t p = 0; plan->services[i] && p < plan->services[i]->port_count; p++) {
+			const struct plan_port *port = &plan->services[i]->ports[p];
+
+			for (size_t n = 0; port->l7 && n < port->l7->route_count; n++)
+				if (port->l7->routes[n].resource)
+					deciding_add(set, port->l7->routes[n].resource->full_name, BY_PROXY);
+			if (!port->l7)
+				deciding_add(set, port->route, BY_KERNEL);
+		}
+}
+
+static json_t *route_in_force(const struct agent *agent, const char *full_name, struct deciding_set *set)
+{
+	struct table_node *found;
+
+	if (!set->made)
+		deciding_make(apply_current(agent->apply), set);
+	found = table_get(&set->table, full_name);
+	return found ? json_string(container_of(found, struct deciding, node)->by) : json_null();
+}
+
 /* The endpoints that the current generation holds for the node's listeners. */
 static json_t *endpoints_json(struct agent *agent, const struct resource *node)
 {
@@ -118,7 +196,7 @@ static json_t *endpoints_json(struct agent *agent, const struct resource *node)
 	return list;
 }
 
-static json_t *resource_json(struct agent *agent, const struct resource *r)
+static json_t *resource_json(struct agent *agent, const struct resource *r, struct deciding_set *deciding)
 {
 	json_t *not_in_force = json_array(), *unresolved = json_array();
 	const bool service = r->kind == RESOURCE_VIRTUAL_SERVICE;
@@ -136,8 +214,12 @@ static json_t *resource_json(struct agent *agent, const struct resource *r)
 			"notInForce", not_in_force);
 	if (r->parent)
 		json_object_set_new(one, "parent", json_string(r->parent));
-	if (service)
+	if (service) {
 		json_object_set_new(one, "vips", vips_json(planned));
+		json_object_set_new(one, "ports", ports_json(planned));
+	}
+	if (r->kind == RESOURCE_ROUTE)
+		json_object_set_new(one, "inForce", route_in_force(agent, r->full_name, deciding));
 	if (r->kind == RESOURCE_VIRTUAL_NODE)
 		json_object_set_new(one, "endpoints", endpoints_json(agent, r));
 	return one;
@@ -147,15 +229,16 @@ struct listing {
 	struct agent *agent;
 	const char *kind, *mesh, *name; /* NULL: any */
 	json_t *list;
+	struct deciding_set deciding;
 };
 
 static int append_resource(const struct resource *r, void *arg)
 {
-	const struct listing *l = arg;
+	struct listing *l = arg;
 
 	if ((!l->kind || !strcmp(l->kind, resource_kinds[r->kind].path_word)) && (!l->mesh || !strcmp(l->mesh, r->mesh)) &&
 	    (!l->name || !strcmp(l->name, r->name) || !strcmp(l->name, r->full_name)))
-		json_array_append_new(l->list, resource_json(l->agent, r));
+		json_array_append_new(l->list, resource_json(l->agent, r, &l->deciding));
 	return 0;
 }
 
@@ -170,6 +253,7 @@ void api_resources(struct agent *agent, struct http_exchange *exchange)
 	};
 
 	resources_each(agent_in_force(agent), append_resource, &listing);
+	deciding_done(&listing.deciding);
 	http_reply_json(exchange, 200,
 			json_pack("{s:I, s:o}", "generation", (json_int_t)agent->configuration.generation, "resources", listing.list));
 }

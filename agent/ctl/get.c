@@ -29,6 +29,32 @@ static void mesh_says(struct grid *grid, const json_t *r)
 	grid_printf(grid, "egress %s", json_path_string(r, "spec.egressFilter.type") ?: "DROP_ALL");
 }
 
+/* Those of which weft-proxy routes each request; of the others the kernel decides each connection. */
+static void ports_add(struct buffer *text, const json_t *r)
+{
+	bool any = false;
+
+	for (size_t i = 0; i < json_path_count(r, "ports"); i++) {
+		const json_t *port = json_path_at(r, "ports", i);
+
+		if (strcmp(json_path_string(port, "inForce") ?: "", "weft-proxy"))
+			continue;
+		buffer_printf(text, "%s%lld", any ? ", " : "  requests of ", (long long)json_path_int(port, "port", 0));
+		any = true;
+	}
+	if (any)
+		buffer_add(text, " by weft-proxy");
+}
+
+static const char *in_force_text(const json_t *r)
+{
+	const char *by = json_path_string(r, "inForce");
+
+	if (!json_object_get(r, "inForce"))
+		return NULL; /* an API knows of no node */
+	return !by ? "not on this node" : !strcmp(by, "kernel") ? "by the kernel, each connection" : "by weft-proxy, each request";
+}
+
 static void service_says(struct grid *grid, const json_t *r)
 {
 	const char *router = json_path_string(r, "spec.provider.virtualRouter.virtualRouterName");
@@ -38,6 +64,7 @@ static void service_says(struct grid *grid, const json_t *r)
 	buffer_printf(&text, "-> %s", router ?: node ?: "no provider");
 	for (size_t i = 0; i < json_path_count(r, "vips"); i++)
 		buffer_printf(&text, "%s%s", i ? ", " : "  ", json_string_value(json_path_at(r, "vips", i)));
+	ports_add(&text, r);
 	grid_add(grid, buffer_string(&text));
 }
 
@@ -93,6 +120,8 @@ static void route_says(struct grid *grid, const json_t *r)
 				      json_path_string(target, "virtualNode") ?: "?", (json_int_t)json_path_int(target, "weight", 0));
 		}
 	}
+	if (json_path_string(r, "inForce"))
+		buffer_printf(&text, "  %s", in_force_text(r));
 	grid_add(grid, buffer_string(&text));
 }
 
@@ -244,6 +273,7 @@ static int endpoints_print(const json_t *r)
 /* Everything of one resource. */
 static int resource_print(const json_t *r)
 {
+	_cleanup_(buffer_done) struct buffer ports = {};
 	char name[NAME_TEXT_BYTES];
 
 	printf("%s%s %s%s\n", style(stdout, STYLE_BOLD), json_path_string(r, "kind") ?: "?",
@@ -251,6 +281,11 @@ static int resource_print(const json_t *r)
 	printf("file: %s\n", json_path_string(r, "source") ?: "-");
 	for (size_t i = 0; i < json_path_count(r, "vips"); i++)
 		printf("address: %s\n", json_string_value(json_path_at(r, "vips", i)));
+	if (in_force_text(r))
+		printf("in force: %s\n", in_force_text(r));
+	ports_add(&ports, r);
+	if (ports.length)
+		printf("in force:%s\n", buffer_string(&ports) + 1);
 	printf("spec: ");
 	json_dumpf(json_object_get(r, "spec"), stdout, JSON_INDENT(2));
 	printf("\n");
