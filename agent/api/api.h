@@ -14,6 +14,7 @@ void api_resources(struct agent *agent, struct http_exchange *exchange);
 void api_configuration(struct agent *agent, struct http_exchange *exchange);
 void api_discovery(struct agent *agent, struct http_exchange *exchange);
 void api_explain(struct agent *agent, struct http_exchange *exchange);
+void api_explain_request(struct agent *agent, struct http_exchange *exchange);
 void api_dns(struct agent *agent, struct http_exchange *exchange);
 void api_dns_queries(struct agent *agent, struct http_exchange *exchange);
 void api_connections(struct agent *agent, struct http_exchange *exchange);

@@ -4,7 +4,7 @@
 #include <string.h>
 #include <sys/random.h>
 
-#include "agent/api/api.h"
+#include "agent/api/explain.h"
 #include "agent/serve.h"
 #include "agent/telemetry/names.h"
 #include "base/address.h"
@@ -26,6 +26,7 @@ struct explanation {
 	uint16_t port;
 	uint32_t count;
 	struct explain request;
+	struct explain_request *http; /* that the connection is for; NULL: none */
 	int r;
 	struct outcome *outcomes; /* filled on the offload thread */
 	size_t outcome_count;
@@ -34,6 +35,7 @@ struct explanation {
 static void explanation_free(struct explanation *x)
 {
 	free(x->to);
+	explain_request_free(x->http);
 	free(x->outcomes);
 	free(x);
 }
@@ -75,7 +77,7 @@ static const struct plan_service *plan_service_of(struct agent *agent, uint32_t 
 	return NULL;
 }
 
-static const struct target_record *current_record(struct agent *agent, const char *target)
+const struct target_record *explain_target_record(struct agent *agent, const char *target)
 {
 	struct generations *g = apply_generations(agent->apply);
 	const uint32_t ref = generations_ref(g, generations_current(g), apply_object_id(agent->apply, OBJECT_TARGET, target));
@@ -158,7 +160,7 @@ static void add_targets(struct agent *agent, const struct plan_weighted *targets
 	for (size_t i = 0; i < count; i++) {
 		const struct plan_weighted *w = &targets[i];
 		const char *name = w->target == PLAN_NONE ? NULL : plan->targets[w->target]->name;
-		const struct target_record *record = name ? current_record(agent, name) : NULL;
+		const struct target_record *record = name ? explain_target_record(agent, name) : NULL;
 
 		json_array_append_new(list, json_pack("{s:s?, s:s?, s:i, s:f, s:I, s:o, s:o}", "route", route, "target", name, "weight",
 						      w->weight, "share", total ? (double)w->weight / total : 0.0, "maxConnections",
@@ -259,7 +261,19 @@ static void explanation_done(void *arg)
 		json_object_set_new(answer, "count", json_integer(x->count));
 		json_object_set_new(answer, "distribution", distribution_json(x));
 	}
-	http_reply_json(x->exchange, 200, answer);
+	if (x->http)
+		explain_request_answer(agent, x->exchange, TAKE_PTR(x->http),
+				       &(struct explain_way){
+					       .proxied = d->flags & DECISION_PROXIED,
+					       .node = x->request.flow.node,
+					       .service = d->service,
+					       .netns_cookie = x->request.flow.netns_cookie,
+					       .destination = x->request.flow.destination,
+					       .port = x->port,
+				       },
+				       answer);
+	else
+		http_reply_json(x->exchange, 200, answer);
 	explanation_free(x);
 }
 
@@ -310,13 +324,9 @@ static int workload_first_of(const struct workload *w, void *arg)
 	return -ECANCELED;
 }
 
-static int explanation_read(struct agent *agent, struct http_exchange *exchange, struct explanation *x, struct error *err)
+static int explanation_read(struct agent *agent, struct explanation *x, const char *from, const char *to, bool want_v6, struct error *err)
 {
-	const char *from = http_query(exchange, "from"), *to = http_query(exchange, "to"), *count = http_query(exchange, "count"),
-		   *generation = http_query(exchange, "generation"), *family = http_query(exchange, "family");
-	struct generations *g = apply_generations(agent->apply);
 	struct first_of first = { .node = x->from };
-	char *end;
 	int r;
 
 	if (!from || !to)
@@ -334,7 +344,17 @@ static int explanation_read(struct agent *agent, struct http_exchange *exchange,
 	x->to = strdup(to);
 	if (!x->to)
 		return error_set(err, -ENOMEM, "out of memory");
-	r = destination_parse(agent, x, family && !strcmp(family, "6"), err);
+	return destination_parse(agent, x, want_v6, err);
+}
+
+static int query_read(struct agent *agent, struct http_exchange *exchange, struct explanation *x, struct error *err)
+{
+	const char *count = http_query(exchange, "count"), *generation = http_query(exchange, "generation"),
+		   *family = http_query(exchange, "family");
+	struct generations *g = apply_generations(agent->apply);
+	char *end;
+	int r = explanation_read(agent, x, http_query(exchange, "from"), http_query(exchange, "to"), family && !strcmp(family, "6"), err);
+
 	if (r < 0)
 		return r;
 	if (count) {
@@ -353,7 +373,23 @@ static int explanation_read(struct agent *agent, struct http_exchange *exchange,
 	return 0;
 }
 
-void api_explain(struct agent *agent, struct http_exchange *exchange)
+static int body_read(struct agent *agent, struct http_exchange *exchange, struct explanation *x, struct error *err)
+{
+	_cleanup_json_ json_t *body = NULL;
+	size_t length;
+	const char *text = http_body(exchange, &length);
+	int r = json_parse(text, length, &body, err);
+
+	if (r == 0)
+		r = explain_request_read(body, &x->http, err);
+	if (r < 0)
+		return r;
+	return explanation_read(agent, x, json_path_string(body, "from"), explain_request_to(x->http), json_path_int(body, "family", 4) == 6,
+				err);
+}
+
+static void explain(struct agent *agent, struct http_exchange *exchange,
+		    int (*read)(struct agent *agent, struct http_exchange *exchange, struct explanation *x, struct error *err))
 {
 	struct explanation *x = calloc(1, sizeof(*x));
 	struct error err = {};
@@ -365,7 +401,7 @@ void api_explain(struct agent *agent, struct http_exchange *exchange)
 	}
 	x->agent = agent;
 	x->exchange = exchange;
-	r = explanation_read(agent, exchange, x, &err);
+	r = read(agent, exchange, x, &err);
 	if (r == 0)
 		r = offload_submit(agent->offload, explanation_ask, explanation_done, x);
 	if (r < 0) {
@@ -374,4 +410,14 @@ void api_explain(struct agent *agent, struct http_exchange *exchange)
 		http_reply_error(exchange, &err);
 		explanation_free(x);
 	}
+}
+
+void api_explain(struct agent *agent, struct http_exchange *exchange)
+{
+	explain(agent, exchange, query_read);
+}
+
+void api_explain_request(struct agent *agent, struct http_exchange *exchange)
+{
+	explain(agent, exchange, body_read);
 }

@@ -31,6 +31,7 @@ static const struct {
 	{ "GET", "/v1/resources", api_resources },
 	{ "GET", "/v1/discovery", api_discovery },
 	{ "GET", "/v1/explain", api_explain },
+	{ "POST", "/v1/explain", api_explain_request },
 	{ "GET", "/v1/dns", api_dns },
 	{ "GET", "/v1/dns/queries", api_dns_queries },
 	{ "GET", "/v1/connections", api_connections },

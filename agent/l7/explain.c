@@ -112,12 +112,11 @@ static const char *fit_name(const struct choice *c, const struct target_endpoint
 
 static json_t *endpoint_json(const struct choice *c, const struct target_list *list, const struct target_endpoint *e, bool used)
 {
-	static const struct endpoint none;
 	const struct endpoint *slot = l7_slot(c->l7, e);
 	const uint64_t until_ns = slot ? __atomic_load_n(&slot->ejected_until_ns, __ATOMIC_RELAXED) : 0;
 
-	return json_pack("{s:s, s:I, s:I, s:s, s:o, s:I, s:b, s:o, s:s, s:b}", "address", e->text, "slot", (json_int_t)e->slot, "run",
-			 (json_int_t)e->run, "health", endpoint_state_name(slot ?: &none), "ejectedForNs",
+	return json_pack("{s:s, s:I, s:I, s:s?, s:o, s:I, s:b, s:o, s:s, s:b}", "address", e->text, "slot", (json_int_t)e->slot, "run",
+			 (json_int_t)e->run, "health", slot ? endpoint_state_name(slot) : NULL, "ejectedForNs",
 			 until_ns ? json_integer(until_ns > c->now_ns ? (json_int_t)(until_ns - c->now_ns) : 0) : json_null(), "active",
 			 (json_int_t)(slot ? __atomic_load_n(&c->l7->active[e->slot], __ATOMIC_RELAXED) : 0), "local", e->netns_cookie != 0, "ownZone",
 			 list->zone_count ? json_boolean(e->run == 0) : json_null(), "fit", fit_name(c, e, slot), "used", used);

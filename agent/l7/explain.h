@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* What would become of a request, and why: by the configuration in force, its matcher, and the endpoints as they are now. Nothing is sent, and
- * nothing changes. Thread: the main loop's. */
+/* What would become of a request, and why: by the configuration in force, its matcher, and the endpoints as they are now. Nothing is sent,
+ * and nothing changes. Thread: the main loop's. */
 #pragma once
 
 #include "agent/http/head.h"

@@ -35,7 +35,7 @@ extern const struct retry_policy retry_default_policy;
 /* "retryPolicy" of a route, checked by spec; NULL: the default policy. */
 struct retry_policy retry_policy_read(const json_t *json);
 
-/* Names of a policy's events, from i = 0 on, as resources have them; "reset" and "503" are of the default policy. NULL: there are no more. */
+/* Names of a policy's events, from i = 0 on, as resources have them; "reset" and "503" are the default policy's. NULL: no more of them. */
 const char *retry_event_name(uint32_t events, size_t i);
 bool retry_policy_is_default(const struct retry_policy *policy);
 

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What a person sees of requests: `weft status`, metrics."""
+"""What a person sees of requests: `weft explain`, `weft get`, `weft status`, `weft top`, metrics."""
 import json
 import os
 import re
@@ -8,7 +8,7 @@ import subprocess
 
 import exposition
 import pytest
-from l7_world import Client, make_shop
+from l7_world import Client, make_shop, route
 from weft import BUILD, wait_for
 
 ADDRESS = "10.77.0.1:9909"
@@ -123,7 +123,8 @@ def test_counts_outlive_weftd_and_weft_proxy(shop):
     os.kill(pid, signal.SIGTERM)  # it leaves what was not read yet
     wait_for(lambda: client.ask(vip, "/v2").get("status") == 200 and shop.proxy_pid() != pid, "the one after it answers")
     wait_for(lambda: requests_of(shop, "web-v2:8080") > first, "its requests are told")
-    assert not [name for name in os.listdir(f"/run/weft/{shop.instance}") if name.startswith("requests-")]
+    wait_for(lambda: shop.status() and not [name for name in os.listdir(f"/run/weft/{shop.instance}") if name.startswith("requests-")],
+             "what was left is taken, and taken away")
     shop.kill_agent()
     shop.start_agent()
     assert requests_of(shop, "web-v2:8080") > first
@@ -141,3 +142,102 @@ def test_while_weft_proxy_does_not_answer_what_was_known_is_told(shop):
     finally:
         os.kill(pid, signal.SIGCONT)
     wait_for(lambda: shop.status()["requests"]["known"], "it answers again")
+
+
+# --- why --------------------------------------------------------------------------------------------------------------------------------
+
+FROM = ("--from", "mesh/m/virtualNode/client")
+WEB = "http://web.example.com:8080"
+
+
+def explain_text(node, *words):
+    return subprocess.run([BUILD / "weft", "explain", "--instance", node.instance, *FROM, *words], capture_output=True, text=True)
+
+
+def test_explain_names_the_route_that_a_request_then_takes_and_why_the_others_do_not(shop):
+    client, vip = shop.client_worker, shop.vip("web.example.com")
+    for path, headers, wanted, server in (("/v2/x", {}, "v2", "10.77.0.1:9002"), ("/", {"x-user": "beta"}, "beta", "10.77.0.1:9002")):
+        words = [word for name, value in headers.items() for word in ("-H", f"{name}: {value}")]
+        answer = shop.weft("explain", *FROM, "--to", WEB + path, *words)
+        said = answer["request"]
+        assert answer["reason"] == "proxied" and said["route"] == f"mesh/m/virtualRouter/web/route/{wanted}"
+        assert said["endpoint"] == server and client.ask(vip, path, headers=headers)["told"]["server"] == server
+    said = shop.weft("explain", *FROM, "--to", WEB + "/a/..//b?c=d", "-X", "POST")["request"]
+    assert (said["path"], said["query"]) == ("/b", "c=d")
+    assert [(r["route"].split("/")[-1], r["result"], r.get("criterion"), r.get("name")) for r in said["routes"]] == \
+        [("beta", "mismatch", "header", "x-user"), ("v2", "mismatch", "path", None), ("all", "matches", None, None)]
+    assert {e["address"]: (e["fit"], e["used"]) for t in said["targets"] for e in t["endpoints"]} == {
+        "10.77.0.1:9001": ("usable", True), "[fd77::1]:9001": ("usable", False),
+        "10.77.0.1:9002": ("usable", True), "[fd77::1]:9002": ("usable", False)}
+    assert said["retry"]["default"] and said["retry"]["maxRetries"] == 2
+    assert said["targets"][0]["timeouts"] == {"requestNs": 15 * 10**9, "idleNs": 300 * 10**9}
+
+
+def test_explain_draws_as_weights_say(shop):
+    said = shop.weft("explain", *FROM, "--to", WEB + "/", "--count", "10000")["request"]
+    drawn = {one["target"].split("/")[-1]: one["count"] for one in said["distribution"]}
+    assert sum(drawn.values()) == said["count"] > 0 and set(drawn) == {"web-v1:8080", "web-v2:8080"}
+    assert abs(drawn["web-v1:8080"] / said["count"] - 0.75) < 0.05
+    # IPv6 for who asks for it
+    said = shop.weft("explain", *FROM, "--to", WEB + "/v2", "--ipv6")["request"]
+    assert said["endpoint"] == "[fd77::1]:9002"
+
+
+def test_explain_tells_of_policies_as_they_change(shop):
+    route(shop, "web", {"web-v2": 1}, "careful", {"prefix": "/careful", "method": "POST"}, priority=0,
+          timeout={"perRequest": {"unit": "s", "value": 60}, "idle": {"unit": "ms", "value": 500}},
+          retryPolicy={"httpRetryEvents": ["gateway-error"], "maxRetries": 4, "perRetryTimeout": {"unit": "s", "value": 3}})
+
+    def said():
+        return shop.weft("explain", *FROM, "--to", WEB + "/careful", "-X", "POST")["request"]
+    wait_for(lambda: said()["route"].endswith("/careful"), "the route is in force")
+    answer = said()
+    assert answer["retry"] == {"default": False, "events": ["gateway-error"], "maxRetries": 4, "tryTimeoutNs": 3 * 10**9}
+    assert answer["timeouts"] == {"requestNs": 60 * 10**9, "idleNs": 500 * 10**6}
+    assert answer["targets"][0]["timeouts"] == {"requestNs": 15 * 10**9, "idleNs": 500 * 10**6}, "the lower of both ends"
+    text = explain_text(shop, "--to", WEB + "/careful", "-X", "POST").stdout
+    assert "route        m/web/careful\n" in text and "up to 4 for gateway-error; 3s for each try\n" in text
+    assert "request 15s (route 1m, listener 15s), idle 500ms" in text
+    assert re.search(r"^m/web/careful +0 +method does not match$", explain_text(shop, "--to", WEB + "/careful").stdout, re.M)
+    (shop.config / "route-web-careful.json").unlink()
+
+
+def test_explain_shows_a_refusal_of_the_connection_as_ever_and_looks_no_further(shop):
+    for to, reason in (("http://secret.example.com:8080/", "not-a-backend"), (WEB.replace("8080", "8081") + "/", "no-listener")):
+        answer = shop.weft("explain", *FROM, "--to", to)
+        assert answer["reason"] == reason and answer["request"] is None and answer["requestError"] is None
+        assert f": {reason} (" in explain_text(shop, "--to", to).stdout
+
+
+def test_explain_names_what_it_cannot_be_asked(shop):
+    for words, text in ((("--to", "https://web.example.com/"), "https: what a program encrypts itself"),
+                        (("--to", "ftp://web.example.com/"), "'ftp' is no scheme"), (("--to", "http://"), "it has no host"),
+                        (("--to", WEB, "-H", "no colon"), "--header: 'no colon' is not NAME: VALUE"),
+                        (("--to", WEB, "-H", "a b: c"), "'a b' is no name of a header"), (("--to", WEB, "-X", "a b"), "'a b' is no method"),
+                        (("--to", WEB, "--count", "100001"), "a number from 1 to 100000"),
+                        (("--to", WEB, "--generation", "1"), "--generation: is for connections"),
+                        (("--to", "web.example.com:8080", "-X", "POST"), "--method: is for requests")):
+        result = explain_text(shop, *words)
+        assert result.returncode == 2 and text in result.stderr, result.stderr
+    result = explain_text(shop, "--to", "http://nobody.example.com:8080/")
+    assert result.returncode == 1 and "the name means nothing to the mesh" in result.stderr
+
+
+def test_explain_says_that_weft_proxy_does_not_say(shop):
+    pid = shop.proxy_pid()
+    os.kill(pid, signal.SIGSTOP)
+    try:
+        result = explain_text(shop, "--to", WEB + "/")
+    finally:
+        os.kill(pid, signal.SIGCONT)
+    assert result.returncode == 1 and ("weft-proxy does not answer" in result.stderr or "proxy-down" in result.stdout)
+    wait_for(lambda: shop.status()["requests"]["known"], "it answers again")
+
+
+def test_get_says_who_routes_are_in_force_by(shop):
+    routes = {r["name"]: r["inForce"] for r in shop.weft("get", "route")["resources"]}
+    assert routes["v2"] == "weft-proxy"
+    services = {r["name"]: r["ports"] for r in shop.weft("get", "virtualService")["resources"]}
+    assert services["web.example.com"] == [{"port": 8080, "inForce": "weft-proxy"}]
+    text = subprocess.run([BUILD / "weft", "get", "route", "--instance", shop.instance], capture_output=True, text=True, check=True).stdout
+    assert re.search(r"^m/web/v2 +web-v2 1  by weft-proxy, each request ", text, re.M), text
