@@ -306,31 +306,72 @@ struct local_caller *caller_free(struct compiler *c, struct local_caller *caller
 	return NULL;
 }
 
-/* The service of the caller's mesh that a backend names, by its name or ARN. 0, -ENOENT: it names none; -ENOMEM. */
-static int backend_service(struct compiler *c, const struct resource *node, struct local_mesh *mesh, const json_t *backend,
-			   struct local_service **ret_service)
+int backend_service(struct compiler *c, const struct resource *from, struct local_mesh *mesh, const char *text,
+		    struct local_service **ret_service)
 {
-	const char *text = json_path_string(backend, "virtualService.virtualServiceName");
 	char full_name[RESOURCE_FULL_NAME_BYTES];
 
-	if (!text || resource_reference_name(full_name, sizeof(full_name), node, RESOURCE_VIRTUAL_SERVICE, text) < 0)
+	if (!text || resource_reference_name(full_name, sizeof(full_name), from, RESOURCE_VIRTUAL_SERVICE, text) < 0)
 		return -ENOENT;
 	if (!is_in_mesh(full_name, mesh))
 		return -ENOENT;
 	return service_make(c, mesh, full_name, ret_service);
 }
 
-static int take_wants(struct compiler *c, struct local_caller *caller, const struct resource *node, struct local_mesh *mesh)
+struct named_backend {
+	const struct resource *from; /* which names it */
+	const char *service; /* name or ARN */
+	const json_t *tls; /* client policy; NULL: none */
+};
+
+struct named_backends {
+	struct named_backend *list;
+	size_t count;
+};
+
+static void named_backends_done(struct named_backends *backends)
 {
-	const json_t *backends = json_object_get(node->spec, "backends");
-	struct want *wants = NULL;
+	free(backends->list);
+}
+
+static int name_backends(const struct compiler *c, const struct resource *resource, struct named_backends *ret_backends)
+{
+	const json_t *default_tls = json_path(resource->spec, "backendDefaults.clientPolicy.tls");
+	const json_t *backends = json_object_get(resource->spec, "backends");
+	_cleanup_(gateway_routes_done) struct gateway_routes routes = {};
+	struct named_backends named = {};
 	json_t *backend;
 	size_t i;
 
+	if (resource->kind == RESOURCE_VIRTUAL_GATEWAY && gateway_routes_of(c->input->resources, resource, &routes) < 0)
+		return -ENOMEM;
+	named.list = calloc(json_array_size(backends) + routes.count + 1, sizeof(*named.list));
+	if (!named.list)
+		return -ENOMEM;
 	json_array_foreach(backends, i, backend) {
+		const json_t *tls = json_path(backend, "virtualService.clientPolicy.tls");
+
+		named.list[named.count++] = (struct named_backend){
+			resource, json_path_string(backend, "virtualService.virtualServiceName"), tls ?: default_tls
+		};
+	}
+	for (i = 0; i < routes.count; i++)
+		named.list[named.count++] = (struct named_backend){ routes.list[i], gateway_route_service(routes.list[i]), default_tls };
+	*ret_backends = named;
+	return 0;
+}
+
+static int take_wants(struct compiler *c, struct local_caller *caller, const struct resource *node, struct local_mesh *mesh)
+{
+	_cleanup_(named_backends_done) struct named_backends backends = {};
+	struct want *wants = NULL;
+
+	if (name_backends(c, node, &backends) < 0)
+		return no_memory(c);
+	for (size_t i = 0; i < backends.count; i++) {
 		struct local_service *service = NULL;
 		struct want *want;
-		int r = backend_service(c, node, mesh, backend, &service);
+		int r = backend_service(c, backends.list[i].from, mesh, backends.list[i].service, &service);
 
 		if (r == -ENOENT)
 			continue;
@@ -350,13 +391,18 @@ static int take_wants(struct compiler *c, struct local_caller *caller, const str
 	return 0;
 }
 
+static bool is_caller(enum resource_kind kind)
+{
+	return kind == RESOURCE_VIRTUAL_NODE || kind == RESOURCE_VIRTUAL_GATEWAY;
+}
+
 static int look_at_caller(struct compiler *c, struct local_caller *caller)
 {
 	const struct resource *node = resources_get(c->input->resources, caller->name);
 	struct local_mesh *mesh = NULL;
 	int r;
 
-	if (node && node->kind == RESOURCE_VIRTUAL_NODE) {
+	if (node && is_caller(node->kind)) {
 		r = mesh_make(c, caller->name, &mesh);
 		if (r < 0)
 			return r;
@@ -414,11 +460,18 @@ static int take_input(struct compiler *c)
 	return 0;
 }
 
-static bool exists(const struct compiler *c, const char *name, enum resource_kind kind)
+static bool caller_exists(const struct compiler *c, const char *name)
 {
 	const struct resource *resource = resources_get(c->input->resources, name);
 
-	return resource && resource->kind == kind;
+	return resource && is_caller(resource->kind);
+}
+
+static bool service_exists(const struct compiler *c, const char *name)
+{
+	const struct resource *resource = resources_get(c->input->resources, name);
+
+	return resource && resource->kind == RESOURCE_VIRTUAL_SERVICE;
 }
 
 static int update_meshes(struct compiler *c)
@@ -434,7 +487,7 @@ static int update_meshes(struct compiler *c)
 		const struct local_caller *caller = container_of(n, struct local_caller, node);
 		struct local_mesh *mesh = NULL;
 
-		if (!caller->now || !exists(c, caller->name, RESOURCE_VIRTUAL_NODE))
+		if (!caller->now || !caller_exists(c, caller->name))
 			continue;
 		r = mesh_make(c, caller->name, &mesh);
 		if (r < 0)
@@ -444,7 +497,7 @@ static int update_meshes(struct compiler *c)
 	for (struct table_node *n = table_first(&c->services); n; n = table_next(&c->services, n)) {
 		struct local_service *service = container_of(n, struct local_service, node);
 
-		service->mesh->now_exposed |= service->now_exposed && exists(c, service->name, RESOURCE_VIRTUAL_SERVICE);
+		service->mesh->now_exposed |= service->now_exposed && service_exists(c, service->name);
 		if (service->exposed == service->now_exposed)
 			continue;
 		service->exposed = service->now_exposed;
@@ -594,7 +647,7 @@ static int set_node(struct compiler *c, uint32_t *place, struct plan_node **node
 	return 0;
 }
 
-static int take_listeners(const struct compile_input *input, const struct resource *resource, struct plan_node *node)
+static int take_listeners(struct compiler *c, const struct resource *resource, struct plan_node *node)
 {
 	const json_t *listeners = json_object_get(resource->spec, "listeners");
 	json_t *listener;
@@ -602,11 +655,11 @@ static int take_listeners(const struct compile_input *input, const struct resour
 
 	node->listeners = calloc(json_array_size(listeners) + 1, sizeof(*node->listeners));
 	if (!node->listeners)
-		return -ENOMEM;
+		return no_memory(c);
 	json_array_foreach(listeners, i, listener) {
 		struct port_mapping mapping;
 
-		if (!listener_is_proxied(input, resource, listener))
+		if (!listener_is_proxied(c->input, resource, listener))
 			continue;
 		port_mapping_read(json_object_get(listener, "portMapping"), &mapping);
 		node->listeners[node->listener_count++] = (struct plan_listener){
@@ -622,31 +675,32 @@ static int compile_caller(struct compiler *c, struct local_caller *caller)
 {
 	const struct resource *resource = resources_get(c->input->resources, caller->name);
 	const json_t *default_tls = json_path(resource->spec, "backendDefaults.clientPolicy.tls");
-	const json_t *backends = json_object_get(resource->spec, "backends");
 	_cleanup_(cleanup_node) struct plan_node *node = calloc(1, sizeof(*node));
-	const struct local_mesh *mesh = caller->mesh;
-	json_t *backend;
-	size_t i;
+	_cleanup_(named_backends_done) struct named_backends backends = {};
+	struct local_mesh *mesh = caller->mesh;
+	int r;
 
-	if (!node)
+	if (!node || name_backends(c, resource, &backends) < 0)
 		return no_memory(c);
 	node->flags = (mesh->drop_all ? NODE_DROP_ALL : 0) | (mesh->audit ? NODE_AUDIT : 0);
 	node->name = strdup(caller->name);
 	node->logging = json_incref(json_object_get(resource->spec, "logging"));
-	node->backends = calloc(json_array_size(backends) + (mesh->audit ? mesh->service_count : 0) + 1, sizeof(*node->backends));
-	if (!node->name || !node->backends || take_listeners(c->input, resource, node) < 0)
+	node->backends = calloc(backends.count + (mesh->audit ? mesh->service_count : 0) + 1, sizeof(*node->backends));
+	if (!node->name || !node->backends)
 		return no_memory(c);
-	json_array_foreach(backends, i, backend) {
-		const json_t *tls = json_path(backend, "virtualService.clientPolicy.tls");
+	r = resource->kind == RESOURCE_VIRTUAL_GATEWAY ? gateway_plan(c, resource, mesh, node) : take_listeners(c, resource, node);
+	if (r < 0)
+		return r;
+	for (size_t i = 0; i < backends.count; i++) {
 		struct local_service *service = NULL;
-		int r = backend_service(c, resource, caller->mesh, backend, &service);
 
+		r = backend_service(c, backends.list[i].from, mesh, backends.list[i].service, &service);
 		if (r < 0 && r != -ENOENT)
 			return r;
 		if (r == 0 && service->place != PLAN_NONE)
-			add_backend(c, node, service->place, tls ?: default_tls, 0);
+			add_backend(c, node, service->place, backends.list[i].tls, 0);
 	}
-	for (i = 0; mesh->audit && i < mesh->service_count; i++)
+	for (size_t i = 0; mesh->audit && i < mesh->service_count; i++)
 		add_backend(c, node, mesh->services[i], default_tls, BACKEND_AUDIT_ONLY);
 	return set_node(c, &caller->place, &node);
 }

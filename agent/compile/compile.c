@@ -102,6 +102,16 @@ static void mark_services_of_route(const struct resource *route, void *arg)
 	resources_referrers(m->resources, router, mark_service, m->c);
 }
 
+static void caller_changed(struct compiler *c, const char *full_name)
+{
+	struct table_node *known = table_get(&c->callers, full_name);
+
+	if (!known)
+		return;
+	mark(&c->callers_marked, &container_of(known, struct local_caller, node)->marked);
+	c->meshes_changed = c->servings_changed = true;
+}
+
 static void node_changed(struct compiler *c, const struct resources *resources, const struct resource *node)
 {
 	struct route_marking m = { c, resources };
@@ -111,11 +121,7 @@ static void node_changed(struct compiler *c, const struct resources *resources, 
 		mark(&c->units_marked, &container_of(known, struct local_unit, node)->marked);
 	resources_referrers(resources, node->full_name, mark_service, c);
 	resources_referrers(resources, node->full_name, mark_services_of_route, &m);
-	known = table_get(&c->callers, node->full_name);
-	if (!known)
-		return;
-	mark(&c->callers_marked, &container_of(known, struct local_caller, node)->marked);
-	c->meshes_changed = c->servings_changed = true;
+	caller_changed(c, node->full_name);
 }
 
 void compiler_resource_changed(struct compiler *c, const struct resources *resources, const struct resource *before,
@@ -123,6 +129,7 @@ void compiler_resource_changed(struct compiler *c, const struct resources *resou
 {
 	struct route_marking m = { c, resources };
 	const struct resource *any = now ?: before;
+	char gateway[RESOURCE_FULL_NAME_BYTES];
 
 	c->err = NULL;
 	switch (any->kind) {
@@ -141,6 +148,13 @@ void compiler_resource_changed(struct compiler *c, const struct resources *resou
 		return;
 	case RESOURCE_ROUTE:
 		mark_services_of_route(any, &m);
+		return;
+	case RESOURCE_VIRTUAL_GATEWAY:
+		caller_changed(c, any->full_name);
+		return;
+	case RESOURCE_GATEWAY_ROUTE:
+		resource_parent_name(any, gateway);
+		caller_changed(c, gateway);
 		return;
 	default:
 		return;

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* What a compiler remembers: which part of the plan comes of what. Shared by its files: callers.c says who calls, in which meshes,
- * and hence which services are planned; services.c what each of them does; targets.c which endpoints serve it; plan_names.c who asks for it by
+ * and hence which services are planned, gateways.c so for those that are virtual gateways; services.c what each of them does; targets.c which endpoints serve it; plan_names.c who asks for it by
  * which name. Each is told by marks what to look at. */
 #pragma once
 
@@ -137,6 +137,9 @@ int mesh_add_service(struct compiler *c, struct local_service *service);
 void mesh_remove_service(struct compiler *c, struct local_service *service);
 int compile_callers(struct compiler *c); /* who calls, and what they want */
 int compile_nodes(struct compiler *c);
+/* The service of the mesh that `from` names, by its name or ARN. 0, -ENOENT: it names none; -ENOMEM. */
+int backend_service(struct compiler *c, const struct resource *from, struct local_mesh *mesh, const char *text,
+		    struct local_service **ret_service);
 struct local_mesh *mesh_free(struct compiler *c, struct local_mesh *mesh);
 struct local_caller *caller_free(struct compiler *c, struct local_caller *caller);
 bool mesh_has_names(const struct local_mesh *mesh);
@@ -146,6 +149,17 @@ bool caller_is_planned(const struct compiler *c, const char *node);
 int compile_services(struct compiler *c); /* drafts */
 int finish_services(struct compiler *c); /* once their targets are known */
 struct local_service *service_free(struct compiler *c, struct local_service *service);
+
+/* gateways.c */
+/* Those of a gateway, by name. 0 or -ENOMEM. */
+struct gateway_routes {
+	const struct resource **list;
+	size_t count;
+};
+int gateway_routes_of(const struct resources *resources, const struct resource *gateway, struct gateway_routes *ret_routes);
+void gateway_routes_done(struct gateway_routes *routes);
+const char *gateway_route_service(const struct resource *route); /* name or ARN of the virtual service */
+int gateway_plan(struct compiler *c, const struct resource *gateway, struct local_mesh *mesh, struct plan_node *node); /* listeners, routes */
 
 /* targets.c */
 /* The listener of a node on `port`, planned now if it was not. -ENOENT: the node has no such listener; -ENOMEM. */

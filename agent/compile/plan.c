@@ -71,7 +71,10 @@ static void node_done(struct plan_object *object)
 		json_decref(node->listeners[i].timeout);
 		json_decref(node->listeners[i].pool);
 	}
+	for (size_t i = 0; i < node->route_count; i++)
+		resource_unref(node->routes[i].resource);
 	free(node->listeners);
+	free(node->routes);
 	free(node->backends);
 }
 
@@ -132,10 +135,10 @@ static bool same_json(const json_t *a, const json_t *b)
 	return a == b || (a && b && json_equal(a, b));
 }
 
-static bool same_route(const struct plan_route *a, const struct plan_route *b)
+/* But for tags. */
+static bool same_resource(const struct resource *a, const struct resource *b)
 {
-	return a->resource == b->resource ||
-	       (strcmp(a->resource->full_name, b->resource->full_name) == 0 && json_equal(a->resource->spec, b->resource->spec));
+	return a == b || (strcmp(a->full_name, b->full_name) == 0 && json_equal(a->spec, b->spec));
 }
 
 static bool same_requests(const struct plan_l7 *a, const struct plan_l7 *b)
@@ -145,7 +148,7 @@ static bool same_requests(const struct plan_l7 *a, const struct plan_l7 *b)
 	if (a->by_node != b->by_node || a->route_count != b->route_count || a->target_count != b->target_count)
 		return false;
 	for (size_t i = 0; i < a->route_count; i++)
-		if (!same_route(&a->routes[i], &b->routes[i]))
+		if (!same_resource(a->routes[i].resource, b->routes[i].resource))
 			return false;
 	for (size_t i = 0; i < a->target_count; i++)
 		if (a->targets[i].target != b->targets[i].target)
@@ -183,10 +186,13 @@ static bool same_node(const struct plan_object *x, const struct plan_object *y)
 {
 	const struct plan_node *a = (const struct plan_node *)x, *b = (const struct plan_node *)y;
 
-	if (a->listener_count != b->listener_count || !same_json(a->logging, b->logging))
+	if (a->listener_count != b->listener_count || a->route_count != b->route_count || !same_json(a->logging, b->logging))
 		return false;
 	for (size_t i = 0; i < a->listener_count; i++)
 		if (!same_listener(&a->listeners[i], &b->listeners[i]))
+			return false;
+	for (size_t i = 0; i < a->route_count; i++)
+		if (!same_resource(a->routes[i].resource, b->routes[i].resource) || a->routes[i].service != b->routes[i].service)
 			return false;
 	return true;
 }

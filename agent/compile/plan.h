@@ -156,10 +156,18 @@ struct plan_listener {
 	json_t *timeout, *pool; /* the listener's "timeout.http" and "connectionPool"; NULL: none */
 };
 
+struct plan_gateway_route {
+	const struct resource *resource; /* held */
+	uint32_t service; /* place in plan.services; PLAN_NONE: there is none of that name */
+};
+
 struct plan_node {
-	char *name; /* "mesh/M/virtualNode/N", or where `outside` "mesh/M/exposed" */
+	char *name; /* "mesh/M/virtualNode/N", where `gateway` "mesh/M/virtualGateway/G", where `outside` "mesh/M/exposed" */
 	struct plan_object *next;
 	bool outside; /* clients from outside, who ask nobody for names here */
+	bool gateway; /* a virtual gateway: its listeners are weft-proxy's */
+	size_t route_count;
+	struct plan_gateway_route *routes; /* of a gateway, by name */
 	uint32_t flags; /* NODE_* */
 	json_t *logging; /* the node's; NULL: none */
 	size_t listener_count;

@@ -260,7 +260,71 @@ static void write_node(const struct snapshot_sides *sides, uint32_t place, struc
 
 static bool tells_node(const struct plan_object *object)
 {
-	return !((const struct plan_node *)object)->outside;
+	const struct plan_node *node = (const struct plan_node *)object;
+
+	return !node->outside && !node->gateway;
+}
+
+/* --- gateways -------------------------------------------------------------------------------------------------------------- */
+
+static int service_order(const void *a, const void *b)
+{
+	const struct plan_backend *x = a, *y = b;
+
+	return (x->service > y->service) - (x->service < y->service);
+}
+
+/* Whether the gateway's client policy covers the port that the route leads to. */
+static bool needs_tls(const struct snapshot_sides *sides, const struct plan_node *gateway, const struct plan_gateway_route *route)
+{
+	const struct plan_backend *backend = bsearch(&(struct plan_backend){ .service = route->service }, gateway->backends, gateway->backend_count,
+						     sizeof(*gateway->backends), service_order);
+	const struct plan_service *service = sides->now->plan->services[route->service];
+	const int64_t port = json_path_int(route->resource->spec, "httpRoute.action.target.port", 0);
+
+	for (size_t p = 0; backend && p < service->port_count; p++)
+		if ((!port || service->ports[p].port == port) && backend->tls_ports >> p & 1)
+			return true;
+	return false;
+}
+
+static void write_gateway_routes(const struct snapshot_sides *sides, const struct plan_node *gateway, struct buffer *text)
+{
+	for (size_t i = 0; i < gateway->route_count; i++) {
+		const struct plan_gateway_route *route = &gateway->routes[i];
+
+		buffer_add(text, i ? ",{\"name\":" : "{\"name\":");
+		add_string(text, route->resource->name);
+		buffer_add(text, ",\"spec\":");
+		add_json(text, route->resource->spec);
+		if (route->service == PLAN_NONE) {
+			buffer_add(text, ",\"service\":null,\"needsTls\":false}");
+			continue;
+		}
+		buffer_printf(text, ",\"service\":%" PRIu32 ",\"needsTls\":", sides->now->ids[OBJECT_SERVICE][route->service]);
+		add_bool(text, needs_tls(sides, gateway, route));
+		buffer_add(text, "}");
+	}
+}
+
+static void write_gateway(const struct snapshot_sides *sides, uint32_t place, struct buffer *text)
+{
+	const struct plan_node *gateway = sides->now->plan->nodes[place];
+
+	buffer_add(text, "{\"name\":");
+	add_string(text, gateway->name);
+	buffer_add(text, ",\"listeners\":[");
+	write_listeners(gateway, text);
+	buffer_add(text, "],\"routes\":[");
+	write_gateway_routes(sides, gateway, text);
+	buffer_add(text, "],\"logging\":");
+	add_json(text, gateway->logging);
+	buffer_add(text, "}");
+}
+
+static bool tells_gateway(const struct plan_object *object)
+{
+	return ((const struct plan_node *)object)->gateway;
 }
 
 /* --- what differs ---------------------------------------------------------------------------------------------------------- */
@@ -274,6 +338,7 @@ static const struct kind_row {
 	{ PLAN_SERVICE, "services", tells_service, write_service },
 	{ PLAN_TARGET, "targets", tells_target, write_target },
 	{ PLAN_NODE, "nodes", tells_node, write_node },
+	{ PLAN_NODE, "gateways", tells_gateway, write_gateway },
 };
 
 struct difference {

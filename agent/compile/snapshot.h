@@ -1,8 +1,9 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* Plan -> weft-proxy: what it needs to know of services whose requests it routes (ROUTE_L7), of the targets that they lead to, and of callers
- * on this node, as the JSON that agent/l7/snapshot.h reads:
+/* Plan -> weft-proxy: what it needs to know of services whose requests it routes (ROUTE_L7), of the targets that they lead to, of callers and
+ * of virtual gateways on this node, as the JSON that agent/l7/snapshot.h reads:
  *
- *	{"services": {"ID": {"name": "mesh/M/virtualService/S", "ports": [PORT…]}}, "targets": {"ID": {…}}, "nodes": {"ID": {…}}}
+ *	{"services": {"ID": {"name": "mesh/M/virtualService/S", "ports": [PORT…]}}, "targets": {"ID": {…}}, "nodes": {"ID": {…}},
+ *	 "gateways": {"ID": {…}}}
  *
  * | member | |
  * |---|---|
@@ -16,6 +17,8 @@
  * | node | {"name": "mesh/M/virtualNode/N", "backends": [IDs of services, ascending], "audit": bool, "dropAll": bool, "logging": the node's or
  *     null, "listeners": [{"port", "timeout": the listener's for http or null, "connectionPool": the listener's or null}…]: those that
  *     weft-proxy serves in the place of the applications here}. Services that are no backends, and are let pass in audit mode, are not listed; those that are not weft-proxy's are |
+ * | gateway | {"name": "mesh/M/virtualGateway/G", "listeners": as of a node, those of http without TLS, "routes": [{"name": "R", "spec": a
+ *     gateway route resource's, "service": ID or null: there is none of that name, "needsTls": bool, by the gateway's client policy}…] of http, "logging": the gateway's or null} |
  *
  * Health and ejection are not told: weft-proxy reads them where the kernel does, in the endpoints' slots. Objects of two plans are compared by
  * their pointers, and only what differs is looked at. Pure. */

@@ -342,6 +342,8 @@ static void enter_gateway(struct request *request)
 	port = request->service ? port_of(request->service, route->target_port) : NULL;
 	if (!port)
 		request_refuse(request, L7_NO_SERVICE);
+	else if (route->needs_tls)
+		request_refuse(request, L7_NEEDS_TLS);
 	else if (pass_gateway(request, route, &asked) < 0)
 		request_refuse(request, L7_NO_MEMORY);
 	else

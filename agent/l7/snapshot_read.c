@@ -496,6 +496,7 @@ static int gateway_route_read(const json_t *json, struct gateway *gateway, struc
 	if (r < 0)
 		return r == -EINVAL ? err->code = -EBADMSG : no_memory(err);
 	r = id_read(json_object_get(json, "service"), "service", &route->id, err);
+	route->needs_tls = json_path_bool(json, "needsTls", false);
 	if (r == 0 && gateway_table_add(&gateway->table, route) < 0)
 		r = no_memory(err);
 	if (r < 0)

@@ -22,6 +22,7 @@ struct gateway_route {
 	char *virtual_service;
 	uint16_t target_port; /* 0: the service's only one */
 	uint32_t id; /* what the user of the route knows the service by; 0 at first */
+	bool needs_tls; /* for the user of the route: the gateway's client policy demands TLS of the service */
 	bool host_kept; /* rewrite.hostname.defaultTargetHostname DISABLED; otherwise Host becomes the service's name */
 	enum gateway_path path;
 	char *path_text; /* GATEWAY_PATH_PREFIX, GATEWAY_PATH_WHOLE */

@@ -7,7 +7,7 @@
 
 /* --- what a plan says, whatever places it has ---------------------------------------------------------------------------------- */
 
-static size_t l7_ports, proxied_listeners; /* that were printed */
+static size_t l7_ports, proxied_listeners, gateways; /* that were printed */
 
 static const char *name_at(const struct plan *plan, enum plan_kind kind, uint32_t place)
 {
@@ -84,6 +84,9 @@ static void print_node(const struct plan *plan, const struct plan_object *object
 	for (size_t i = 0; i < n->listener_count; i++)
 		buffer_printf(b, " %u %lld %lld", n->listeners[i].port, (long long)json_path_int(n->listeners[i].timeout, "idle.value", 0),
 			      (long long)json_path_int(n->listeners[i].pool, "http.maxConnections", 0));
+	for (size_t i = 0; i < n->route_count; i++)
+		buffer_printf(b, " %s>%s", n->routes[i].resource->name, name_at(plan, PLAN_SERVICE, n->routes[i].service));
+	gateways += n->gateway;
 	for (size_t i = 0; i < n->backend_count; i++) {
 		EXPECT(i == 0 || n->backends[i - 1].service < n->backends[i].service);
 		EXPECT(asprintf(&names[i], "%s %x %u", name_at(plan, PLAN_SERVICE, n->backends[i].service), n->backends[i].tls_ports,
@@ -201,7 +204,7 @@ static void print_document(struct changing *w, struct buffer *b)
 	const char *mesh = ONE_OF(w, MESHES, "M");
 
 	buffer_printf(b, "{'meshName': '%s'", mesh);
-	switch (roll(w, 8)) {
+	switch (roll(w, 10)) {
 	case 0:
 		if (roll(w, 3) == 0) {
 			buffer_printf(b, ", 'spec': {'egressFilter': {'type': '%s'}%s}", ONE_OF(w, "DROP_ALL", "ALLOW_ALL"),
@@ -209,6 +212,16 @@ static void print_document(struct changing *w, struct buffer *b)
 			break;
 		}
 		__attribute__((fallthrough));
+	case 8:
+		buffer_add(b, ", 'virtualGatewayName': 'g', 'spec': {");
+		print_listeners(w, false, b);
+		buffer_add(b, "}");
+		break;
+	case 9:
+		buffer_printf(b, ", 'virtualGatewayName': 'g', 'gatewayRouteName': '%s', 'spec': {'httpRoute': {'match': {'prefix': '%s'}, 'action': {"
+				 "'target': {'virtualService': {'virtualServiceName': '%s'}, 'port': 80}}}}",
+			      ONE_OF(w, "t1", "t2", "t3"), ONE_OF(w, "/", "/a/"), ONE_OF(w, SERVICES));
+		break;
 	case 1:
 	case 2:
 		buffer_printf(b, ", 'virtualNodeName': '%s', 'spec': {", ONE_OF(w, NODES));
@@ -310,7 +323,7 @@ static void change_callers(struct changing *w)
 {
 	w->node_count = 1 + roll(w, 3);
 	for (size_t i = 0; i < w->node_count; i++)
-		w->nodes[i] = ONE_OF(w, "mesh/M/virtualNode/n1", "mesh/M/virtualNode/n2", "mesh/N/virtualNode/n1", "mesh/M/virtualNode/none");
+		w->nodes[i] = ONE_OF(w, "mesh/M/virtualNode/n1", "mesh/M/virtualNode/n2", "mesh/N/virtualNode/n1", "mesh/M/virtualNode/none", "mesh/M/virtualGateway/g");
 	w->exposed_count = roll(w, 3);
 	for (size_t i = 0; i < w->exposed_count; i++)
 		w->exposed[i] = ONE_OF(w, "mesh/M/virtualService/s1.x", "mesh/N/virtualService/s2.x");
@@ -420,8 +433,8 @@ TEST(told_of_changes_a_compiler_plans_what_a_new_one_would)
 	for (uint64_t seed = 1; seed <= 20; seed++)
 		plans += live(seed, 250);
 	EXPECT(plans > 500);
-	EXPECT(l7_ports > 300);
-	EXPECT(proxied_listeners > 500);
+	EXPECT(l7_ports > 300 && gateways > 300);
+	EXPECT(proxied_listeners > 300);
 }
 
 TEST(what_changes_nothing_makes_no_plan)

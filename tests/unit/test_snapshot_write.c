@@ -6,6 +6,11 @@
 
 #include "agent/l7/snapshot.h"
 
+#define GATEWAY_ROUTE_SPEC(prefix, service)                                                                                   \
+	"'httpRoute': {'match': {'prefix': '" prefix "'}, 'action': {'target': {'virtualService': {'virtualServiceName': '" service "'}}}}"
+#define GATEWAY_ROUTE(name, prefix, service)                                                                                  \
+	"{'meshName': 'M', 'virtualGatewayName': 'g', 'gatewayRouteName': '" name "', 'spec': {" GATEWAY_ROUTE_SPEC(prefix, service) "}}"
+
 struct scene {
 	struct fixture f;
 	struct world w;
@@ -51,10 +56,12 @@ static void scene_init(struct scene *s)
 /* Puts in force what has changed, if anything has. */
 static void apply_changes(struct scene *s)
 {
-	static const char *const nodes[] = { WEB, "mesh/M/virtualNode/api" }, *const exposed[] = { "mesh/M/virtualService/out" };
+	static const char *const nodes[] = { WEB, "mesh/M/virtualNode/api", "mesh/M/virtualGateway/g" }, *const exposed[] = { "mesh/M/virtualService/out" };
 	struct plan *plan;
 	struct error err = {};
 
+	if (s->random && resources_check(&s->f.resources, &err) < 0) /* not all that chance makes is valid */
+		resources_rollback(&s->f.resources);
 	EXPECT_OK(resources_check(&s->f.resources, &err), &err);
 	resources_commit(&s->f.resources, on_change, s);
 	EXPECT_OK(compile(s->compiler,
@@ -410,6 +417,35 @@ TEST(clients_from_outside_are_no_callers_that_it_knows)
 	EXPECT(NODE_OF(&s, "web") != NULL);
 }
 
+TEST(a_gateway_is_told_with_the_ids_of_its_routes_services)
+{
+	char expected[1024];
+	SCENE(s);
+
+	given_two_services(&s);
+	given(&s.f, "{'meshName': 'M', 'virtualGatewayName': 'g', 'spec': {'listeners': [{'portMapping': {'port': 8080, 'protocol': 'http'}, "
+		    "'connectionPool': {'http': {'maxConnections': 7}}}], 'logging': {'accessLog': {'file': {'path': '/dev/stdout'}}}}}");
+	given(&s.f, GATEWAY_ROUTE("a", "/a", "a"));
+	given(&s.f, GATEWAY_ROUTE("none", "/n", "none"));
+	change(&s);
+	expect_said(&s, 2, 2, 1);
+	snprintf(expected, sizeof(expected),
+		 "{'name': 'mesh/M/virtualGateway/g', 'listeners': [{'port': 8080, 'timeout': null, 'connectionPool': {'http': "
+		 "{'maxConnections': 7}}}], 'routes': [{'name': 'a', 'spec': {%s}, 'service': %u, 'needsTls': false}, {'name': 'none', 'spec': {%s}, "
+		 "'service': null, 'needsTls': false}], 'logging': {'accessLog': {'file': {'path': '/dev/stdout'}}}}",
+		 GATEWAY_ROUTE_SPEC("/a", "a"), id_of(&s.w, OBJECT_SERVICE, "mesh/M/virtualService/a"), GATEWAY_ROUTE_SPEC("/n", "none"));
+	expect_json(said_of(&s, "gateways", OBJECT_NODE, "mesh/M/virtualGateway/g"), expected);
+	remove_resource(&s, "mesh/M/virtualGateway/g");
+	given(&s.f, "{'meshName': 'M', 'virtualGatewayName': 'g', 'spec': {'listeners': [" LISTENER(8080, "http") "], 'backendDefaults': "
+		    "{'clientPolicy': {'tls': {'validation': {'trust': {'file': {'certificateChain': '/ca'}}}}}}}}");
+	change(&s);
+	const json_t *routes = json_object_get(said_of(&s, "gateways", OBJECT_NODE, "mesh/M/virtualGateway/g"), "routes");
+	EXPECT(json_path_bool(json_array_get(routes, 0), "needsTls", false) && !json_path_bool(json_array_get(routes, 1), "needsTls", true));
+	remove_resource(&s, "mesh/M/virtualGateway/g");
+	change(&s);
+	EXPECT(json_is_null(said_of(&s, "gateways", OBJECT_NODE, "mesh/M/virtualGateway/g")));
+}
+
 TEST(names_are_quoted)
 {
 	SCENE(s);
@@ -444,7 +480,15 @@ static void change_something(struct scene *s)
 	const char *service = services[roll(s, 4)], *node = nodes[roll(s, 3)], *caller = callers[roll(s, 2)];
 	char spec[300];
 
-	switch (roll(s, 6)) {
+	switch (roll(s, 7)) {
+	case 6:
+		toggle(s, "virtualGateway/g/gatewayRoute", "t");
+		toggle(s, "virtualGateway", "g");
+		if (roll(s, 3))
+			given(&s->f, "{'meshName': 'M', 'virtualGatewayName': 'g', 'spec': {'listeners': [" LISTENER(80, "http") "]}}");
+		if (roll(s, 3))
+			given(&s->f, "%s", roll(s, 2) ? GATEWAY_ROUTE("t", "/", "a") : GATEWAY_ROUTE("t", "/", "d"));
+		return;
 	case 0:
 		toggle(s, "virtualService", service);
 		if (roll(s, 4))
@@ -522,6 +566,7 @@ int main(void)
 		cmocka_unit_test(what_is_gone_is_told_once),
 		cmocka_unit_test(what_becomes_the_kernels_is_gone),
 		cmocka_unit_test(clients_from_outside_are_no_callers_that_it_knows),
+		cmocka_unit_test(a_gateway_is_told_with_the_ids_of_its_routes_services),
 		cmocka_unit_test(names_are_quoted),
 		cmocka_unit_test(who_is_told_of_changes_knows_what_one_knows_who_is_told_all),
 	};

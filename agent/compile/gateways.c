@@ -1,0 +1,113 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* Virtual gateways as callers: what their routes name are their backends, without being listed anywhere else. Of HTTP/2, gRPC and TLS
+ * nothing is planned, for weft-proxy does not speak them yet. */
+#include <errno.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "agent/compile/compiler.h"
+#include "base/cleanup.h"
+
+struct gather {
+	struct gateway_routes routes;
+	size_t capacity;
+	int r;
+};
+
+static void gather_route(const struct resource *from, void *arg)
+{
+	struct gather *g = arg;
+
+	if (g->r < 0 || from->kind != RESOURCE_GATEWAY_ROUTE || !json_object_get(from->spec, "httpRoute"))
+		return;
+	if (g->routes.count == g->capacity) {
+		const size_t capacity = g->capacity ? 2 * g->capacity : 8;
+		const struct resource **list = reallocarray(g->routes.list, capacity, sizeof(struct resource *));
+
+		if (!list) {
+			g->r = -ENOMEM;
+			return;
+		}
+		g->routes.list = list;
+		g->capacity = capacity;
+	}
+	g->routes.list[g->routes.count++] = from;
+}
+
+static int name_order(const void *a, const void *b)
+{
+	return strcmp((*(const struct resource *const *)a)->name, (*(const struct resource *const *)b)->name);
+}
+
+int gateway_routes_of(const struct resources *resources, const struct resource *gateway, struct gateway_routes *ret_routes)
+{
+	struct gather g = {};
+
+	resources_referrers(resources, gateway->full_name, gather_route, &g);
+	if (g.r < 0) {
+		gateway_routes_done(&g.routes);
+		return g.r;
+	}
+	if (g.routes.count > 1)
+		qsort(g.routes.list, g.routes.count, sizeof(struct resource *), name_order);
+	*ret_routes = g.routes;
+	return 0;
+}
+
+void gateway_routes_done(struct gateway_routes *routes)
+{
+	free(routes->list);
+	*routes = (struct gateway_routes){};
+}
+
+const char *gateway_route_service(const struct resource *route)
+{
+	return json_path_string(route->spec, "httpRoute.action.target.virtualService.virtualServiceName");
+}
+
+static int plan_listeners(const struct resource *gateway, struct plan_node *node)
+{
+	const json_t *listeners = json_object_get(gateway->spec, "listeners");
+	json_t *listener;
+	size_t i;
+
+	node->listeners = calloc(json_array_size(listeners) + 1, sizeof(*node->listeners));
+	if (!node->listeners)
+		return -ENOMEM;
+	json_array_foreach(listeners, i, listener) {
+		struct port_mapping mapping;
+
+		port_mapping_read(json_object_get(listener, "portMapping"), &mapping);
+		if (strcmp(mapping.protocol, "http") == 0 && !listener_needs_tls(listener, &mapping))
+			node->listeners[node->listener_count++] = (struct plan_listener){
+				.port = mapping.port,
+				.pool = json_incref(json_object_get(listener, "connectionPool")),
+			};
+	}
+	return 0;
+}
+
+int gateway_plan(struct compiler *c, const struct resource *gateway, struct local_mesh *mesh, struct plan_node *node)
+{
+	_cleanup_(gateway_routes_done) struct gateway_routes routes = {};
+	int r = gateway_routes_of(c->input->resources, gateway, &routes);
+
+	if (r < 0 || plan_listeners(gateway, node) < 0)
+		return no_memory(c);
+	node->gateway = true;
+	node->routes = calloc(routes.count + 1, sizeof(*node->routes));
+	if (!node->routes)
+		return no_memory(c);
+	for (size_t i = 0; i < routes.count; i++) {
+		struct local_service *service = NULL;
+
+		r = backend_service(c, routes.list[i], mesh, gateway_route_service(routes.list[i]), &service);
+		if (r < 0 && r != -ENOENT)
+			return r;
+		node->routes[node->route_count++] = (struct plan_gateway_route){
+			.resource = resource_ref(routes.list[i]),
+			.service = service ? service->place : PLAN_NONE,
+		};
+	}
+	return 0;
+}

@@ -1,0 +1,181 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* compile(): workloads that act for a virtual gateway. */
+#include "tests/unit/compile_world.h"
+
+#include <errno.h>
+
+#define GATEWAY "mesh/M/virtualGateway/g"
+#define TO(service) "'action': {'target': {'virtualService': {'virtualServiceName': '" service "'}}}"
+
+static const char *const nodes[] = { GATEWAY };
+static const struct compile_input at_gateway = { .nodes = nodes, .node_count = 1 };
+
+static void given_gateway(struct fixture *f, const char *listeners, const char *more)
+{
+	given(f, "{'meshName': 'M', 'virtualGatewayName': 'g', 'spec': {'listeners': [%s]%s}}", listeners, more);
+}
+
+static void given_gateway_route(struct fixture *f, const char *name, const char *spec)
+{
+	given(f, "{'meshName': 'M', 'virtualGatewayName': 'g', 'gatewayRouteName': '%s', 'spec': {%s}}", name, spec);
+}
+
+/* "route>service …", "-" for a service that does not exist. */
+static void expect_routes(const struct plan *plan, const struct plan_node *gateway, const char *expected)
+{
+	_cleanup_(buffer_done) struct buffer b = {};
+
+	EXPECT(gateway->gateway);
+	for (size_t i = 0; i < gateway->route_count; i++) {
+		const uint32_t service = gateway->routes[i].service;
+
+		buffer_printf(&b, "%s%s>%s", i ? " " : "", gateway->routes[i].resource->name,
+			      service == PLAN_NONE ? "-" : strrchr(plan->services[service]->name, '/') + 1);
+	}
+	EXPECT_STR(buffer_string(&b), expected);
+}
+
+TEST(what_a_gateways_routes_name_are_its_backends)
+{
+	FIXTURE(f);
+
+	given_mesh(&f, "M", "ALLOW_ALL");
+	given_gateway(&f, LISTENER(8080, "http"), ", 'logging': {'accessLog': {'file': {'path': '/dev/stdout'}}}");
+	given_gateway_route(&f, "z", "'httpRoute': {'match': {'prefix': '/b'}, " TO("b") "}");
+	given_gateway_route(&f, "a", "'httpRoute': {'match': {'prefix': '/a'}, " TO("a") "}");
+	given_gateway_route(&f, "again", "'httpRoute': {'match': {'prefix': '/a2'}, " TO("a") "}");
+	given_gateway_route(&f, "none", "'httpRoute': {'match': {'prefix': '/n'}, " TO("none") "}");
+	given_gateway_route(&f, "later", "'http2Route': {'match': {'prefix': '/n'}, " TO("c") "}");
+	given(&f, "{'meshName': 'M', 'virtualGatewayName': 'other', 'gatewayRouteName': 'a', 'spec': {%s}}",
+	      "'httpRoute': {'match': {'prefix': '/'}, " TO("c") "}");
+	given_l7_service(&f, "a", BY_NODE("n"));
+	given_l7_service(&f, "b", BY_NODE("n"));
+	given_l7_service(&f, "c", BY_NODE("n"));
+	given_node(&f, "n", LISTENER(80, "http"), "");
+	const struct plan *plan = compiled_with(&f, &at_gateway);
+	const struct plan_node *gateway = node(plan, GATEWAY);
+	expect_services(plan, "a b");
+	expect_backends(plan, gateway, "a b");
+	expect_routes(plan, gateway, "a>a again>a none>- z>b");
+	EXPECT_STR(json_path_string(gateway->logging, "accessLog.file.path"), "/dev/stdout");
+	EXPECT_EQ(gateway->flags, 0);
+	EXPECT_STR(plan->scopes[0]->name, GATEWAY);
+}
+
+TEST(a_gateways_listeners_are_those_of_http_without_tls)
+{
+	FIXTURE(f);
+
+	given_mesh(&f, "M", "DROP_ALL");
+	given_gateway(&f,
+		      "{'portMapping': {'port': 8080, 'protocol': 'http'}, 'connectionPool': {'http': {'maxConnections': 5}}}, " LISTENER(8081, "http2") ", " TLS_LISTENER(
+			      8443, "http", "STRICT") ", " TLS_LISTENER(8082, "http", "PERMISSIVE"),
+		      "");
+	const struct plan_node *gateway = node(compiled_with(&f, &at_gateway), GATEWAY);
+	EXPECT_EQ(gateway->listener_count, 2);
+	EXPECT_EQ(gateway->listeners[0].port, 8080);
+	EXPECT_EQ(json_path_int(gateway->listeners[0].pool, "http.maxConnections", 0), 5);
+	EXPECT_EQ(gateway->listeners[1].port, 8082);
+	EXPECT(!gateway->listeners[1].pool);
+	EXPECT_EQ(gateway->flags, NODE_DROP_ALL);
+}
+
+TEST(a_gateways_client_policy_covers_its_services)
+{
+	FIXTURE(f);
+
+	given_mesh(&f, "M", "ALLOW_ALL");
+	given_gateway(&f, LISTENER(8080, "http"),
+		      ", 'backendDefaults': {'clientPolicy': {'tls': {'validation': {'trust': {'file': {'certificateChain': '/ca'}}}}}}");
+	given_gateway_route(&f, "a", "'httpRoute': {'match': {'prefix': '/'}, " TO("a") "}");
+	given_l7_service(&f, "a", BY_NODE("n"));
+	given_node(&f, "n", LISTENER(80, "http"), "");
+	EXPECT_EQ(node(compiled_with(&f, &at_gateway), GATEWAY)->backends[0].tls_ports, 1);
+}
+
+/* --- changes ------------------------------------------------------------------------------------------------------------- */
+
+struct change {
+	struct fixture f;
+	struct compiler *compiler;
+	struct plan *before, *now;
+};
+
+static void on_change(const struct resource *before, const struct resource *now, void *arg)
+{
+	struct change *w = arg;
+
+	compiler_resource_changed(w->compiler, &w->f.resources, before, now);
+}
+
+static const struct plan *change_compile(struct change *w)
+{
+	struct error err = {};
+
+	EXPECT_OK(resources_check(&w->f.resources, &err), &err);
+	resources_commit(&w->f.resources, on_change, w);
+	plan_free(w->before);
+	w->before = w->now;
+	EXPECT_OK(compile(w->compiler,
+			  &(struct compile_input){ .resources = &w->f.resources, .registry = w->f.registry, .vips = w->f.vips,
+						   .mesh_owner = "123456789012", .nodes = nodes, .node_count = 1 },
+			  &w->now, &err),
+		  &err);
+	EXPECT(w->now != NULL);
+	return w->now;
+}
+
+TEST(a_gateway_follows_its_routes_and_their_services)
+{
+	struct change w = {};
+
+	fixture_init(&w.f);
+	EXPECT_OK(compiler_new(&w.compiler));
+	given_mesh(&w.f, "M", "ALLOW_ALL");
+	given_node(&w.f, "n", LISTENER(80, "http"), "");
+	given_l7_service(&w.f, "a", BY_NODE("n"));
+	EXPECT_EQ(change_compile(&w)->node_count, 0); /* there is no such gateway yet */
+
+	given_gateway(&w.f, LISTENER(8080, "http"), "");
+	change_compile(&w);
+	expect_routes(w.now, node(w.now, GATEWAY), "");
+
+	given_gateway_route(&w.f, "t", "'httpRoute': {'match': {'prefix': '/'}, " TO("a") "}");
+	change_compile(&w);
+	expect_routes(w.now, node(w.now, GATEWAY), "t>a");
+	expect_backends(w.now, node(w.now, GATEWAY), "a");
+
+	EXPECT_OK(resources_remove(&w.f.resources, "mesh/M/virtualService/a"));
+	change_compile(&w);
+	expect_routes(w.now, node(w.now, GATEWAY), "t>-");
+
+	given_l7_service(&w.f, "a", BY_NODE("n"));
+	change_compile(&w);
+	expect_routes(w.now, node(w.now, GATEWAY), "t>a");
+
+	EXPECT_OK(resources_remove(&w.f.resources, GATEWAY "/gatewayRoute/t"));
+	given_gateway_route(&w.f, "t", "'httpRoute': {'match': {'prefix': '/x'}, " TO("a") "}");
+	change_compile(&w);
+	expect_routes(w.now, node(w.now, GATEWAY), "t>a");
+	EXPECT(node(w.now, GATEWAY) != node(w.before, GATEWAY));
+
+	EXPECT_OK(resources_remove(&w.f.resources, GATEWAY));
+	change_compile(&w);
+	EXPECT(!w.now->nodes[0]);
+	plan_free(w.before);
+	plan_free(w.now);
+	compiler_free(w.compiler);
+	fixture_done(&w.f);
+}
+
+int main(void)
+{
+	const struct CMUnitTest tests[] = {
+		cmocka_unit_test(what_a_gateways_routes_name_are_its_backends),
+		cmocka_unit_test(a_gateways_listeners_are_those_of_http_without_tls),
+		cmocka_unit_test(a_gateways_client_policy_covers_its_services),
+		cmocka_unit_test(a_gateway_follows_its_routes_and_their_services),
+	};
+
+	return cmocka_run_group_tests(tests, NULL, NULL);
+}
