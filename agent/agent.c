@@ -89,23 +89,24 @@ static bool claim_planned(const char *node, void *arg)
 /* Short names are of this account and region; what a name says itself must be them. */
 static int claim_resolve(const char *value, char *ret_node, size_t size, enum claim_outcome *ret_outcome, struct error *err, void *arg)
 {
+	const enum resource_kind kind = resource_actor_kind(value) == RESOURCE_VIRTUAL_GATEWAY ? RESOURCE_VIRTUAL_GATEWAY : RESOURCE_VIRTUAL_NODE;
 	const struct agent *agent = arg;
 	struct resource_scope scope;
 	const char *account;
 
 	resource_name_scope(value, &scope);
 	account = scope.account[0] && strcmp(scope.account, agent->account) ? scope.account : scope.mesh_owner;
-	if (resource_name_parse(value, RESOURCE_VIRTUAL_NODE, ret_node, size, err) < 0) {
-		*ret_outcome = resource_name_parse(value, RESOURCE_VIRTUAL_GATEWAY, ret_node, size, NULL) == 0 ? CLAIM_GATEWAY : CLAIM_BAD_NAME;
+	if (resource_name_parse(value, kind, ret_node, size, err) < 0) {
+		*ret_outcome = CLAIM_BAD_NAME;
 		ret_node[0] = '\0';
-		return *ret_outcome == CLAIM_GATEWAY ? error_set(err, -EINVAL, "virtual gateways are not there yet") : -EINVAL;
+		return -EINVAL;
 	}
 	if (account[0] && strcmp(account, agent->account)) {
 		*ret_outcome = CLAIM_OTHER_ACCOUNT;
 		return error_set(err, -EINVAL, "the account is %s, that of this weftd is %s (--account)", account, agent->account);
 	}
 	if (agent->store && scope.region[0] && control_serves(agent->control, scope.region))
-		return agent_resource_name(agent, value, RESOURCE_VIRTUAL_NODE, ret_node, size, err);
+		return agent_resource_name(agent, value, kind, ret_node, size, err);
 	if (scope.region[0] && strcmp(scope.region, agent->control_options.home_region)) {
 		*ret_outcome = CLAIM_OTHER_REGION;
 		return error_set(err, -EINVAL, "the region is %s, that of this weftd is %s (--region)", scope.region, agent->control_options.home_region);
@@ -299,7 +300,7 @@ static int add_patterns(struct agent *agent, struct error *err)
 	json_array_foreach(agent->options.workloads, i, one) {
 		char node[1024];
 
-		r = agent_resource_name(agent, json_path_string(one, "virtualNode"), RESOURCE_VIRTUAL_NODE, node, sizeof(node), err);
+		r = agent_member_actor(agent, one, node, sizeof(node), err);
 		if (r == 0)
 			r = workloads_add_pattern(agent->workloads, json_path_string(one, "cgroup"), node, json_path_string(one, "zone"), err);
 		if (r < 0) {

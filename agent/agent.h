@@ -61,7 +61,7 @@ struct agent_options {
 	bool help;
 	bool version;
 	json_t *quotas; /* "quotas" of the options file: {"virtualNodesPerMesh": 1000}, or NULL */
-	json_t *workloads; /* "workloads" of the options file: [{"cgroup", "virtualNode", "zone"}], or NULL */
+	json_t *workloads; /* "workloads" of the options file: [{"cgroup", "virtualNode" or "virtualGateway", "zone"}], or NULL */
 };
 
 /* Defaults, the options file, then the command line, each over the one before. Prints --help and --version itself.

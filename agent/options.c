@@ -96,8 +96,8 @@ static int take_extra(const char *name, void *value, void *arg, struct error *er
 	if (!json_is_array(list))
 		return error_set_field(err, -EINVAL, name, "not an array");
 	json_array_foreach(list, i, one)
-		if (!json_path_string(one, "cgroup") || !json_path_string(one, "virtualNode"))
-			return error_set_field(err, -EINVAL, name, "element %zu lacks \"cgroup\" or \"virtualNode\"", i);
+		if (!json_path_string(one, "cgroup") || (!json_path_string(one, "virtualNode") && !json_path_string(one, "virtualGateway")))
+			return error_set_field(err, -EINVAL, name, "element %zu lacks \"cgroup\", or \"virtualNode\" and \"virtualGateway\"", i);
 	options->workloads = json_incref(list);
 	return 0;
 }

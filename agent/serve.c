@@ -71,6 +71,24 @@ int agent_resource_name(const struct agent *agent, const char *text, enum resour
 	return 0;
 }
 
+int agent_actor_name(const struct agent *agent, const char *text, char *ret_full_name, size_t size, struct error *err)
+{
+	const bool gateway = resource_actor_kind(text) == RESOURCE_VIRTUAL_GATEWAY;
+
+	return agent_resource_name(agent, text, gateway ? RESOURCE_VIRTUAL_GATEWAY : RESOURCE_VIRTUAL_NODE, ret_full_name, size, err);
+}
+
+int agent_member_actor(const struct agent *agent, const json_t *object, char *ret_full_name, size_t size, struct error *err)
+{
+	static const enum resource_kind kinds[] = { RESOURCE_VIRTUAL_NODE, RESOURCE_VIRTUAL_GATEWAY };
+	const char *node = json_path_string(object, "virtualNode"), *gateway = json_path_string(object, "virtualGateway");
+
+	if (!node == !gateway)
+		return error_set_field(err, -EINVAL, "virtualNode", node ? "beside virtualGateway: give one of them" :
+									   "missing, or not a string, and so is virtualGateway");
+	return agent_resource_name(agent, node ?: gateway, kinds[gateway != NULL], ret_full_name, size, err);
+}
+
 /* --- options ------------------------------------------------------------------------------------------------------------------ */
 
 static int take_root(struct agent *agent, struct error *err)

@@ -16,5 +16,10 @@ void agent_control_restore(const struct agent *agent);
 int agent_resource_name(const struct agent *agent, const char *text, enum resource_kind kind, char *ret_full_name, size_t size,
 			struct error *err);
 
+/* The same for what workloads act for: a virtual node or a virtual gateway, whichever the text names. */
+int agent_actor_name(const struct agent *agent, const char *text, char *ret_full_name, size_t size, struct error *err);
+/* The same of an object with "virtualNode" or "virtualGateway". */
+int agent_member_actor(const struct agent *agent, const json_t *object, char *ret_full_name, size_t size, struct error *err);
+
 /* A resource of the directory came, went or was replaced: the API shows it. */
 void agent_control_show(struct agent *agent, const struct resource *before, const struct resource *now);

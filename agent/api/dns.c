@@ -111,7 +111,7 @@ static int find_node(const struct workload *workload, void *arg)
 /* "from" in its short form, of a node that some workload acts for. */
 static int node_parse(struct agent *agent, const char *from, char *ret_node, size_t size, struct error *err)
 {
-	int r = agent_resource_name(agent, from, RESOURCE_VIRTUAL_NODE, ret_node, size, err);
+	int r = agent_actor_name(agent, from, ret_node, size, err);
 
 	if (r < 0) {
 		error_prefix(err, "from");
@@ -272,7 +272,7 @@ void api_dns_queries(struct agent *agent, struct http_exchange *exchange)
 	unsigned long count = QUERIES_DEFAULT;
 	struct error err = {};
 
-	if (from && agent_resource_name(agent, from, RESOURCE_VIRTUAL_NODE, node, sizeof(node), &err) < 0) {
+	if (from && agent_actor_name(agent, from, node, sizeof(node), &err) < 0) {
 		error_prefix(&err, "from");
 		return http_reply_error(exchange, &err);
 	}

@@ -331,7 +331,7 @@ static int explanation_read(struct agent *agent, struct explanation *x, const ch
 
 	if (!from || !to)
 		return error_set_field(err, -EINVAL, from ? "to" : "from", "missing");
-	r = agent_resource_name(agent, from, RESOURCE_VIRTUAL_NODE, x->from, sizeof(x->from), err);
+	r = agent_actor_name(agent, from, x->from, sizeof(x->from), err);
 	if (r < 0)
 		return r;
 	x->request.flow.node = apply_object_id(agent->apply, OBJECT_NODE, x->from);

@@ -125,13 +125,9 @@ void api_workloads_post(struct agent *agent, struct http_exchange *exchange)
 
 	if (json_parse(text, length, &body, &err) < 0)
 		return http_reply_error(exchange, &err);
-	for (i = 0; i < 2; i++) {
-		static const char *const required[] = { "virtualNode", "cgroup" };
-
-		if (!json_path_string(body, required[i])) {
-			error_set_field(&err, -EINVAL, required[i], "missing, or not a string");
-			return http_reply_error(exchange, &err);
-		}
+	if (!json_path_string(body, "cgroup")) {
+		error_set_field(&err, -EINVAL, "cgroup", "missing, or not a string");
+		return http_reply_error(exchange, &err);
 	}
 	if (json_path_int(body, "pid", 0) <= 0) {
 		error_set_field(&err, -EINVAL, "pid", "missing, or not a process id");
@@ -142,7 +138,7 @@ void api_workloads_post(struct agent *agent, struct http_exchange *exchange)
 			error_set_field(&err, -EINVAL, "register", "every element is a string ADDRESS:PORT");
 			return http_reply_error(exchange, &err);
 		}
-	if (agent_resource_name(agent, json_path_string(body, "virtualNode"), RESOURCE_VIRTUAL_NODE, node, sizeof(node), &err) < 0)
+	if (agent_member_actor(agent, body, node, sizeof(node), &err) < 0)
 		return http_reply_error(exchange, &err);
 	enrolment = calloc(1, sizeof(*enrolment));
 	if (!enrolment) {

@@ -19,7 +19,7 @@ struct dns_arguments {
 };
 static const struct option options[] = {
 	{ .name = "from", .type = OPTION_STRING, .offset = OPTION(struct dns_arguments, from), .argument = "NODE",
-	  .help = "who asks: mesh/M/virtualNode/N" },
+	  .help = "who asks: mesh/M/virtualNode/N, or a virtual gateway" },
 	{ .name = "last", .type = OPTION_U32, .offset = OPTION(struct dns_arguments, last), .argument = "N", .min = 1, .max = 4096,
 	  .help = "the last N queries" },
 	CTL_OPTIONS

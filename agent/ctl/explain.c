@@ -25,7 +25,7 @@ struct explain_arguments {
 };
 static const struct option options[] = {
 	{ .name = "from", .type = OPTION_STRING, .offset = OPTION(struct explain_arguments, from), .argument = "NODE",
-	  .required = true, .help = "who asks: mesh/M/virtualNode/N" },
+	  .required = true, .help = "who asks: mesh/M/virtualNode/N, or a virtual gateway" },
 	{ .name = "to", .type = OPTION_STRING, .offset = OPTION(struct explain_arguments, to), .argument = "HOST:PORT",
 	  .required = true, .help = "for whom: a virtual service, its address, or any other address; or http://HOST:PORT/PATH, for a request" },
 	{ .name = "method", .letter = 'X', .type = OPTION_STRING, .offset = OPTION(struct explain_arguments, method), .argument = "METHOD",

@@ -23,7 +23,7 @@ enum { EXIT_REFUSED = 125, EXIT_NOT_EXECUTABLE = 126, EXIT_NOT_FOUND = 127 }; /*
 
 struct run_arguments {
 	struct ctl ctl;
-	const char *virtual_node;
+	const char *virtual_node, *virtual_gateway;
 	const char *netns;
 	const char *zone;
 	const char *cgroup_parent;
@@ -31,7 +31,9 @@ struct run_arguments {
 };
 static const struct option options[] = {
 	{ .name = "virtual-node", .type = OPTION_STRING, .offset = OPTION(struct run_arguments, virtual_node),
-	  .argument = "NODE", .required = true, .help = "mesh/M/virtualNode/N, which the program acts for" },
+	  .argument = "NODE", .help = "mesh/M/virtualNode/N, which the program acts for" },
+	{ .name = "virtual-gateway", .type = OPTION_STRING, .offset = OPTION(struct run_arguments, virtual_gateway), .argument = "GATEWAY",
+	  .help = "mesh/M/virtualGateway/G, instead: weft-proxy serves its listeners where the program runs, as long as it does" },
 	{ .name = "netns", .type = OPTION_STRING, .offset = OPTION(struct run_arguments, netns), .argument = "NS",
 	  .help = "run in this namespace, all of which acts for the node: a name under /run/netns, or a path; what is "
 		  "in /etc/netns/NS then lies over /etc" },
@@ -182,7 +184,8 @@ static json_t *request_make(const struct run_arguments *a, const char *cgroup)
 
 	for (size_t i = 0; i < a->addresses.count; i++)
 		json_array_append_new(addresses, json_string(a->addresses.values[i]));
-	return json_pack("{s:s, s:s, s:i, s:b, s:s*, s:s*, s:b, s:o}", "virtualNode", a->virtual_node, "cgroup", cgroup, "pid",
+	return json_pack("{s:s, s:s, s:i, s:b, s:s*, s:s*, s:b, s:o}", a->virtual_node ? "virtualNode" : "virtualGateway",
+			 a->virtual_node ?: a->virtual_gateway, "cgroup", cgroup, "pid",
 			 (int)getpid(), "ownNetns", a->netns != NULL, "netns", a->netns, "zone", a->zone, "removeCgroup", true,
 			 "register", addresses);
 }
@@ -216,6 +219,10 @@ static int run_run(const void *arguments, const struct words *words)
 		error_set(&err, -EINVAL, "name the program to run, after --");
 		return ctl_fail(&err);
 	}
+	if (!a->virtual_node == !a->virtual_gateway) {
+		error_set(&err, -EINVAL, "give either --virtual-node or --virtual-gateway");
+		return ctl_fail(&err);
+	}
 	for (size_t i = 0; i < a->addresses.count; i++)
 		if (ip_port_parse(a->addresses.values[i], &ip, &port) < 0) {
 			error_set_field(&err, -EINVAL, "--register", "'%s' is not ADDRESS:PORT", a->addresses.values[i]);
@@ -235,8 +242,8 @@ static int run_run(const void *arguments, const struct words *words)
 
 const struct command run_command = {
 	.name = "run",
-	.synopsis = "--virtual-node NODE [options] -- PROGRAM [ARGUMENTS]",
-	.summary = "starts a program that acts for a virtual node",
+	.synopsis = "(--virtual-node NODE | --virtual-gateway GATEWAY) [options] -- PROGRAM [ARGUMENTS]",
+	.summary = "starts a program that acts for a virtual node or a virtual gateway",
 	.more = "\nWithout --netns the program's cgroup acts for the node, in the namespace of this process.\n"
 		"Exits as the program does; 125 when it was not enrolled, 126 when it cannot be executed, 127 when it is not\n"
 		"found.",

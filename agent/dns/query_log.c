@@ -7,10 +7,18 @@
 #include "base/address.h"
 #include "base/cleanup.h"
 
+/* Of "mesh/M/virtualNode/N": "mesh/M". */
+static size_t mesh_bytes(const char *text, size_t length)
+{
+	const char *end = memrchr(text, '/', length);
+
+	end = end ? memrchr(text, '/', (size_t)(end - text)) : NULL;
+	return end ? (size_t)(end - text) : length;
+}
+
 struct node_name *node_name_new(const char *text)
 {
-	const char *node = strstr(text, "/virtualNode/");
-	const size_t length = strlen(text), mesh_length = node ? (size_t)(node - text) : length;
+	const size_t length = strlen(text), mesh_length = mesh_bytes(text, length);
 	struct node_name *name = malloc(sizeof(*name) + length + 1 + mesh_length + 1);
 
 	if (!name)

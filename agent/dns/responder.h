@@ -54,7 +54,7 @@ struct responder_place {
 	uint64_t netns_cookie;
 	int netns_fd; /* dup'ed when the place is new */
 	uint32_t node_id;
-	const char *node; /* "mesh/M/virtualNode/N"; its mesh's scope is the part before "/virtualNode/" */
+	const char *node; /* "mesh/M/virtualNode/N", or of a virtual gateway; its mesh's scope is the part before the last two words */
 };
 /* Opens what is new, closes what is gone: once nothing is under way there, after 10 s at the latest. The maps are written once sockets are
  * open. Resolvers that cannot have sockets (lo is down; ::1 ports run out, at DNS_PORTS for each namespace; another program is bound

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* What a process says it is by its environment, and whether it may say so.
  *
- * App Mesh's proxies were told their virtual node by APPMESH_RESOURCE_ARN, or by its older names APPMESH_RESOURCE_NAME and
+ * App Mesh's proxies were told their virtual node, or virtual gateway, by APPMESH_RESOURCE_ARN, or by its older names APPMESH_RESOURCE_NAME and
  * APPMESH_VIRTUAL_NODE_NAME, in this order (App Mesh user guide, and the agent of its Envoy image); blanks around the value do not count.
  *
  * A process in a network namespace of its own speaks for that namespace; in the host's for its cgroup, if every process there says the
@@ -21,8 +21,7 @@
 #define CLAIM_OUTCOMES(X)                                                                                                     \
 	X(ENROLLED, "enrolled", "the namespace or cgroup acts as the node since then")                                         \
 	X(KNOWN, "known", "it acted as that node already")                                                                     \
-	X(BAD_NAME, "bad-name", "the value names no virtual node")                                                             \
-	X(GATEWAY, "gateway", "the value names a virtual gateway, which weft does not have yet")                               \
+	X(BAD_NAME, "bad-name", "the value names no virtual node and no virtual gateway")                                      \
 	X(OTHER_ACCOUNT, "other-account", "the value names another account than weftd's (--account)")                          \
 	X(OTHER_REGION, "other-region", "the value names another region than weftd's (--region)")                              \
 	X(NOT_ROOTS, "not-roots", "the namespace or cgroup was made by somebody else than root")                               \

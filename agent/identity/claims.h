@@ -21,7 +21,7 @@ struct claims;
 struct claims_options {
 	bool wanted; /* false: nothing is looked at, and claims_report() says so */
 	const char *scope; /* the cgroup that the instance is attached to: who is elsewhere is nobody's here */
-	/* The full name of the virtual node that a value means. Negative: what is wrong, as a CLAIM_… and in words. */
+	/* The full name of the virtual node, or gateway, that a value means. Negative: what is wrong, as a CLAIM_… and in words. */
 	int (*resolve)(const char *value, char *ret_node, size_t size, enum claim_outcome *ret_outcome, struct error *err, void *arg);
 	/* Whether the plan in force has the node; where not, claims_node() is asked for when `changed` was called. */
 	bool (*planned)(const char *node, void *arg);

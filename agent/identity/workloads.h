@@ -28,7 +28,7 @@
 
 struct workload { /* as others see it */
 	uint64_t id; /* never used again within a state directory */
-	const char *node; /* "mesh/M/virtualNode/N" */
+	const char *node; /* "mesh/M/virtualNode/N", or of a virtual gateway */
 	const char *cgroup; /* path below the cgroup2 mount, "/weft/default/run-12" */
 	uint64_t cgroup_id;
 	uint64_t netns_cookie; /* of the namespace it was enrolled in */

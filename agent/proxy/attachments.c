@@ -10,6 +10,7 @@
 #include <sys/stat.h>
 
 #include "agent/identity/cgroup.h"
+#include "agent/spec/resource.h"
 #include "base/address.h"
 #include "base/cleanup.h"
 #include "base/log.h"
@@ -400,8 +401,8 @@ int attachment_check(const struct attachment_request *request, struct error *err
 {
 	if (request->cgroup[0] != '/' || !request->cgroup[1] || leads_upwards(request->cgroup))
 		return error_set_field(err, -EINVAL, "cgroup", "'%s' is no path below the cgroup2 mount", request->cgroup);
-	if (!strstr(request->node, "/virtualNode/"))
-		return error_set_field(err, -EINVAL, "node", "'%s' is not of the form mesh/M/virtualNode/N", request->node);
+	if (resource_actor_kind(request->node) == RESOURCE_KIND_COUNT)
+		return error_set_field(err, -EINVAL, "node", "'%s' is not of the form mesh/M/virtualNode/N, or of a virtual gateway", request->node);
 	return 0;
 }
 

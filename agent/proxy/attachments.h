@@ -47,7 +47,7 @@ struct attachments *attachments_free(struct attachments *all);
 struct attachment_request {
 	uint64_t workload;
 	uint64_t netns_cookie;
-	const char *node; /* "mesh/M/virtualNode/N" */
+	const char *node; /* "mesh/M/virtualNode/N", or of a virtual gateway */
 	uint32_t node_id;
 	const char *cgroup; /* below the cgroup2 mount */
 	uint64_t cgroup_id;

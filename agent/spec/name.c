@@ -171,3 +171,14 @@ int resource_reference_name(char *buffer, size_t size, const struct resource *fr
 		return resource_name_parse(text, kind, buffer + scope_length, size - scope_length, NULL);
 	return resource_full_name(buffer + scope_length, size - scope_length, from->mesh, kind, NULL, text);
 }
+
+enum resource_kind resource_actor_kind(const char *text)
+{
+	static const enum resource_kind kinds[] = { RESOURCE_VIRTUAL_NODE, RESOURCE_VIRTUAL_GATEWAY };
+	char name[RESOURCE_FULL_NAME_BYTES];
+
+	for (size_t i = 0; i < ARRAY_SIZE(kinds); i++)
+		if (resource_name_parse(text, kinds[i], name, sizeof(name), NULL) == 0)
+			return kinds[i];
+	return RESOURCE_KIND_COUNT;
+}

@@ -153,6 +153,10 @@ int resource_name_check(const char *member, const char *name, struct error *err)
  * wrong. */
 int resource_name_parse(const char *text, enum resource_kind kind, char *ret_full_name, size_t size, struct error *err);
 
+/* Which kind of what workloads act for the text names, in one of these forms: RESOURCE_VIRTUAL_NODE or RESOURCE_VIRTUAL_GATEWAY;
+ * RESOURCE_KIND_COUNT: neither. */
+enum resource_kind resource_actor_kind(const char *text);
+
 /* The protocol a port mapping means: "https", which documents in the wild use, is http with TLS STRICT. */
 struct port_mapping {
 	uint16_t port;

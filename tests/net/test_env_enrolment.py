@@ -132,10 +132,22 @@ def test_the_full_name_goes_before_the_older_ones_and_blanks_do_not_count(mesh):
     client.end()
 
 
+@pytest.mark.parametrize("variable, value", [
+    ("APPMESH_RESOURCE_ARN", f"arn:aws:appmesh:eu-central-1:{ACCOUNT}:mesh/m/virtualGateway/g"),
+    ("APPMESH_VIRTUAL_NODE_NAME", "mesh/m/virtualGateway/g"),
+])
+def test_a_process_may_say_that_it_is_a_virtual_gateway(mesh, variable, value):
+    mesh.gateway("g")
+    mesh.gateway_route("g", "all", "web")
+    client = Claimant(mesh, {variable: value}, mesh.add_pod())
+    assert client.wait_enrolled()["virtualNode"] == "mesh/m/virtualGateway/g"
+    assert client.connect(mesh.vip("web"), 8080) == "10.77.0.1:9001", "what its routes name are its backends"
+    client.end()
+
+
 @pytest.mark.parametrize("outcome, value, words", [
     ("bad-name", "client", "'client' is no virtualNode: must be mesh/MESH/virtualNode/NAME"),
     ("bad-name", "arn:aws:iam::1:role/x", "is no App Mesh name"),
-    ("gateway", "mesh/m/virtualGateway/g", "virtual gateways"),
     ("other-account", ARN.replace(ACCOUNT, "999999999999"), f"the account is 999999999999, that of this weftd is {ACCOUNT} (--account)"),
     ("other-account", "mesh/m@999999999999/virtualNode/client", "the account is 999999999999"),
     ("other-region", ARN.replace("eu-central-1", "us-east-1"), "the region is us-east-1, that of this weftd is eu-central-1 (--region)"),

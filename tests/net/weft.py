@@ -301,6 +301,15 @@ class Node:
             route["match"] = match
         self.write(f"route-{router}-{name}", meshName="m", virtualRouterName=router, routeName=name, spec={kind: route})
 
+    def gateway(self, name, port=8080, protocol="http", **spec):
+        self.write(f"gateway-{name}", meshName="m", virtualGatewayName=name, spec={"listeners": [
+            {"portMapping": {"port": port, "protocol": protocol}}], **spec})
+
+    def gateway_route(self, gateway, name, service, match=None, **action):
+        target = {"virtualService": {"virtualServiceName": service}}
+        self.write(f"gateway-route-{gateway}-{name}", meshName="m", virtualGatewayName=gateway, gatewayRouteName=name, spec={"httpRoute": {
+            "match": match or {"prefix": "/"}, "action": {"target": target, **action}}})
+
     def register(self, node, identifier, address):
         def known():
             return any(resource["name"] == node for resource in self.weft("get", "virtualNode")["resources"])
@@ -348,9 +357,9 @@ class Node:
         return Resolver(self.spawn([PYTHON, HERE / "dns_server.py", "--zone", json.dumps(zone or {}), *endpoints], namespace,
                                    stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True))
 
-    def run_argv(self, node, argv, netns=None, words=()):
+    def run_argv(self, node, argv, netns=None, words=(), kind="node"):
         extra = ["--netns", netns.name] if netns else []
-        return [BUILD / "weft", "run", "--instance", self.instance, "--virtual-node", f"mesh/m/virtualNode/{node}", "--cgroup-parent",
+        return [BUILD / "weft", "run", "--instance", self.instance, f"--virtual-{kind}", f"mesh/m/virtual{kind.title()}/{node}", "--cgroup-parent",
                 self.cgroup, *extra, *words, "--", *argv]
 
     def workload(self, argv, node="client", netns=None, words=(), **options):

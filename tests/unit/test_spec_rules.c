@@ -412,6 +412,7 @@ TEST(several_target_listeners_need_a_port_that_one_of_them_has)
 
 TEST(gateway_routes_name_a_port_where_gateway_or_provider_has_several)
 {
+#define GATEWAY_LISTENER(more) GATEWAY("{'listeners': [{" more "}]}")
 #define GATEWAY_1 GATEWAY("{'listeners': [{" PORT(80, "http") "}]}")
 #define GATEWAY_2 GATEWAY("{'listeners': [{" PORT(80, "http") "}, {" PORT(81, "http") "}]}")
 #define SERVICE(provider) "{'meshName': 'm', 'virtualServiceName': 's.local', 'spec': {" provider "}}"
@@ -613,8 +614,15 @@ TEST(what_is_not_in_force_is_listed_field_by_field)
 		  "spec.grpcRoute.match.serviceName\nspec.grpcRoute.match.methodName\nspec.grpcRoute.match.metadata\n" },
 		{ RETRY("httpRoute", "{'prefix': '/'}", ", 'httpRetryEvents': ['server-error']"), "" },
 		{ ROUTE("{'tcpRoute': {" TARGETS ", 'timeout': {'idle': {'value': 0, 'unit': 's'}}}}"), "spec.tcpRoute.timeout\n" },
-		{ GATEWAY_1, "spec\n" },
-		{ GATEWAY_ON("", "s.local", ""), "spec\n" },
+		{ GATEWAY_1, "" },
+		{ GATEWAY_LISTENER(PORT(80, "http") ", " TLS("STRICT")), "spec.listeners[0].tls\n" },
+		{ GATEWAY_LISTENER(PORT(80, "http") ", " TLS("PERMISSIVE")), "spec.listeners[0].tls\n" },
+		{ GATEWAY_LISTENER(PORT(80, "https")), "spec.listeners[0].portMapping\n" },
+		{ GATEWAY_LISTENER(PORT(80, "http2")), "spec.listeners[0].portMapping\n" },
+		{ GATEWAY_LISTENER(PORT(80, "http") ", " HEALTH_BY("http", 80)), "spec.listeners[0].healthCheck\n" },
+		{ GATEWAY_ON("", "s.local", ""), "" },
+		{ GATEWAY_ROUTE("{'http2Route': {'match': {'prefix': '/'}, 'action': {" TARGET "}}}"), "spec.http2Route\n" },
+		{ GATEWAY_GRPC("{'serviceName': 's'}", ""), "spec.grpcRoute\n" },
 	};
 
 	for (size_t i = 0; i < ARRAY_SIZE(rows); i++) {
@@ -647,6 +655,9 @@ TEST(what_a_service_that_keeps_http_in_the_kernel_does_without_is_listed)
 		  "spec.httpRoute.match.prefix\nspec.httpRoute.match.method\nspec.httpRoute.match.scheme\n"
 		  "spec.httpRoute.match.headers\nspec.httpRoute.match.queryParameters\n" },
 		{ { TAGGED("true", BY_ROUTER), HTTP_MATCH("{'path': {'exact': '/'}}") }, "spec.httpRoute.match.path\n" },
+		{ { TAGGED("true", BY_NODE), GATEWAY_ON("", "s", "") }, "spec.httpRoute.action.target\n" },
+		{ { TAGGED("false", BY_NODE), GATEWAY_ON("", "s", "") }, "" },
+		{ { TAGGED("true", BY_NODE), GATEWAY_ON("", "other", "") }, "" },
 		{ { TAGGED("true", BY_ROUTER), RETRY("httpRoute", "{'prefix': '/'}", ", 'httpRetryEvents': ['server-error']") },
 		  "spec.httpRoute.retryPolicy\n" },
 		{ { TAGGED("true", BY_NODE), NODE_LISTENER(PORT(80, "http") ", 'timeout': {'http': {}}") }, "" },
