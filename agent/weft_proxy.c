@@ -23,6 +23,8 @@ struct arguments {
 	const char *log_level;
 	const char *log_format;
 	uint64_t drain_max_ns, drain_time_ns;
+	uint32_t workers;
+	const char *workload_files;
 	bool help;
 	bool version;
 };
@@ -36,6 +38,10 @@ static const struct option table[] = {
 	  .help = "with a successor there, how long requests and tunnels may go on here (1h)" },
 	{ .name = "drain-time", .type = OPTION_SPAN, .offset = OPT(drain_time_ns), .argument = "SPAN",
 	  .help = "at SIGTERM, how long requests under way may (5s)" },
+	{ .name = "workers", .type = OPTION_U32, .offset = OPT(workers), .argument = "N", .min = 1, .max = 1024,
+	  .help = "threads that serve HTTP (one for each CPU)" },
+	{ .name = "workload-files", .type = OPTION_STRING, .offset = OPT(workload_files), .argument = "DIR",
+	  .help = "where access logs of workloads without a process go: DIR/MESH/NODE/PATH (nowhere)" },
 	{ .name = "log-level", .type = OPTION_STRING, .offset = OPT(log_level), .argument = "LEVEL",
 	  .help = "debug, info, warn or error (info)" },
 	{ .name = "log-format", .type = OPTION_STRING, .offset = OPT(log_format), .argument = "FORMAT",
@@ -142,7 +148,8 @@ static void tell_manager(void)
 static int run(const struct arguments *arguments, char *const argv[], struct loop *loop, struct error *err)
 {
 	const struct proxy_options options = { .instance = arguments->instance, .drain_max_ns = arguments->drain_max_ns,
-					       .drain_time_ns = arguments->drain_time_ns };
+					       .drain_time_ns = arguments->drain_time_ns, .workers = arguments->workers,
+					       .workload_files = arguments->workload_files };
 	struct running running = { .loop = loop, .argv = argv };
 	int r = loop_signal_add(loop, SIGTERM, on_signal, &running); /* they are heard when the loop runs */
 

@@ -171,7 +171,7 @@ static int make_parts(struct proxy *proxy, struct error *err)
 				   .endpoints = proxy->maps.endpoints,
 				   .endpoint_count = &proxy->maps.endpoint_count,
 			   },
-			   &(struct l7_options){}, &proxy->l7, err);
+			   &(struct l7_options){ .workers = proxy->options.workers, .workload_files = proxy->options.workload_files }, &proxy->l7, err);
 	if (r == 0)
 		r = admin_ports_new(&(struct admin_ports_parts){ proxy->loop, proxy->offload, proxy->l7, is_connected, proxy },
 				    &proxy->admin_ports);

@@ -20,6 +20,8 @@ struct proxy_options {
 	const char *instance;
 	uint64_t drain_max_ns; /* how long it goes on with requests and tunnels once a successor has taken over, */
 	uint64_t drain_time_ns; /* and with requests once it was told to end */
+	uint32_t workers; /* 0: one for each CPU */
+	const char *workload_files; /* agent/access_log/access_log.h; NULL: none */
 };
 
 struct proxy;

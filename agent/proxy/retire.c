@@ -291,6 +291,7 @@ static void leave(struct proxy *proxy)
 	loop_timer_disarm(proxy->beat_timer);
 	__atomic_store_n(&proxy->maps.state->beat_ns, 0, __ATOMIC_RELEASE);
 	l7_drain(proxy->l7, false);
+	admin_ports_close(proxy->admin_ports); /* the next one wants them */
 	attachments_retire(proxy->attachments);
 	proxy->responder = responder_free(proxy->responder);
 	proxy->server = server_free(proxy->server);
