@@ -132,10 +132,10 @@ const struct target_endpoint *choose_endpoint(struct request *request, const str
 		const struct target_list *list = &target->lists[choice_family(v6, i)];
 		const struct target_endpoint *found = choice_draw(&c, list);
 
-		request->probe = false;
-		if (found && target->max_errors && !outlier_begin(&c.l7->kernel.endpoints[found->slot], c.now_ns, &request->probe)) {
+		request->probe_ns = 0;
+		if (found && target->max_errors && !outlier_begin(&c.l7->kernel.endpoints[found->slot], c.now_ns, &request->probe_ns)) {
 			found = read_list(&c, list); /* another one probes it: it is out by now */
-			request->probe = false;
+			request->probe_ns = 0;
 		}
 		if (found)
 			return found;

@@ -392,7 +392,8 @@ const struct target_endpoint *choose_endpoint(struct request *request, const str
 
 /* Whether the endpoint may not be chosen now; one whose ejection is over may be, by one request at a time: its probe. */
 bool outlier_is_out(const struct endpoint *slot, uint64_t now_ns);
-bool outlier_begin(struct endpoint *slot, uint64_t now_ns, bool *ret_probe); /* false: others are at it */
+bool outlier_begin(struct endpoint *slot, uint64_t now_ns, uint64_t *ret_probe_ns); /* false: others are at it */
+void outlier_unsaid(struct request *request); /* a probe that comes to nothing: the next request is one */
 /* What the try at hand says of its endpoint: it failed (a 5xx, or no answer), or it did not. */
 void outlier_note(struct request *request, bool failed);
 
@@ -450,7 +451,7 @@ struct request {
 	bool under_way; /* count_try() */
 	bool connected; /* it had a connection */
 	bool has_place; /* in its listener's limit, for the next connection */
-	bool probe; /* it is to find out whether an ejected endpoint works again */
+	uint64_t probe_ns; /* it is to find out whether an ejected endpoint works again, which is out until then; 0: it is not */
 	bool on_spare; /* that had waited for it, so it may have been closed just then */
 	bool resent;
 	bool out_of_retries; /* the policy would have one more, but for its number */

@@ -13,15 +13,30 @@ bool outlier_is_out(const struct endpoint *slot, uint64_t now_ns)
 	return __atomic_load_n(&slot->ejected_until_ns, __ATOMIC_RELAXED) > now_ns;
 }
 
-bool outlier_begin(struct endpoint *slot, uint64_t now_ns, bool *ret_probe)
+bool outlier_begin(struct endpoint *slot, uint64_t now_ns, uint64_t *ret_probe_ns)
 {
+	const uint64_t probe_ns = now_ns + slot->ejected_for_ns;
 	uint64_t until_ns = __atomic_load_n(&slot->ejected_until_ns, __ATOMIC_RELAXED);
 
-	*ret_probe = until_ns;
+	*ret_probe_ns = 0;
 	if (!until_ns)
 		return true;
-	return until_ns <= now_ns && __atomic_compare_exchange_n(&slot->ejected_until_ns, &until_ns, now_ns + slot->ejected_for_ns, false,
-								 __ATOMIC_ACQ_REL, __ATOMIC_RELAXED);
+	if (until_ns > now_ns || !__atomic_compare_exchange_n(&slot->ejected_until_ns, &until_ns, probe_ns, false, __ATOMIC_ACQ_REL,
+							      __ATOMIC_RELAXED))
+		return false;
+	*ret_probe_ns = probe_ns;
+	return true;
+}
+
+void outlier_unsaid(struct request *request)
+{
+	struct endpoint *slot = request->probe_ns && request->endpoint ? l7_slot(request->worker->l7, request->endpoint) : NULL;
+	uint64_t until_ns = request->probe_ns;
+
+	request->probe_ns = 0;
+	if (slot)
+		__atomic_compare_exchange_n(&slot->ejected_until_ns, &until_ns, time_now_ns(), false, __ATOMIC_ACQ_REL,
+					    __ATOMIC_RELAXED);
 }
 
 /* With this one, more than maxEjectionPercent of the list are out; one always may be. */
@@ -87,16 +102,18 @@ void outlier_note(struct request *request, bool failed)
 	const struct target *target = request->target;
 	struct endpoint *slot = target && target->max_errors && request->endpoint ? l7_slot(l7, request->endpoint) : NULL;
 	const uint64_t now_ns = loop_now_ns(request->worker->loop);
+	const bool probe = request->probe_ns;
 
+	request->probe_ns = 0; /* it has said what it had to say */
 	if (!slot)
 		return;
 	if (failed) {
-		if (__atomic_add_fetch(&slot->http_errors, 1, __ATOMIC_RELAXED) >= target->max_errors || request->probe)
-			eject(l7, target, request->endpoint, slot, request->probe, now_ns);
+		if (__atomic_add_fetch(&slot->http_errors, 1, __ATOMIC_RELAXED) >= target->max_errors || probe)
+			eject(l7, target, request->endpoint, slot, probe, now_ns);
 		return;
 	}
 	if (__atomic_load_n(&slot->http_errors, __ATOMIC_RELAXED))
 		__atomic_store_n(&slot->http_errors, 0, __ATOMIC_RELAXED);
-	if (request->probe)
+	if (probe)
 		readmit(slot, now_ns);
 }

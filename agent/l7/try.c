@@ -57,6 +57,7 @@ void request_try_done(struct request *request)
 		__atomic_sub_fetch(&l7->active[request->endpoint->slot], 1, __ATOMIC_RELAXED);
 	request->counted_active = false;
 	count_try_done(request);
+	outlier_unsaid(request);
 	request->try_until_ns = request->connect_until_ns = 0;
 }
 
@@ -111,8 +112,8 @@ static void try_failed(struct request *request, enum l7_reply why)
 {
 	const struct retry_try ended = { .outcome = outcome_of(request, why), .grpc_status = -1 };
 
-	request_try_done(request);
 	if (may_be_resent(request, why)) {
+		request_try_done(request);
 		request->resent = true;
 		request->worker->stats.resent++;
 		request_try(request);
@@ -121,6 +122,7 @@ static void try_failed(struct request *request, enum l7_reply why)
 	count_try_failed(request, why);
 	if (why != L7_NO_MEMORY) /* nobody's fault but ours */
 		outlier_note(request, true);
+	request_try_done(request);
 	if (!again(request, &ended))
 		request_refuse(request, why);
 }

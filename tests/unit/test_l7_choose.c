@@ -216,10 +216,28 @@ TEST(an_ejection_that_is_over_is_probed_by_one_request)
 		const struct target_endpoint *e = choose_endpoint(c->request, &c->target);
 
 		EXPECT(e);
-		probes += c->request->probe;
-		EXPECT_EQ(e->slot == 1, c->request->probe);
+		probes += c->request->probe_ns != 0;
+		EXPECT_EQ(e->slot == 1, c->request->probe_ns != 0);
 	}
 	EXPECT_EQ(probes, 1);
+}
+
+TEST(a_probe_that_comes_to_nothing_leaves_it_to_the_next_request)
+{
+	_cleanup_chosen_ struct chosen *c = given();
+	unsigned int probes = 0;
+
+	c->target.max_errors = 5;
+	c->slots[1].ejected_until_ns = 1;
+	c->slots[1].ejected_for_ns = 3600 * NSEC_PER_SEC;
+	for (int i = 0; i < DRAWS; i++) {
+		c->request->endpoint = choose_endpoint(c->request, &c->target);
+		probes += c->request->probe_ns != 0;
+		outlier_unsaid(c->request);
+	}
+	EXPECT(probes > DRAWS / 8);
+	EXPECT(!outlier_is_out(&c->slots[1], time_now_ns()));
+	EXPECT(c->slots[1].ejected_until_ns > 1);
 }
 
 int main(void)
@@ -237,6 +255,7 @@ int main(void)
 		cmocka_unit_test(where_a_pick_fails_the_callers_zone_comes_first),
 		cmocka_unit_test(none_is_none),
 		cmocka_unit_test(an_ejection_that_is_over_is_probed_by_one_request),
+		cmocka_unit_test(a_probe_that_comes_to_nothing_leaves_it_to_the_next_request),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);
