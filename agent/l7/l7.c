@@ -76,6 +76,16 @@ static int listen_at(const struct l7_place *place)
 }
 
 /* The workers know it before the kernel does: the first connection finds one that accepts. */
+/* Once, where it begins: it is tried again each half second. */
+static void tell_taken(const struct l7_place *place)
+{
+	if (place->role == L7_OUTBOUND && place->why != -EADDRINUSE)
+		log_warn("foreign-redirect: another program has the port that HTTP connections of a namespace are handed to, an Envoy of App Mesh maybe; "
+			 "they are refused (proxy-down) while it has it",
+			 LOG_F("netns_cookie", LOG_U64(place->netns_cookie)), LOG_F("port", LOG_INT(PROXY_OUTBOUND_PORT)),
+			 LOG_F("family", LOG_STR(place->family == LIST_V4 ? "IPv4" : "IPv6")));
+}
+
 void l7_place_open(struct l7 *l7, struct l7_place *place)
 {
 	int fd;
@@ -85,6 +95,8 @@ void l7_place_open(struct l7 *l7, struct l7_place *place)
 	fd = inherited_take(l7, place);
 	if (fd < 0)
 		fd = listen_at(place);
+	if (fd == -EADDRINUSE)
+		tell_taken(place);
 	if (fd < 0) {
 		place->why = fd;
 		return;

@@ -219,3 +219,25 @@ def test_an_address_that_the_mesh_does_not_know_is_matched_by_host(own_shop):
     assert client.ask(address, headers={"Host": "stranger.example.net"})["told"]["server"] == f"{address}:8080"
     assert client.ask(address, "/v2")["told"]["server"] == V2
     assert client.ask(reach, "/v2")["told"]["server"] == V2
+
+
+def test_a_namespace_where_another_program_has_the_port_is_refused_by_name_until_it_is_gone(own_shop):
+    pod = own_shop.add_pod()
+    envoy = own_shop.worker(netns=pod)
+    envoy.run("""
+held = []
+for family, address in ((socket.AF_INET, "0.0.0.0"), (socket.AF_INET6, "::")):
+    s = socket.socket(family)
+    if family == socket.AF_INET6:
+        s.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 1)
+    s.bind((address, 15001))
+    s.listen()
+    held.append(s)
+""")
+    client = Client(own_shop, pod)
+    vip = own_shop.vip("web.example.com")
+    wait_for(lambda: "foreign-redirect" in own_shop.log.read_text(), "it is told")
+    assert client.ask(vip)["error"] == "ECONNREFUSED"
+    assert own_shop.reasons()[("client", "web.example.com", "proxy-down")] > 0
+    envoy.kill()
+    wait_for(lambda: "error" not in client.ask(vip), "connections are handed over")
