@@ -52,10 +52,16 @@ static void require_name(const struct text *text, const char *path, const char *
 	json_decref(found);
 }
 
-/* Names that a path cannot tell from others are left out. */
-static bool is_plain(const char *name)
+/* A path cannot tell a member "a.b" from a member "b" of "a": objects with such names are left out, with all that is in them. */
+static bool names_are_plain(const json_t *object)
 {
-	return *name && !strpbrk(name, ".[]");
+	const char *name;
+	json_t *child;
+
+	json_object_foreach((json_t *)object, name, child)
+		if (!*name || strpbrk(name, ".[]"))
+			return false;
+	return true;
 }
 
 static void walk(const struct text *text, const json_t *value, struct buffer *path, size_t depth)
@@ -65,11 +71,9 @@ static void walk(const struct text *text, const json_t *value, struct buffer *pa
 	json_t *child;
 	size_t i;
 
-	if (depth > 8)
+	if (depth > 8 || !names_are_plain(value))
 		return;
 	json_object_foreach((json_t *)value, name, child) {
-		if (!is_plain(name))
-			continue;
 		buffer_printf(path, "%s%s", length ? "." : "", name);
 		require_name(text, buffer_string(path), name);
 		walk(text, child, path, depth + 1);
