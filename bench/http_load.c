@@ -28,7 +28,7 @@
 #include "base/time.h"
 #include "bench/tcp.h"
 
-enum { RATE_CONNECTIONS = 16, SPANS_MAX = 1000000, ANSWER_BYTES = 4096, IDLE_MAX = 20000, IDLE_BATCH = 64, TRY_PAUSE_NS = 200000 };
+enum { RATE_CONNECTIONS = 16, SPANS_MAX = 1000000, ANSWER_BYTES = 4096, IDLE_MAX = 20000, IDLE_BATCH = 64, TRY_PAUSE_NS = 500000 };
 
 static struct sockaddr_storage server;
 static socklen_t server_length;

@@ -40,10 +40,13 @@ class Peer:
                                        stderr=open(self.directory / "errors", "a"), text=True)
         output.close()
 
-    def restart(self):
-        """Starts it anew; when."""
+    def may_restart(self):
+        """At any time."""
         self.stop()
         self.prepare()
+
+    def restart(self):
+        """Starts it; when."""
         begun_ns = time.monotonic_ns()
         self.process.stdin.write("\n")
         self.process.stdin.flush()
@@ -53,6 +56,7 @@ class Peer:
         """For those whose processes have to be found."""
 
     def start(self):
+        self.may_restart()
         self.restart()
         wait_for(self.is_answering, f"{self.name} to answer")
         return self
