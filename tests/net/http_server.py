@@ -56,11 +56,19 @@ class Handler(http.server.BaseHTTPRequestHandler):
     def answer(self):
         with lock:
             self.server.active += 1
+        self.counted = True
         try:
             self.answer_counted()
         finally:
-            with lock:
-                self.server.active -= 1
+            self.leave()
+
+    def leave(self):
+        """It is under way no more; returns how many were, with it. Before the answer goes: who has it may send the next one at once."""
+        with lock:
+            active = self.server.active
+            self.server.active -= self.counted
+        self.counted = False
+        return active
 
     def answer_counted(self):
         body = self.read_body()
@@ -81,8 +89,8 @@ class Handler(http.server.BaseHTTPRequestHandler):
         if self.headers.get("upgrade") == "echo":
             self.echo()
             return
-        told = {"server": self.server.name, "method": self.command, "path": self.path, "body": body, "peer": self.client_address[0], "active": self.server.active,
-                "headers": {name.lower(): value for name, value in self.headers.items()}}
+        told = {"server": self.server.name, "method": self.command, "path": self.path, "body": body, "peer": self.client_address[0],
+                "active": self.leave(), "headers": {name.lower(): value for name, value in self.headers.items()}}
         text = json.dumps(told).encode()
         self.send_response(self.status())
         self.send_header("Content-Length", str(len(text)))
