@@ -96,6 +96,64 @@ TEST(what_is_behind_a_refused_request_with_a_body_is_never_executed)
 	EXPECT_EQ(w->backends[0].request_count, 0);
 }
 
+/* What another server on the way might frame otherwise: the one that is refused is the last one that is looked at. */
+TEST(what_follows_a_request_of_doubtful_framing_is_never_executed)
+{
+#define POST "POST /doubtful HTTP/1.1\r\nHost: x\r\n"
+#define BEHIND GET("/smuggled") GET("/smuggled")
+#define BYTES(text) text BEHIND, sizeof(text BEHIND) - 1
+	static const struct {
+		const char *bytes;
+		size_t length;
+		int status;
+	} tries[] = {
+		{ BYTES(POST "Content-Length: 4\r\nTransfer-Encoding: chunked\r\n\r\n0\r\n\r\n"), 400 },
+		{ BYTES(POST "Transfer-Encoding: chunked\r\nContent-Length: 4\r\n\r\n0\r\n\r\n"), 400 },
+		{ BYTES(POST "Content-Length: 0\r\nContent-Length: 40\r\n\r\n"), 400 },
+		{ BYTES(POST "Content-Length: 0\r\nContent-Length: 0\r\n\r\n"), 400 },
+		{ BYTES(POST "Content-Length: 0, 40\r\n\r\n"), 400 },
+		{ BYTES(POST "Content-Length: +0\r\n\r\n"), 400 },
+		{ BYTES(POST "Transfer-Encoding: xchunked\r\n\r\n0\r\n\r\n"), 501 },
+		{ BYTES(POST "Transfer-Encoding: chunked, identity\r\n\r\n0\r\n\r\n"), 501 },
+		{ BYTES(POST "Transfer-Encoding: chunked\r\nTransfer-Encoding: identity\r\n\r\n0\r\n\r\n"), 501 },
+		{ BYTES(POST "Transfer-Encoding : chunked\r\n\r\n0\r\n\r\n"), 400 },
+		{ BYTES("POST /doubtful HTTP/1.0\r\nHost: x\r\nTransfer-Encoding: chunked\r\n\r\n0\r\n\r\n"), 400 },
+		{ BYTES(POST "A: b\r\n Transfer-Encoding: chunked\r\n\r\n0\r\n\r\n"), 400 }, /* folded */
+		{ BYTES(POST "A: b\nContent-Length: 40\r\n\r\n"), 400 }, /* LF alone, */
+		{ BYTES(POST "A: b\rContent-Length: 40\r\n\r\n"), 400 }, /* CR alone */
+		{ BYTES(POST "A: b\r\n\n"), 400 },
+		{ BYTES(POST "A: b\0c\r\n\r\n"), 400 },
+		{ BYTES("GET /\0 HTTP/1.1\r\nHost: x\r\n\r\n"), 400 },
+		{ BYTES(POST "Transfer-Encoding: chunked\r\n\r\n2\r\nab0\r\n\r\n"), 400 },
+		{ BYTES(POST "Transfer-Encoding: chunked\r\n\r\n2\nab\r\n0\r\n\r\n"), 400 },
+		{ BYTES(POST "Transfer-Encoding: chunked\r\n\r\n-1\r\n\r\n"), 400 },
+		{ BYTES(POST "Transfer-Encoding: chunked\r\n\r\n10000000000000000\r\n\r\n"), 400 },
+		{ BYTES(POST "Transfer-Encoding: chunked\r\n\r\n0\r\nA b: c\r\n\r\n"), 400 },
+	};
+#undef POST
+#undef BEHIND
+#undef BYTES
+	_cleanup_world_ struct l7_world *w = world(NULL);
+
+	backend_serve(w, 1);
+	for (size_t i = 0; i < ARRAY_SIZE(tries); i++) {
+		_cleanup_wire_ struct wire p;
+		int status;
+
+		program(w, &p);
+		wire_say(&p, GET("/first"));
+		EXPECT_EQ(next_status(&p), 200);
+		wire_say_bytes(&p, tries[i].bytes, tries[i].length);
+		status = next_status(&p);
+		if (status != tries[i].status)
+			fail_msg("'%s' is answered %d, not %d", tries[i].bytes, status, tries[i].status);
+		if (wire_next(&p) == WIRE_BYTES)
+			fail_msg("what is behind '%s' is answered", tries[i].bytes);
+		EXPECT_EQ(w->backends[0].request_count, i + 1);
+	}
+	EXPECT_COUNT(w, "totals.requests", 2 * (int64_t)ARRAY_SIZE(tries));
+}
+
 TEST(connection_close_is_the_end_and_nothing_behind_it_is_executed)
 {
 	_cleanup_world_ struct l7_world *w = world(NULL);
@@ -389,6 +447,7 @@ int main(void)
 		cmocka_unit_test(requests_that_come_at_once_are_answered_in_order),
 		cmocka_unit_test(a_request_that_is_whole_may_be_refused_and_the_next_one_follows),
 		cmocka_unit_test(what_is_behind_a_refused_request_with_a_body_is_never_executed),
+		cmocka_unit_test(what_follows_a_request_of_doubtful_framing_is_never_executed),
 		cmocka_unit_test(connection_close_is_the_end_and_nothing_behind_it_is_executed),
 		cmocka_unit_test(http_1_0_ends_after_the_answer_unless_it_asks_to_go_on),
 		cmocka_unit_test(a_request_cut_at_any_byte_is_the_same_request),
