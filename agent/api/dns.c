@@ -85,7 +85,7 @@ static json_t *reasons_json(struct agent *agent)
 
 static void on_status(const json_t *status, int fd __attribute__((unused)), const struct error *err, void *arg)
 {
-	static const char *const members[] = { "outcomes", "places", "workloads", "adminPorts", "former", "leftOut" };
+	static const char *const members[] = { "outcomes", "places", "workloads", "adminPorts", "accessLogs", "former", "leftOut" };
 	struct question *question = arg;
 	json_t *answer;
 

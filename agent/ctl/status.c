@@ -286,14 +286,17 @@ static void requests_print(const json_t *requests)
 	       format_member_count(requests, "upstreamOpen", upstream));
 }
 
-/* What weft-proxy did and met, how requests ended without an answer of their target, and what became of tries that failed. */
+/* What weft-proxy did and met, how requests ended without an answer of their target, what became of tries that failed, and lines that are
+ * in no access log. */
 static int request_totals_print(json_t *totals)
 {
 	int r = counts_print(totals, "WEFT-PROXY", true);
 
 	if (r == 0)
 		r = counts_print(json_object_get(totals, "replies"), "REPLY", true);
-	return r == 0 ? counts_print(json_object_get(totals, "retries"), "RETRY", true) : r;
+	if (r == 0)
+		r = counts_print(json_object_get(totals, "retries"), "RETRY", true);
+	return r == 0 ? counts_print(json_object_get(totals, "accessLogDrops"), "LINES DROPPED", true) : r;
 }
 
 static int answer_print(const json_t *answer)

@@ -169,9 +169,11 @@ static void open_log(struct l7 *l7, struct act *act, const struct snapshot_objec
 		request.pidfd = act->pidfd = process_of(act);
 		r = access_log_open(l7->logs, &request, &log, &err);
 	}
-	if (r < 0)
+	if (r < 0) {
+		l7->no_access_log++;
 		log_limited(LOG_LEVEL_WARN, "there is no access log", LOG_F("node", LOG_STR(act->name)),
 			    LOG_F("error", LOG_STR(error_text(&err, text, sizeof(text)))));
+	}
 	if (act->log && act->told_id != object->id)
 		tell_workers(l7, act, act->told_id, NULL);
 	tell_workers(l7, act, object->id, log);

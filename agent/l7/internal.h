@@ -99,6 +99,7 @@ struct l7 {
 	unsigned int worker_count;
 	struct worker **workers;
 	struct access_logs *logs;
+	uint64_t no_access_log; /* times that one could not be begun */
 	uint32_t *active; /* of each endpoint slot: requests under way; atomic */
 	uint64_t requests_active, retries_active; /* atomic: the retry budget is the node's */
 };

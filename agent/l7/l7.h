@@ -120,12 +120,13 @@ struct l7_stats_view *l7_view_free(const struct l7_stats_view *view); /* NULL is
 /* What is counted, as members of a JSON object without its braces. 0 or -ENOMEM.
  *
  *	"generation", "workers", "places": [{"netnsCookie", "role": "outbound", "inbound" or "gateway", "port": a gateway's, else 0,
- *	"family": "IPv4", "why": why it does not listen, or null}], "totals": {"requests", …, "replies": {NAME: n}, "retries": {VERDICT: n}},
- *	"rows": [{"source", "service", "target": the kernel's ids of them, "requests", "retries", "bytesReceived", "bytesSent", "timeNsSum",
- *	"active", "codes": [without an answer, 1xx, … 5xx], "timeNs": [buckets of maps/abi/row.h, trailing zeros left out]}]
+ *	"family": "IPv4", "why": why it does not listen, or null}], "totals": {"requests", …, "replies": {NAME: n}, "retries": {VERDICT: n},
+ *	"accessLogDrops": {REASON: lines}}, "rows": [{"source", "service", "target": the kernel's ids of them, "requests", "retries",
+ *	"bytesReceived", "bytesSent", "timeNsSum", "active", "codes": [without an answer, 1xx, … 5xx], "timeNs": [buckets of maps/abi/row.h, trailing zeros left out]}]
  *
  * "open", "requestsActive", "upstreamOpen" and "active" are as they are now, all else has been summed since the process began. Service 0: they
  * were meant for none; target 0: they came to none; a virtual node as the target, and nothing else: they came in for it; all 0: the row for
  * what has no row of its own. */
 int l7_write(const struct l7 *l7, struct buffer *text);
 json_t *l7_json(const struct l7 *l7); /* the same as an object: new reference; NULL: out of memory */
+json_t *l7_logs_json(const struct l7 *l7); /* access_logs_json() */

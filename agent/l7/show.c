@@ -186,19 +186,23 @@ static json_t *place_json(const struct l7_place *place)
 
 static json_t *totals_json(const struct l7 *l7)
 {
-	json_t *replies = json_object(), *retries = json_object();
+	const struct access_log_totals logs = access_logs_totals(l7->logs);
+	json_t *replies = json_object(), *retries = json_object(), *drops = json_object();
 
 	for (size_t i = 0; i < L7_REPLY_COUNT; i++)
 		json_object_set_new(replies, l7_replies[i].name, json_integer((json_int_t)OF_ALL(l7, replies[i])));
 	for (size_t i = 0; i <= RETRY_NO_TIME; i++)
 		json_object_set_new(retries, retry_verdict_name((enum retry_verdict)i), json_integer((json_int_t)OF_ALL(l7, verdicts[i])));
-	return json_pack("{s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:o, s:o}", "connections",
+	for (size_t i = 0; i < ACCESS_LOG_DROP_COUNT; i++)
+		json_object_set_new(drops, access_log_drop_name((enum access_log_drop)i), json_integer((json_int_t)logs.dropped[i]));
+	return json_pack("{s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:o, s:o, s:o}", "connections",
 			 (json_int_t)OF_ALL(l7, connections), "open", (json_int_t)OF_ALL(l7, open), "requests", (json_int_t)OF_ALL(l7, requests), "requestsActive",
 			 (json_int_t)__atomic_load_n(&l7->requests_active, __ATOMIC_RELAXED), "upstreamConnections",
 			 (json_int_t)OF_ALL(l7, upstream_connections), "upstreamOpen", (json_int_t)OF_ALL(l7, upstream_open), "resent",
 			 (json_int_t)OF_ALL(l7, resent), "noHandover", (json_int_t)OF_ALL(l7, no_handover), "acceptFailed",
 			 (json_int_t)OF_ALL(l7, accept_failed), "tooLate", (json_int_t)OF_ALL(l7, too_late), "given",
-			 (json_int_t)OF_ALL(l7, given), "taken", (json_int_t)l7->taken, "replies", replies, "retries", retries);
+			 (json_int_t)OF_ALL(l7, given), "taken", (json_int_t)l7->taken, "accessLogLines", (json_int_t)logs.lines, "noAccessLog",
+			 (json_int_t)l7->no_access_log, "replies", replies, "retries", retries, "accessLogDrops", drops);
 }
 
 int l7_write(const struct l7 *l7, struct buffer *text)
@@ -229,4 +233,9 @@ json_t *l7_json(const struct l7 *l7)
 	r = l7_write(l7, &text);
 	buffer_add(&text, "}");
 	return r < 0 || buffer_failed(&text) ? NULL : json_loadb(text.data, text.length, 0, NULL);
+}
+
+json_t *l7_logs_json(const struct l7 *l7)
+{
+	return access_logs_json(l7->logs);
 }

@@ -13,7 +13,7 @@
  * | synced | | | {"detached": n}: what was not attached on this connection is detached |
  * | status | | | {"pid", "version", "startedAt", "beatAgeNs", "outcomes": {"answered": n, …}, "places": […], "workloads": [{"workload",
  *     "netnsCookie", "node", "resolvers", "leftOut", "unseen", "nscd", "nssResolve"}], "adminPorts":
- *     admin_ports_json(), "former": formers_json()} |
+ *     admin_ports_json(), "accessLogs": access_logs_json(), "former": formers_json()} |
  * | queries | "node" or null, "limit" | | {"queries": […]} |
  * | configuration | "base", "generation" | memory file of JSON (agent/l7/snapshot.h) | {"generation"}; -ESTALE: "base" is not what it has |
  * | requests | | | {} with a memory file: {"pid", "startedAt", … l7_write()}, what the HTTP proxy has counted since then |

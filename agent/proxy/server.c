@@ -195,6 +195,7 @@ static int op_status(const struct request *q, struct answer *answer, struct erro
 	json_object_set_new(answer->message, "outcomes", outcomes_json((const uint64_t *)state->outcomes));
 	json_object_set_new(answer->message, "workloads", attachments_json(p->attachments));
 	json_object_set_new(answer->message, "adminPorts", admin_ports_json(p->admin_ports));
+	json_object_set_new(answer->message, "accessLogs", l7_logs_json(p->l7));
 	json_object_set_new(answer->message, "former", formers_json(&p->formers));
 	return 0;
 }

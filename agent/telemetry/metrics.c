@@ -590,6 +590,8 @@ static const struct family families[] = {
 	  .group = "replies.", .label = "reply" },
 	{ "weft_proxy_retry_verdicts_total", "counter", "Tries that failed, by what became of the request.", emit_request_sums,
 	  .group = "retries.", .label = "verdict" },
+	{ "weft_proxy_access_log_dropped_total", "counter", "Lines that are in no access log, by why.", emit_request_sums,
+	  .group = "accessLogDrops.", .label = "reason" },
 	{ "weft_environment_claims_total", "counter", "Processes whose environment names a virtual node, by what came of it.", emit_claims },
 	{ "weft_environment_window_seconds", "summary", "From the begin of such a program to its enrolment.", emit_claim_window },
 	{ "weft_http_connections_open", "gauge", "Connections to a server of weftd that are open.", emit_http,

@@ -195,6 +195,18 @@ def test_requests_are_logged_in_a_file_of_the_workload(own_shop):
     wait_for(logged, "a line in the new file")
 
 
+def test_lines_that_are_in_no_file_are_counted_by_why(own_shop):
+    path = own_shop.directory / "nowhere" / "access.log"
+    own_shop.node("client", port=None, backends=["web.example.com"], logging={"accessLog": {"file": {"path": str(path)}}})
+
+    def log():
+        own_shop.client_worker.ask(own_shop.vip("web.example.com"), "/v2")
+        return [log for log in own_shop.weft("dns")["accessLogs"] if log["path"] == str(path) and log["dropped"]["not-open"]]
+    assert "No such file" in wait_for(log, "a line is dropped")[0]["error"]
+    drops = own_shop.status()["requests"]["totals"]["accessLogDrops"]
+    assert drops["not-open"] >= 1 and sum(drops.values()) == drops["not-open"]
+
+
 def test_flow_records_tell_of_connections_that_were_handed_over(shop):
     shop.client_worker.ask(shop.vip("web.example.com"))
 

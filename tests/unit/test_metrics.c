@@ -358,6 +358,7 @@ TEST(sums_of_weft_proxy_are_told_by_name_whatever_build_it_is_of)
 	FIXTURE;
 	struct request_sum sums[] = {
 		{ "upstreamConnections", 4 }, { "replies.no-route", 5 }, { "retries.retry-limit", 6 }, { "replies.of-another-build", 7 },
+		{ "accessLogDrops.not-open", 8 },
 	};
 
 	f.tally.requests.sums = sums;
@@ -368,6 +369,7 @@ TEST(sums_of_weft_proxy_are_told_by_name_whatever_build_it_is_of)
 	EXPECT_CONTAINS(f.text.data, "\nweft_proxy_events_total{event=\"upstream-connections\"} 4\n# ");
 	EXPECT_CONTAINS(f.text.data, "\nweft_proxy_replies_total{reply=\"no-route\"} 5\nweft_proxy_replies_total{reply=\"of-another-build\"} 7\n# ");
 	EXPECT_CONTAINS(f.text.data, "\nweft_proxy_retry_verdicts_total{verdict=\"retry-limit\"} 6\n# ");
+	EXPECT_CONTAINS(f.text.data, "\nweft_proxy_access_log_dropped_total{reason=\"not-open\"} 8\n# ");
 	EXPECT_CONTAINS(f.text.data, "\nweft_proxy_requests_known 1\n");
 	EXPECT_CONTAINS(f.text.data, "\nweft_proxy_connections_open 1\n");
 	EXPECT_CONTAINS(f.text.data, "\nweft_proxy_upstream_connections_open 2\n");
