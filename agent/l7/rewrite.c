@@ -161,10 +161,10 @@ static size_t length_of_headers(const struct http_head *head)
 
 #define ADDED_BYTES 512 /* fixed texts of headers that are added, numbers in them, and the first line's */
 
-static bool request_header_goes(const struct http_head *head, const struct http_header *h, const struct request_rewrite *rewrite,
-				bool nominated)
+static bool request_header_goes(const struct http_head *head, const struct http_header *h, enum header_rule rule,
+				const struct request_rewrite *rewrite, bool nominated)
 {
-	switch (header_rule_of(h->name)) {
+	switch (rule) {
 	case HEADER_OF_CONNECTION:
 		return rewrite->upgrade && span_equal_nocase(h->name, SPAN("upgrade"));
 	case HEADER_EXPECT: /* was answered */
@@ -221,10 +221,9 @@ void request_head_write(struct buffer *out, const struct http_head *head, const 
 		to = put_header(to, SPAN("host"), rewrite->host);
 	for (size_t i = 0; i < head->header_count; i++) {
 		const struct http_header *h = &head->headers[i];
-
 		const enum header_rule rule = header_rule_of(h->name);
 
-		if (!request_header_goes(head, h, rewrite, nominated))
+		if (!request_header_goes(head, h, rule, rewrite, nominated))
 			continue;
 		has_id |= rule == HEADER_REQUEST_ID;
 		has_proto |= rule == HEADER_FORWARDED_PROTO;
@@ -255,10 +254,10 @@ void request_head_write(struct buffer *out, const struct http_head *head, const 
 	out->data[out->length] = '\0';
 }
 
-static bool response_header_goes(const struct http_head *head, const struct http_header *h, const struct response_rewrite *rewrite,
-				 bool nominated)
+static bool response_header_goes(const struct http_head *head, const struct http_header *h, enum header_rule rule,
+				 const struct response_rewrite *rewrite, bool nominated)
 {
-	switch (header_rule_of(h->name)) {
+	switch (rule) {
 	case HEADER_OF_CONNECTION:
 		return rewrite->upgrade && span_equal_nocase(h->name, SPAN("upgrade"));
 	case HEADER_SERVER:
@@ -287,10 +286,11 @@ void response_head_write(struct buffer *out, const struct http_head *head, const
 	to = put(to, first);
 	for (size_t i = 0; i < head->header_count; i++) {
 		const struct http_header *h = &head->headers[i];
+		const enum header_rule rule = header_rule_of(h->name);
 
-		if (!response_header_goes(head, h, rewrite, nominated))
+		if (!response_header_goes(head, h, rule, rewrite, nominated))
 			continue;
-		has_date |= header_rule_of(h->name) == HEADER_DATE;
+		has_date |= rule == HEADER_DATE;
 		to = put_header(to, h->name, h->value);
 	}
 	if (!has_date && head->status >= 200)
