@@ -6,6 +6,7 @@
 #include <bpf/libbpf.h>
 #include <sys/mman.h>
 
+#include "tests/bpf/last_flow.h"
 #include "weft.skel.h"
 
 void edge_init(struct edge *e)
@@ -140,22 +141,9 @@ uint64_t stat_count(struct edge *e, enum statistic stat)
 	return sum;
 }
 
-static int keep_record(void *arg, void *data, size_t bytes)
-{
-	assert_int_equal(bytes, sizeof(struct flow_record));
-	memcpy(arg, data, bytes);
-	return 0;
-}
-
 struct flow_record last_record(struct edge *e)
 {
-	struct flow_record record = {};
-	struct ring_buffer *ring = ring_buffer__new(bpf_map__fd(e->f.skeleton->maps.w_flow), keep_record, &record, NULL);
-
-	assert_non_null(ring);
-	ring_buffer__consume(ring);
-	ring_buffer__free(ring);
-	return record;
+	return last_flow(bpf_map__fd(e->f.skeleton->maps.w_flow));
 }
 
 struct row *row_of_route(struct edge *e)

@@ -2,7 +2,6 @@
 /* Connections that are handed to weft-proxy: the decision, and real sockets of a workload and of weft-proxy, which the test plays. */
 #include <arpa/inet.h>
 #include <bpf/bpf.h>
-#include <bpf/libbpf.h>
 #include <errno.h>
 #include <net/if.h>
 #include <unistd.h>
@@ -10,6 +9,7 @@
 #include "base/cleanup.h"
 #include "base/time.h"
 #include "tests/bpf/hooks_world.h"
+#include "tests/bpf/last_flow.h"
 
 enum { SERVICE = 9, SERVICE_INDEX = 4, TARGET = 10, TARGET_INDEX = 5, FIRST_ROUTE = 40, FIRST_BACKEND = 60, ROW = 32, SLOT = 70 };
 #define PORT 8080
@@ -250,22 +250,9 @@ static uint64_t stat(enum statistic which)
 	return stats[which];
 }
 
-static int keep_record(void *arg, void *data, size_t bytes)
-{
-	EXPECT_EQ(bytes, sizeof(struct flow_record));
-	memcpy(arg, data, bytes);
-	return 0;
-}
-
 static struct flow_record last_record(void)
 {
-	struct flow_record record = {};
-	struct ring_buffer *ring = ring_buffer__new(world.kernel.flow_fd, keep_record, &record, NULL);
-
-	EXPECT(ring);
-	ring_buffer__consume(ring);
-	ring_buffer__free(ring);
-	return record;
+	return last_flow(world.kernel.flow_fd);
 }
 
 TEST(a_connection_is_handed_over_and_weft_proxy_learns_once_what_it_asked_for)

@@ -2,7 +2,6 @@
 /* Listeners that weft-proxy serves, with real sockets: the test is the application, weft-proxy, and clients in the same namespace. */
 #include <arpa/inet.h>
 #include <bpf/bpf.h>
-#include <bpf/libbpf.h>
 #include <errno.h>
 #include <fcntl.h>
 #include <unistd.h>
@@ -13,6 +12,7 @@
 #include "maps/intercept.h"
 #include "maps/serving.h"
 #include "tests/bpf/hooks_world.h"
+#include "tests/bpf/last_flow.h"
 
 enum { PORT = 8080, SERVER = 21, PLACE = 5 };
 
@@ -203,22 +203,9 @@ static unsigned entry_count(const char *map)
 	return count;
 }
 
-static int keep_record(void *arg, void *data, size_t bytes)
-{
-	EXPECT_EQ(bytes, sizeof(struct flow_record));
-	memcpy(arg, data, bytes);
-	return 0;
-}
-
 static struct flow_record last_record(void)
 {
-	struct flow_record record = {};
-	struct ring_buffer *ring = ring_buffer__new(world.kernel.flow_fd, keep_record, &record, NULL);
-
-	EXPECT(ring);
-	ring_buffer__consume(ring);
-	ring_buffer__free(ring);
-	return record;
+	return last_flow(world.kernel.flow_fd);
 }
 
 static uint64_t refusals(enum reason reason)
