@@ -120,6 +120,29 @@ void given_route(struct fixture *f, const char *router, const char *name, const 
 	given(f, "{'meshName': 'M', 'virtualRouterName': '%s', 'routeName': '%s', 'spec': {%s}}", router, name, spec);
 }
 
+void given_wide_router(struct fixture *f, const char *name, const char *protocol, int ports, int last)
+{
+	_cleanup_(buffer_done) struct buffer listeners = {};
+
+	for (int port = 1; port <= ports; port++) {
+		_cleanup_(buffer_done) struct buffer targets = {}, spec = {};
+		char listener[80], each[32];
+
+		snprintf(listener, sizeof(listener), "{'portMapping': {'port': 80, 'protocol': '%s'}}", protocol);
+		for (int i = 0; i < (port < ports ? 10 : last); i++) {
+			snprintf(each, sizeof(each), "n%d-%d", port, i);
+			given_node(f, each, listener, "");
+			buffer_printf(&targets, "%s{'virtualNode': '%s', 'weight': 1}", i ? ", " : "", each);
+		}
+		buffer_printf(&listeners, "%s{'portMapping': {'port': %d, 'protocol': '%s'}}", port > 1 ? ", " : "", port, protocol);
+		buffer_printf(&spec, "'%sRoute': {'match': {'port': %d%s}, 'action': {'weightedTargets': [%s]}}", protocol, port,
+			      strcmp(protocol, "tcp") == 0 ? "" : ", 'prefix': '/'", buffer_string(&targets));
+		snprintf(each, sizeof(each), "t%d", port);
+		given_route(f, name, each, buffer_string(&spec));
+	}
+	given_router(f, name, buffer_string(&listeners));
+}
+
 void given_instance(struct fixture *f, const char *service, const char *id, const char *attributes, uint64_t netns_cookie,
 			   const char *zone)
 {
@@ -169,6 +192,49 @@ const struct plan *compiled_with(struct fixture *f, const struct compile_input *
 
 	EXPECT_OK(try_compile(f, input, &err), &err);
 	return f->plan;
+}
+
+static void on_change(const struct resource *before, const struct resource *now, void *arg)
+{
+	struct compile_change *w = arg;
+
+	compiler_resource_changed(w->compiler, &w->f.resources, before, now);
+}
+
+void change_init(struct compile_change *w, const char *const nodes[1])
+{
+	*w = (struct compile_change){ .nodes = nodes };
+	fixture_init(&w->f);
+	EXPECT_OK(compiler_new(&w->compiler));
+}
+
+void change_done(struct compile_change *w)
+{
+	plan_free(w->before);
+	plan_free(w->now);
+	compiler_free(w->compiler);
+	fixture_done(&w->f);
+}
+
+void change_remove(struct compile_change *w, const char *full_name)
+{
+	EXPECT_OK(resources_remove(&w->f.resources, full_name));
+}
+
+const struct plan *change_compile(struct compile_change *w)
+{
+	struct error err = {};
+
+	EXPECT_OK(resources_check(&w->f.resources, &err), &err);
+	resources_commit(&w->f.resources, on_change, w);
+	plan_free(w->before);
+	w->before = w->now;
+	EXPECT_OK(compile(w->compiler,
+			  &(struct compile_input){ .resources = &w->f.resources, .registry = w->f.registry, .vips = w->f.vips,
+						   .mesh_owner = "123456789012", .nodes = w->nodes, .node_count = 1 },
+			  &w->now, &err),
+		  &err);
+	return w->now;
 }
 
 /* --- then ---------------------------------------------------------------------------------------------------------------- */

@@ -49,6 +49,8 @@ void given_node(struct fixture *f, const char *name, const char *listeners, cons
 void given_caller(struct fixture *f, const char *name, const char *backends, const char *more);
 void given_router(struct fixture *f, const char *name, const char *listeners);
 void given_route(struct fixture *f, const char *router, const char *name, const char *spec);
+/* A router `name` with ports 1 to `ports`, each of which leads to ten nodes of its own, the last one to `last`. */
+void given_wide_router(struct fixture *f, const char *name, const char *protocol, int ports, int last);
 void given_instance(struct fixture *f, const char *service, const char *id, const char *attributes, uint64_t netns_cookie, const char *zone);
 int try_compile(struct fixture *f, const struct compile_input *more, struct error *err);
 const struct plan *compiled(struct fixture *f);
@@ -62,3 +64,18 @@ void expect_endpoints(const struct plan_target *t, const char *expected);
 void expect_backends(const struct plan *plan, const struct plan_node *node, const char *expected);
 void expect_services(const struct plan *plan, const char *expected);
 void given_one_target(struct fixture *f, const char *listeners);
+
+/* One compiler over the changes of resources, and the plans before and after the last one. */
+struct compile_change {
+	struct fixture f;
+	struct compiler *compiler;
+	const char *const *nodes; /* one, that the workloads act for */
+	struct plan *before, *now;
+};
+
+void change_init(struct compile_change *w, const char *const nodes[1]);
+void change_done(struct compile_change *w);
+/* In place of what has the name; or nothing. */
+void change_remove(struct compile_change *w, const char *full_name);
+/* Of what was changed since. NULL: nothing is to be planned anew. */
+const struct plan *change_compile(struct compile_change *w);

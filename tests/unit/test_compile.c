@@ -495,29 +495,13 @@ TEST(a_provider_with_too_many_listeners_is_named)
 TEST(a_service_with_too_many_different_targets_is_named)
 {
 	for (int last = 4; last <= 5; last++) { /* six ports of ten targets, and one of four or five */
-		_cleanup_(buffer_done) struct buffer listeners = {};
 		struct error err = {};
 		FIXTURE(f);
 
 		given_mesh(&f, "M", "DROP_ALL");
 		given_caller(&f, "web", "", "");
 		given_service(&f, "s", BY_ROUTER("r"));
-		for (int port = 1; port <= 7; port++) {
-			_cleanup_(buffer_done) struct buffer targets = {}, spec = {};
-			char name[16];
-
-			for (int i = 0; i < (port < 7 ? 10 : last); i++) {
-				snprintf(name, sizeof(name), "n%d-%d", port, i);
-				given_node(&f, name, LISTENER(80, "tcp"), "");
-				buffer_printf(&targets, "%s{'virtualNode': '%s', 'weight': 1}", i ? ", " : "", name);
-			}
-			buffer_printf(&listeners, "%s{'portMapping': {'port': %d, 'protocol': 'tcp'}}", port > 1 ? ", " : "", port);
-			buffer_printf(&spec, "'tcpRoute': {'match': {'port': %d}, 'action': {'weightedTargets': [%s]}}", port,
-				      buffer_string(&targets));
-			snprintf(name, sizeof(name), "t%d", port);
-			given_route(&f, "r", name, buffer_string(&spec));
-		}
-		given_router(&f, "r", buffer_string(&listeners));
+		given_wide_router(&f, "r", "tcp", 7, last);
 		if (last == 4) {
 			EXPECT_EQ(compiled(&f)->target_count, MAX_SERVICE_ROWS);
 			continue;

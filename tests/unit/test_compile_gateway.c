@@ -95,42 +95,11 @@ TEST(a_gateways_client_policy_covers_its_services)
 
 /* --- changes ------------------------------------------------------------------------------------------------------------- */
 
-struct change {
-	struct fixture f;
-	struct compiler *compiler;
-	struct plan *before, *now;
-};
-
-static void on_change(const struct resource *before, const struct resource *now, void *arg)
-{
-	struct change *w = arg;
-
-	compiler_resource_changed(w->compiler, &w->f.resources, before, now);
-}
-
-static const struct plan *change_compile(struct change *w)
-{
-	struct error err = {};
-
-	EXPECT_OK(resources_check(&w->f.resources, &err), &err);
-	resources_commit(&w->f.resources, on_change, w);
-	plan_free(w->before);
-	w->before = w->now;
-	EXPECT_OK(compile(w->compiler,
-			  &(struct compile_input){ .resources = &w->f.resources, .registry = w->f.registry, .vips = w->f.vips,
-						   .mesh_owner = "123456789012", .nodes = nodes, .node_count = 1 },
-			  &w->now, &err),
-		  &err);
-	EXPECT(w->now != NULL);
-	return w->now;
-}
-
 TEST(a_gateway_follows_its_routes_and_their_services)
 {
-	struct change w = {};
+	struct compile_change w;
 
-	fixture_init(&w.f);
-	EXPECT_OK(compiler_new(&w.compiler));
+	change_init(&w, nodes);
 	given_mesh(&w.f, "M", "ALLOW_ALL");
 	given_node(&w.f, "n", LISTENER(80, "http"), "");
 	given_l7_service(&w.f, "a", BY_NODE("n"));
@@ -145,7 +114,7 @@ TEST(a_gateway_follows_its_routes_and_their_services)
 	expect_routes(w.now, node(w.now, GATEWAY), "t>a");
 	expect_backends(w.now, node(w.now, GATEWAY), "a");
 
-	EXPECT_OK(resources_remove(&w.f.resources, "mesh/M/virtualService/a"));
+	change_remove(&w, "mesh/M/virtualService/a");
 	change_compile(&w);
 	expect_routes(w.now, node(w.now, GATEWAY), "t>-");
 
@@ -153,19 +122,16 @@ TEST(a_gateway_follows_its_routes_and_their_services)
 	change_compile(&w);
 	expect_routes(w.now, node(w.now, GATEWAY), "t>a");
 
-	EXPECT_OK(resources_remove(&w.f.resources, GATEWAY "/gatewayRoute/t"));
+	change_remove(&w, GATEWAY "/gatewayRoute/t");
 	given_gateway_route(&w.f, "t", "'httpRoute': {'match': {'prefix': '/x'}, " TO("a") "}");
 	change_compile(&w);
 	expect_routes(w.now, node(w.now, GATEWAY), "t>a");
 	EXPECT(node(w.now, GATEWAY) != node(w.before, GATEWAY));
 
-	EXPECT_OK(resources_remove(&w.f.resources, GATEWAY));
+	change_remove(&w, GATEWAY);
 	change_compile(&w);
 	EXPECT(!w.now->nodes[0]);
-	plan_free(w.before);
-	plan_free(w.now);
-	compiler_free(w.compiler);
-	fixture_done(&w.f);
+	change_done(&w);
 }
 
 int main(void)

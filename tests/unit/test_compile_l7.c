@@ -155,28 +155,12 @@ TEST(families_and_client_policies_look_at_the_targets_of_all_routes)
 /* Seven ports of ten targets each: no service of the kernel's could have them. */
 TEST(targets_of_weft_proxy_need_no_rows_and_those_beyond_the_kernels_are_closed_to_clients_from_outside)
 {
-	_cleanup_(buffer_done) struct buffer listeners = {};
 	FIXTURE(f);
 
 	given_mesh(&f, "M", "DROP_ALL");
 	given_caller(&f, "web", "", "");
 	given_l7_service(&f, "s", BY_ROUTER("r"));
-	for (int port = 1; port <= 7; port++) {
-		_cleanup_(buffer_done) struct buffer targets = {}, spec = {};
-		char name[16];
-
-		for (int i = 0; i < 10; i++) {
-			snprintf(name, sizeof(name), "n%d-%d", port, i);
-			given_node(&f, name, LISTENER(80, "http"), "");
-			buffer_printf(&targets, "%s{'virtualNode': '%s', 'weight': 1}", i ? ", " : "", name);
-		}
-		buffer_printf(&listeners, "%s{'portMapping': {'port': %d, 'protocol': 'http'}}", port > 1 ? ", " : "", port);
-		buffer_printf(&spec, "'httpRoute': {'match': {'port': %d, 'prefix': '/'}, 'action': {'weightedTargets': [%s]}}", port,
-			      buffer_string(&targets));
-		snprintf(name, sizeof(name), "t%d", port);
-		given_route(&f, "r", name, buffer_string(&spec));
-	}
-	given_router(&f, "r", buffer_string(&listeners));
+	given_wide_router(&f, "r", "http", 7, 10);
 	const struct plan *plan = compiled(&f);
 	EXPECT_EQ(plan->target_count, 70);
 	for (size_t p = 0; p < 7; p++) {
@@ -192,42 +176,11 @@ TEST(targets_of_weft_proxy_need_no_rows_and_those_beyond_the_kernels_are_closed_
 
 /* --- changes ------------------------------------------------------------------------------------------------------------- */
 
-struct change {
-	struct fixture f;
-	struct compiler *compiler;
-	struct plan *before, *now;
-};
-
-static void on_change(const struct resource *before, const struct resource *now, void *arg)
-{
-	struct change *w = arg;
-
-	compiler_resource_changed(w->compiler, &w->f.resources, before, now);
-}
-
-/* Of what was changed since. NULL: nothing is to be planned anew. */
-static const struct plan *change_compile(struct change *w)
+static void given_before(struct compile_change *w)
 {
 	static const char *const web[] = { WEB };
-	struct error err = {};
 
-	EXPECT_OK(resources_check(&w->f.resources, &err), &err);
-	resources_commit(&w->f.resources, on_change, w);
-	plan_free(w->before);
-	w->before = w->now;
-	EXPECT_OK(compile(w->compiler,
-			  &(struct compile_input){ .resources = &w->f.resources, .registry = w->f.registry, .vips = w->f.vips,
-						   .mesh_owner = "123456789012", .nodes = web, .node_count = 1 },
-			  &w->now, &err),
-		  &err);
-	return w->now;
-}
-
-static void change_init(struct change *w)
-{
-	*w = (struct change){};
-	fixture_init(&w->f);
-	EXPECT_OK(compiler_new(&w->compiler));
+	change_init(w, web);
 	given_mesh(&w->f, "M", "DROP_ALL");
 	given_caller(&w->f, "web", BACKEND("s") ", " BACKEND("t"), "");
 	given_l7_service(&w->f, "s", BY_ROUTER("r"));
@@ -238,26 +191,12 @@ static void change_init(struct change *w)
 	change_compile(w);
 }
 
-static void change_done(struct change *w)
-{
-	plan_free(w->before);
-	plan_free(w->now);
-	compiler_free(w->compiler);
-	fixture_done(&w->f);
-}
-
-/* In place of what has the name. */
-static void replace(struct change *w, const char *full_name)
-{
-	EXPECT_OK(resources_remove(&w->f.resources, full_name));
-}
-
 TEST(what_only_weft_proxy_reads_makes_other_objects_too)
 {
-	struct change w;
+	struct compile_change w;
 
-	change_init(&w);
-	replace(&w, "mesh/M/virtualRouter/r/route/a");
+	given_before(&w);
+	change_remove(&w, "mesh/M/virtualRouter/r/route/a");
 	given_route(&w.f, "r", "a",
 		    "'httpRoute': {'match': {'prefix': '/'}, " ACTION(TARGET("n", 1)) ", 'retryPolicy': {'maxRetries': 1, "
 		    "'perRetryTimeout': {'unit': 's', 'value': 1}, 'httpRetryEvents': ['server-error']}}");
@@ -267,13 +206,13 @@ TEST(what_only_weft_proxy_reads_makes_other_objects_too)
 	EXPECT(target(w.now, "n:80") == target(w.before, "n:80"));
 	EXPECT(node(w.now, WEB) == node(w.before, WEB));
 
-	replace(&w, "mesh/M/virtualNode/n");
+	change_remove(&w, "mesh/M/virtualNode/n");
 	given_node(&w.f, "n", LISTENER_WITH(80, "http", TIMEOUT("http", 8)), "");
 	change_compile(&w);
 	EXPECT(service(w.now, "s") == service(w.before, "s"));
 	EXPECT(target(w.now, "n:80") != target(w.before, "n:80"));
 
-	replace(&w, WEB);
+	change_remove(&w, WEB);
 	given_caller(&w.f, "web", BACKEND("s") ", " BACKEND("t"), ", 'logging': {'accessLog': {'file': {'path': '/dev/stdout'}}}");
 	change_compile(&w);
 	EXPECT(target(w.now, "n:80") == target(w.before, "n:80"));
@@ -283,10 +222,10 @@ TEST(what_only_weft_proxy_reads_makes_other_objects_too)
 
 TEST(what_nobody_reads_changes_nothing)
 {
-	struct change w;
+	struct compile_change w;
 
-	change_init(&w);
-	replace(&w, "mesh/M/virtualRouter/r/route/a");
+	given_before(&w);
+	change_remove(&w, "mesh/M/virtualRouter/r/route/a");
 	given(&w.f, "{'meshName': 'M', 'virtualRouterName': 'r', 'routeName': 'a', 'tags': [{'key': 'k', 'value': 'v'}], 'spec': {%s}}",
 	      HTTP_ROUTE("'prefix': '/'", TARGET("n", 1)));
 	EXPECT(!change_compile(&w));
@@ -295,22 +234,22 @@ TEST(what_nobody_reads_changes_nothing)
 
 TEST(a_target_is_weft_proxys_for_as_long_as_a_service_leads_there_by_it)
 {
-	struct change w;
+	struct compile_change w;
 
-	change_init(&w);
+	given_before(&w);
 	EXPECT(target(w.now, "n:80")->l7);
-	replace(&w, "mesh/M/virtualService/s");
+	change_remove(&w, "mesh/M/virtualService/s");
 	given_service(&w.f, "s", BY_ROUTER("r"));
 	change_compile(&w);
 	EXPECT(!target(w.now, "n:80")->l7 && !target(w.now, "n:80")->timeout);
 	expect_l7(w.now, &service(w.now, "s")->ports[0], "-");
 
-	replace(&w, "mesh/M/virtualService/t");
+	change_remove(&w, "mesh/M/virtualService/t");
 	given_l7_service(&w.f, "t", BY_NODE("n"));
 	change_compile(&w);
 	EXPECT(target(w.now, "n:80")->l7 && target(w.now, "n:80")->timeout);
 
-	replace(&w, "mesh/M/virtualService/s");
+	change_remove(&w, "mesh/M/virtualService/s");
 	given_l7_service(&w.f, "s", BY_ROUTER("r"));
 	change_compile(&w);
 	EXPECT(target(w.now, "n:80") == target(w.before, "n:80"));
