@@ -74,15 +74,9 @@ struct access_log_entry {
 	int status; /* 0: no response was begun */
 	uint32_t flags; /* ACCESS_LOG_FLAG() */
 	struct span details; /* "via_upstream", "route_not_found": Envoy's response code details */
-	struct span termination_details; /* of the downstream connection */
-	struct span upstream_failure; /* why the transport (TLS) failed */
 	struct span local_reply_body;
 	uint64_t attempts; /* upstream */
-
-	/* Bytes: of bodies, of everything, of heads. */
-	uint64_t bytes_received, bytes_sent;
-	uint64_t downstream_wire_received, downstream_wire_sent, downstream_head_received, downstream_head_sent;
-	uint64_t upstream_wire_received, upstream_wire_sent, upstream_head_received, upstream_head_sent;
+	uint64_t bytes_received, bytes_sent; /* of bodies */
 
 	/* Since start_wall_ns, by the monotonic clock, or ACCESS_LOG_NO_DURATION. */
 	uint64_t duration_ns; /* until now: the last byte went out */
@@ -94,7 +88,7 @@ struct access_log_entry {
 	/* Who with whom. */
 	uint64_t connection_id;
 	struct access_log_address downstream_remote, downstream_direct_remote, downstream_local; /* direct: whatever x-forwarded-for says */
-	struct access_log_address upstream_host, upstream_local;
-	struct span cluster, route, virtual_cluster, server_name; /* server_name: by SNI */
+	struct access_log_address upstream_host;
+	struct span cluster, route;
 	struct span hostname; /* of the workload */
 };

@@ -44,7 +44,7 @@ static void set_number(struct value *value, uint64_t number)
 	value->number = number;
 }
 
-/* What this proxy has none of: TLS, filters and their state, QUIC. */
+/* What this proxy has none of, as TLS, filters and their state, or does not count: never a 0 that means nothing. */
 static void value_absent(const struct operation *operation, const struct access_log_entry *entry, struct value *value)
 {
 	(void)operation;
@@ -506,8 +506,6 @@ static const struct operator operators[] = {
 	{ "RESPONSE_FLAGS", value_flags, 0, 0 },
 	{ "RESPONSE_FLAGS_LONG", value_flags, 0, 1 },
 	TEXT("RESPONSE_CODE_DETAILS", details),
-	TEXT("CONNECTION_TERMINATION_DETAILS", termination_details),
-	TEXT("UPSTREAM_TRANSPORT_FAILURE_REASON", upstream_failure),
 	{ "LOCAL_REPLY_BODY", value_body, AT(local_reply_body) },
 	{ "GRPC_STATUS", value_grpc_status, 0, 0, PARAMETERS_OPTIONAL, false, compile_grpc_status },
 	{ "GRPC_STATUS_NUMBER", value_grpc_status, 0, 0, PARAMETERS_NONE, false, compile_grpc_number },
@@ -517,14 +515,6 @@ static const struct operator operators[] = {
 	{ "REQUEST_HEADERS_BYTES", value_header_bytes, AT(request) },
 	{ "RESPONSE_HEADERS_BYTES", value_header_bytes, AT(response) },
 	{ "RESPONSE_TRAILERS_BYTES", value_header_bytes, AT(trailers) },
-	NUMBER("DOWNSTREAM_WIRE_BYTES_RECEIVED", downstream_wire_received),
-	NUMBER("DOWNSTREAM_WIRE_BYTES_SENT", downstream_wire_sent),
-	NUMBER("DOWNSTREAM_HEADER_BYTES_RECEIVED", downstream_head_received),
-	NUMBER("DOWNSTREAM_HEADER_BYTES_SENT", downstream_head_sent),
-	NUMBER("UPSTREAM_WIRE_BYTES_RECEIVED", upstream_wire_received),
-	NUMBER("UPSTREAM_WIRE_BYTES_SENT", upstream_wire_sent),
-	NUMBER("UPSTREAM_HEADER_BYTES_RECEIVED", upstream_head_received),
-	NUMBER("UPSTREAM_HEADER_BYTES_SENT", upstream_head_sent),
 	NUMBER("UPSTREAM_REQUEST_ATTEMPT_COUNT", attempts),
 	{ "BYTES_RETRANSMITTED", value_zero }, /* of QUIC alone, as the next */
 	{ "PACKETS_RETRANSMITTED", value_zero },
@@ -538,18 +528,30 @@ static const struct operator operators[] = {
 	ADDRESSES("DOWNSTREAM_REMOTE_ADDRESS", "DOWNSTREAM_REMOTE_PORT", downstream_remote),
 	ADDRESSES("DOWNSTREAM_DIRECT_REMOTE_ADDRESS", "DOWNSTREAM_DIRECT_REMOTE_PORT", downstream_direct_remote),
 	ADDRESSES("DOWNSTREAM_LOCAL_ADDRESS", "DOWNSTREAM_LOCAL_PORT", downstream_local),
-	ADDRESSES("UPSTREAM_LOCAL_ADDRESS", "UPSTREAM_LOCAL_PORT", upstream_local),
 	ADDRESSES("UPSTREAM_REMOTE_ADDRESS", "UPSTREAM_REMOTE_PORT", upstream_host),
 	ADDRESS("UPSTREAM_HOST", upstream_host, ADDRESS_WHOLE),
 	NUMBER("CONNECTION_ID", connection_id),
 
 	TEXT("UPSTREAM_CLUSTER", cluster),
 	TEXT("ROUTE_NAME", route),
-	TEXT("VIRTUAL_CLUSTER_NAME", virtual_cluster),
-	TEXT("REQUESTED_SERVER_NAME", server_name),
 	TEXT("HOSTNAME", hostname),
 	{ "ACCESS_LOG_TYPE", value_log_type },
 
+	ABSENT("DOWNSTREAM_WIRE_BYTES_RECEIVED"),
+	ABSENT("DOWNSTREAM_WIRE_BYTES_SENT"),
+	ABSENT("DOWNSTREAM_HEADER_BYTES_RECEIVED"),
+	ABSENT("DOWNSTREAM_HEADER_BYTES_SENT"),
+	ABSENT("UPSTREAM_WIRE_BYTES_RECEIVED"),
+	ABSENT("UPSTREAM_WIRE_BYTES_SENT"),
+	ABSENT("UPSTREAM_HEADER_BYTES_RECEIVED"),
+	ABSENT("UPSTREAM_HEADER_BYTES_SENT"),
+	ABSENT("UPSTREAM_LOCAL_ADDRESS"),
+	ABSENT("UPSTREAM_LOCAL_ADDRESS_WITHOUT_PORT"),
+	ABSENT("UPSTREAM_LOCAL_PORT"),
+	ABSENT("VIRTUAL_CLUSTER_NAME"),
+	ABSENT("REQUESTED_SERVER_NAME"),
+	ABSENT("CONNECTION_TERMINATION_DETAILS"),
+	ABSENT("UPSTREAM_TRANSPORT_FAILURE_REASON"),
 	ABSENT("FILTER_CHAIN_NAME"),
 	ABSENT("DOWNSTREAM_HANDSHAKE_DURATION"),
 	ABSENT("ROUNDTRIP_DURATION"),
