@@ -1,92 +1,143 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Virtual gateways: weft-proxy serves their listeners where a workload acts for one."""
-import json
+"""Virtual gateways: clients that are in no mesh, by a gateway in a namespace of its own, to services of the mesh."""
 import subprocess
 
 import pytest
 
-from l7_world import http_servers
-from weft import BUILD, PYTHON, Node, wait_for
+from l7_world import CLIENT, make_shop
+from weft import BUILD, wait_for
 
-ASK = """
-import http.client, json, sys
-address, port, path, host = sys.argv[1:5]
-connection = http.client.HTTPConnection(address, int(port), timeout=10)
-try:
-    connection.request("GET", path, headers={"Host": host, **json.loads(sys.argv[5])})
-    answer = connection.getresponse()
-    text = answer.read().decode()
-    result = {"status": answer.status, "told": json.loads(text) if answer.status == 200 else None}
-except OSError as e:
-    result = {"error": type(e).__name__}
-print(json.dumps(result))
-"""
+V1, V2 = "10.77.0.1:9001", "10.77.0.1:9002"
+GATEWAY = "mesh/m/virtualGateway/g"
+OF_THE_MESH = "x-envoy-retry-on", "x-weft-trust", "x-forwarded-client-cert", "x-app-mesh-virtual-service"  # what nobody else may say
 
 
-@pytest.fixture
-def node():
-    """Gateway g at 8080 leads hosts of shop.example.com to `web`, and paths below /orders to `orders`; a workload acts for it in a pod of
-    its own. node.outside is a pod without a workload."""
-    with Node() as node:
-        node.mesh()
-        for name in ("web", "orders"):
-            node.node(f"{name}-node", protocol="http")
-            node.service(f"{name}.local", node=f"{name}-node", l7=True)
-        node.gateway("g")
-        node.gateway_route("g", "web", "web.local", {"hostname": {"exact": "shop.example.com"}})
-        node.gateway_route("g", "orders", "orders.local", {"prefix": "/orders/"})
-        http_servers(node, "10.77.0.1:9001", "10.77.0.1:9002")
-        node.register("web-node", "1", "10.77.0.1:9001")
-        node.register("orders-node", "1", "10.77.0.1:9002")
-        node.pod, node.outside = node.add_pod(), node.add_pod()
-        node.acts = node.spawn(node.run_argv("g", ["sleep", "1000"], node.pod, kind="gateway"))
-        wait_for(lambda: ask(node, "/", "shop.example.com").get("status") == 200, "the gateway answers")
+@pytest.fixture(scope="module")
+def shop():
+    """Gateway g at 8088 leads what is below /shop to web.example.com; a workload acts for it in a pod of its own."""
+    node = make_shop()
+    try:
+        node.pod = node.add_pod()
+        node.gateway("g", 8088)
+        route(node, "shop", {"prefix": "/shop"})
+        node.outside = node.worker()
+        node.outside.run(CLIENT)
+        act(node)
         yield node
+    finally:
+        node.close()
 
 
-def ask(node, path, host, address=None, **headers):
-    result = subprocess.run([*node.outside.prefix(), PYTHON, "-c", ASK, address or node.pod.ipv4, "8080", path, host, json.dumps(headers)],
-                            capture_output=True, text=True, timeout=30)
-    assert result.returncode == 0, result.stderr
-    return json.loads(result.stdout)
-
-
-def test_requests_from_outside_go_where_the_gateways_routes_say(node):
-    web, orders = ask(node, "/cart?q=1", "shop.example.com"), ask(node, "/orders/7", "any.example.com", node.pod.ipv6)
-    assert web["told"]["server"] == "10.77.0.1:9001" and web["told"]["path"] == "/cart?q=1"
-    assert web["told"]["headers"]["host"] == "web.local", "the service's name stands for the gateway's"
-    assert orders["told"]["server"] == "10.77.0.1:9002" and orders["told"]["path"] == "/7", "and the prefix is cut"
-    assert ask(node, "/", "other.example.com")["status"] == 404
-    assert [w["virtualNode"] for w in node.status()["workloads"]] == ["mesh/m/virtualGateway/g"]
-
-
-def test_a_change_of_routes_is_in_force_for_the_next_request(node):
-    node.gateway_route("g", "all", "web.local", {"prefix": "/"})
-    wait_for(lambda: ask(node, "/", "other.example.com").get("status") == 200, "the new route takes it")
-    (node.config / "gateway-route-g-web.json").unlink()
-    (node.config / "gateway-route-g-all.json").unlink()
-    wait_for(lambda: ask(node, "/", "shop.example.com").get("status") == 404, "nobody takes it any more")
-    assert ask(node, "/orders/7", "any.example.com")["status"] == 200
-
-
-def test_it_listens_for_as_long_as_somebody_acts_for_it(node):
-    node.acts.kill()
-    node.acts.wait()
-    wait_for(lambda: ask(node, "/", "shop.example.com") == {"error": "ConnectionRefusedError"}, "it listens no more")
+def act(node):
     node.acts = node.spawn(node.run_argv("g", ["sleep", "1000"], node.pod, kind="gateway"))
-    wait_for(lambda: ask(node, "/", "shop.example.com").get("status") == 200, "it is back")
+    wait_for(lambda: status(node, "/shop/v2") == 200, "the gateway answers")
 
 
-def test_a_policy_that_demands_tls_is_not_passed_by(node):
-    node.gateway("g", backendDefaults={"clientPolicy": {"tls": {"validation": {"trust": {"file": {"certificateChain": "/ca.pem"}}}}}})
-    wait_for(lambda: ask(node, "/", "shop.example.com").get("status") == 503, "nothing goes in plaintext")
+def route(node, name, match, service="web.example.com", **more):
+    node.gateway_route("g", name, service, match, **more)
 
 
-def test_a_workload_acts_for_a_node_or_a_gateway(node):
-    words = ["--instance", node.instance, "--cgroup-parent", node.cgroup]
-    for actors in ([], ["--virtual-node", "mesh/m/virtualNode/web-node", "--virtual-gateway", "mesh/m/virtualGateway/g"]):
-        result = subprocess.run([BUILD / "weft", "run", *words, *actors, "--", "true"], capture_output=True, text=True)
+def ask(node, path, address=None, port=8088, **options):
+    return node.outside.run("result = ask(arguments[0], arguments[1], **arguments[2])", address or node.pod.ipv4, path, {"port": port, **options})
+
+
+def status(node, path, **options):
+    answer = ask(node, path, **options)
+    return answer.get("status") or answer["error"]
+
+
+def path_seen(node, path, **options):
+    return ask(node, path, **options)["told"]["path"]
+
+
+def test_a_prefix_becomes_the_root_and_the_services_own_routes_see_that(shop):
+    told = ask(shop, "/shop/v2/cart?item=1")["told"]
+    assert told["server"] == V2, "/v2 of the service's routes"
+    assert told["path"] == "/v2/cart?item=1" and told["headers"]["x-envoy-original-path"] == "/shop/v2/cart?item=1"
+    assert told["headers"]["host"] == "web.example.com"
+    assert path_seen(shop, "/shop") == "/" and path_seen(shop, "/shopping") == "/ping"
+    assert status(shop, "/shop/v2", address=shop.pod.ipv6) == 200
+
+
+def test_a_gateway_gets_to_what_its_routes_name_and_no_other_route_is_taken(shop):
+    shop.register("secret", "1", V1)
+    route(shop, "secret", {"prefix": "/secret/"}, "secret.example.com")
+    wait_for(lambda: status(shop, "/secret/") == 200, "the route is in force")
+    told = ask(shop, "/secret/7")["told"]
+    assert told["headers"]["host"] == "secret.example.com" and told["path"] == "/7" and told["server"] == V1
+    assert status(shop, "/other") == 404
+    assert GATEWAY in [workload["virtualNode"] for workload in shop.status()["workloads"]]
+    assert shop.weft("explain", "--from", GATEWAY, "--to", "secret.example.com:8080")["reason"] == "proxied"
+
+
+def test_what_only_the_mesh_may_say_is_not_taken_from_outside(shop):
+    told = ask(shop, "/shop/v2", headers={**dict.fromkeys(OF_THE_MESH, "me"), "x-envoy-attempt-count": "9", "x-request-id": "forged", "x-mine": "kept",
+                                          "x-forwarded-proto": "https", "x-forwarded-for": "192.0.2.1"})["told"]["headers"]
+    assert told["x-envoy-attempt-count"] == "1" and len(told["x-request-id"]) == 36 and told["x-forwarded-proto"] == "http"
+    assert [name for name in OF_THE_MESH if name in told] == []
+    assert told["x-forwarded-for"].startswith("192.0.2.1,10.7") and told["x-mine"] == "kept"
+
+
+def test_rewrites_are_those_of_app_mesh(shop):
+    route(shop, "kept", {"prefix": "/kept"}, rewrite={"prefix": {"defaultPrefix": "DISABLED"}})
+    route(shop, "red", {"prefix": "/maroon/"}, rewrite={"prefix": {"value": "/red/"}})
+    route(shop, "exact", {"path": {"exact": "/exact"}}, rewrite={"path": {"exact": "/whole"}})
+    route(shop, "regex", {"path": {"regex": "/r[0-9]+"}})
+    route(shop, "host", {"prefix": "/host"}, rewrite={"hostname": {"defaultTargetHostname": "DISABLED"}})
+    wait_for(lambda: status(shop, "/host/x") == 200, "the routes are in force")
+    assert path_seen(shop, "/kept/x") == "/kept/x"
+    assert path_seen(shop, "/maroon/x?y") == "/red/x?y"
+    assert path_seen(shop, "/exact?q") == "/whole?q"
+    assert path_seen(shop, "/r17") == "/r17"
+    assert ask(shop, "/host/x", headers={"Host": "mine.example.net"})["told"]["headers"]["host"] == "mine.example.net"
+
+
+def test_matches_by_host_header_and_method_come_in_the_order_of_app_mesh(shop):
+    route(shop, "byhost", {"prefix": "/", "hostname": {"exact": "a.example.org"}}, rewrite={"prefix": {"value": "/exact/"}})
+    route(shop, "bysuffix", {"prefix": "/", "hostname": {"suffix": ".example.org"}}, rewrite={"prefix": {"value": "/suffix/"}})
+    route(shop, "byheader", {"prefix": "/m", "headers": [{"name": "x-a", "match": {"exact": "1"}}]}, priority=1, rewrite={"prefix": {"value": "/header/"}})
+    route(shop, "bymethod", {"prefix": "/m", "method": "POST"}, priority=2, rewrite={"prefix": {"value": "/method/"}})
+    wait_for(lambda: status(shop, "/m", method="POST") == 200, "the routes are in force")
+    assert path_seen(shop, "/x", headers={"Host": "a.example.org:8088"}) == "/exact/x"
+    assert path_seen(shop, "/x", headers={"Host": "b.example.org"}) == "/suffix/x"
+    assert path_seen(shop, "/m", method="POST", headers={"x-a": "1"}) == "/header/"
+    assert path_seen(shop, "/m", method="POST") == "/method/"
+    assert status(shop, "/m") == 404
+
+
+def test_a_change_of_routes_is_in_force_for_the_next_request(shop):
+    assert status(shop, "/late") == 404
+    route(shop, "late", {"prefix": "/late"})
+    wait_for(lambda: status(shop, "/late") == 200, "the new route takes it")
+    (shop.config / "gateway-route-g-late.json").unlink()
+    wait_for(lambda: status(shop, "/late") == 404, "nobody takes it any more")
+    assert status(shop, "/shop/v2") == 200
+
+
+def test_it_listens_for_as_long_as_somebody_acts_for_it(shop):
+    shop.acts.kill()
+    shop.acts.wait()
+    wait_for(lambda: status(shop, "/shop/v2") == "ECONNREFUSED", "it listens no more")
+    act(shop)
+
+
+def test_a_policy_that_demands_tls_is_not_passed_by(shop):
+    shop.gateway("g", 8088, backendDefaults={"clientPolicy": {"tls": {"validation": {"trust": {"file": {"certificateChain": "/ca.pem"}}}}}})
+    wait_for(lambda: status(shop, "/shop/v2") == 503, "nothing goes in plaintext")
+    shop.gateway("g", 8088)
+    wait_for(lambda: status(shop, "/shop/v2") == 200, "there is no such policy any more")
+
+
+def test_a_gateway_whose_listener_changes_listens_there(shop):
+    shop.gateway("g", 8089)
+    wait_for(lambda: status(shop, "/shop/v2", port=8089) == 200, "the new port answers")
+    wait_for(lambda: status(shop, "/shop/v2") == "ECONNREFUSED", "the old one is closed")
+
+
+def test_a_workload_acts_for_a_node_or_a_gateway(shop):
+    words = [BUILD / "weft", "run", "--instance", shop.instance, "--cgroup-parent", shop.cgroup]
+    for actors in ([], ["--virtual-node", "mesh/m/virtualNode/web-v1", "--virtual-gateway", GATEWAY]):
+        result = subprocess.run([*words, *actors, "--", "true"], capture_output=True, text=True)
         assert result.returncode != 0 and "give either --virtual-node or --virtual-gateway" in result.stderr
-    result = subprocess.run([BUILD / "weft", "run", *words, "--virtual-gateway", "mesh/m/virtualNode/web-node", "--", "true"], capture_output=True, text=True)
+    result = subprocess.run([*words, "--virtual-gateway", "mesh/m/virtualNode/web-v1", "--", "true"], capture_output=True, text=True)
     assert result.returncode == 125 and "virtualGateway" in result.stderr
-    assert node.weft("explain", "--from", "mesh/m/virtualGateway/g", "--to", "web.local:8080")["reason"] == "proxied"

@@ -305,10 +305,12 @@ class Node:
         self.write(f"gateway-{name}", meshName="m", virtualGatewayName=name, spec={"listeners": [
             {"portMapping": {"port": port, "protocol": protocol}}], **spec})
 
-    def gateway_route(self, gateway, name, service, match=None, **action):
+    def gateway_route(self, gateway, name, service, match=None, priority=None, **action):
         target = {"virtualService": {"virtualServiceName": service}}
-        self.write(f"gateway-route-{gateway}-{name}", meshName="m", virtualGatewayName=gateway, gatewayRouteName=name, spec={"httpRoute": {
-            "match": match or {"prefix": "/"}, "action": {"target": target, **action}}})
+        spec = {"httpRoute": {"match": match or {"prefix": "/"}, "action": {"target": target, **action}}}
+        if priority is not None:
+            spec["priority"] = priority
+        self.write(f"gateway-route-{gateway}-{name}", meshName="m", virtualGatewayName=gateway, gatewayRouteName=name, spec=spec)
 
     def register(self, node, identifier, address):
         def known():
