@@ -537,8 +537,10 @@ void downstream_accept(struct worker_place *place, const struct accepted *from)
 	listener = listener_of(place, &accepted);
 	if (listener && listener->max_connections != LISTENER_UNLIMITED)
 		owner = limit_owner(l7, where->netns_cookie, accepted.handover.port);
-	if (owner == worker->index)
+	if (owner == worker->index) {
 		downstream_take(place, &accepted);
-	else if (worker_tell_connection(l7->workers[owner], place->place, &accepted) < 0)
+	} else if (worker_tell_connection(l7->workers[owner], place->place, &accepted) < 0) {
+		worker->stats.accept_failed++;
 		fd_close(accepted.fd);
+	}
 }
