@@ -209,7 +209,8 @@ struct accepted {
 };
 
 int worker_new(struct l7 *l7, unsigned int index, struct worker **ret_worker); /* its thread runs */
-struct worker *worker_free(struct worker *worker); /* ends the thread. NULL is fine */
+void worker_stop(struct worker *worker); /* ends the thread. Others may tell it things, of which nothing comes */
+struct worker *worker_free(struct worker *worker); /* when no other thread knows it. NULL is fine */
 /* From the main thread: asks the worker to take over what is there now. -ENOMEM. */
 int worker_tell_snapshot(struct worker *worker, struct snapshot *snapshot);
 int worker_tell_place(struct worker *worker, struct l7_place *place);

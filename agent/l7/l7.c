@@ -311,6 +311,8 @@ struct l7 *l7_free(struct l7 *l7)
 	if (!l7)
 		return NULL;
 	for (unsigned int i = 0; i < l7->worker_count; i++)
+		worker_stop(l7->workers[i]); /* one that runs may have a connection for another one */
+	for (unsigned int i = 0; i < l7->worker_count; i++)
 		worker_free(l7->workers[i]);
 	list_for_each_safe(it, &l7->places) {
 		struct l7_place *place = container_of(it, struct l7_place, node);

@@ -465,14 +465,20 @@ static void *run(void *arg)
 	return NULL;
 }
 
+void worker_stop(struct worker *worker)
+{
+	if (!worker->started)
+		return;
+	loop_post(worker->loop, stop, worker);
+	pthread_join(worker->thread, NULL);
+	worker->started = false;
+}
+
 struct worker *worker_free(struct worker *worker)
 {
 	if (!worker)
 		return NULL;
-	if (worker->started) {
-		loop_post(worker->loop, stop, worker);
-		pthread_join(worker->thread, NULL);
-	}
+	worker_stop(worker);
 	list_for_each_safe(it, &worker->spare_requests)
 		request_free(container_of(it, struct request, node));
 	if (worker->view)
