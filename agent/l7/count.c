@@ -55,6 +55,8 @@ void count_endpoint(struct request *request)
 void count_try(struct request *request)
 {
 	request->under_way = true;
+	if (request->endpoint->slot != SLOT_NONE)
+		__atomic_add_fetch(&request->worker->l7->active[request->endpoint->slot], 1, __ATOMIC_RELAXED);
 	request->cluster_row->tries++;
 	request->cluster_row->tries_active++;
 	request->host_row->tries++;
@@ -66,6 +68,8 @@ void count_try_done(struct request *request)
 	if (!request->under_way)
 		return;
 	request->under_way = false;
+	if (request->endpoint->slot != SLOT_NONE)
+		__atomic_sub_fetch(&request->worker->l7->active[request->endpoint->slot], 1, __ATOMIC_RELAXED);
 	request->cluster_row->tries_active--;
 	request->host_row->tries_active--;
 }

@@ -449,7 +449,6 @@ struct request {
 	enum body_framing framing; /* of the answer, as it is sent */
 	struct sidecar_cluster *cluster_row; /* NULL: it has come to no target yet */
 	struct sidecar_host *host_row; /* of `endpoint` */
-	bool counted_active; /* in l7->active */
 	bool under_way; /* count_try() */
 	bool connected; /* it had a connection */
 	bool has_place; /* in its listener's limit, for the next connection */

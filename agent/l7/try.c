@@ -51,11 +51,6 @@ static void arm_try(struct request *request)
 
 void request_try_done(struct request *request)
 {
-	struct l7 *l7 = request->worker->l7;
-
-	if (request->counted_active)
-		__atomic_sub_fetch(&l7->active[request->endpoint->slot], 1, __ATOMIC_RELAXED);
-	request->counted_active = false;
 	count_try_done(request);
 	outlier_unsaid(request);
 	request->try_until_ns = request->connect_until_ns = 0;
@@ -198,7 +193,6 @@ static void send_head(struct request *request, struct upstream *u)
 
 static int start_try(struct request *request, const struct target_endpoint *endpoint)
 {
-	struct worker *worker = request->worker;
 	struct upstream *u;
 	int r = upstream_get(request, endpoint, &u);
 
@@ -207,12 +201,9 @@ static int start_try(struct request *request, const struct target_endpoint *endp
 	request->upstream = u;
 	request->connected = u->connected;
 	request->on_spare = u->used;
-	request->counted_active = endpoint->slot != SLOT_NONE;
-	if (request->counted_active)
-		__atomic_add_fetch(&worker->l7->active[endpoint->slot], 1, __ATOMIC_RELAXED);
 	count_try(request);
 	if (!u->connected)
-		request->connect_until_ns = loop_now_ns(worker->loop) + L7_CONNECT_LIMIT_NS;
+		request->connect_until_ns = loop_now_ns(request->worker->loop) + L7_CONNECT_LIMIT_NS;
 	send_head(request, u);
 	return 0;
 }
