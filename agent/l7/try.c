@@ -232,12 +232,13 @@ static bool has_room(struct request *request)
 void request_try(struct request *request)
 {
 	struct downstream *d = request->downstream;
-	const struct target_endpoint *endpoint = d->inbound || request->passes ? &d->application : choose_endpoint(request, request->target);
+	const struct target_endpoint *endpoint;
 	int r;
 
 	request->again_ns = 0;
 	if (!has_room(request))
 		return;
+	endpoint = d->inbound || request->passes ? &d->application : choose_endpoint(request, request->target);
 	request->state = REQUEST_TRYING;
 	request->endpoint = endpoint;
 	if (!endpoint) {

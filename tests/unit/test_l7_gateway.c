@@ -15,7 +15,7 @@ static void configure(struct l7_world *w, const char *listeners)
 
 	assert_true(asprintf(&text,
 			     "{'services':{'1':{'name':'mesh/M/virtualService/" WORLD_HOST "','ports':[{'port':80,'node':9,'virtualNode':'n'}]}},"
-			     "'targets':{'9':{'name':'mesh/M/virtualNode/n:8080','virtualNode':'n','port':8080,'endpoints':["
+			     "'targets':{'9':{'name':'mesh/M/virtualNode/n:8080','virtualNode':'n','port':8080,'outlier':{'maxErrors':5},'endpoints':["
 			     "{'address':'127.0.0.1','port':%d,'slot':1,'incarnation':1}]}},'gateways':{'20':{'name':'mesh/M/virtualGateway/g',"
 			     "'listeners':[%s],'routes':[{'name':'r','service':1,'spec':{'httpRoute':{'match':{'prefix':'/'},'action':{'target':"
 			     "{'virtualService':{'virtualServiceName':'" WORLD_HOST "'}}}}}}]}}}",
@@ -35,6 +35,12 @@ static bool listens(uint16_t port)
 	return connect(fd, (const struct sockaddr *)&address, sizeof(address)) == 0;
 }
 
+static void given_gateway(struct l7_world *w)
+{
+	EXPECT_OK(l7_act_add(w->l7, &(struct l7_act){ .netns_cookie = w->cookie, .netns_fd = w->netns_fd, .name = "mesh/M/virtualGateway/g",
+						      .workload = 1, .cgroup = "/nowhere" }));
+}
+
 TEST(a_connection_to_an_endpoint_goes_with_the_listener_that_uses_it_and_not_with_the_one_that_opened_it)
 {
 	_cleanup_world_ struct l7_world *w = l7_world_new(1);
@@ -42,8 +48,7 @@ TEST(a_connection_to_an_endpoint_goes_with_the_listener_that_uses_it_and_not_wit
 	_cleanup_message_ struct message asked = {}, asked_then = {}, answer = {}, answer_then = {};
 
 	configure(w, "{'port':8088},{'port':8089}");
-	EXPECT_OK(l7_act_add(w->l7, &(struct l7_act){ .netns_cookie = w->cookie, .netns_fd = w->netns_fd, .name = "mesh/M/virtualGateway/g",
-						      .workload = 1, .cgroup = "/nowhere" }));
+	given_gateway(w);
 	program_at(FIRST, &first);
 	wire_say(&first, GET("/1"));
 	backend_accept(w, 1, &endpoint);
@@ -63,10 +68,48 @@ TEST(a_connection_to_an_endpoint_goes_with_the_listener_that_uses_it_and_not_wit
 	EXPECT_EQ(answer_then.status, 200);
 }
 
+TEST(a_request_that_waits_for_its_place_or_gets_none_is_no_probe_of_an_ejected_endpoint)
+{
+	_cleanup_world_ struct l7_world *w = l7_world_new(1);
+	_cleanup_wire_ struct wire first = {}, second = {}, third = {}, endpoint = {};
+	_cleanup_message_ struct message asked = {}, asked_then = {}, answer = {}, answer_then = {}, refused = {};
+	__u64 *until_ns = &w->endpoints[1].ejected_until_ns;
+
+	configure(w, "{'port':8088,'connectionPool':{'http':{'maxConnections':1,'maxPendingRequests':1}}}");
+	given_gateway(w);
+	program_at(FIRST, &first);
+	wire_say(&first, GET("/1"));
+	backend_accept(w, 1, &endpoint);
+	wire_read(&endpoint, &asked);
+
+	w->endpoints[1].ejected_for_ns = 3600 * NSEC_PER_SEC;
+	__atomic_store_n(until_ns, 1, __ATOMIC_RELEASE); /* its ejection is over */
+	program_at(FIRST, &second);
+	wire_say(&second, GET("/2"));
+	WAIT_FOR(world_counted(w, "totals.requestsActive") == 2, WORLD_WAIT_MS * NSEC_PER_MSEC);
+	program_at(FIRST, &third);
+	wire_say(&third, GET("/3"));
+	wire_read(&third, &refused);
+	EXPECT_EQ(refused.status, 503);
+	EXPECT_EQ(__atomic_load_n(until_ns, __ATOMIC_RELAXED), 1);
+
+	wire_say(&endpoint, "HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n");
+	wire_read(&first, &answer);
+	EXPECT_EQ(answer.status, 200);
+	wire_read(&endpoint, &asked_then);
+	EXPECT_CONTAINS(asked_then.head, "GET /2 HTTP/1.1\r\n");
+	EXPECT(__atomic_load_n(until_ns, __ATOMIC_RELAXED) > 1); /* out until this one is answered */
+	wire_say(&endpoint, "HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n");
+	wire_read(&second, &answer_then);
+	EXPECT_EQ(answer_then.status, 200);
+	EXPECT_EQ(__atomic_load_n(until_ns, __ATOMIC_RELAXED), 0);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(a_connection_to_an_endpoint_goes_with_the_listener_that_uses_it_and_not_with_the_one_that_opened_it),
+		cmocka_unit_test(a_request_that_waits_for_its_place_or_gets_none_is_no_probe_of_an_ejected_endpoint),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);
