@@ -6,6 +6,7 @@
     x-fail: N                503 for the first N requests with this x-key, then 200
     x-close: 1               the connection is reset, and nothing answered
     x-wait: SECONDS          before the answer
+    x-hold: KEY              no answer before a request, to any of the servers, has said x-release: KEY
     x-hang: N                no answer for the first N requests with this x-key
     upgrade: echo            101, then bytes come back as they were sent
 """
@@ -19,6 +20,7 @@ import threading
 import time
 
 seen = {}
+held = {}  # what is released for each key
 lock = threading.Lock()
 
 
@@ -74,6 +76,11 @@ class Handler(http.server.BaseHTTPRequestHandler):
         body = self.read_body()
         if "x-wait" in self.headers:
             time.sleep(float(self.headers["x-wait"]))
+        for name in ("x-hold", "x-release"):
+            if name in self.headers:
+                with lock:
+                    event = held.setdefault(self.headers[name], threading.Event())
+                event.set() if name == "x-release" else event.wait()
         if "x-hang" in self.headers:
             with lock:
                 count = seen[self.headers["x-key"]] = seen.get(self.headers["x-key"], 0) + 1

@@ -151,7 +151,7 @@ print(s.recv(100).decode(), flush=True)
 
 
 def test_what_weft_run_registers_goes_when_its_cgroup_empties(pair):
-    server = pair.workload([PYTHON, "-c", "import time; time.sleep(1000)"], node="other", words=["--register", "10.77.0.1:9002"])
+    server = pair.workload(["sleep", "1000"], node="other", words=["--register", "10.77.0.1:9002"])
     wait_for(lambda: pair.weft("instances", "--namespace", "test", "--service", "other")["instances"], "it is registered")
     server.kill()
     server.wait()

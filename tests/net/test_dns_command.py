@@ -95,8 +95,8 @@ def test_what_bypasses_port_53_is_a_warning(names):
     pod = names.client.pod
     keeper = names.worker("client", pod)
     assert not names.status()["warnings"]
-    mounts = ["mount -t tmpfs none /run", "mkdir -p /run/nscd", "exec /usr/bin/python3 -c 'import socket, time; "
-              "socket.socket(socket.AF_UNIX).bind(\"/run/nscd/socket\"); print(\"ready\", flush=True); time.sleep(1000)'"]
+    mounts = ["mount -t tmpfs none /run", "mkdir -p /run/nscd", "exec /usr/bin/python3 -c 'import signal, socket; "
+              "socket.socket(socket.AF_UNIX).bind(\"/run/nscd/socket\"); print(\"ready\", flush=True); signal.pause()'"]
     cached = names.workload(["unshare", "-m", "sh", "-ec", "; ".join(mounts)], netns=pod, stdout=subprocess.PIPE, text=True)
     assert cached.stdout.readline() == "ready\n"
     wait_for(lambda: any("nscd" in warning for warning in names.status()["warnings"]), "nscd is noticed")

@@ -11,8 +11,6 @@ import pytest
 from l7_world import Client, make_shop, route
 from weft import BUILD, is_proxy, wait_for
 
-SLOW_SECONDS = float(os.environ.get("WEFT_TEST_SLOW_RESPONSE", 8))  # an answer that takes longer than all upgrades together
-
 # In a worker: threads that ask until they are told to stop. Nobody asks again what has failed, but who is told "connection: close" asks on
 # a new connection.
 LOAD = """
@@ -45,7 +43,7 @@ def asking(address, keep, pause_s):
             connection.close()
             connection = None
         if pause_s:
-            time.sleep(pause_s)
+            stop.wait(pause_s)
 def start(address, count, keep, pause_s=0):
     for _ in range(count):
         threads.append(threading.Thread(target=asking, args=(address, keep, pause_s)))
@@ -59,15 +57,17 @@ def finish():
     return {"failed": failed, **done}
 """
 
-# One request whose answer takes its time; and one whose head is not whole yet, as its proxy sees it.
+# One request that is answered when it is released; and one whose head is not whole yet, as its proxy sees it.
 SLOW = """
-def slow(address, seconds):
+def slow(address):
     def run():
         global slow_answer
-        slow_answer = ask(address, "/slow", headers={"x-wait": str(seconds)}, timeout_s=seconds + 60)
+        slow_answer = ask(address, "/slow", headers={"x-hold": "slow"}, timeout_s=300)
     global slow_thread
     slow_thread = threading.Thread(target=run)
     slow_thread.start()
+def release(address):
+    return ask(address, headers={"x-release": "slow"})["status"]
 def slow_end():
     slow_thread.join()
     return slow_answer
@@ -174,7 +174,7 @@ def test_three_upgrades_under_load_with_a_slow_answer_and_a_tunnel_lose_nothing(
     client.start(shop.address, 4, True)
     client.start(shop.address, 2, False)
     client.start(shop.address, 4, True, 0.3)
-    client.slow(shop.address, SLOW_SECONDS)
+    client.slow(shop.address)
     assert client.open_tunnel(shop.address, "one") == "101"
     assert client.ask(shop.address, keep="idle")["status"] == 200
     port = client.worker.run("result = kept['idle'].sock.getsockname()[1]")
@@ -184,6 +184,7 @@ def test_three_upgrades_under_load_with_a_slow_answer_and_a_tunnel_lose_nothing(
         assert client.echoes("one")
     go_on(client)
     assert client.echoes("one") and not ended(shop, first)
+    assert client.release(shop.address) == 200
     answer = client.slow_end()
     assert answer["status"] == 200 and answer["headers"]["connection"] == "close"
     answer = client.ask(shop.address, keep="idle")
@@ -240,13 +241,14 @@ def test_weftd_replaces_three_builds_under_load_and_nobody_notices(shop, tmp_pat
     client, first = shop.client_worker, shop.proxy_pid()
     client.start(shop.address, 4, True)
     client.start(shop.address, 2, False)
-    client.slow(shop.address, SLOW_SECONDS)
+    client.slow(shop.address)
     assert client.open_tunnel(shop.address, "one") == "101"
     for build in "one", "two", "three":
         go_on(client)
         upgrade_by_weftd(shop, tmp_path / build)
         assert client.echoes("one")
     go_on(client)
+    assert client.release(shop.address) == 200
     assert client.slow_end()["status"] == 200 and client.echoes("one")
     result = client.finish()
     print(result)
@@ -376,12 +378,13 @@ def test_a_unit_of_its_own_is_replaced_by_a_reload(shop, tmp_path):
 
 def test_at_sigterm_requests_under_way_are_answered_and_the_next_one_is_there_meanwhile(shop):
     client, old = shop.client_worker, shop.proxy_pid()
-    client.slow(shop.address, 2)
+    client.slow(shop.address)
     wait_for(lambda: requests(shop)["requestsActive"] == 1, "it is asked")
     os.kill(old, signal.SIGTERM)
     wait_for(lambda: proxy(shop).get("pid") not in (None, old), "weftd has started the next one")
     assert not ended(shop, old)
     wait_for(lambda: client.ask(shop.address).get("status") == 200, "which serves")
+    assert client.release(shop.address) == 200
     answer = client.slow_end()
     assert answer["status"] == 200 and answer["headers"]["connection"] == "close"
     wait_for(lambda: ended(shop, old), "it ended")
@@ -391,7 +394,7 @@ def test_at_sigterm_requests_under_way_are_answered_and_the_next_one_is_there_me
 def test_at_sigterm_what_takes_longer_than_drain_time_is_cut(shop):
     shop.kill_agent()
     client, pid = shop.client_worker, upgrade_by_hand(shop, "--drain-time", "1s")
-    client.slow(shop.address, 60)
+    client.slow(shop.address)
     wait_for(lambda: requests(shop)["requestsActive"] == 1, "it is asked")
     os.kill(pid, signal.SIGTERM)
     wait_for(lambda: client.ask(shop.address).get("error") == "ECONNREFUSED", "nothing new is accepted")

@@ -171,12 +171,12 @@ more = socket.socket()
 more.setblocking(False)
 more.connect_ex((sys.argv[1], 8080))
 print('held', flush=True)
-time.sleep(1000)
+signal.pause()
 """
 
 
 def hold(shop, netns=None):
-    program = "import socket,sys,time\n" + HOLD
+    program = "import signal,socket,sys\n" + HOLD
     process = shop.workload([PYTHON, "-c", program, shop.vip("lone")], netns=netns, stdout=subprocess.PIPE, text=True)
     assert process.stdout.readline() == "held\n"
     return process
@@ -198,7 +198,7 @@ def test_a_namespace_that_is_destroyed_with_open_connections(shop):
     shop.node("inpod")
     shop.service("inpod", node="inpod")
     shop.register("inpod", "1", "10.77.9.1:9003")
-    program = "import socket,sys,time\n" + HOLD
+    program = "import signal,socket,sys\n" + HOLD
     vip_known = shop.workload(["sleep", "1000"], node="pod", netns=pod)
     wait_for(lambda: any(w["ownNetns"] for w in shop.status()["workloads"]), "the namespace is enrolled")
     shop.wait_reason("inpod:8080", "routed", node="pod")
