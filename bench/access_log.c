@@ -117,7 +117,7 @@ static double measure_written(double seconds)
 	char directory[] = "/dev/shm/weft-bench-XXXXXX", command[64];
 	const struct access_logs_options options = { .worker_count = 1, .workload_files = mkdtemp(directory) };
 	_cleanup_json_ json_t *file = json_pack("{s:s}", "path", "/a.log");
-	const struct access_log_request request_of = { .workload = 1, .pidfd = -1, .mesh = "m", .node = "n", .file = file };
+	const struct access_log_request request_of = { .workload = 1, .pidfd = -1, .mesh = SPAN("m"), .node = SPAN("n"), .file = file };
 	struct access_log_entry entry = entry_made();
 	struct access_logs *logs;
 	struct access_log *log;

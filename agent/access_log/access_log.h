@@ -61,7 +61,7 @@ struct access_logs *access_logs_free(struct access_logs *logs);
 struct access_log_request {
 	uint64_t workload; /* whose log it is: as weftd numbers workloads */
 	int pidfd; /* the process that carries its identity, dup'ed; -1: none */
-	const char *mesh, *node; /* the names of its virtual node or gateway */
+	struct span mesh, node; /* the names of its virtual node or gateway */
 	const json_t *file; /* spec.logging.accessLog.file, checked by spec */
 };
 /* The log of (workload, path, format): a new one, or a reference to the one that is there, whose process becomes `pidfd`. The

@@ -245,8 +245,8 @@ static int fill(struct access_log *log, const struct access_log_request *request
 		return r;
 	log->key = key_of(request);
 	log->path = strdup(json_path_string(request->file, "path"));
-	log->mesh = strdup(request->mesh);
-	log->name = strdup(request->node);
+	log->mesh = strndup(request->mesh.data, request->mesh.length);
+	log->name = strndup(request->node.data, request->node.length);
 	if (!log->key || !log->path || !log->mesh || !log->name)
 		return error_set(err, -ENOMEM, "out of memory");
 	log->wake_fd = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);

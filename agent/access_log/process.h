@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* A process of a workload, and its rights over files, taken on by the calling thread for a while. Internal to agent/access_log. */
+/* A process of a workload, and its rights over files, taken on by the calling thread for a while. */
 #pragma once
 
 #include <stdbool.h>

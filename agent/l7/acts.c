@@ -3,13 +3,14 @@
  * gateways (gateways.c), and access logs, which are files of the workloads. */
 #include <errno.h>
 #include <fcntl.h>
-#include <poll.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/syscall.h>
+#include <sys/pidfd.h>
 
+#include "agent/access_log/process.h"
 #include "agent/identity/cgroup.h"
 #include "agent/l7/internal.h"
+#include "agent/spec/resource.h"
 #include "base/log.h"
 
 static struct act *act_find(const struct l7 *l7, uint64_t netns_cookie, const char *name)
@@ -66,7 +67,7 @@ static int process_of(const struct act *act)
 	int pid = 0;
 
 	cgroup_visit(act->cgroup, &(struct cgroup_visitor){ .process = first_process, .arg = &pid });
-	return pid ? (int)syscall(SYS_pidfd_open, pid, 0) : -1;
+	return pid ? pidfd_open(pid, 0) : -1;
 }
 
 static bool has_process(const struct act *act)
@@ -117,13 +118,6 @@ void acts_done(struct l7 *l7)
 
 /* --- access logs --------------------------------------------------------------------------------------------------------- */
 
-static bool has_ended(int pidfd)
-{
-	struct pollfd wait = { .fd = pidfd, .events = POLLIN };
-
-	return pidfd < 0 || poll(&wait, 1, 0) > 0;
-}
-
 /* What the configuration says of a name, be it a node's or a gateway's. */
 static const struct snapshot_object *configured(const struct snapshot *snapshot, const char *name, const json_t **ret_logging)
 {
@@ -141,35 +135,20 @@ static void tell_workers(const struct l7 *l7, const struct act *act, uint32_t id
 			log_error("a worker does not know of an access log: out of memory", LOG_F("node", LOG_STR(act->name)));
 }
 
-/* "mesh/M/virtualNode/N": M and N, in `text`, which is a copy of it. */
-static void split_name(char *text, const char **ret_mesh, const char **ret_node)
-{
-	char *rest = strchr(text, '/'), *end = rest ? strchr(rest + 1, '/') : NULL, *last = strrchr(text, '/');
-
-	*ret_mesh = *ret_node = "";
-	if (!rest || !end || last <= end)
-		return;
-	*end = '\0';
-	*ret_mesh = rest + 1;
-	*ret_node = last + 1;
-}
-
 static void open_log(struct l7 *l7, struct act *act, const struct snapshot_object *object, const json_t *file)
 {
 	char text[ERROR_FIELD_BYTES + ERROR_MESSAGE_BYTES];
-	_cleanup_free_ char *name = strdup(act->name);
 	struct access_log_request request = { .workload = act->workload, .file = file };
+	struct resource_name_parts parts = {};
 	struct access_log *log = NULL;
 	struct error err = {};
-	int r = name ? 0 : -ENOMEM;
 
-	if (r == 0) {
-		split_name(name, &request.mesh, &request.node);
-		fd_close(act->pidfd);
-		request.pidfd = act->pidfd = process_of(act);
-		r = access_log_open(l7->logs, &request, &log, &err);
-	}
-	if (r < 0) {
+	resource_name_split(act->name, &parts); /* l7_act_add() is given no other */
+	request.mesh = parts.mesh;
+	request.node = parts.name;
+	fd_close(act->pidfd);
+	request.pidfd = act->pidfd = process_of(act);
+	if (access_log_open(l7->logs, &request, &log, &err) < 0) {
 		l7->no_access_log++;
 		log_limited(LOG_LEVEL_WARN, "there is no access log", LOG_F("node", LOG_STR(act->name)),
 			    LOG_F("error", LOG_STR(error_text(&err, text, sizeof(text)))));
@@ -203,7 +182,7 @@ static void log_follow(struct l7 *l7, struct act *act)
 			close_log(l7, act);
 		return;
 	}
-	if (!act->log || act->told_id != object->id || !json_equal(act->log_file, file) || has_ended(act->pidfd))
+	if (!act->log || act->told_id != object->id || !json_equal(act->log_file, file) || act->pidfd < 0 || !process_lives(act->pidfd))
 		open_log(l7, act, object, file);
 }
 

@@ -9,6 +9,7 @@
 #include "agent/l7/snapshot_internal.h"
 #include "agent/spec/kind.h"
 #include "agent/spec/model.h"
+#include "agent/spec/resource.h"
 #include "base/cleanup.h"
 
 static int bad(struct error *err, const char *field, const char *what)
@@ -168,19 +169,17 @@ static int service_port_read(const json_t *json, struct service_port *port, stru
 
 static int service_fill(const json_t *json, struct service *service, struct error *err)
 {
-	static const char kind[] = "/virtualService/";
 	const json_t *ports = json_object_get(json, "ports");
-	const char *host;
+	struct resource_name_parts parts;
 	json_t *one;
 	size_t i;
 	int r = name_read(json, &service->object.name, err);
 
 	if (r < 0)
 		return r;
-	host = strstr(service->object.name, kind);
-	if (!host)
+	if (!resource_name_split(service->object.name, &parts) || !span_equal(parts.kind, SPAN("virtualService")))
 		return bad(err, "name", "is not that of a virtual service");
-	service->host = span_of(host + strlen(kind));
+	service->host = parts.name;
 	service->ports = calloc(json_array_size(ports) + 1, sizeof(*service->ports));
 	if (!service->ports)
 		return no_memory(err);
@@ -309,16 +308,14 @@ static int zones_read(const json_t *json, struct target_list *list, struct error
 	return 0;
 }
 
-/* Of "mesh/M/virtualNode/N:8080". */
 static int cluster_name(struct target *target, struct error *err)
 {
-	static const char prefix[] = "mesh/";
-	const bool is_mesh = !strncmp(target->object.name, prefix, strlen(prefix));
-	const char *mesh = is_mesh ? target->object.name + strlen(prefix) : "", *end = strchr(mesh, '/');
+	struct resource_name_parts parts;
 
-	if (!end)
+	if (!resource_name_split(target->object.name, &parts))
 		return bad(err, "name", "is not that of a listener");
-	if (asprintf(&target->cluster, "cds_egress_%.*s_%s_http_%u", (int)(end - mesh), mesh, target->virtual_node, target->port) < 0) {
+	if (asprintf(&target->cluster, "cds_egress_%.*s_%s_http_%u", (int)parts.mesh.length, parts.mesh.data, target->virtual_node,
+		     target->port) < 0) {
 		target->cluster = NULL;
 		return no_memory(err);
 	}

@@ -10,6 +10,7 @@
 #include <unistd.h>
 
 #include "agent/l7/view_internal.h"
+#include "agent/spec/resource.h"
 
 #define NO_LIMIT 2147483647 /* as App Mesh's proxies show it */
 
@@ -256,30 +257,9 @@ static void write_host(const struct drawing *d, const struct drawn_host *from, s
 	to->ejected = slot && outlier_is_out(slot, d->now_ns);
 }
 
-/* "mesh/M/virtualNode/N" in pieces: copies. */
-static int split_name(struct drawing *d, const char *name, const char **ret_mesh, const char **ret_kind, const char **ret_node)
-{
-	char *copy = view_room(d, strlen(name), 1), *mesh, *kind, *node;
-
-	*ret_mesh = *ret_kind = *ret_node = "";
-	if (!copy)
-		return -ENOMEM;
-	strcpy(copy, name);
-	mesh = strchr(copy, '/');
-	kind = mesh ? strchr(mesh + 1, '/') : NULL;
-	node = kind ? strchr(kind + 1, '/') : NULL;
-	if (!node)
-		return 0;
-	*kind = *node = '\0';
-	*ret_mesh = mesh + 1;
-	*ret_kind = !strcmp(kind + 1, "virtualGateway") ? "VirtualGateway" : "VirtualNode";
-	*ret_node = node + 1;
-	return 0;
-}
-
 static int write_cluster(struct drawing *d, const struct drawn_cluster *from, struct l7_cluster_view *to)
 {
-	const char *mesh, *kind, *node;
+	struct resource_name_parts name = {};
 
 	to->hosts = &d->host_views[from->first_host];
 	to->host_count = from->host_count;
@@ -288,13 +268,13 @@ static int write_cluster(struct drawing *d, const struct drawn_cluster *from, st
 		to->name = from->target->cluster;
 		return 0;
 	}
-	if (split_name(d, from->caller->object.name, &mesh, &kind, &node) < 0)
-		return -ENOMEM;
+	resource_name_split(from->caller->object.name, &name);
 	if (!from->listener) {
-		to->name = text_in(d, "cds_egress_%s_mesh-allow-all", mesh);
+		to->name = text_in(d, "cds_egress_%.*s_mesh-allow-all", (int)name.mesh.length, name.mesh.data);
 		return to->name ? 0 : -ENOMEM;
 	}
-	to->name = text_in(d, "cds_ingress_%s_%s_http_%u", mesh, node, from->listener->port);
+	to->name = text_in(d, "cds_ingress_%.*s_%s_http_%u", (int)name.mesh.length, name.mesh.data, name.name.data ?: "",
+			   from->listener->port);
 	if (from->listener->max_connections != LISTENER_UNLIMITED)
 		to->max_connections = from->listener->max_connections;
 	if (from->listener->max_pending != LISTENER_UNLIMITED)
@@ -532,9 +512,14 @@ static int draw_server(struct drawing *d, const char *name)
 {
 	struct l7_stats_view *view = &d->view;
 	struct l7_server_stats *server = &view->server;
+	struct resource_name_parts parts = {};
 
+	resource_name_split(name, &parts);
 	view->version = WEFT_VERSION;
 	view->node_id = text_in(d, "%s", name);
+	view->mesh = text_in(d, "%.*s", (int)parts.mesh.length, parts.mesh.data);
+	view->node_kind = span_equal(parts.kind, SPAN("virtualGateway")) ? "VirtualGateway" : "VirtualNode";
+	view->node = text_in(d, "%s", parts.name.data ?: "");
 	view->state = state_of(d, name);
 	view->uptime_s = (d->now_ns - MIN(d->sidecar->since_ns, d->now_ns)) / NSEC_PER_SEC;
 	view->concurrency = d->l7->worker_count;
@@ -544,7 +529,7 @@ static int draw_server(struct drawing *d, const char *name)
 	server->state = view->state;
 	server->uptime_s = view->uptime_s;
 	server->concurrency = view->concurrency;
-	return view->node_id ? split_name(d, name, &view->mesh, &view->node_kind, &view->node) : -ENOMEM;
+	return view->node_id && view->mesh && view->node ? 0 : -ENOMEM;
 }
 
 static const struct sidecar *sidecar_at(const struct l7 *l7, uint64_t netns_cookie)

@@ -90,6 +90,21 @@ static bool take_pair(const char **text, const char *word, const char **ret_name
 	return true;
 }
 
+bool resource_name_split(const char *full_name, struct resource_name_parts *ret_parts)
+{
+	const char *rest = resource_part(full_name);
+	struct resource_name_parts parts = {};
+
+	if (!rest || !take_pair(&rest, "mesh", &parts.mesh.data, &parts.mesh.length))
+		return false;
+	parts.kind = (struct span){ rest, strcspn(rest, "/") };
+	if (!parts.kind.length || !rest[parts.kind.length] || !rest[parts.kind.length + 1])
+		return false;
+	parts.name = span_of(rest + parts.kind.length + 1);
+	*ret_parts = parts;
+	return true;
+}
+
 int resource_name_parse(const char *text, enum resource_kind kind, char *ret_full_name, size_t size, struct error *err)
 {
 	enum { MESH, PARENT, OWN, PARTS };

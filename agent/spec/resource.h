@@ -16,6 +16,7 @@
 #include "base/hash.h"
 #include "base/json.h"
 #include "base/list.h"
+#include "base/span.h"
 
 enum resource_kind {
 	RESOURCE_MESH,
@@ -147,6 +148,13 @@ int resource_realm_text(char *buffer, size_t size, const struct resource_realm *
 /* What every name must hold to, a virtual service's too: 1 to 255 characters, no "/", no control characters, neither "." nor "..".
  * -EINVAL; `member` is for the message. */
 int resource_name_check(const char *member, const char *name, struct error *err);
+
+/* The parts of a full name, in it: of "mesh/M/virtualNode/N" M, "virtualNode" and N, whatever is before them in another realm, and "N:8080"
+ * where a port is behind it. False: it has no such parts. */
+struct resource_name_parts {
+	struct span mesh, kind, name;
+};
+bool resource_name_split(const char *full_name, struct resource_name_parts *ret_parts);
 
 /* Parses "mesh/M/virtualNode/N" or a full ARN of it (App Mesh user guide: the forms a proxy is started with); the mesh may be
  * "M@123456789012", a shared mesh with its owner's account. Writes the short form, "mesh/M/virtualNode/N". -EINVAL says what is

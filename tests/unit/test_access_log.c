@@ -57,7 +57,7 @@ static void world_done(struct world *world)
 static struct access_log *log_opened(struct world *world, int pidfd, const char *path, const char *format)
 {
 	_cleanup_json_ json_t *file = json_pack("{s:s, s:{s:s}}", "path", path, "format", "text", format);
-	const struct access_log_request request = { .workload = 7, .pidfd = pidfd, .mesh = "m", .node = "n", .file = file };
+	const struct access_log_request request = { .workload = 7, .pidfd = pidfd, .mesh = SPAN("m"), .node = SPAN("n"), .file = file };
 	struct access_log *log;
 	struct error err = {};
 

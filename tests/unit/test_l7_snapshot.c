@@ -123,6 +123,19 @@ TEST(base_zero_is_all_there_is)
 	snapshots_free(all);
 }
 
+TEST(resources_of_another_realm_are_known_by_their_names)
+{
+#define ARN "arn:aws:appmesh:us-east-2:123456789012:"
+	struct snapshots *all = given();
+
+	EXPECT_OK(apply(all, 5, 6, "{\"services\":{\"2\":{\"name\":\"" ARN "mesh/virtualService/virtualService/web\"}},\"targets\":{\"3\":{\"name\":\"" ARN
+				   "mesh/M/virtualNode/n:80\",\"virtualNode\":\"n\",\"port\":80,\"endpoints\":[]}}}", NULL));
+	EXPECT_STR(snapshot_service(snapshots_now(all), 2)->host.data, "web");
+	EXPECT_STR(snapshot_target(snapshots_now(all), 3)->cluster, "cds_egress_M_n_http_80");
+	snapshots_free(all);
+#undef ARN
+}
+
 TEST(another_base_is_stale)
 {
 	struct snapshots *all = given();
@@ -140,16 +153,16 @@ TEST(what_cannot_be_read_is_named_and_nothing_changes)
 		{ "{\"targets\":{\"0\":{}}}", "'0'" },
 		{ "{\"targets\":{\"99999999999\":{}}}", "'99999999999'" },
 		{ "{\"targets\":{\"2\":{\"name\":\"x\",\"port\":0}}}", "port" },
-		{ "{\"targets\":{\"2\":{\"name\":\"mesh/M/x\",\"port\":1,\"virtualNode\":\"n\",\"endpoints\":[{\"address\":\"x\",\"port\":1}]}}}", "address" },
-		{ "{\"targets\":{\"2\":{\"name\":\"mesh/M/x\",\"port\":1,\"virtualNode\":\"n\",\"endpoints\":[],\"zones\":[[{\"count\":1,\"below\":1}]]}}}", "zones" },
-		{ "{\"targets\":{\"2\":{\"name\":\"mesh/M/x\",\"port\":1,\"virtualNode\":\"n\",\"endpoints\":[{\"address\":\"10.0.0.1\",\"port\":1}],"
+		{ "{\"targets\":{\"2\":{\"name\":\"mesh/M/virtualNode/x:1\",\"port\":1,\"virtualNode\":\"n\",\"endpoints\":[{\"address\":\"x\",\"port\":1}]}}}", "address" },
+		{ "{\"targets\":{\"2\":{\"name\":\"mesh/M/virtualNode/x:1\",\"port\":1,\"virtualNode\":\"n\",\"endpoints\":[],\"zones\":[[{\"count\":1,\"below\":1}]]}}}", "zones" },
+		{ "{\"targets\":{\"2\":{\"name\":\"mesh/M/virtualNode/x:1\",\"port\":1,\"virtualNode\":\"n\",\"endpoints\":[{\"address\":\"10.0.0.1\",\"port\":1}],"
 		  "\"zones\":[[{\"count\":1,\"below\":65535}]]}}}", "zones" }, /* a draw of 65535 would lead beyond the list */
-		{ "{\"targets\":{\"2\":{\"name\":\"mesh/M/x\",\"port\":1,\"virtualNode\":\"n\",\"endpoints\":[{\"address\":\"10.0.0.1\",\"port\":1,\"run\":1}],"
+		{ "{\"targets\":{\"2\":{\"name\":\"mesh/M/virtualNode/x:1\",\"port\":1,\"virtualNode\":\"n\",\"endpoints\":[{\"address\":\"10.0.0.1\",\"port\":1,\"run\":1}],"
 		  "\"zones\":[[{\"count\":1,\"below\":65536}]]}}}", "zones" },
-		{ "{\"targets\":{\"2\":{\"name\":\"mesh/M/x\",\"port\":1,\"virtualNode\":\"n\",\"endpoints\":[{\"address\":\"10.0.0.1\",\"port\":1,\"run\":1}]}}}",
+		{ "{\"targets\":{\"2\":{\"name\":\"mesh/M/virtualNode/x:1\",\"port\":1,\"virtualNode\":\"n\",\"endpoints\":[{\"address\":\"10.0.0.1\",\"port\":1,\"run\":1}]}}}",
 		  "run" },
-		{ "{\"targets\":{\"2\":{\"name\":\"mesh/M/x\",\"port\":1,\"virtualNode\":\"n\",\"panicPct\":-1}}}", "panicPct" },
-		{ "{\"targets\":{\"2\":{\"name\":\"mesh/M/x\",\"port\":1,\"virtualNode\":\"n\",\"outlier\":{\"maxErrors\":1.5}}}}", "maxErrors" },
+		{ "{\"targets\":{\"2\":{\"name\":\"mesh/M/virtualNode/x:1\",\"port\":1,\"virtualNode\":\"n\",\"panicPct\":-1}}}", "panicPct" },
+		{ "{\"targets\":{\"2\":{\"name\":\"mesh/M/virtualNode/x:1\",\"port\":1,\"virtualNode\":\"n\",\"outlier\":{\"maxErrors\":1.5}}}}", "maxErrors" },
 		{ "{\"services\":{\"2\":{\"name\":\"mesh/M/virtualNode/x\"}}}", "name" },
 		{ "{\"services\":{\"2\":{\"name\":\"mesh/M/virtualService/x\",\"ports\":[{\"port\":1,\"routes\":[{}]}]}}}", "routes" },
 		{ "{\"services\":{\"2\":{\"name\":\"mesh/M/virtualService/x\",\"ports\":[{\"port\":1,\"routes\":[{\"name\":\"r\"}]}]}}}", "spec" },
@@ -196,6 +209,7 @@ int main(void)
 		cmocka_unit_test(nothing_is_printed_as_objects_without_members),
 		cmocka_unit_test(a_change_shares_what_it_does_not_name_and_leaves_what_is_held),
 		cmocka_unit_test(base_zero_is_all_there_is),
+		cmocka_unit_test(resources_of_another_realm_are_known_by_their_names),
 		cmocka_unit_test(another_base_is_stale),
 		cmocka_unit_test(what_cannot_be_read_is_named_and_nothing_changes),
 		cmocka_unit_test(what_follows_under_one_id_and_name_is_of_one_lineage),

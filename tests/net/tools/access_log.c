@@ -15,7 +15,7 @@ int main(int argc, char *argv[])
 	const struct access_logs_options options = { .worker_count = 1 };
 	const size_t count = argc > 3 ? strtoul(argv[3], NULL, 10) : 1;
 	_cleanup_json_ json_t *file = NULL, *shown = NULL;
-	struct access_log_request request = { .workload = 1, .mesh = "m", .node = "n" };
+	struct access_log_request request = { .workload = 1, .mesh = SPAN("m"), .node = SPAN("n") };
 	struct access_logs *logs;
 	struct access_log *log;
 	struct error error = {};
