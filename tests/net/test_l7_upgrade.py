@@ -266,6 +266,8 @@ def test_requests_go_on_while_a_build_with_other_maps_takes_over_and_hands_back(
     client = shop.client_worker
     client.start(shop.address, 4, True)
     client.start(shop.address, 2, False)
+    client.slow(shop.address)
+    assert client.open_tunnel(shop.address, "one") == "101"
     for programs in BUILD / "layout2", BUILD:
         go_on(client)
         old = shop.proxy_pid()
@@ -276,6 +278,7 @@ def test_requests_go_on_while_a_build_with_other_maps_takes_over_and_hands_back(
         wait_for(lambda: proxy(shop).get("pid") not in (None, old), "the other build's weft-proxy runs", 15)
         assert os.readlink(f"/proc/{proxy(shop)['pid']}/exe") == str(programs / "weft-proxy")
     go_on(client)
+    assert client.echoes("one") and client.release(shop.address) == 200 and client.slow_end()["status"] == 200
     result = client.finish()
     print(result)
     assert result["failed"] == []
