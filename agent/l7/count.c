@@ -103,6 +103,8 @@ static void count_on_node(struct request *request, int status, uint64_t took_ns)
 	struct stats_row *row = request->row ?: row_of(request);
 
 	worker->stats.requests++;
+	worker->stats.requests_active--;
+	worker->stats.retries_active -= request->retry.retries > 0;
 	row->active -= request->row != NULL;
 	row->requests++;
 	row->codes[code_of(status)]++;
@@ -135,6 +137,7 @@ void count_begin(struct request *request)
 {
 	struct sidecar_http *http = request->downstream->http;
 
+	request->worker->stats.requests_active++;
 	http->requests++;
 	http->requests_active++;
 }

@@ -210,9 +210,8 @@ struct l7_left l7_left(struct l7 *l7)
 	struct l7_left left = {};
 
 	run_all(l7, count_parked, &left.parked); /* and what l7_take() has told them counts as well */
-	left.requests = __atomic_load_n(&l7->requests_active, __ATOMIC_RELAXED);
-	for (unsigned int i = 0; i < l7->worker_count; i++)
-		left.connections += __atomic_load_n(&l7->workers[i]->stats.open, __ATOMIC_RELAXED);
+	left.requests = L7_COUNTED(l7, requests_active);
+	left.connections = L7_COUNTED(l7, open);
 	return left;
 }
 

@@ -101,7 +101,6 @@ struct l7 {
 	struct access_logs *logs;
 	uint64_t no_access_log; /* times that one could not be begun */
 	uint32_t *active; /* of each endpoint slot: requests under way; atomic */
-	uint64_t requests_active, retries_active; /* atomic: the retry budget is the node's */
 };
 
 struct act { /* a workload that acts for a node, or gateway, in a namespace; of the main thread */
@@ -125,6 +124,8 @@ void l7_place_open(struct l7 *l7, struct l7_place *place);
 int inherited_take(struct l7 *l7, const struct l7_place *place);
 void inherited_done(struct l7 *l7); /* what is left of them */
 
+uint64_t l7_counted(const struct l7 *l7, size_t offset); /* a word of struct stats, over all workers */
+#define L7_COUNTED(l7, member) l7_counted(l7, offsetof(struct stats, member))
 struct endpoint *l7_slot(const struct l7 *l7, const struct target_endpoint *endpoint); /* NULL: it stands for another one by now */
 
 /* --- worker.c ------------------------------------------------------------------------------------------------------------ */
@@ -460,7 +461,6 @@ struct request {
 	uint32_t tries;
 	uint32_t tried[L7_TRIED_MAX]; /* slots */
 	struct retry_state retry;
-	bool retry_counted; /* in l7->retries_active */
 
 	uint64_t begun_ns, received_ns, sent_ns /* the try */, first_byte_ns, active_ns /* last activity */;
 	uint64_t try_until_ns, total_until_ns, connect_until_ns, again_ns; /* 0: none */

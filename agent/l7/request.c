@@ -58,7 +58,6 @@ struct request *request_new(struct downstream *d)
 	request_reset(request, d);
 	request->begun_ns = request->active_ns = loop_now_ns(worker->loop);
 	count_begin(request);
-	__atomic_add_fetch(&worker->l7->requests_active, 1, __ATOMIC_RELAXED);
 	return request;
 }
 
@@ -74,7 +73,6 @@ static void set_out(struct request *request)
 static void request_done(struct request *request, int status)
 {
 	struct worker *worker = request->worker;
-	struct l7 *l7 = worker->l7;
 
 	if (request->state == REQUEST_PENDING)
 		limit_forget(request);
@@ -85,9 +83,6 @@ static void request_done(struct request *request, int status)
 		upstream_release(TAKE_PTR(request->upstream), false);
 	count_request(request, status);
 	request_log(request, status);
-	__atomic_sub_fetch(&l7->requests_active, 1, __ATOMIC_RELAXED);
-	if (request->retry_counted)
-		__atomic_sub_fetch(&l7->retries_active, 1, __ATOMIC_RELAXED);
 	if (request->view)
 		view_unref(request->view);
 	request->downstream = NULL;

@@ -10,7 +10,7 @@
 #include "base/bytes.h"
 #include "base/decimal.h"
 
-static uint64_t of_all(const struct l7 *l7, size_t offset)
+uint64_t l7_counted(const struct l7 *l7, size_t offset)
 {
 	uint64_t sum = 0;
 
@@ -18,7 +18,6 @@ static uint64_t of_all(const struct l7 *l7, size_t offset)
 		sum += __atomic_load_n((const uint64_t *)((const char *)&l7->workers[i]->stats + offset), __ATOMIC_RELAXED);
 	return sum;
 }
-#define OF_ALL(l7, member) of_all(l7, offsetof(struct stats, member))
 
 /* --- rows ---------------------------------------------------------------------------------------------------------------- */
 
@@ -184,25 +183,39 @@ static json_t *place_json(const struct l7_place *place)
 			 place->listen_fd >= 0 ? NULL : place->why ? strerror(-place->why) : "nothing is accepted there");
 }
 
+static const struct {
+	const char *name;
+	size_t offset; /* in struct stats */
+} words[] = {
+	{ "connections", offsetof(struct stats, connections) },
+	{ "open", offsetof(struct stats, open) },
+	{ "requests", offsetof(struct stats, requests) },
+	{ "requestsActive", offsetof(struct stats, requests_active) },
+	{ "upstreamConnections", offsetof(struct stats, upstream_connections) },
+	{ "upstreamOpen", offsetof(struct stats, upstream_open) },
+	{ "resent", offsetof(struct stats, resent) },
+	{ "noHandover", offsetof(struct stats, no_handover) },
+	{ "acceptFailed", offsetof(struct stats, accept_failed) },
+	{ "tooLate", offsetof(struct stats, too_late) },
+	{ "given", offsetof(struct stats, given) },
+};
+
 static json_t *totals_json(const struct l7 *l7)
 {
 	const struct access_log_totals logs = access_logs_totals(l7->logs);
-	json_t *replies = json_object(), *retries = json_object(), *drops = json_object();
+	json_t *json, *replies = json_object(), *retries = json_object(), *drops = json_object();
 
 	for (size_t i = 0; i < L7_REPLY_COUNT; i++)
-		json_object_set_new(replies, l7_replies[i].name, json_integer((json_int_t)OF_ALL(l7, replies[i])));
+		json_object_set_new(replies, l7_replies[i].name, json_integer((json_int_t)L7_COUNTED(l7, replies[i])));
 	for (size_t i = 0; i <= RETRY_NO_TIME; i++)
-		json_object_set_new(retries, retry_verdict_name((enum retry_verdict)i), json_integer((json_int_t)OF_ALL(l7, verdicts[i])));
+		json_object_set_new(retries, retry_verdict_name((enum retry_verdict)i), json_integer((json_int_t)L7_COUNTED(l7, verdicts[i])));
 	for (size_t i = 0; i < ACCESS_LOG_DROP_COUNT; i++)
 		json_object_set_new(drops, access_log_drop_name((enum access_log_drop)i), json_integer((json_int_t)logs.dropped[i]));
-	return json_pack("{s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:o, s:o, s:o}", "connections",
-			 (json_int_t)OF_ALL(l7, connections), "open", (json_int_t)OF_ALL(l7, open), "requests", (json_int_t)OF_ALL(l7, requests), "requestsActive",
-			 (json_int_t)__atomic_load_n(&l7->requests_active, __ATOMIC_RELAXED), "upstreamConnections",
-			 (json_int_t)OF_ALL(l7, upstream_connections), "upstreamOpen", (json_int_t)OF_ALL(l7, upstream_open), "resent",
-			 (json_int_t)OF_ALL(l7, resent), "noHandover", (json_int_t)OF_ALL(l7, no_handover), "acceptFailed",
-			 (json_int_t)OF_ALL(l7, accept_failed), "tooLate", (json_int_t)OF_ALL(l7, too_late), "given",
-			 (json_int_t)OF_ALL(l7, given), "taken", (json_int_t)l7->taken, "accessLogLines", (json_int_t)logs.lines, "noAccessLog",
-			 (json_int_t)l7->no_access_log, "replies", replies, "retries", retries, "accessLogDrops", drops);
+	json = json_pack("{s:I, s:I, s:I, s:o, s:o, s:o}", "taken", (json_int_t)l7->taken, "accessLogLines", (json_int_t)logs.lines,
+			 "noAccessLog", (json_int_t)l7->no_access_log, "replies", replies, "retries", retries, "accessLogDrops", drops);
+	for (size_t i = 0; i < ARRAY_SIZE(words); i++)
+		json_object_set_new(json, words[i].name, json_integer((json_int_t)l7_counted(l7, words[i].offset)));
+	return json;
 }
 
 int l7_write(const struct l7 *l7, struct buffer *text)

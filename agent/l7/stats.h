@@ -28,6 +28,7 @@ struct stats_row {
 
 struct stats {
 	uint64_t connections, requests, open; /* of programs */
+	uint64_t requests_active, retries_active; /* under way; the second: of these, those that were tried again */
 	uint64_t upstream_connections, upstream_open;
 	uint64_t replies[L7_REPLY_COUNT];
 	uint64_t accept_failed; /* no descriptors, no memory, or the listener is gone */

@@ -60,10 +60,9 @@ void request_try_done(struct request *request)
 static bool again(struct request *request, const struct retry_try *ended)
 {
 	struct worker *worker = request->worker;
-	struct l7 *l7 = worker->l7;
 	const struct retry_budget budget = {
-		.requests = __atomic_load_n(&l7->requests_active, __ATOMIC_RELAXED),
-		.retries = __atomic_load_n(&l7->retries_active, __ATOMIC_RELAXED),
+		.requests = L7_COUNTED(worker->l7, requests_active),
+		.retries = L7_COUNTED(worker->l7, retries_active),
 	};
 	const enum retry_verdict verdict = retry_decide(&request->route->retry, &request->retry, &budget, ended,
 							loop_now_ns(worker->loop), (uint32_t)(worker_random(worker) >> 32),
@@ -74,9 +73,7 @@ static bool again(struct request *request, const struct retry_try *ended)
 	request->out_of_retries = verdict == RETRY_LIMIT;
 	if (verdict != RETRY_AGAIN)
 		return false;
-	if (!request->retry_counted)
-		__atomic_add_fetch(&l7->retries_active, 1, __ATOMIC_RELAXED);
-	request->retry_counted = true;
+	worker->stats.retries_active += request->retry.retries == 1;
 	request->state = REQUEST_WAITING;
 	request_arm(request);
 	return true;
