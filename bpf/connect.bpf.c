@@ -193,7 +193,7 @@ int getpeername4(struct bpf_sock_addr *ctx)
 		else
 			show_resolver4(ctx, &peer);
 	} else {
-		const struct real_peer *client = real_peer_of(bpf_get_socket_cookie(ctx));
+		const struct real_peer *client = real_peer_of(ctx);
 
 		if (client) {
 			ctx->user_ip4 = client->address.words[3];
@@ -220,7 +220,7 @@ int getpeername6(struct bpf_sock_addr *ctx)
 		else
 			show_resolver6(ctx, &peer);
 	} else {
-		const struct real_peer *client = real_peer_of(bpf_get_socket_cookie(ctx));
+		const struct real_peer *client = real_peer_of(ctx);
 
 		if (client) {
 			ip_to_ctx6(ctx, &client->address);

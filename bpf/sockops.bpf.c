@@ -102,7 +102,7 @@ static __always_inline struct serving *serving_of_socket(struct bpf_sock_ops *ct
 	__u64 netns_cookie;
 	struct ip address;
 
-	if (!serving_any())
+	if (!serving_any(SERVING_LIMITED))
 		return NULL;
 	netns_cookie = bpf_get_netns_cookie(ctx);
 	address = ip_local_of(ctx);
@@ -123,12 +123,17 @@ static __always_inline void on_timeout_init(struct bpf_sock_ops *ctx)
 
 static __always_inline void on_accept(struct bpf_sock_ops *ctx)
 {
-	const struct ip peer = ip_remote_of(ctx);
-	const __u64 cookie = bpf_get_socket_cookie(ctx), now_ns = bpf_ktime_get_ns();
 	struct serving *serving;
+	__u64 cookie, now_ns;
+	struct ip peer;
 	bool shown;
 	__u32 place;
 
+	if (!serving_any(SERVING_LIMITED | SERVING_PROXIED))
+		return;
+	peer = ip_remote_of(ctx);
+	cookie = bpf_get_socket_cookie(ctx);
+	now_ns = bpf_ktime_get_ns();
 	serving = serving_of_socket(ctx, &place);
 	if (serving)
 		serving_established(serving, place, cookie, now_ns);

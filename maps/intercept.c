@@ -6,6 +6,7 @@
 
 int intercept_set(struct kernel *kernel, const struct serving_key *key, const struct intercept *intercept)
 {
+	__atomic_fetch_or(&kernel->memory.config->serving, SERVING_PROXIED, __ATOMIC_SEQ_CST); /* before there is anything to find */
 	return pinned_map_set(kernel->intercept_fd, key, intercept);
 }
 

@@ -5,7 +5,8 @@
 
 #include "maps/kernel.h"
 
-/* 0 or -errno; -ENOENT on removal is no error; -E2BIG when the table is full. Takes effect with the next connection. */
+/* 0 or -errno; -ENOENT on removal is no error; -E2BIG when the table is full. Takes effect with the next connection. From the first one on hooks
+ * look for such listeners, and for what came by weft-proxy (SERVING_PROXIED). */
 int intercept_set(struct kernel *kernel, const struct serving_key *key, const struct intercept *intercept);
 int intercept_remove(struct kernel *kernel, const struct serving_key *key);
 

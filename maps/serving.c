@@ -13,6 +13,14 @@ int serving_remove(struct kernel *kernel, const struct serving_key *key)
 	return pinned_map_remove(kernel->serving_fd, key);
 }
 
+void serving_look(struct kernel *kernel, bool look)
+{
+	if (look)
+		__atomic_fetch_or(&kernel->memory.config->serving, SERVING_LIMITED, __ATOMIC_RELAXED);
+	else
+		__atomic_fetch_and(&kernel->memory.config->serving, ~SERVING_LIMITED, __ATOMIC_RELAXED);
+}
+
 struct serving_visit {
 	serving_fn *fn;
 	void *arg;

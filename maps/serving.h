@@ -7,6 +7,8 @@
 /* 0 or -errno; -ENOENT on removal is no error; -E2BIG when the table is full. */
 int serving_set(struct kernel *kernel, const struct serving_key *key, uint32_t place);
 int serving_remove(struct kernel *kernel, const struct serving_key *key);
+/* Whether hooks look for such listeners at all (SERVING_LIMITED). */
+void serving_look(struct kernel *kernel, bool look);
 
 /* Walks, as in maps/kernel.h. */
 typedef int serving_fn(const struct serving_key *key, uint32_t place, void *arg);

@@ -475,7 +475,7 @@ void inbound_sync(struct inbound *in)
 		loop_timer_arm(in->retry, time_now_ns() + RETRY_NS);
 		return;
 	}
-	__atomic_store_n(&in->kernel->memory.config->serving, any_place(in, PLACE_USED), __ATOMIC_RELAXED);
+	serving_look(in->kernel, any_place(in, PLACE_USED));
 	work_on(in);
 }
 

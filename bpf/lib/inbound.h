@@ -4,16 +4,18 @@
  * shared namespace local peers are clients like any other. */
 #pragma once
 
-#include "count.h"
-#include "ip.h"
+#include "serving.h"
 #include "maps/abi/inbound.h"
 
 /* NULL: the application serves this address and port itself. */
 static __always_inline const struct intercept *intercept_of(__u64 netns_cookie, const struct ip *address, __be16 port)
 {
 	struct serving_key key = { .netns_cookie = netns_cookie, .address = *address, .port = port };
-	const struct intercept *intercept = bpf_map_lookup_elem(&w_intercept, &key);
+	const struct intercept *intercept;
 
+	if (!serving_any(SERVING_PROXIED))
+		return NULL;
+	intercept = bpf_map_lookup_elem(&w_intercept, &key);
 	if (intercept || ip_is_loopback(address))
 		return intercept;
 	key.address = (struct ip){};
@@ -33,7 +35,7 @@ static __always_inline const struct proxy_way *way_of(__u64 netns_cookie, const 
 static __always_inline bool way_ends(__u64 netns_cookie, const struct ip *peer, __be16 port, __u64 socket_cookie, __u64 now_ns)
 {
 	const struct proxy_way_key key = { .netns_cookie = netns_cookie, .address = *peer, .port = port };
-	const struct proxy_way *way = way_of(netns_cookie, peer, port, now_ns);
+	const struct proxy_way *way = serving_any(SERVING_PROXIED) ? way_of(netns_cookie, peer, port, now_ns) : NULL;
 	struct real_peer client = {};
 
 	if (!way)
@@ -55,7 +57,9 @@ static __always_inline void real_peer_ended(__u64 socket_cookie)
 }
 
 /* The client behind weft-proxy; NULL: the socket's peer is who it seems. */
-static __always_inline const struct real_peer *real_peer_of(__u64 socket_cookie)
+static __always_inline const struct real_peer *real_peer_of(struct bpf_sock_addr *ctx)
 {
-	return bpf_map_lookup_elem(&w_real_peer, &socket_cookie);
+	const __u64 cookie = serving_any(SERVING_PROXIED) ? bpf_get_socket_cookie(ctx) : 0;
+
+	return cookie ? bpf_map_lookup_elem(&w_real_peer, &cookie) : NULL;
 }

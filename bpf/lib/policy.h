@@ -73,9 +73,12 @@ static __always_inline enum reason policy_exempt(const struct flow *flow, const 
 /* Whether a request to this port may be for a backend of the caller, whatever the address. */
 static __always_inline bool policy_l7_port(const struct node_record *node, __be16 port)
 {
-	for (__u32 i = 0; i < MAX_NODE_L7_PORTS; i++)
-		if (i < node->l7_port_count && node->l7_ports[i] == port)
+	for (__u32 i = 0; i < MAX_NODE_L7_PORTS; i++) {
+		if (i >= node->l7_port_count)
+			break;
+		if (node->l7_ports[i] == port)
 			return true;
+	}
 	return false;
 }
 

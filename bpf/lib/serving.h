@@ -13,12 +13,13 @@
 #include "maps/abi/config.h"
 #include "maps/abi/serving.h"
 
-static __always_inline bool serving_any(void)
+/* Whether some listener of this node is of one of these sorts: SERVING_*. */
+static __always_inline bool serving_any(__u32 sorts)
 {
 	__u32 zero = 0;
 	const struct config *config = bpf_map_lookup_elem(&w_config, &zero);
 
-	return config && READ_ONCE(config->serving);
+	return config && READ_ONCE(config->serving) & sorts;
 }
 
 /* The listener's place; NULL: it has no limit. */

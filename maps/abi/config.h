@@ -6,6 +6,10 @@
 #include "limits.h"
 #include "types.h"
 
+/* What look-ups connections are to be asked for as they come in; where there is none of it, they cost none. */
+#define SERVING_LIMITED 1u /* some listener of this node has a limit on connections */
+#define SERVING_PROXIED 2u /* weft-proxy serves some listener, or did: it stays, for what came by weft-proxy may be connected still */
+
 struct config {
 	WEFT_TEST_SHIFT(__u64)
 	__u64 cgroup_depths; /* bit d: some workload's cgroup is at depth d below the hierarchy's root */
@@ -16,7 +20,7 @@ struct config {
 	__be16 ignored_ports[MAX_CONFIG_PORTS]; /* 0: unused */
 	__be16 reserved_ports[MAX_CONFIG_PORTS];
 	__u32 flows_per_second; /* normal closes recorded in full up to this rate, by each CPU; 0: no limit */
-	__u32 serving; /* some listener of this node has a limit on connections */
+	__u32 serving; /* SERVING_* */
 	__u64 drain_ns; /* how long a connection may go on after no connect() would lead where it goes */
 };
 WEFT_SIZE(struct config, 152);

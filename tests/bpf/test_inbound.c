@@ -398,6 +398,27 @@ TEST(what_is_no_longer_intercepted_goes_to_the_application_with_the_next_connect
 	EXPECT_EQ(read(taken, bytes, sizeof(bytes)), 2);
 }
 
+TEST(hooks_look_for_what_is_weft_proxys_only_where_they_are_told_that_there_is_some)
+{
+	FOR_EACH_WAY_IN(way) {
+		_cleanup_close_ int app = application(way->family, way->any), proxy = proxy_of(way), client = -1, served = -1;
+		char client_end[ENDPOINT_TEXT_BYTES];
+
+		world.kernel.memory.config->serving = SERVING_LIMITED;
+		client = client_of(way);
+		snprintf(client_end, sizeof(client_end), "%s", own_end_of(client));
+		served = accept_one(app);
+		EXPECT(!readable(proxy, 0));
+		EXPECT_STR(peer_of(served), client_end);
+		intercept("*");
+		fd_close(client_of(way));
+		served = fd_close(served);
+		served = accept_one(proxy);
+		EXPECT(!readable(app, 0));
+	}
+	serving_look(&world.kernel, false);
+}
+
 /* --- while weft-proxy is away --------------------------------------------------------------------------------------------------- */
 
 static void expect_refused(const struct way_in *way)
@@ -473,7 +494,7 @@ TEST(a_limit_counts_each_connection_once_where_the_application_has_it)
 
 		*serving = (struct serving){ .incarnation = 1, .max_connections = 2, .node = SERVER };
 		EXPECT_OK(serving_set(&world.kernel, &key, PLACE));
-		world.kernel.memory.config->serving = 1;
+		serving_look(&world.kernel, true);
 		for (size_t i = 0; i < ARRAY_SIZE(clients); i++) { /* weft-proxy may queue them */
 			clients[i] = client_of(way);
 			taken[i] = accept_one(proxy);
@@ -507,7 +528,7 @@ TEST(a_limit_counts_each_connection_once_where_the_application_has_it)
 		}
 		WAIT_FOR(serving->open == 0, WAIT_MS * NSEC_PER_MSEC);
 		EXPECT_OK(serving_remove(&world.kernel, &key));
-		world.kernel.memory.config->serving = 0;
+		serving_look(&world.kernel, false);
 	}
 }
 
@@ -547,6 +568,7 @@ int main(void)
 		IN_A_WORKLOAD(an_address_is_weft_proxys_where_it_is_listed_and_loopback_ones_only_by_themselves),
 		IN_A_WORKLOAD(weft_proxy_finds_the_listener_that_a_connection_came_to),
 		IN_A_WORKLOAD(what_is_no_longer_intercepted_goes_to_the_application_with_the_next_connection),
+		IN_A_WORKLOAD(hooks_look_for_what_is_weft_proxys_only_where_they_are_told_that_there_is_some),
 		IN_A_WORKLOAD(while_weft_proxy_is_away_clients_are_refused_and_none_gets_to_the_application),
 		IN_A_WORKLOAD(a_successor_takes_over_by_the_same_socket_or_by_its_own),
 		IN_A_WORKLOAD(a_limit_counts_each_connection_once_where_the_application_has_it),
