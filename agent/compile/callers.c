@@ -273,13 +273,24 @@ static int caller_make(struct compiler *c, const char *name, struct local_caller
 	return 0;
 }
 
+/* Whether it is planned at all, and for whom, is about to be another matter. */
+static void count_want(struct compiler *c, const struct want *want, int more)
+{
+	struct local_service *service = want->service;
+	const bool wanted = service->wanted, by_gateways = service->wanted_by_gateways;
+
+	service->wanted += (size_t)more;
+	service->wanted_by_gateways += want->by_gateway ? (size_t)more : 0;
+	if (wanted != (service->wanted != 0) || by_gateways != (service->wanted_by_gateways != 0))
+		mark(&c->services_marked, &service->marked);
+}
+
 static void release_wants(struct compiler *c, struct want **wants)
 {
 	for (struct want *want; (want = *wants);) {
 		*wants = want->next;
 		list_remove(&want->link);
-		if (--want->service->wanted == 0)
-			mark(&c->services_marked, &want->service->marked);
+		count_want(c, want, -1);
 		free(want);
 	}
 }
@@ -380,10 +391,9 @@ static int take_wants(struct compiler *c, struct local_caller *caller, const str
 			release_wants(c, &wants);
 			return no_memory(c);
 		}
-		*want = (struct want){ .caller = caller, .service = service, .next = wants };
+		*want = (struct want){ .caller = caller, .service = service, .by_gateway = node->kind == RESOURCE_VIRTUAL_GATEWAY, .next = wants };
 		list_append(&service->wants, &want->link);
-		if (service->wanted++ == 0)
-			mark(&c->services_marked, &service->marked);
+		count_want(c, want, 1);
 		wants = want;
 	}
 	release_wants(c, &caller->wants);

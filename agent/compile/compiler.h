@@ -31,7 +31,7 @@ struct local_service {
 	struct plan_service *draft; /* what it is about to be; NULL: what it is */
 	struct use *uses; /* targets that its routes name, each once */
 	struct list wants; /* callers that have it as a backend */
-	size_t wanted;
+	size_t wanted, wanted_by_gateways; /* the latter are some of the former */
 	bool exposed, now_exposed;
 	struct list marked; /* in compiler.services_marked, or alone */
 	struct list unfinished; /* in compiler.services_unfinished, or alone */
@@ -53,7 +53,7 @@ struct local_target { /* a listener of a virtual node */
 struct use {
 	struct local_service *service;
 	struct local_target *target;
-	bool l7; /* by a port whose requests weft-proxy routes, too */
+	bool l7; /* by a port whose requests weft-proxy routes, be it for gateways alone, too */
 	struct list link; /* of target->uses */
 	struct use *next; /* of the service */
 };
@@ -89,6 +89,7 @@ struct local_caller { /* a virtual node that local workloads act for */
 struct want { /* a backend of a caller */
 	struct local_caller *caller;
 	struct local_service *service;
+	bool by_gateway;
 	struct list link; /* of service->wants */
 	struct want *next; /* of the caller */
 };

@@ -156,6 +156,12 @@ static bool same_requests(const struct plan_l7 *a, const struct plan_l7 *b)
 	return true;
 }
 
+/* The weights themselves are in the kernel's records. */
+static bool same_weights(const struct plan_port *a, const struct plan_port *b)
+{
+	return a->by_weights == b->by_weights && (!a->by_weights || strcmp(a->route ?: "", b->route ?: "") == 0);
+}
+
 static bool same_service(const struct plan_object *x, const struct plan_object *y)
 {
 	const struct plan_service *a = (const struct plan_service *)x, *b = (const struct plan_service *)y;
@@ -163,7 +169,7 @@ static bool same_service(const struct plan_object *x, const struct plan_object *
 	if (a->port_count != b->port_count)
 		return false;
 	for (size_t i = 0; i < a->port_count; i++)
-		if (!same_requests(a->ports[i].l7, b->ports[i].l7))
+		if (!same_weights(&a->ports[i], &b->ports[i]) || !same_requests(a->ports[i].l7, b->ports[i].l7))
 			return false;
 	return true;
 }

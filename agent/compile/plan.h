@@ -77,7 +77,7 @@ struct plan_target {
 	struct plan_check check;
 	uint32_t max_connections; /* connectionPool; 0: no limit */
 	struct plan_outlier outlier;
-	/* Some service leads to it by a port whose requests weft-proxy routes. Else what follows is not given. */
+	/* Some service leads to it by a port whose requests weft-proxy routes, be it for gateways alone. Else what follows is not given. */
 	bool l7;
 	char protocol[8]; /* the listener's: "http" */
 	json_t *timeout, *pool; /* the listener's "timeout" and "connectionPool" for that protocol; NULL: none */
@@ -120,6 +120,8 @@ struct plan_port {
 	char *note; /* why `closed`, or which routes never match, in words that name the route and field; NULL: none */
 	/* With ROUTE_L7, else NULL. What `closed`, weights and targets say is then for clients from outside alone. */
 	struct plan_l7 *l7;
+	/* The kernel's, as the service is tagged, and HTTP: a gateway leads there, whose requests weft-proxy sends to the targets by their weights. */
+	bool by_weights;
 };
 
 /* The targets that a port leads to: the kernel's, then weft-proxy's. Some may be there twice. */

@@ -51,10 +51,16 @@ static int weigh_target(struct compiler *c, const struct resource *router, const
 	return weigh(c, node, node ? target_meant_port(node, given) : 0, weight, ret_weighted);
 }
 
-/* HTTP is weft-proxy's, unless the service says otherwise. */
-static bool is_l7(const struct port_mapping *mapping, bool l4_http)
+/* Whose the HTTP ports of a service are. */
+enum http_by {
+	BY_REQUESTS, /* weft-proxy's, unless the service says otherwise */
+	BY_CONNECTIONS, /* the kernel's */
+	BY_CONNECTIONS_AND_GATEWAYS, /* likewise; and gateways, where nothing but weft-proxy decides, go by the same weights */
+};
+
+static bool is_http(const struct port_mapping *mapping)
 {
-	return !l4_http && strcmp(mapping->protocol, "http") == 0;
+	return strcmp(mapping->protocol, "http") == 0;
 }
 
 static struct plan_l7 *l7_new(size_t route_count, size_t target_count)
@@ -68,7 +74,7 @@ static struct plan_l7 *l7_new(size_t route_count, size_t target_count)
 	return l7->routes ? l7 : plan_l7_unref(l7);
 }
 
-static int serve_by_node(struct compiler *c, const struct resource *node, bool l4_http, struct plan_service *service)
+static int serve_by_node(struct compiler *c, const struct resource *node, enum http_by by, struct plan_service *service)
 {
 	const json_t *listeners = json_object_get(node->spec, "listeners");
 	json_t *listener;
@@ -87,7 +93,8 @@ static int serve_by_node(struct compiler *c, const struct resource *node, bool l
 		r = weigh(c, node, mapping.port, 100, &port->targets[port->target_count++]);
 		if (r < 0)
 			return r;
-		if (!is_l7(&mapping, l4_http))
+		port->by_weights = by == BY_CONNECTIONS_AND_GATEWAYS && is_http(&mapping);
+		if (by != BY_REQUESTS || !is_http(&mapping))
 			continue;
 		port->flags |= ROUTE_L7;
 		port->l7 = l7_new(0, 1);
@@ -175,7 +182,7 @@ static int serve_requests(struct compiler *c, const struct resource *router, con
 	return r == 0 && port->closed == REASON_NEEDS_PROXY ? close_outside(c, port, port->note) : r;
 }
 
-static int serve_by_router(struct compiler *c, const struct resource *router, bool l4_http, struct plan_service *service)
+static int serve_by_router(struct compiler *c, const struct resource *router, enum http_by by, struct plan_service *service)
 {
 	_cleanup_(routes_done) struct routes routes = {};
 	const json_t *listeners = json_object_get(router->spec, "listeners");
@@ -195,8 +202,9 @@ static int serve_by_router(struct compiler *c, const struct resource *router, bo
 		port_mapping_read(json_object_get(listener, "portMapping"), &mapping);
 		port->port = mapping.port;
 		r = serve_by_route(c, router, &routes, port);
-		if (r == 0 && is_l7(&mapping, l4_http))
+		if (r == 0 && by == BY_REQUESTS && is_http(&mapping))
 			r = serve_requests(c, router, &routes, port);
+		port->by_weights = by == BY_CONNECTIONS_AND_GATEWAYS && is_http(&mapping) && !port->closed;
 		if (r < 0)
 			return r;
 	}
@@ -261,12 +269,12 @@ static const char *vip_owner(const struct compiler *c, const struct resource *re
 }
 #define VIP_OWNER(c, resource) vip_owner(c, resource, (char[128]){ 0 }, 128)
 
-static int draft_service(struct compiler *c, const struct resource *resource, struct plan_service *service)
+static int draft_service(struct compiler *c, const struct resource *resource, bool for_gateways, struct plan_service *service)
 {
 	const char *node_name = json_path_string(resource->spec, "provider.virtualNode.virtualNodeName");
 	const char *router_name = json_path_string(resource->spec, "provider.virtualRouter.virtualRouterName");
 	const struct compile_input *input = c->input;
-	const bool l4_http = virtual_service_is_l4_http(resource);
+	const enum http_by by = !virtual_service_is_l4_http(resource) ? BY_REQUESTS : for_gateways ? BY_CONNECTIONS_AND_GATEWAYS : BY_CONNECTIONS;
 	const struct resource *provider = NULL;
 	int r;
 
@@ -285,7 +293,7 @@ static int draft_service(struct compiler *c, const struct resource *resource, st
 		service->no_port = REASON_NO_PROVIDER;
 		return 0;
 	}
-	r = node_name ? serve_by_node(c, provider, l4_http, service) : serve_by_router(c, provider, l4_http, service);
+	r = node_name ? serve_by_node(c, provider, by, service) : serve_by_router(c, provider, by, service);
 	if (r < 0)
 		return r;
 	if (service->port_count > 1)
@@ -353,7 +361,7 @@ static int take_uses(struct compiler *c, struct local_service *service, const st
 
 		for (size_t t = 0; r == 0 && t < plan_port_target_count(port); t++)
 			if (plan_port_target(port, t)->target != PLAN_NONE)
-				r = take_use(c, service, plan_port_target(port, t)->target, t >= port->target_count, &uses);
+				r = take_use(c, service, plan_port_target(port, t)->target, port->by_weights || t >= port->target_count, &uses);
 	}
 	if (r < 0) {
 		release_uses(c, &uses);
@@ -400,7 +408,7 @@ static void unplan(struct compiler *c, struct local_service *service)
 static int plan_it(struct compiler *c, struct local_service *service, const struct resource *resource)
 {
 	_cleanup_(cleanup_service) struct plan_service *draft = calloc(1, sizeof(*draft));
-	int r = draft ? draft_service(c, resource, draft) : no_memory(c);
+	int r = draft ? draft_service(c, resource, service->wanted_by_gateways, draft) : no_memory(c);
 
 	if (r >= 0)
 		r = take_uses(c, service, draft);

@@ -57,6 +57,11 @@ static const char *short_name(const char *full_name)
 
 /* --- services -------------------------------------------------------------------------------------------------------------- */
 
+static bool tells_port(const struct plan_port *port)
+{
+	return port->l7 || port->by_weights;
+}
+
 static void add_target_id(const struct snapshot_sides *sides, const struct plan_weighted *weighted, struct buffer *text)
 {
 	if (weighted->target == PLAN_NONE)
@@ -85,12 +90,28 @@ static void write_routes(const struct snapshot_sides *sides, const struct plan_l
 	}
 }
 
-static void write_node_port(const struct snapshot_sides *sides, const struct plan_weighted *weighted, struct buffer *text)
+static void write_weighted(const struct snapshot_sides *sides, const struct plan_weighted *weighted, struct buffer *text)
 {
-	buffer_add(text, ",\"node\":");
+	buffer_add(text, "\"node\":");
 	add_target_id(sides, weighted, text);
 	buffer_add(text, ",\"virtualNode\":");
 	add_string(text, weighted->target == PLAN_NONE ? "" : short_name(sides->now->plan->targets[weighted->target]->node));
+}
+
+static void write_weights(const struct snapshot_sides *sides, const struct plan_port *port, struct buffer *text)
+{
+	buffer_add(text, ",\"route\":");
+	if (port->route)
+		add_string(text, short_name(port->route));
+	else
+		buffer_add(text, "null");
+	buffer_add(text, ",\"weighted\":[");
+	for (size_t i = 0; i < port->target_count; i++) {
+		buffer_add(text, i ? ",{" : "{");
+		write_weighted(sides, &port->targets[i], text);
+		buffer_printf(text, ",\"weight\":%u}", port->targets[i].weight);
+	}
+	buffer_add(text, "]");
 }
 
 static void write_service(const struct snapshot_sides *sides, uint32_t place, struct buffer *text)
@@ -104,12 +125,15 @@ static void write_service(const struct snapshot_sides *sides, uint32_t place, st
 	for (size_t p = 0; p < service->port_count; p++) {
 		const struct plan_port *port = &service->ports[p];
 
-		if (!port->l7)
+		if (!tells_port(port))
 			continue;
 		buffer_printf(text, "%s{\"port\":%u", first ? "" : ",", port->port);
 		first = false;
-		if (port->l7->by_node) {
-			write_node_port(sides, &port->l7->targets[0], text);
+		if (port->by_weights) {
+			write_weights(sides, port, text);
+		} else if (port->l7->by_node) {
+			buffer_add(text, ",");
+			write_weighted(sides, &port->l7->targets[0], text);
 		} else {
 			buffer_add(text, ",\"routes\":[");
 			write_routes(sides, port->l7, text);
@@ -125,7 +149,7 @@ static bool tells_service(const struct plan_object *object)
 	const struct plan_service *service = (const struct plan_service *)object;
 
 	for (size_t p = 0; p < service->port_count; p++)
-		if (service->ports[p].l7)
+		if (tells_port(&service->ports[p]))
 			return true;
 	return false;
 }

@@ -9,7 +9,8 @@
  * |---|---|
  * | ID | the kernel's object id, in decimal; null in place of the object: it is no more, or not weft-proxy's any more |
  * | PORT | {"port": 8080, "routes": [{"name": "R", "spec": a route resource's, "targets": [ID or null, …as weightedTargets]}…]}, in the order in
- *     which they are tried; or {"port": 8080, "node": ID, "virtualNode": "N"} where the provider is a virtual node. L7 ports alone |
+ *     which they are tried; or {"port": 8080, "node": ID, "virtualNode": "N"} where the provider is a virtual node. L7 ports; and those of the kernel that
+ *     gateways lead to: {"port": 8080, "route": "R" or null, "weighted": [{"node": ID or null, "virtualNode": "N", "weight": 90}…]} |
  * | target | {"name": "mesh/M/virtualNode/N:8080", "virtualNode": "N", "port", "protocol": "http", "needsTls": bool, "timeout" and
  *     "connectionPool": the listener's for that protocol or null, "outlier": {"maxErrors", "intervalNs", "baseEjectionNs",
  *     "maxEjectionPct"} or null, "panicPct", "endpoints": [{"address", "port", "netns", "slot", "incarnation", "run"}…], as in struct

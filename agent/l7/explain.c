@@ -158,7 +158,7 @@ static json_t *target_json(struct explaining *x, const struct route_target_node 
 	json_object_set_new(one, "endpoints", endpoints);
 	if (!target)
 		return one;
-	timeouts = route_timeouts_lower(x->route->timeouts, target->timeouts);
+	timeouts = route_timeouts_to(x->route, target->timeouts);
 	json_object_set_new(one, "needsTls", json_boolean(target->needs_tls));
 	json_object_set_new(one, "panic", json_boolean(panic));
 	json_object_set_new(one, "timeouts", timeouts_json(&timeouts));

@@ -187,7 +187,7 @@ static const struct service *backend_named(const struct snapshot *snapshot, cons
 	for (size_t i = 0; caller && i < caller->backend_count; i++) {
 		const struct service *service = snapshot_service(snapshot, caller->backends[i]);
 
-		if (service && span_equal_nocase(service->host, host) && service_port_find(service, port))
+		if (service && span_equal_nocase(service->host, host) && service_port_handed(service, port))
 			return service;
 	}
 	return NULL;
@@ -211,7 +211,7 @@ static const struct service_port *find_service(struct request *request)
 
 	request->caller = snapshot_caller(snapshot, handover->source);
 	request->service = service_meant(snapshot, handover, request->host);
-	return request->service ? service_port_find(request->service, ntohs(handover->port)) : NULL;
+	return request->service ? service_port_handed(request->service, ntohs(handover->port)) : NULL;
 }
 
 static void park(struct request *request)
@@ -261,7 +261,7 @@ static void choose_target(struct request *request, const struct service_port *po
 		request_refuse(request, L7_NEEDS_TLS);
 		return;
 	}
-	request->timeouts = route_timeouts_lower(request->route->timeouts, request->target->timeouts);
+	request->timeouts = route_timeouts_to(request->route, request->target->timeouts);
 	set_out(request);
 }
 

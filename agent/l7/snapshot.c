@@ -131,6 +131,13 @@ const struct service_port *service_port_find(const struct service *service, uint
 	return NULL;
 }
 
+const struct service_port *service_port_handed(const struct service *service, uint16_t port)
+{
+	const struct service_port *found = service_port_find(service, port);
+
+	return found && !found->for_gateways ? found : NULL;
+}
+
 const struct listener *listener_find(const struct listener *listeners, size_t count, uint16_t port)
 {
 	for (size_t i = 0; i < count; i++)

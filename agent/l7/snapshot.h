@@ -31,6 +31,7 @@ struct snapshot_object { /* what each of them begins with */
 
 struct service_port {
 	uint16_t port;
+	bool for_gateways; /* alone: what programs connect to there is decided in the kernel */
 	struct route_table table; /* struct route_target_node.id are ids of targets; 0: the virtual node does not exist */
 };
 
@@ -114,6 +115,7 @@ int snapshot_print(const struct snapshot *snapshot, struct buffer *text);
 
 const struct listener *listener_find(const struct listener *listeners, size_t count, uint16_t port); /* NULL: none */
 const struct service_port *service_port_find(const struct service *service, uint16_t port); /* NULL: none */
+const struct service_port *service_port_handed(const struct service *service, uint16_t port); /* NULL: none whose connections are handed over */
 
 /* What there is now. */
 struct snapshots;

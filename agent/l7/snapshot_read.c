@@ -148,15 +148,43 @@ static int node_route_read(const json_t *json, struct service_port *port, struct
 	return r;
 }
 
+/* By the kernel's weights, for gateways. */
+static int weights_read(const json_t *json, const json_t *weighted, struct service_port *port, struct error *err)
+{
+	struct route *route;
+	int r = 0;
+
+	if (route_new_by_weights(json_path_string(json, "route") ?: "", json_array_size(weighted), &route) < 0)
+		return no_memory(err);
+	for (size_t i = 0; r == 0 && i < route->target_count; i++) {
+		const json_t *one = json_array_get(weighted, i);
+		const char *node = json_path_string(one, "virtualNode");
+		uint64_t weight;
+
+		r = node ? number_read(one, "weight", UINT16_MAX, &weight, err) : bad(err, "virtualNode", "is no text");
+		r = r ?: id_read(json_object_get(one, "node"), "node", &route->targets[i].id, err);
+		if (r == 0 && route_target_set(route, i, node, 0, (uint32_t)weight) < 0)
+			r = no_memory(err);
+	}
+	if (r == 0 && route_table_add(&port->table, route) < 0)
+		r = no_memory(err);
+	if (r < 0)
+		route_free(route);
+	port->for_gateways = true;
+	return r;
+}
+
 static int service_port_read(const json_t *json, struct service_port *port, struct error *err)
 {
-	const json_t *routes = json_object_get(json, "routes");
+	const json_t *routes = json_object_get(json, "routes"), *weighted = json_object_get(json, "weighted");
 	json_t *one;
 	size_t i;
 	int r = port_read(json, &port->port, err);
 
 	if (r < 0)
 		return r;
+	if (weighted)
+		return weights_read(json, weighted, port, err);
 	if (!routes)
 		return node_route_read(json, port, err);
 	json_array_foreach(routes, i, one) {

@@ -27,9 +27,18 @@ static void cleanup_route(struct route **route)
 	route_free(*route);
 }
 
-static int target_add(struct route *route, const char *virtual_node, uint16_t port, uint32_t weight)
+static int targets_make(struct route *route, size_t count)
 {
-	struct route_target_node *target = &route->targets[route->target_count];
+	route->targets = calloc(count ? count : 1, sizeof(*route->targets));
+	if (!route->targets)
+		return -ENOMEM;
+	route->target_count = count;
+	return 0;
+}
+
+int route_target_set(struct route *route, size_t i, const char *virtual_node, uint16_t port, uint32_t weight)
+{
+	struct route_target_node *target = &route->targets[i];
 
 	target->virtual_node = strdup(virtual_node);
 	if (!target->virtual_node)
@@ -37,23 +46,19 @@ static int target_add(struct route *route, const char *virtual_node, uint16_t po
 	target->port = port;
 	target->weight = weight;
 	route->total_weight += weight;
-	route->target_count++;
 	return 0;
 }
 
 static int targets_read(struct route *route, const json_t *action)
 {
 	const size_t count = json_path_count(action, "weightedTargets");
-	int r = 0;
+	int r = targets_make(route, count);
 
-	route->targets = calloc(count ? count : 1, sizeof(*route->targets));
-	if (!route->targets)
-		return -ENOMEM;
 	for (size_t i = 0; r == 0 && i < count; i++) {
 		const json_t *target = json_path_at(action, "weightedTargets", i);
 
-		r = target_add(route, json_path_string(target, "virtualNode"), json_path_int(target, "port", 0),
-			       json_path_int(target, "weight", 0));
+		r = route_target_set(route, i, json_path_string(target, "virtualNode"), json_path_int(target, "port", 0),
+				     json_path_int(target, "weight", 0));
 	}
 	return r;
 }
@@ -86,7 +91,8 @@ int route_new(const char *name, const json_t *spec, struct route **ret_route, st
 	return 0;
 }
 
-int route_new_to_node(const char *virtual_node, uint16_t port, struct route **ret_route)
+/* It takes every request. */
+static int route_of_all(const char *name, size_t count, struct route **ret_route)
 {
 	_cleanup_(cleanup_route) struct route *route = calloc(1, sizeof(*route));
 	_cleanup_json_ json_t *match = json_pack("{s:s}", "prefix", "/");
@@ -98,14 +104,35 @@ int route_new_to_node(const char *virtual_node, uint16_t port, struct route **re
 	if (r < 0)
 		return r;
 	route->priority = ROUTE_PRIORITY_NONE;
-	route->retry = retry_default_policy;
-	route->timeouts = route_timeouts_read(NULL);
-	route->name = strdup("");
-	route->targets = calloc(1, sizeof(*route->targets));
-	if (!route->name || !route->targets || target_add(route, virtual_node, port, 1) < 0)
+	route->name = strdup(name);
+	if (!route->name || targets_make(route, count) < 0)
 		return -ENOMEM;
 	*ret_route = TAKE_PTR(route);
 	return 0;
+}
+
+int route_new_to_node(const char *virtual_node, uint16_t port, struct route **ret_route)
+{
+	_cleanup_(cleanup_route) struct route *route = NULL;
+	int r = route_of_all("", 1, &route);
+
+	if (r == 0)
+		r = route_target_set(route, 0, virtual_node, port, 1);
+	if (r < 0)
+		return r;
+	route->retry = retry_default_policy;
+	route->timeouts = route_timeouts_read(NULL);
+	*ret_route = TAKE_PTR(route);
+	return 0;
+}
+
+int route_new_by_weights(const char *name, size_t count, struct route **ret_route)
+{
+	int r = route_of_all(name, count, ret_route);
+
+	if (r == 0)
+		(*ret_route)->by_weights = true;
+	return r;
 }
 
 int route_pick(const struct route *route, uint32_t random)
@@ -135,9 +162,11 @@ static uint64_t lower(uint64_t a, uint64_t b)
 	return a && b ? MIN(a, b) : MAX(a, b);
 }
 
-struct route_timeouts route_timeouts_lower(struct route_timeouts a, struct route_timeouts b)
+struct route_timeouts route_timeouts_to(const struct route *route, struct route_timeouts listener)
 {
-	return (struct route_timeouts){ lower(a.request_ns, b.request_ns), lower(a.idle_ns, b.idle_ns) };
+	if (route->by_weights)
+		return (struct route_timeouts){};
+	return (struct route_timeouts){ lower(route->timeouts.request_ns, listener.request_ns), lower(route->timeouts.idle_ns, listener.idle_ns) };
 }
 
 /* --- tables ------------------------------------------------------------------------------------------------------------------- */

@@ -32,6 +32,7 @@ struct route {
 	uint64_t total_weight;
 	struct retry_policy retry;
 	struct route_timeouts timeouts;
+	bool by_weights; /* see route_new_by_weights() */
 };
 
 /* `spec` is that of a route resource with httpRoute, http2Route or grpcRoute, checked by spec. Errors as route_match_init(); -EINVAL as
@@ -39,6 +40,10 @@ struct route {
 int route_new(const char *name, const json_t *spec, struct route **ret_route, struct error *err);
 /* What a virtual service has whose provider is a virtual node: everything goes there (no name, retries by the default policy). */
 int route_new_to_node(const char *virtual_node, uint16_t port, struct route **ret_route);
+/* What a service has that the kernel balances connection by connection: everything goes by weights, and as for those connections there are
+ * no retries and no time-outs, those of targets included. `count` targets are there for the caller to fill by route_target_set(). */
+int route_new_by_weights(const char *name, size_t count, struct route **ret_route);
+int route_target_set(struct route *route, size_t i, const char *virtual_node, uint16_t port, uint32_t weight); /* each once. -ENOMEM */
 struct route *route_free(struct route *route); /* NULL is fine */
 
 /* The index of a target by its weight, from 32 random bits; -ENOENT: all weights are 0. */
@@ -46,8 +51,8 @@ int route_pick(const struct route *route, uint32_t random);
 
 /* A "timeout" member of a route or a listener of that protocol; NULL: nothing is said. */
 struct route_timeouts route_timeouts_read(const json_t *timeout);
-/* The lower of each, where 0 is none. */
-struct route_timeouts route_timeouts_lower(struct route_timeouts a, struct route_timeouts b);
+/* In force for a request by the route to a target whose listener has these: the lower of each, where 0 is none. */
+struct route_timeouts route_timeouts_to(const struct route *route, struct route_timeouts listener);
 
 struct route_table {
 	struct ordered routes; /* struct route, owned */

@@ -97,7 +97,6 @@ static const struct reference_rule references[] = {
 static const struct dormant_rule dormant[] = {
 	{ "http2Route", "not in force until weft speaks HTTP/2" },
 	{ "grpcRoute", "not in force until weft speaks HTTP/2" },
-	{ "httpRoute.action.target", "requests are refused with 404 (no-service): the virtual service keeps its HTTP in the kernel by the tag weft/l4-http", .l4 = true },
 	{},
 };
 

@@ -226,24 +226,12 @@ static void visit_leading(const struct resource *from, void *arg)
 		visit_service(from, arg);
 }
 
-static void visit_service_name(const char *field, const char *full_name, void *arg)
-{
-	struct l4_visit *visit = arg;
-	const struct resource *named = resources_get(visit->set, full_name);
-
-	(void)field;
-	if (named)
-		visit_service(named, visit);
-}
-
 bool graph_has_l4_http(const struct resources *set, const struct resource *resource)
 {
 	struct l4_visit visit = { .set = set };
 
 	if (resource->kind == RESOURCE_ROUTE)
 		visit_services_of(&visit, resource);
-	else if (resource->kind == RESOURCE_GATEWAY_ROUTE)
-		graph_references(resource, visit_service_name, &visit);
 	else
 		resources_referrers(set, resource->full_name, visit_leading, &visit);
 	return visit.found;

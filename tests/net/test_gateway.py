@@ -70,6 +70,20 @@ def test_a_gateway_gets_to_what_its_routes_name_and_no_other_route_is_taken(shop
     assert shop.weft("explain", "--from", GATEWAY, "--to", "secret.example.com:8080")["reason"] == "proxied"
 
 
+def test_a_service_that_the_kernel_balances_gets_a_gateways_requests_by_its_weights_and_each_once(shop):
+    shop.router("plain", protocol="http")
+    shop.route("plain", {"web-v1": 3, "web-v2": 1}, kind="httpRoute", match={"prefix": "/"})
+    shop.service("plain.example.com", router="plain")
+    route(shop, "plain", {"prefix": "/plain"}, "plain.example.com")
+    wait_for(lambda: status(shop, "/plain") == 200, "the route is in force")
+    servers = shop.outside.run("result = dict(many(400, arguments[0], '/plain/v2', port=8088))", shop.pod.ipv4)
+    assert sum(servers.values()) == 400 and set(servers) == {V1, V2} and 40 < servers[V2] < 160, "100, and seven deviations"
+    assert status(shop, "/plain", headers={"x-fail": "1", "x-key": "plain"}) == 503, "the default policy would have tried again"
+    assert ask(shop, "/plain/x")["told"]["headers"]["host"] == "plain.example.com"
+    said = {resource["name"]: resource for resource in shop.weft("get", "gatewayRoute")["resources"]}
+    assert said["plain"]["notInForce"] == []
+
+
 def test_what_only_the_mesh_may_say_is_not_taken_from_outside(shop):
     told = ask(shop, "/shop/v2", headers={**dict.fromkeys(OF_THE_MESH, "me"), "x-envoy-attempt-count": "9", "x-request-id": "forged", "x-mine": "kept",
                                           "x-forwarded-proto": "https", "x-forwarded-for": "192.0.2.1"})["told"]["headers"]

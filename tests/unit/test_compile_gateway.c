@@ -134,6 +134,67 @@ TEST(a_gateway_follows_its_routes_and_their_services)
 	change_done(&w);
 }
 
+/* "node:weight …" of its first port where weft-proxy is told of weights; "" where it is not. */
+static void expect_weights(const struct plan *plan, const char *service_name, const char *expected)
+{
+	_cleanup_(buffer_done) struct buffer b = {};
+	const struct plan_port *port = &service(plan, service_name)->ports[0];
+
+	EXPECT(!port->l7);
+	for (size_t i = 0; port->by_weights && i < port->target_count; i++)
+		buffer_printf(&b, "%s%s:%u", i ? " " : "", strrchr(plan->targets[port->targets[i].target]->node, '/') + 1, port->targets[i].weight);
+	EXPECT_STR(buffer_string(&b), expected);
+	for (size_t i = 0; i < port->target_count; i++)
+		EXPECT_EQ(plan->targets[port->targets[i].target]->l7, port->by_weights);
+}
+
+TEST(a_service_that_the_kernel_balances_is_told_by_its_weights_while_a_gateway_leads_there)
+{
+	static const char *const both[] = { GATEWAY, "mesh/M/virtualNode/web" };
+	const struct compile_input input = { .nodes = both, .node_count = 2 };
+	FIXTURE(f);
+
+	given_mesh(&f, "M", "ALLOW_ALL");
+	given_caller(&f, "web", BACKEND("a") ", " BACKEND("b") ", " BACKEND("c"), "");
+	given_gateway(&f, LISTENER(8080, "http"), "");
+	given_gateway_route(&f, "a", "'httpRoute': {'match': {'prefix': '/a'}, " TO("a") "}");
+	given_gateway_route(&f, "c", "'httpRoute': {'match': {'prefix': '/c'}, " TO("c") "}");
+	given_service(&f, "a", BY_ROUTER("r"));
+	given_service(&f, "b", BY_NODE("w"));
+	given_service(&f, "c", BY_ROUTER("needs"));
+	given_router(&f, "r", LISTENER(80, "http"));
+	given_route(&f, "r", "t", HTTP_ROUTE("'prefix': '/'", TARGET("n", 90) ", " TARGET("m", 10)));
+	given_router(&f, "needs", LISTENER(80, "http"));
+	given_route(&f, "needs", "t", HTTP_ROUTE("'prefix': '/only'", TARGET("w", 1)));
+	given_node(&f, "n", LISTENER(80, "http"), "");
+	given_node(&f, "m", LISTENER(80, "http"), "");
+	given_node(&f, "w", LISTENER(80, "http"), "");
+	const struct plan *plan = compiled_with(&f, &input);
+	expect_weights(plan, "a", "n:90 m:10");
+	expect_weights(plan, "b", ""); /* no gateway leads there */
+	expect_weights(plan, "c", ""); /* closed to all */
+}
+
+TEST(a_service_that_the_kernel_balances_follows_the_routes_of_gateways)
+{
+	struct compile_change w;
+
+	change_init(&w, nodes);
+	given_mesh(&w.f, "M", "DROP_ALL");
+	given_node(&w.f, "n", LISTENER(80, "http"), "");
+	given_service(&w.f, "a", BY_NODE("n"));
+	given_gateway(&w.f, LISTENER(8080, "http"), "");
+	change_compile(&w);
+	expect_weights(w.now, "a", "");
+	given_gateway_route(&w.f, "t", "'httpRoute': {'match': {'prefix': '/'}, " TO("a") "}");
+	change_compile(&w);
+	expect_weights(w.now, "a", "n:100");
+	change_remove(&w, GATEWAY "/gatewayRoute/t");
+	change_compile(&w);
+	expect_weights(w.now, "a", "");
+	change_done(&w);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -141,6 +202,8 @@ int main(void)
 		cmocka_unit_test(a_gateways_listeners_are_those_of_http_without_tls),
 		cmocka_unit_test(a_gateways_client_policy_covers_its_services),
 		cmocka_unit_test(a_gateway_follows_its_routes_and_their_services),
+		cmocka_unit_test(a_service_that_the_kernel_balances_is_told_by_its_weights_while_a_gateway_leads_there),
+		cmocka_unit_test(a_service_that_the_kernel_balances_follows_the_routes_of_gateways),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

@@ -7,24 +7,32 @@
 
 enum { FIRST = 8088, SECOND = 8089 };
 
-static void configure(struct l7_world *w, const char *listeners)
+#define BY_NODE "{'port':80,'node':9,'virtualNode':'n'}"
+#define BY_WEIGHTS "{'port':80,'route':'t','weighted':[{'node':9,'virtualNode':'n','weight':3},{'node':null,'virtualNode':'','weight':0}]}"
+
+static void configure_to(struct l7_world *w, const char *listeners, const char *port)
 {
 	_cleanup_json_ json_t *json = NULL;
 	_cleanup_free_ char *text = NULL;
 	struct error err = {};
 
 	assert_true(asprintf(&text,
-			     "{'services':{'1':{'name':'mesh/M/virtualService/" WORLD_HOST "','ports':[{'port':80,'node':9,'virtualNode':'n'}]}},"
+			     "{'services':{'1':{'name':'mesh/M/virtualService/" WORLD_HOST "','ports':[%s]}},"
 			     "'targets':{'9':{'name':'mesh/M/virtualNode/n:8080','virtualNode':'n','port':8080,'outlier':{'maxErrors':5},'endpoints':["
 			     "{'address':'127.0.0.1','port':%d,'slot':1,'incarnation':1}]}},'gateways':{'20':{'name':'mesh/M/virtualGateway/g',"
 			     "'listeners':[%s],'routes':[{'name':'r','service':1,'spec':{'httpRoute':{'match':{'prefix':'/'},'action':{'target':"
 			     "{'virtualService':{'virtualServiceName':'" WORLD_HOST "'}}}}}}]}}}",
-			     WORLD_BACKEND_PORT, listeners) >= 0);
+			     port, WORLD_BACKEND_PORT, listeners) >= 0);
 	for (char *c = text; *c; c++)
 		if (*c == '\'')
 			*c = '"';
 	EXPECT_OK(json_parse(text, strlen(text), &json, &err), &err);
 	EXPECT_OK(l7_configure(w->l7, 0, ++w->generation, json, &err), &err);
+}
+
+static void configure(struct l7_world *w, const char *listeners)
+{
+	configure_to(w, listeners, BY_NODE);
 }
 
 static bool listens(uint16_t port)
@@ -105,11 +113,49 @@ TEST(a_request_that_waits_for_its_place_or_gets_none_is_no_probe_of_an_ejected_e
 	EXPECT_EQ(__atomic_load_n(until_ns, __ATOMIC_RELAXED), 0);
 }
 
+static int gateway_status(const char *request)
+{
+	_cleanup_wire_ struct wire wire = {};
+	_cleanup_message_ struct message answer = {};
+
+	program_at(FIRST, &wire);
+	wire_say(&wire, request);
+	wire_read(&wire, &answer);
+	return answer.status;
+}
+
+TEST(a_service_that_the_kernel_balances_gets_each_request_of_a_gateway_once)
+{
+	_cleanup_world_ struct l7_world *w = l7_world_new(1);
+	_cleanup_wire_ struct wire client = {}, endpoint = {};
+	_cleanup_message_ struct message asked = {}, answer = {};
+
+	configure_to(w, "{'port':8088}", BY_WEIGHTS);
+	given_gateway(w);
+	program_at(FIRST, &client);
+	wire_say(&client, GET("/slow"));
+	backend_accept(w, 1, &endpoint);
+	wire_read(&endpoint, &asked);
+	wire_say(&endpoint, "HTTP/1.1 503 No\r\nConnection: close\r\nContent-Length: 0\r\n\r\n"); /* the default policy would try again */
+	wire_read(&client, &answer);
+	EXPECT_EQ(answer.status, 503);
+	EXPECT_COUNT(w, "totals.requests", 1);
+	EXPECT_COUNT(w, "rows.retries", 0);
+
+	backend_serve(w, 1);
+	EXPECT_EQ(gateway_status(GET("/status/200")), 200);
+	/* Programs get to it through the kernel, and to it alone. */
+	given_handover(w, 1, 80, w->generation);
+	EXPECT_EQ(ask_status(w, GET("/")), 404);
+	EXPECT_REPLY(w, "no-service", 1);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(a_connection_to_an_endpoint_goes_with_the_listener_that_uses_it_and_not_with_the_one_that_opened_it),
 		cmocka_unit_test(a_request_that_waits_for_its_place_or_gets_none_is_no_probe_of_an_ejected_endpoint),
+		cmocka_unit_test(a_service_that_the_kernel_balances_gets_each_request_of_a_gateway_once),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

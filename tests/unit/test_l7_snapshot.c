@@ -28,7 +28,8 @@ static int apply(struct snapshots *all, uint64_t base, uint64_t generation, cons
 #define SERVICE                                                                                                               \
 	"{\"name\":\"mesh/M/virtualService/web.example.com\",\"ports\":[{\"port\":80,\"routes\":[{\"name\":\"r\",\"targets\":[9,null]," \
 	"\"spec\":{\"httpRoute\":{\"match\":{\"prefix\":\"/\"},\"action\":{\"weightedTargets\":[{\"virtualNode\":\"n\",\"weight\":1}," \
-	"{\"virtualNode\":\"gone\",\"weight\":1}]}}}}]},{\"port\":81,\"node\":9,\"virtualNode\":\"n\"}]}"
+	"{\"virtualNode\":\"gone\",\"weight\":1}]}}}}]},{\"port\":81,\"node\":9,\"virtualNode\":\"n\"},"                                       \
+	"{\"port\":83,\"route\":null,\"weighted\":[{\"node\":9,\"virtualNode\":\"n\",\"weight\":3}]}]}"
 
 static struct snapshots *given(void)
 {
@@ -52,6 +53,9 @@ TEST(objects_are_found_by_their_ids)
 	EXPECT_EQ(service_port_find(service, 80)->table.routes.count, 1);
 	EXPECT_EQ(service_port_find(service, 81)->table.routes.count, 1);
 	EXPECT(!service_port_find(service, 82));
+	EXPECT(service_port_handed(service, 81) == service_port_find(service, 81));
+	EXPECT(service_port_find(service, 83) && !service_port_handed(service, 83)); /* gateways alone lead there */
+	EXPECT_EQ(((struct route *)service->ports[2].table.routes.items[0])->targets[0].weight, 3);
 	EXPECT_EQ(((struct route *)service->ports[0].table.routes.items[0])->targets[0].id, 9);
 	EXPECT_EQ(((struct route *)service->ports[0].table.routes.items[0])->targets[1].id, 0);
 	EXPECT_EQ(target->lists[LIST_V4].count, 1);
@@ -170,6 +174,9 @@ TEST(what_cannot_be_read_is_named_and_nothing_changes)
 		  "{\"match\":{\"prefix\":\"/\"},\"action\":{\"weightedTargets\":[{\"weight\":1}]}}}}]}]}}}", "virtualNode" },
 		{ "{\"services\":{\"2\":{\"name\":\"mesh/M/virtualService/x\",\"ports\":[{\"port\":1,\"routes\":[{\"name\":\"r\",\"spec\":{\"priority\":null,"
 		  "\"httpRoute\":{\"match\":{\"prefix\":\"/\"},\"action\":{\"weightedTargets\":[{\"virtualNode\":\"n\",\"weight\":1}]}}}}]}]}}}", "null" },
+		{ "{\"services\":{\"2\":{\"name\":\"mesh/M/virtualService/x\",\"ports\":[{\"port\":1,\"weighted\":[{\"node\":9,\"virtualNode\":\"n\","
+		  "\"weight\":-1}]}]}}}", "weight" },
+		{ "{\"services\":{\"2\":{\"name\":\"mesh/M/virtualService/x\",\"ports\":[{\"port\":1,\"weighted\":[{\"node\":9,\"weight\":1}]}]}}}", "virtualNode" },
 		{ "{\"nodes\":{\"2\":{\"name\":\"x\",\"backends\":[\"y\"]}}}", "backends" },
 	};
 

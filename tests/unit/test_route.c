@@ -116,11 +116,31 @@ TEST(timeouts_are_those_said_or_15_and_300_seconds_and_0_is_none)
 
 TEST(of_the_timeouts_of_both_ends_the_lower_counts)
 {
-	const struct route_timeouts a = { 30, 0 }, b = { 15, 300 }, off = { 0, 0 };
+	const struct route a = { .timeouts = { 30, 0 } }, off = {};
 
-	EXPECT_EQ(route_timeouts_lower(a, b).request_ns, 15);
-	EXPECT_EQ(route_timeouts_lower(a, b).idle_ns, 300);
-	EXPECT_EQ(route_timeouts_lower(off, off).request_ns, 0);
+	EXPECT_EQ(route_timeouts_to(&a, (struct route_timeouts){ 15, 300 }).request_ns, 15);
+	EXPECT_EQ(route_timeouts_to(&a, (struct route_timeouts){ 15, 300 }).idle_ns, 300);
+	EXPECT_EQ(route_timeouts_to(&off, (struct route_timeouts){}).request_ns, 0);
+}
+
+TEST(by_weights_alone_there_are_no_retries_and_no_timeouts)
+{
+	struct route_table table = {};
+	struct route *route;
+	size_t chosen = 0;
+
+	EXPECT_OK(route_new_by_weights("r", 2, &route));
+	EXPECT_OK(route_target_set(route, 0, "n", 0, 3));
+	EXPECT_OK(route_target_set(route, 1, "m", 0, 1));
+	for (uint64_t random = 0; random < 1ull << 32; random += 1ull << 28)
+		chosen += route_pick(route, (uint32_t)random) == 1;
+	EXPECT_EQ(chosen, 4); /* of 16 */
+	EXPECT_EQ(route->retry.max_retries, 0);
+	EXPECT_EQ(route_timeouts_to(route, (struct route_timeouts){ 15, 300 }).request_ns, 0);
+	EXPECT_EQ(route_timeouts_to(route, (struct route_timeouts){ 15, 300 }).idle_ns, 0);
+	EXPECT_OK(route_table_add(&table, route));
+	EXPECT_STR(found(&table, "/x"), "r");
+	route_table_done(&table);
 }
 
 TEST(a_service_whose_provider_is_a_node_has_one_route_for_everything)
@@ -147,6 +167,7 @@ int main(void)
 		cmocka_unit_test(a_tcp_route_is_none_for_requests),
 		cmocka_unit_test(timeouts_are_those_said_or_15_and_300_seconds_and_0_is_none),
 		cmocka_unit_test(of_the_timeouts_of_both_ends_the_lower_counts),
+		cmocka_unit_test(by_weights_alone_there_are_no_retries_and_no_timeouts),
 		cmocka_unit_test(a_service_whose_provider_is_a_node_has_one_route_for_everything),
 	};
 

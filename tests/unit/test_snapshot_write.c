@@ -446,6 +446,36 @@ TEST(a_gateway_is_told_with_the_ids_of_its_routes_services)
 	EXPECT(json_is_null(said_of(&s, "gateways", OBJECT_NODE, "mesh/M/virtualGateway/g")));
 }
 
+TEST(a_service_that_the_kernel_balances_is_told_by_its_weights_where_a_gateway_leads_there)
+{
+	const char *const v1 = "mesh/M/virtualNode/v1:8080";
+	char expected[1024];
+	SCENE(s);
+
+	given_two_services(&s);
+	remove_resource(&s, "mesh/M/virtualService/a");
+	given_service(&s.f, "a", BY_ROUTER("r"));
+	given(&s.f, "{'meshName': 'M', 'virtualGatewayName': 'g', 'spec': {'listeners': [" LISTENER(8080, "http") "]}}");
+	change(&s);
+	EXPECT(!SERVICE_OF(&s, "a"));
+	given(&s.f, GATEWAY_ROUTE("a", "/a", "a"));
+	change(&s); /* the kernel's records say the same as before */
+	expect_said(&s, 1, 1, 0);
+	snprintf(expected, sizeof(expected),
+		 "{'name': 'mesh/M/virtualService/a', 'ports': [{'port': 80, 'route': 't', 'weighted': [{'node': %u, 'virtualNode': 'v1', 'weight': 90}, "
+		 "{'node': %u, 'virtualNode': 'v2', 'weight': 10}]}]}",
+		 id_of(&s.w, OBJECT_TARGET, v1), id_of(&s.w, OBJECT_TARGET, "mesh/M/virtualNode/v2:8080"));
+	expect_json(SERVICE_OF(&s, "a"), expected);
+	EXPECT(TARGET_OF(&s, "v1:8080") != NULL);
+	remove_resource(&s, "mesh/M/virtualRouter/r/route/t");
+	given_route(&s.f, "r", "u", HTTP_ROUTE("'prefix': '/'", TARGET("v1", 50) ", " TARGET("v2", 50)));
+	change(&s);
+	EXPECT_STR(json_path_string(json_path_at(SERVICE_OF(&s, "a"), "ports", 0), "route"), "u");
+	remove_resource(&s, "mesh/M/virtualGateway/g/gatewayRoute/a");
+	change(&s);
+	EXPECT(json_is_null(SERVICE_OF(&s, "a")) && json_is_null(TARGET_OF(&s, "v1:8080")));
+}
+
 TEST(names_are_quoted)
 {
 	SCENE(s);
@@ -567,6 +597,7 @@ int main(void)
 		cmocka_unit_test(what_becomes_the_kernels_is_gone),
 		cmocka_unit_test(clients_from_outside_are_no_callers_that_it_knows),
 		cmocka_unit_test(a_gateway_is_told_with_the_ids_of_its_routes_services),
+		cmocka_unit_test(a_service_that_the_kernel_balances_is_told_by_its_weights_where_a_gateway_leads_there),
 		cmocka_unit_test(names_are_quoted),
 		cmocka_unit_test(who_is_told_of_changes_knows_what_one_knows_who_is_told_all),
 	};

@@ -655,9 +655,7 @@ TEST(what_a_service_that_keeps_http_in_the_kernel_does_without_is_listed)
 		  "spec.httpRoute.match.prefix\nspec.httpRoute.match.method\nspec.httpRoute.match.scheme\n"
 		  "spec.httpRoute.match.headers\nspec.httpRoute.match.queryParameters\n" },
 		{ { TAGGED("true", BY_ROUTER), HTTP_MATCH("{'path': {'exact': '/'}}") }, "spec.httpRoute.match.path\n" },
-		{ { TAGGED("true", BY_NODE), GATEWAY_ON("", "s", "") }, "spec.httpRoute.action.target\n" },
-		{ { TAGGED("false", BY_NODE), GATEWAY_ON("", "s", "") }, "" },
-		{ { TAGGED("true", BY_NODE), GATEWAY_ON("", "other", "") }, "" },
+		{ { TAGGED("true", BY_NODE), GATEWAY_ON("", "s", "") }, "" },
 		{ { TAGGED("true", BY_ROUTER), RETRY("httpRoute", "{'prefix': '/'}", ", 'httpRetryEvents': ['server-error']") },
 		  "spec.httpRoute.retryPolicy\n" },
 		{ { TAGGED("true", BY_NODE), NODE_LISTENER(PORT(80, "http") ", 'timeout': {'http': {}}") }, "" },
