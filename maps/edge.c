@@ -3,9 +3,13 @@
 
 #include <bpf/bpf.h>
 #include <errno.h>
+#include <sys/mman.h>
+#include <unistd.h>
 
 #include "base/address.h"
 #include "maps/pinned.h"
+
+_Static_assert(sizeof(struct edge_connection) % 8 == 0, "parts of the table are whole pages");
 
 static struct exposed_key key_of(const struct ip *address, __be16 port)
 {
@@ -102,40 +106,76 @@ static bool take_live(const struct edge_connection *from, struct edge_connection
 	       __atomic_load_n(&from->incarnation, __ATOMIC_ACQUIRE) == incarnation;
 }
 
-int edge_account_each(struct kernel *kernel, kernel_account_fn *fn, void *arg)
+typedef int live_fn(const struct edge_connection *connection, void *arg);
+
+/* The table is large, and as good as empty on most nodes: a part at a time is in this process's memory, for what is mapped of an array is
+ * resident. Parts are whole pages, whatever a connection takes, for it takes a multiple of 8 bytes. */
+static int each_live(const struct kernel *kernel, live_fn *fn, void *arg)
 {
+	const uint32_t count = (uint32_t)sysconf(_SC_PAGESIZE) / 8;
+	const size_t bytes = count * sizeof(struct edge_connection);
 	int r = 0;
 
-	for (uint32_t i = 0; i < MAX_EDGE_CONNECTIONS && r >= 0; i++) {
-		struct edge_connection c;
+	for (uint32_t first = 0; first < MAX_EDGE_CONNECTIONS && r >= 0; first += count) {
+		const struct edge_connection *part = mmap(NULL, bytes, PROT_READ, MAP_SHARED, kernel->edge_fd,
+							  (off_t)first * (off_t)sizeof(struct edge_connection));
 
-		if (take_live(&kernel->edge_connections[i], &c) && c.account.held)
-			r = fn(&c.account, arg);
+		if (part == MAP_FAILED)
+			return -errno;
+		for (uint32_t i = 0; i < count && r >= 0; i++) {
+			struct edge_connection c;
+
+			if (take_live(&part[i], &c) && c.account.held)
+				r = fn(&c, arg);
+		}
+		munmap((void *)part, bytes);
 	}
 	return r < 0 ? r : 0;
 }
 
+struct account_visit {
+	kernel_account_fn *fn;
+	void *arg;
+};
+
+static int visit_account(const struct edge_connection *connection, void *arg)
+{
+	const struct account_visit *visit = arg;
+
+	return visit->fn(&connection->account, visit->arg);
+}
+
+int edge_account_each(struct kernel *kernel, kernel_account_fn *fn, void *arg)
+{
+	return each_live(kernel, visit_account, &(struct account_visit){ fn, arg });
+}
+
+struct open_visit {
+	kernel_open_fn *fn;
+	void *arg;
+};
+
+static int visit_open(const struct edge_connection *connection, void *arg)
+{
+	const struct open_visit *visit = arg;
+	struct open_connection open = {
+		.account = connection->account,
+		.live = true,
+		.state = tcp_state(connection),
+		.bytes_sent = connection->bytes_sent,
+		.bytes_received = connection->bytes_received,
+		.retransmits = connection->retransmits,
+	};
+
+	open.account.local_port = connection->client_port;
+	if (open.account.established_ns)
+		open.rtt_us = (open.account.established_ns - open.account.connect_ns) / 1000;
+	return visit->fn(&open, visit->arg);
+}
+
 int edge_open_each(struct kernel *kernel, kernel_open_fn *fn, void *arg)
 {
-	int r = 0;
-
-	for (uint32_t i = 0; i < MAX_EDGE_CONNECTIONS && r >= 0; i++) {
-		struct edge_connection c;
-		struct open_connection open = { .live = true };
-
-		if (!take_live(&kernel->edge_connections[i], &c) || !c.account.held)
-			continue;
-		open.account = c.account;
-		open.account.local_port = c.client_port;
-		open.state = tcp_state(&c);
-		open.bytes_sent = c.bytes_sent;
-		open.bytes_received = c.bytes_received;
-		open.retransmits = c.retransmits;
-		if (c.account.established_ns)
-			open.rtt_us = (c.account.established_ns - c.account.connect_ns) / 1000;
-		r = fn(&open, arg);
-	}
-	return r < 0 ? r : 0;
+	return each_live(kernel, visit_open, &(struct open_visit){ fn, arg });
 }
 
 int edge_sweep_run(struct kernel *kernel, uint64_t now_ns, struct edge_sweep *ret_sweep)

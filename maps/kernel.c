@@ -33,7 +33,6 @@ static const struct pinned_map map_rows[] = {
 	PINNED_ARRAY("w_config", struct config, 1, struct kernel, memory.config),
 	PINNED_ARRAY("w_proxy", struct proxy_state, 1, struct kernel, memory.proxy),
 	PINNED_ARRAY("w_exec_state", struct exec_state, 1, struct kernel, memory.exec),
-	PINNED_ARRAY("w_edge", struct edge_connection, MAX_EDGE_CONNECTIONS, struct kernel, edge_connections),
 	PINNED_ARRAY("w_serving_place", struct serving, MAX_SERVINGS, struct kernel, servings),
 #define FD(pin, type, key, value, count, member) PINNED_FD(pin, type, key, value, count, struct kernel, member)
 	FD("w_vip", BPF_MAP_TYPE_HASH, sizeof(struct ip), 4, MAX_VIPS, vip_fd),
@@ -50,6 +49,7 @@ static const struct pinned_map map_rows[] = {
 	FD("w_account", BPF_MAP_TYPE_HASH, 8, sizeof(struct account), MAX_ACCOUNTS, account_fd),
 	FD("w_exposed", BPF_MAP_TYPE_HASH, sizeof(struct exposed_key), sizeof(struct exposed), MAX_EXPOSED, exposed_fd),
 	FD("w_edge_device", BPF_MAP_TYPE_HASH, 4, sizeof(struct edge_device), MAX_EDGE_DEVICES, edge_device_fd),
+	FD("w_edge", BPF_MAP_TYPE_ARRAY, 4, sizeof(struct edge_connection), MAX_EDGE_CONNECTIONS, edge_fd),
 	FD("w_serving", BPF_MAP_TYPE_HASH, sizeof(struct serving_key), 4, MAX_SERVINGS, serving_fd),
 	FD("w_served", BPF_MAP_TYPE_HASH, 8, sizeof(struct served), MAX_ACCOUNTS, served_fd),
 	FD("w_intercept", BPF_MAP_TYPE_HASH, sizeof(struct serving_key), sizeof(struct intercept), MAX_SERVINGS, intercept_fd),

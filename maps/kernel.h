@@ -62,11 +62,10 @@ struct kernel {
 	uint32_t directory_pages;
 	int vip_fd, netns_fd, cgroup_fd, own_address_fd, exempt_fd, name_fd;
 	int reason_fd, stat_fd, flow_fd, exec_fd, explain_fd, account_fd;
-	int exposed_fd, edge_device_fd; /* see maps/edge.h */
+	int exposed_fd, edge_device_fd, edge_fd; /* see maps/edge.h */
 	int serving_fd, served_fd; /* see maps/serving.h */
 	int intercept_fd, way_fd; /* see maps/intercept.h */
 	struct serving *servings; /* MAX_SERVINGS of them, shared like those of `memory` */
-	const struct edge_connection *edge_connections; /* MAX_EDGE_CONNECTIONS of them */
 	int explain_prog_fd, standing_prog_fd; /* SEC("syscall") */
 	int edge_sweep_prog_fd; /* likewise; -1 where the kernel does not take it */
 	int live_iter_fd, end_iter_fd; /* pinned iterator links, -1 where the kernel has none */

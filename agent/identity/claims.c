@@ -1,7 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "agent/identity/claims.h"
 
-#include <bpf/libbpf.h>
 #include <errno.h>
 #include <stdlib.h>
 #include <string.h>
@@ -13,6 +12,7 @@
 #include "base/list.h"
 #include "base/log.h"
 #include "base/time.h"
+#include "maps/ring.h"
 
 #define WAITING_MAX 8192
 #define PLAN_WAIT_NS NSEC_PER_SEC /* no plan can be made as long as the configuration was never read, say */
@@ -50,7 +50,7 @@ struct claims {
 	struct claims_options options;
 	char *scope;
 	char root[PATH_MAX];
-	struct ring_buffer *ring;
+	struct ring *ring;
 	struct loop_io *io;
 	struct loop_timer *plan_timer, *scan_timer;
 	struct list waiting;
@@ -313,7 +313,7 @@ static void on_scan_timer(struct loop_timer *timer, void *arg)
 
 /* --- what the kernel tells ---------------------------------------------------------------------------------------------------------------- */
 
-static int take(void *arg, void *data, size_t bytes)
+static void take(const void *data, size_t bytes, void *arg)
 {
 	struct exec_record record;
 
@@ -321,7 +321,6 @@ static int take(void *arg, void *data, size_t bytes)
 		memcpy(&record, data, sizeof(record));
 		add(arg, (int)record.pid, record.exec_ns);
 	}
-	return 0;
 }
 
 static void on_ring(struct loop_io *io, uint32_t events, void *arg)
@@ -331,7 +330,7 @@ static void on_ring(struct loop_io *io, uint32_t events, void *arg)
 
 	(void)io;
 	(void)events;
-	ring_buffer__consume(c->ring);
+	ring_read(c->ring, take, c);
 	if (lost != c->kernel_lost) {
 		c->report.lost += lost - c->kernel_lost;
 		c->kernel_lost = lost;
@@ -357,19 +356,17 @@ static const char *why_off(const struct claims *c)
 
 static int start(struct claims *c)
 {
-	int r;
+	int r = ring_new(c->kernel->exec_fd, &c->ring);
 
-	c->ring = ring_buffer__new(c->kernel->exec_fd, take, c, NULL);
-	r = c->ring ? 0 : -errno;
 	if (r == 0)
-		r = loop_io_add(c->loop, ring_buffer__epoll_fd(c->ring), EPOLLIN, on_ring, c, &c->io);
+		r = loop_io_add(c->loop, c->kernel->exec_fd, EPOLLIN, on_ring, c, &c->io);
 	if (r == 0)
 		r = loop_timer_new(c->loop, on_plan_timer, c, &c->plan_timer);
 	if (r == 0)
 		r = loop_timer_new(c->loop, on_scan_timer, c, &c->scan_timer);
 	if (r < 0)
 		return r;
-	ring_buffer__consume(c->ring); /* of the time before this agent: the kernel knows when they began, the scan does not */
+	ring_read(c->ring, take, c); /* of the time before this agent: the kernel knows when they began, the scan does not */
 	loop_timer_arm(c->scan_timer, 0); /* in the first turn: patterns are added until then, and go first */
 	return 0;
 }
@@ -424,7 +421,7 @@ struct claims *claims_free(struct claims *c)
 		free(waiting);
 	}
 	loop_io_remove(c->io);
-	ring_buffer__free(c->ring);
+	ring_free(c->ring);
 	loop_timer_free(c->plan_timer);
 	loop_timer_free(c->scan_timer);
 	free(c->scope);

@@ -1,7 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "agent/telemetry/flows.h"
 
-#include <bpf/libbpf.h>
 #include <errno.h>
 #include <stdlib.h>
 #include <string.h>
@@ -10,18 +9,19 @@
 #include "base/cleanup.h"
 #include "base/log.h"
 #include "base/time.h"
+#include "maps/ring.h"
 
 #define POLL_NS (250 * NSEC_PER_MSEC) /* the kernel side wakes us only when a quarter of the ring is unread */
 
 struct flows {
 	struct loop *loop;
-	struct ring_buffer *ring;
+	struct ring *ring;
 	struct loop_io *io;
 	struct loop_timer *timer;
 	struct flow_log *log;
 };
 
-static int take(void *arg, void *data, size_t bytes)
+static void take(const void *data, size_t bytes, void *arg)
 {
 	struct flows *f = arg;
 	struct flow_record record;
@@ -29,17 +29,16 @@ static int take(void *arg, void *data, size_t bytes)
 	/* The pin directory keeps programs of another layout apart, so this is a fault, not a version. */
 	if (bytes != sizeof(record)) {
 		log_limited(LOG_LEVEL_WARN, "a flow record of the wrong size is left out", LOG_F("bytes", LOG_U64(bytes)));
-		return 0;
+		return;
 	}
 	memcpy(&record, data, sizeof(record));
 	if (flow_log_add(f->log, &record) < 0)
 		log_limited(LOG_LEVEL_WARN, "no memory to keep flow records");
-	return 0;
 }
 
 static void take_all(struct flows *f)
 {
-	int r = ring_buffer__consume(f->ring);
+	int r = ring_read(f->ring, take, f);
 
 	if (r < 0)
 		log_limited(LOG_LEVEL_WARN, "cannot read the ring of flow records", LOG_F("error", LOG_STR(strerror(-r))));
@@ -69,13 +68,11 @@ int flows_new(struct loop *loop, struct kernel *kernel, struct flows **ret_flows
 		return error_set(err, -ENOMEM, "out of memory");
 	f->loop = loop;
 	r = flow_log_new(FLOWS_KEPT, &f->log);
-	if (r == 0) {
-		f->ring = ring_buffer__new(kernel->flow_fd, take, f, NULL);
-		r = f->ring ? 0 : -errno;
-	}
+	if (r == 0)
+		r = ring_new(kernel->flow_fd, &f->ring);
 	/* Edge-triggered: by wake-ups alone, not by what came since the last look, or a steady load would mean a turn each. */
 	if (r == 0)
-		r = loop_io_add(loop, ring_buffer__epoll_fd(f->ring), EPOLLIN | EPOLLET, on_ring, f, &f->io);
+		r = loop_io_add(loop, kernel->flow_fd, EPOLLIN | EPOLLET, on_ring, f, &f->io);
 	if (r == 0)
 		r = loop_timer_new(loop, on_timer, f, &f->timer);
 	if (r < 0) {
@@ -93,7 +90,7 @@ struct flows *flows_free(struct flows *f)
 		return NULL;
 	loop_timer_free(f->timer);
 	loop_io_remove(f->io);
-	ring_buffer__free(f->ring);
+	ring_free(f->ring);
 	flow_log_free(f->log);
 	free(f);
 	return NULL;

@@ -2,6 +2,9 @@
 /* From the kernel's ring of flow records to the agent's: when it is read, and that what is lost is counted. */
 #include <bpf/bpf.h>
 #include <bpf/libbpf.h>
+#include <inttypes.h>
+#include <stdio.h>
+#include <string.h>
 
 #include "agent/telemetry/flows.h"
 #include "base/time.h"
@@ -145,6 +148,37 @@ TEST(what_the_ring_had_no_room_for_is_counted_to_the_record)
 	EXPECT_EQ(s.last, s.count - 1); /* the oldest are kept by the ring */
 }
 
+/* Of all that is mapped of maps here. */
+static uint64_t resident_kib(void)
+{
+	FILE *maps = fopen("/proc/self/smaps", "r");
+	char line[512];
+	uint64_t sum = 0, kib;
+	bool bpf = false;
+
+	EXPECT(maps);
+	while (fgets(line, sizeof(line), maps)) {
+		if (sscanf(line, "Rss: %" SCNu64 " kB", &kib) == 1)
+			sum += bpf ? kib : 0;
+		else if (strstr(line, " r") && strchr(line, '-') && strchr(line, '-') < strchr(line, ' '))
+			bpf = strstr(line, "bpf-map");
+	}
+	fclose(maps);
+	return sum;
+}
+
+TEST(the_ring_is_in_memory_only_while_it_is_read)
+{
+	struct fixture *f = *state;
+	const uint64_t before = resident_kib(); /* the positions of both ends, and the writer's variables */
+
+	EXPECT(before > 0 && before * 1024 < FLOW_RING_BYTES / 16);
+	write_flows(f, FULL);
+	EXPECT_OK(flows_each(f->flows, &(struct flows_filter){ .reason = -1 }, note, &(struct seen){}));
+	EXPECT(flows_read(f->flows) >= FULL - 1);
+	EXPECT_EQ(resident_kib(), before);
+}
+
 TEST(the_next_reader_goes_on_where_the_last_one_stopped)
 {
 	struct fixture *f = *state;
@@ -186,6 +220,7 @@ int main(void)
 		ON_RING(few_records_are_there_when_somebody_asks),
 		ON_RING(a_quarter_of_the_ring_wakes_the_reader_each_time),
 		ON_RING(what_the_ring_had_no_room_for_is_counted_to_the_record),
+		ON_RING(the_ring_is_in_memory_only_while_it_is_read),
 		ON_RING(the_next_reader_goes_on_where_the_last_one_stopped),
 		ON_RING(the_last_100000_are_kept),
 	};
