@@ -27,6 +27,7 @@ struct explanation {
 	uint32_t count;
 	struct explain request;
 	struct explain_request *http; /* that the connection is for; NULL: none */
+	bool gateway; /* it comes to a virtual gateway, so that nothing is decided for the connection */
 	int r;
 	struct outcome *outcomes; /* filled on the offload thread */
 	size_t outcome_count;
@@ -324,13 +325,14 @@ static int workload_first_of(const struct workload *w, void *arg)
 	return -ECANCELED;
 }
 
-static int explanation_read(struct agent *agent, struct explanation *x, const char *from, const char *to, bool want_v6, struct error *err)
+/* Who asks. */
+static int source_read(struct agent *agent, struct explanation *x, const char *from, struct error *err)
 {
 	struct first_of first = { .node = x->from };
 	int r;
 
-	if (!from || !to)
-		return error_set_field(err, -EINVAL, from ? "to" : "from", "missing");
+	if (!from)
+		return error_set_field(err, -EINVAL, "from", "missing");
 	r = agent_actor_name(agent, from, x->from, sizeof(x->from), err);
 	if (r < 0)
 		return r;
@@ -341,10 +343,47 @@ static int explanation_read(struct agent *agent, struct explanation *x, const ch
 	x->request.flow.is_tcp = 1;
 	workloads_each(agent->workloads, workload_first_of, &first);
 	x->request.flow.netns_cookie = first.netns_cookie;
+	return 0;
+}
+
+static int explanation_read(struct agent *agent, struct explanation *x, const char *from, const char *to, bool want_v6, struct error *err)
+{
+	int r = to ? source_read(agent, x, from, err) : error_set_field(err, -EINVAL, from ? "to" : "from", "missing");
+
+	if (r < 0)
+		return r;
 	x->to = strdup(to);
 	if (!x->to)
 		return error_set(err, -ENOMEM, "out of memory");
 	return destination_parse(agent, x, want_v6, err);
+}
+
+/* Those of the gateway that weft-proxy serves; "" for none. */
+static int listener_check(const struct plan_node *gateway, uint16_t port, struct error *err)
+{
+	_cleanup_(buffer_done) struct buffer ports = {};
+
+	for (size_t i = 0; i < gateway->listener_count; i++) {
+		if (gateway->listeners[i].port == port)
+			return 0;
+		buffer_printf(&ports, "%s%u", i ? ", " : "", gateway->listeners[i].port);
+	}
+	return error_set_field(err, -ENOENT, "to", "%s has no listener of http without TLS at port %u: it has %s", gateway->name, port,
+			       gateway->listener_count ? buffer_string(&ports) : "none");
+}
+
+/* A request from outside to a virtual gateway: Host is what the URL says, whatever that means to the mesh. */
+static int gateway_read(struct agent *agent, struct explanation *x, const char *from, bool want_v6, struct error *err)
+{
+	const struct plan *plan = apply_current(agent->apply);
+	int r = source_read(agent, x, from, err);
+
+	x->port = explain_request_port(x->http);
+	ip_parse(want_v6 ? "::" : "0.0.0.0", &x->request.flow.destination);
+	for (size_t i = 0; r == 0 && plan && i < plan->node_count; i++)
+		if (plan->nodes[i] && plan->nodes[i]->gateway && !strcmp(plan->nodes[i]->name, x->from))
+			return listener_check(plan->nodes[i], x->port, err);
+	return r < 0 ? r : error_set_field(err, -ENOENT, "from", "%s is not in the configuration", x->from);
 }
 
 static int query_read(struct agent *agent, struct http_exchange *exchange, struct explanation *x, struct error *err)
@@ -384,8 +423,28 @@ static int body_read(struct agent *agent, struct http_exchange *exchange, struct
 		r = explain_request_read(body, &x->http, err);
 	if (r < 0)
 		return r;
+	x->gateway = resource_actor_kind(json_path_string(body, "from") ?: "") == RESOURCE_VIRTUAL_GATEWAY;
+	if (x->gateway)
+		return gateway_read(agent, x, json_path_string(body, "from"), json_path_int(body, "family", 4) == 6, err);
 	return explanation_read(agent, x, json_path_string(body, "from"), explain_request_to(x->http), json_path_int(body, "family", 4) == 6,
 				err);
+}
+
+static void explain_at_gateway(struct explanation *x)
+{
+	struct generations *g = apply_generations(x->agent->apply);
+	json_t *answer = json_pack("{s:s, s:I}", "from", x->from, "generation", (json_int_t)generations_current(g));
+
+	explain_request_answer(x->agent, x->exchange, TAKE_PTR(x->http),
+			       &(struct explain_way){
+				       .gateway = true,
+				       .node = x->request.flow.node,
+				       .netns_cookie = x->request.flow.netns_cookie,
+				       .destination = x->request.flow.destination,
+				       .port = x->port,
+			       },
+			       answer);
+	explanation_free(x);
 }
 
 static void explain(struct agent *agent, struct http_exchange *exchange,
@@ -402,6 +461,8 @@ static void explain(struct agent *agent, struct http_exchange *exchange,
 	x->agent = agent;
 	x->exchange = exchange;
 	r = read(agent, exchange, x, &err);
+	if (r == 0 && x->gateway)
+		return explain_at_gateway(x);
 	if (r == 0)
 		r = offload_submit(agent->offload, explanation_ask, explanation_done, x);
 	if (r < 0) {

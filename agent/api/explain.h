@@ -11,14 +11,15 @@ struct explain_request *explain_request_free(struct explain_request *request); /
 /* "HOST:PORT" that its connection is to; borrowed. */
 const char *explain_request_to(const struct explain_request *request);
 
-struct explain_way { /* of its connection, as the kernel decides it */
-	bool proxied;
+struct explain_way { /* of its connection, as the kernel decides it; where `gateway`, to that one's listener, which nobody decides */
+	bool proxied, gateway;
 	uint32_t node, service; /* service 0: none */
 	uint64_t netns_cookie;
 	struct ip destination;
 	uint16_t port;
 };
-/* Answers with what is in `answer` and, where the kernel hands the connection over, what weft-proxy makes of the request. Steals both. */
+uint16_t explain_request_port(const struct explain_request *request);
+/* Answers with what is in `answer` and, where weft-proxy gets the connection, what it makes of the request. Steals both. */
 void explain_request_answer(struct agent *agent, struct http_exchange *exchange, struct explain_request *request,
 			    const struct explain_way *way, json_t *answer);
 

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* A request that is explained: its connection by the kernel, as any other; where that is handed over, weft-proxy is asked, whose matcher it
- * is (agent/l7/explain.h). What it says is told with names that it does not know: those of routes in full, and of zones. */
+/* A request that is explained: its connection by the kernel, as any other; where that is handed over, or comes to a virtual gateway,
+ * weft-proxy is asked, whose matcher it is (agent/l7/explain.h). What it says is told with names that it does not know: those of routes in
+ * full, and of zones. */
 #include <errno.h>
 #include <stdlib.h>
 #include <string.h>
@@ -46,6 +47,11 @@ static void cleanup_request(struct explain_request **request)
 const char *explain_request_to(const struct explain_request *request)
 {
 	return request->to;
+}
+
+uint16_t explain_request_port(const struct explain_request *request)
+{
+	return request->url.port;
 }
 
 /* --- what is asked ------------------------------------------------------------------------------------------------------- */
@@ -121,30 +127,49 @@ int explain_request_read(const json_t *body, struct explain_request **ret_reques
 
 /* --- names --------------------------------------------------------------------------------------------------------------- */
 
-static const struct plan_l7 *l7_of(struct agent *agent, const char *service_name, uint16_t port)
+static const struct plan_port *port_of(const struct plan *plan, const json_t *said)
 {
-	const struct plan *plan = apply_current(agent->apply);
-	const struct plan_service *service = plan && service_name ? plan_find_service(plan, service_name) : NULL;
+	const char *name = json_path_string(said, "service");
+	const struct plan_service *service = plan && name ? plan_find_service(plan, name) : NULL;
 
 	for (size_t i = 0; service && i < service->port_count; i++)
-		if (service->ports[i].port == port)
-			return service->ports[i].l7;
+		if (service->ports[i].port == json_path_int(said, "port", 0))
+			return &service->ports[i];
 	return NULL;
 }
 
-/* weft-proxy knows a route by its own name, which is one of its router's. */
-static void name_route(const struct plan_l7 *l7, json_t *object)
+static const struct plan_node *gateway_of(const struct plan *plan, const char *name)
 {
-	const char *name = json_path_string(object, "route");
+	for (size_t i = 0; plan && i < plan->node_count; i++)
+		if (plan->nodes[i] && plan->nodes[i]->gateway && !strcmp(plan->nodes[i]->name, name))
+			return plan->nodes[i];
+	return NULL;
+}
 
-	for (size_t i = 0; l7 && name && i < l7->route_count; i++) {
-		const struct resource *resource = l7->routes[i].resource;
+static bool name_as(json_t *object, const char *full_name)
+{
+	if (strcmp(strrchr(full_name, '/') + 1, json_path_string(object, "route") ?: ""))
+		return false;
+	json_object_set_new(object, "route", json_string(full_name));
+	return true;
+}
 
-		if (strcmp(resource->name, name))
-			continue;
-		json_object_set_new(object, "route", json_string(resource->full_name));
-		return;
-	}
+/* weft-proxy knows a route by its own name, which is one of its router's; */
+static void name_route(const struct plan_port *port, json_t *object)
+{
+	if (port && port->by_weights && port->route)
+		name_as(object, port->route);
+	for (size_t i = 0; port && port->l7 && i < port->l7->route_count; i++)
+		if (name_as(object, port->l7->routes[i].resource->full_name))
+			return;
+}
+
+/* or of its gateway's. */
+static void name_gateway_route(const struct plan_node *gateway, json_t *object)
+{
+	for (size_t i = 0; gateway && i < gateway->route_count; i++)
+		if (name_as(object, gateway->routes[i].resource->full_name))
+			return;
 }
 
 static const char *zone_of_slot(struct agent *agent, const struct target_record *record, uint32_t slot)
@@ -175,13 +200,18 @@ static void name_zones(struct agent *agent, const json_t *target)
 
 static void name_all(const struct explain_request *request, json_t *said)
 {
-	const struct plan_l7 *l7 = l7_of(request->agent, json_path_string(said, "service"), request->url.port);
-	json_t *one;
+	const struct plan *plan = apply_current(request->agent->apply);
+	const struct plan_port *port = port_of(plan, said);
+	json_t *gateway = json_object_get(said, "gateway"), *one;
+	const struct plan_node *node = gateway_of(plan, json_path_string(request->answer, "from") ?: "");
 	size_t i;
 
-	name_route(l7, said);
+	name_gateway_route(node, gateway);
+	json_array_foreach(json_object_get(gateway, "routes"), i, one)
+		name_gateway_route(node, one);
+	name_route(port, said);
 	json_array_foreach(json_object_get(said, "routes"), i, one)
-		name_route(l7, one);
+		name_route(port, one);
 	json_array_foreach(json_object_get(said, "targets"), i, one)
 		name_zones(request->agent, one);
 }
@@ -225,10 +255,10 @@ void explain_request_answer(struct agent *agent, struct http_exchange *exchange,
 	request->agent = agent;
 	request->exchange = exchange;
 	request->answer = answer;
-	if (!way->proxied)
+	if (!way->proxied && !way->gateway)
 		return reply(request, NULL, NULL);
-	question = json_pack("{s:s, s:I, s:I, s:I, s:s, s:i, s:s, s:s, s:s, s:O, s:I}", "op", "explain", "source", (json_int_t)way->node,
-			     "service", (json_int_t)way->service, "netnsCookie", (json_int_t)way->netns_cookie, "destination",
+	question = json_pack("{s:s, s:I, s:b, s:I, s:I, s:s, s:i, s:s, s:s, s:s, s:O, s:I}", "op", "explain", "source", (json_int_t)way->node,
+			     "gateway", way->gateway, "service", (json_int_t)way->service, "netnsCookie", (json_int_t)way->netns_cookie, "destination",
 			     ip_format(&way->destination, destination), "port", (int)way->port, "method", request->method, "target",
 			     request->url.target, "host", request->host ?: request->url.authority, "headers", request->headers, "count",
 			     (json_int_t)request->count);

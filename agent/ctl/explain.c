@@ -182,6 +182,11 @@ static int answer_print(const json_t *answer)
 	char name[NAME_TEXT_BYTES], text[FORMAT_BYTES];
 
 	explain_line("from", format_member_name(answer, "from", name));
+	if (!json_path_string(answer, "verdict")) { /* to a virtual gateway: nobody decides the connection */
+		explain_line("to", to);
+		explain_line("generation", format_member_count(answer, "generation", text));
+		return json_is_object(json_object_get(answer, "request")) ? explain_request_print(answer) : 0;
+	}
 	printf(strcmp(to, destination) ? "%-12s %s (%s)\n" : "%-12s %s\n", "to", to, destination);
 	explain_line("service", format_member_name(answer, "service", name));
 	printf("%-12s %s%s%s: %s (%s)\n", "verdict", style(stdout, verdict_style(verdict)), verdict, style(stdout, STYLE_PLAIN),
@@ -267,7 +272,8 @@ const struct command explain_command = {
 	.synopsis = "--from NODE --to HOST:PORT | URL [options]",
 	.summary = "asks what is decided for a connection or a request, and why",
 	.more = "\nThe kernel's own decision code answers for a connection, on the state that is in force; for a request weft-proxy's matcher goes\n"
-		"on where the kernel hands it over: which route takes it, and why the others do not. Nothing is connected or sent.",
+		"on where the kernel hands it over: which route takes it, and why the others do not. From a virtual gateway a request is one that\n"
+		"comes to it from outside, at the port of the URL and with its host. Nothing is connected or sent.",
 	.options = options,
 	.arguments_size = sizeof(struct explain_arguments),
 	.run = explain_run,

@@ -83,9 +83,10 @@ static void result_add(struct grid *grid, const json_t *route)
 		grid_add(grid, !strcmp(result, "not-tried") ? "not tried" : result);
 }
 
-static int routes_print(const json_t *request)
+/* In order, with why each does not take the request; `title` says whose they are. */
+static int routes_print(const json_t *request, const char *title)
 {
-	static const struct grid_column columns[] = { { .title = "ROUTE" }, { "PRIORITY", true }, { .title = "RESULT" }, {} };
+	const struct grid_column columns[] = { { .title = title }, { "PRIORITY", true }, { .title = "RESULT" }, {} };
 	_cleanup_(grid_done) struct grid grid;
 	char name[NAME_TEXT_BYTES], text[FORMAT_BYTES];
 
@@ -174,9 +175,25 @@ static void route_print(const json_t *request)
 		explain_line("route", NULL);
 }
 
+/* Which of the gateway's routes, and what it makes of the request. */
+static void gateway_print(const json_t *request, const json_t *gateway)
+{
+	const char *host = json_path_string(gateway, "host"), *query = json_path_string(request, "query");
+	char name[NAME_TEXT_BYTES];
+
+	if (!json_is_object(gateway))
+		return;
+	explain_line("gateway", format_member_name(gateway, "route", name));
+	if (host)
+		printf("%-12s %s%s%s, Host %s\n", "sent on as", json_path_string(gateway, "path") ?: "-", query ? "?" : "", query ?: "", host);
+	if (json_path_string(request, "service"))
+		explain_line("service", format_member_name(request, "service", name));
+}
+
 int explain_request_print(const json_t *answer)
 {
 	const json_t *request = json_object_get(answer, "request"), *reply = json_object_get(request, "reply");
+	const json_t *gateway = json_object_get(request, "gateway");
 	const char *query = json_path_string(request, "query"), *path = json_path_string(request, "path");
 	char name[NAME_TEXT_BYTES];
 
@@ -184,6 +201,7 @@ int explain_request_print(const json_t *answer)
 	       query ?: "", json_path_string(request, "host") ?: "-");
 	if (json_path_bool(request, "byHost", false))
 		printf("%-12s Host names %s, which counts\n", "", format_member_name(request, "service", name));
+	gateway_print(request, gateway);
 	route_print(request);
 	if (json_is_object(reply))
 		printf("%-12s %s%lld %s%s: %s\n", "reply", style(stdout, STYLE_BAD), (long long)json_path_int(reply, "status", 0),
@@ -192,7 +210,7 @@ int explain_request_print(const json_t *answer)
 	explain_line("endpoint", json_path_string(request, "endpoint"));
 	retry_print(json_object_get(request, "retry"));
 	timeouts_print(request);
-	if (routes_print(request) < 0 || targets_print(request) < 0)
+	if (routes_print(gateway, "GATEWAY ROUTE") < 0 || routes_print(request, "ROUTE") < 0 || targets_print(request) < 0)
 		return -ENOMEM;
 	return explain_distribution_print(request, "requests");
 }

@@ -46,10 +46,10 @@ static void set_reply(struct explaining *x, enum l7_reply reply)
 
 /* --- routes -------------------------------------------------------------------------------------------------------------- */
 
-static json_t *tried_json(const struct route *route, const struct route_mismatch *mismatch)
+/* `mismatch` NULL: it is not tried. */
+static json_t *tried_json(const char *name, int priority, const struct route_mismatch *mismatch)
 {
-	json_t *one = json_pack("{s:s, s:o}", "route", route->name, "priority",
-				route->priority == ROUTE_PRIORITY_NONE ? json_null() : json_integer(route->priority));
+	json_t *one = json_pack("{s:s, s:o}", "route", name, "priority", priority == ROUTE_PRIORITY_NONE ? json_null() : json_integer(priority));
 
 	if (!mismatch) {
 		json_object_set_new(one, "result", json_string("not-tried"));
@@ -72,7 +72,7 @@ static void try_routes(struct explaining *x, const struct route_table *table, co
 		const struct route *route = table->routes.items[i];
 		const struct route_mismatch mismatch = route_match_test(&route->match, asked);
 
-		json_array_append_new(list, tried_json(route, x->route ? NULL : &mismatch));
+		json_array_append_new(list, tried_json(route->name, route->priority, x->route ? NULL : &mismatch));
 		if (!x->route && mismatch.criterion == ROUTE_MATCHES)
 			x->route = route;
 	}
@@ -266,11 +266,104 @@ static void pass(struct explaining *x)
 		json_object_set_new(x->answer, "passes", json_true());
 }
 
-static int follow(struct explaining *x, const struct route_target *text)
+static int follow_service(struct explaining *x, const struct service_port *port, const struct route_request *asked)
+{
+	json_object_set_new(x->answer, "port", json_integer(port->port));
+	try_routes(x, &port->table, asked);
+	if (x->route)
+		return follow_route(x);
+	set_reply(x, L7_NO_ROUTE);
+	return 0;
+}
+
+static void set_service(struct explaining *x, const struct service *service)
+{
+	if (service)
+		json_object_set_new(x->answer, "service", json_string(service->object.name));
+}
+
+/* From a program, to what it is connected to. */
+static int follow(struct explaining *x, const struct route_request *asked)
 {
 	const struct l7_question *q = x->question;
 	const struct service *service = service_meant(x->snapshot, &q->handover, q->host);
-	const struct service_port *port = service ? service_port_find(service, ntohs(q->handover.port)) : NULL;
+	const struct service_port *port = service ? service_port_handed(service, ntohs(q->handover.port)) : NULL;
+
+	set_service(x, service);
+	json_object_set_new(x->answer, "byHost", json_boolean(service && service->object.id != q->handover.service));
+	if (port)
+		return follow_service(x, port, asked);
+	if (!q->handover.service)
+		pass(x);
+	else
+		set_reply(x, L7_NO_SERVICE);
+	return 0;
+}
+
+/* --- gateways ------------------------------------------------------------------------------------------------------------ */
+
+/* As gateway_table_find(), with all that it passes by. */
+static const struct gateway_route *try_gateway_routes(const struct gateway *gateway, const struct route_request *asked, json_t *list)
+{
+	const struct gateway_route *found = NULL;
+
+	for (size_t i = 0; i < gateway->table.routes.count; i++) {
+		const struct gateway_route *route = gateway->table.routes.items[i];
+		const struct route_mismatch mismatch = gateway_route_test(route, asked);
+
+		json_array_append_new(list, tried_json(route->name, route->priority, found ? NULL : &mismatch));
+		if (!found && mismatch.criterion == ROUTE_MATCHES)
+			found = route;
+	}
+	return found;
+}
+
+/* What the route makes of it goes on as any other request to the service. */
+static int follow_gateway_route(struct explaining *x, const struct gateway_route *route, const struct route_request *asked, json_t *said)
+{
+	const struct service *service = snapshot_service(x->snapshot, route->id);
+	const struct service_port *port = service ? gateway_route_port(route, service) : NULL;
+	_cleanup_(buffer_done) struct buffer buffer = {};
+	struct route_request passed = *asked;
+	int r;
+
+	json_object_set_new(said, "route", json_string(route->name));
+	set_service(x, service);
+	if (!port)
+		set_reply(x, L7_NO_SERVICE);
+	else if (route->needs_tls)
+		set_reply(x, L7_NEEDS_TLS);
+	if (!port || route->needs_tls)
+		return 0;
+	r = gateway_route_rewrite(route, asked, &buffer, &passed.path);
+	if (r < 0)
+		return r;
+	if (!route->host_kept)
+		passed.authority = service->host;
+	passed.port = port->port;
+	json_object_set_new(said, "host", span_json(passed.authority));
+	json_object_set_new(said, "path", span_json(passed.path));
+	return follow_service(x, port, &passed);
+}
+
+/* From outside. */
+static int follow_gateway(struct explaining *x, const struct route_request *asked)
+{
+	const struct gateway *gateway = snapshot_gateway(x->snapshot, x->question->handover.source);
+	json_t *said = json_pack("{s:[], s:n, s:n, s:n}", "routes", "route", "host", "path");
+	const struct gateway_route *route;
+
+	json_object_set_new(x->answer, "gateway", said);
+	route = gateway ? try_gateway_routes(gateway, asked, json_object_get(said, "routes")) : NULL;
+	if (route)
+		return follow_gateway_route(x, route, asked, said);
+	set_reply(x, L7_NO_ROUTE);
+	return 0;
+}
+
+static int follow_text(struct explaining *x, const struct route_target *text)
+{
+	const struct l7_question *q = x->question;
 	const struct route_request asked = {
 		.method = span_of(q->method),
 		.path = text->path,
@@ -284,20 +377,7 @@ static int follow(struct explaining *x, const struct route_target *text)
 
 	json_object_set_new(x->answer, "path", span_json(text->path));
 	json_object_set_new(x->answer, "query", text->has_query ? span_json(text->query) : json_null());
-	if (service)
-		json_object_set_new(x->answer, "service", json_string(service->object.name));
-	json_object_set_new(x->answer, "byHost", json_boolean(service && service->object.id != q->handover.service));
-	if (!port && !q->handover.service)
-		pass(x);
-	else if (!port)
-		set_reply(x, L7_NO_SERVICE);
-	if (!port)
-		return 0;
-	try_routes(x, &port->table, &asked);
-	if (x->route)
-		return follow_route(x);
-	set_reply(x, L7_NO_ROUTE);
-	return 0;
+	return q->gateway ? follow_gateway(x, &asked) : follow(x, &asked);
 }
 
 json_t *l7_explain(struct l7 *l7, const struct l7_question *q)
@@ -313,9 +393,9 @@ json_t *l7_explain(struct l7 *l7, const struct l7_question *q)
 	struct route_target text;
 	int r;
 
-	x.answer = json_pack("{s:I, s:n, s:b, s:b, s:o, s:n, s:n, s:[], s:n, s:n, s:n, s:n, s:[], s:n, s:n}", "generation",
-			     (json_int_t)snapshot_generation(x.snapshot), "service", "byHost", 0, "passes", 0, "host", span_json(q->host), "path",
-			     "query", "routes", "route", "reply", "retry", "timeouts", "targets", "target", "endpoint");
+	x.answer = json_pack("{s:I, s:n, s:n, s:n, s:b, s:b, s:o, s:n, s:n, s:[], s:n, s:n, s:n, s:n, s:[], s:n, s:n}", "generation",
+			     (json_int_t)snapshot_generation(x.snapshot), "gateway", "service", "port", "byHost", 0, "passes", 0, "host",
+			     span_json(q->host), "path", "query", "routes", "route", "reply", "retry", "timeouts", "targets", "target", "endpoint");
 	if (!x.answer || getrandom(x.random, sizeof(x.random), GRND_NONBLOCK) < 0) {
 		json_decref(x.answer);
 		return NULL;
@@ -327,7 +407,7 @@ json_t *l7_explain(struct l7 *l7, const struct l7_question *q)
 	else if (r == -EINVAL)
 		set_reply(&x, L7_BAD_PATH);
 	else if (r == 0)
-		r = follow(&x, &text);
+		r = follow_text(&x, &text);
 	if (r == -ENOMEM) {
 		json_decref(x.answer);
 		return NULL;

@@ -9,7 +9,10 @@
 #define L7_EXPLAIN_BUDGET_NS (20 * 1000000ull) /* for draws: names are answered on the same thread */
 
 struct l7_question {
-	struct handover handover; /* as the kernel would hand its connection over */
+	/* As the kernel would hand its connection over; or where `gateway`, of the source the gateway and of the port that of its listener, and
+	 * of the destination the family. */
+	struct handover handover;
+	bool gateway; /* it comes from outside, to a virtual gateway */
 	uint64_t netns_cookie; /* of the caller */
 	const char *method;
 	struct span target; /* "/path?query" */
@@ -19,8 +22,9 @@ struct l7_question {
 	uint32_t count; /* of draws for the distribution; 0: none is asked for */
 };
 
-/* {"generation", "service": full name or null, "byHost": Host named it, and not what was connected to, "passes": it goes where it was
- * connected to, "host", "path": as routes see it, "query" or null,
+/* {"generation", "gateway": null or {"routes": as below, of the gateway, "route": name or null, "host", "path": as the service's routes see
+ * it, null where no route takes it}, "service": full name or null, "port": the service's or null, "byHost": Host named it, and not what was
+ * connected to, "passes": it goes where it was connected to, "host", "path": as routes see it, those of the gateway first, "query" or null,
  * "routes": [{"route": name, "priority" or null, "result": "matches", "mismatch" or "not-tried", "criterion", "name"}], in order,
  * "route": name or null, "reply": null or what weft-proxy answers itself: {"name", "status", "text"},
  * "retry": null or {"default", "events": […], "maxRetries", "tryTimeoutNs" or null},

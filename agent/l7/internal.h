@@ -469,6 +469,8 @@ struct request {
 
 /* The service of a request, by Host and by what was connected to; NULL: none. */
 const struct service *service_meant(const struct snapshot *snapshot, const struct handover *handover, struct span host);
+/* The port of the service that a gateway's route leads to. NULL: it has none such. */
+const struct service_port *gateway_route_port(const struct gateway_route *route, const struct service *service);
 struct request *request_new(struct downstream *d); /* NULL: no memory */
 struct request *request_free(struct request *request); /* a spare one */
 void request_head_read(struct request *request); /* the head is whole */

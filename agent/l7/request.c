@@ -292,11 +292,11 @@ static void serve(struct request *request)
 	set_out(request);
 }
 
-static const struct service_port *port_of(const struct service *service, uint16_t port)
+const struct service_port *gateway_route_port(const struct gateway_route *route, const struct service *service)
 {
-	if (!port)
+	if (!route->target_port)
 		return service->port_count == 1 ? &service->ports[0] : NULL;
-	return service_port_find(service, port);
+	return service_port_find(service, route->target_port);
 }
 
 /* What a gateway's route makes of it, from where on it is a request to the service like any other. */
@@ -334,7 +334,7 @@ static void enter_gateway(struct request *request)
 		return;
 	}
 	request->service = snapshot_service(snapshot, route->id);
-	port = request->service ? port_of(request->service, route->target_port) : NULL;
+	port = request->service ? gateway_route_port(route, request->service) : NULL;
 	if (!port)
 		request_refuse(request, L7_NO_SERVICE);
 	else if (route->needs_tls)

@@ -57,6 +57,7 @@ static int question_read(const json_t *message, struct l7_question *q, struct ht
 	q->handover.source = m.source;
 	q->handover.service = (uint32_t)service;
 	q->handover.port = htons((uint16_t)m.port);
+	q->gateway = json_path_bool(message, "gateway", false);
 	q->netns_cookie = m.netns_cookie;
 	q->method = m.method;
 	q->target = span_of(m.target);

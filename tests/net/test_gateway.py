@@ -119,6 +119,45 @@ def test_matches_by_host_header_and_method_come_in_the_order_of_app_mesh(shop):
     assert status(shop, "/m") == 404
 
 
+def explain(node, url, *words):
+    return node.weft("explain", "--from", GATEWAY, "--to", url, *words)["request"]
+
+
+def explain_text(node, *words, source=GATEWAY):
+    return subprocess.run([BUILD / "weft", "explain", "--instance", node.instance, "--from", source, *words], capture_output=True, text=True)
+
+
+def test_explain_names_the_gateways_route_and_then_the_services_as_a_request_takes_them(shop):
+    route(shop, "byagent", {"prefix": "/shop/v2", "method": "POST"})
+    wait_for(lambda: any(one["route"].endswith("/byagent") for one in explain(shop, "http://g:8088/")["gateway"]["routes"]), "the route is in force")
+    for path in ("/shop/v2/cart?item=1", "/shop/x", "/plain/y"):
+        said, told = explain(shop, f"http://shop.example.net:8088{path}"), ask(shop, path, headers={"Host": "shop.example.net:8088"})["told"]
+        assert said["gateway"]["host"] == told["headers"]["host"] and said["gateway"]["path"] == told["path"].split("?")[0]
+        assert said["host"] == "shop.example.net:8088" and said["path"] == path.split("?")[0] and said["reply"] is None
+        assert said["endpoint"] in (V1, V2)
+    said = explain(shop, "http://shop.example.net:8088/shop/v2")
+    assert said["gateway"]["route"] == f"{GATEWAY}/gatewayRoute/shop"
+    results = {one["route"]: (one["result"], one.get("criterion")) for one in said["gateway"]["routes"]}
+    assert results[f"{GATEWAY}/gatewayRoute/byagent"] == ("mismatch", "method") and results[f"{GATEWAY}/gatewayRoute/shop"] == ("matches", None)
+    assert said["service"] == "mesh/m/virtualService/web.example.com" and said["port"] == 8080
+    assert said["route"] == "mesh/m/virtualRouter/web/route/v2" and said["endpoint"] == V2
+    assert explain(shop, "http://g:8088/nowhere")["reply"]["name"] == "no-route"
+    said = explain(shop, "http://g:8088/plain/x", "--count", "4000")
+    assert said["route"] == "mesh/m/virtualRouter/plain/route/route" and said["retry"]["maxRetries"] == 0 and said["targets"][0]["timeouts"]["requestNs"] is None
+    counts = {one["endpoint"]: one["count"] for one in said["distribution"]}
+    assert 2800 < counts[V1] < 3200 and counts[V1] + counts[V2] == 4000
+    text = explain_text(shop, "--to", "http://shop.example.net:8088/shop/v2?q").stdout
+    assert "gateway      m/g/shop\nsent on as   /v2?q, Host web.example.com\nservice      m/web.example.com\nroute        m/web/v2\n" in text
+    assert "GATEWAY ROUTE" in text and "method does not match" in text
+
+
+def test_explain_of_a_gateway_names_what_it_cannot_be_asked(shop):
+    result = explain_text(shop, "--to", "http://g:80/")
+    assert result.returncode == 1 and f"to: {GATEWAY} has no listener of http without TLS at port 80: it has 8088" in result.stderr
+    result = explain_text(shop, "--to", "http://g:8088/", source="mesh/m/virtualGateway/none")
+    assert result.returncode == 1 and "no workload here acts for mesh/m/virtualGateway/none" in result.stderr
+
+
 def test_a_change_of_routes_is_in_force_for_the_next_request(shop):
     assert status(shop, "/late") == 404
     route(shop, "late", {"prefix": "/late"})

@@ -164,6 +164,7 @@ void l7_world_free(struct l7_world **world)
 	free(w->routes);
 	free(w->target_more);
 	free(w->services_more);
+	free(w->gateways);
 	free(w);
 }
 
@@ -215,6 +216,7 @@ void given_no_routes(struct l7_world *w)
 	text_set(&w->routes, text_of("%s", ""));
 	text_set(&w->target_more, text_of("%s", ""));
 	text_set(&w->services_more, text_of("%s", ""));
+	text_set(&w->gateways, text_of("%s", ""));
 }
 
 void given_http_route(struct l7_world *w, const char *name, const char *match, const char *targets, const char *more)
@@ -248,6 +250,11 @@ void given_services(struct l7_world *w, const char *more)
 	text_set(&w->services_more, text_of(",%s", more));
 }
 
+void given_gateways(struct l7_world *w, const char *gateways)
+{
+	text_set(&w->gateways, text_of("%s", gateways));
+}
+
 static char *target_text(const struct l7_world *w, unsigned int id)
 {
 	_cleanup_free_ char *endpoints = text_of("%s", "");
@@ -272,8 +279,8 @@ void world_configure(struct l7_world *w)
 		text_set(&targets, text_of("%s%s%s", targets, targets[0] ? "," : "", one));
 	}
 	text = text_of("{'services':{'%u':{'name':'mesh/M/virtualService/" WORLD_HOST "','ports':[{'port':%u,'routes':[%s]}]}%s},"
-		       "'targets':{%s},'nodes':{'%u':{'name':'mesh/M/virtualNode/c','backends':[1,2]}}}",
-		       WORLD_SERVICE, WORLD_PORT, w->routes, w->services_more, targets, WORLD_CALLER);
+		       "'targets':{%s},'nodes':{'%u':{'name':'mesh/M/virtualNode/c','backends':[1,2]}},'gateways':{%s}}",
+		       WORLD_SERVICE, WORLD_PORT, w->routes, w->services_more, targets, WORLD_CALLER, w->gateways);
 	for (char *c = text; *c; c++)
 		if (*c == '\'')
 			*c = '"';

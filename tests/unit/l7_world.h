@@ -55,7 +55,7 @@ struct l7_world {
 	/* of the next configuration: */
 	uint64_t generation;
 	unsigned int panic_pct;
-	char *routes, *target_more, *services_more; /* JSON, with ' for " */
+	char *routes, *target_more, *services_more, *gateways; /* JSON, with ' for " */
 };
 
 /* In a new namespace, with lo up, `workers` threads, and the backends listening. Skips the test where that is not allowed. It is not on
@@ -74,6 +74,7 @@ void given_http_route(struct l7_world *w, const char *name, const char *match, c
 void given_any_route(struct l7_world *w, const char *more);
 void given_targets(struct l7_world *w, const char *more); /* members of each of them */
 void given_services(struct l7_world *w, const char *more); /* "'2': {…}" */
+void given_gateways(struct l7_world *w, const char *gateways); /* "'20': {…}" */
 void given_no_routes(struct l7_world *w); /* and nothing else of the above */
 /* What was given so far is the next generation. */
 void world_configure(struct l7_world *w);

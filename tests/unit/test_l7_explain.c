@@ -1,19 +1,27 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* What would become of a request: which route, why not the others, where it would go, with what time-outs and retries. */
+#include <arpa/inet.h>
+
 #include "agent/l7/explain.h"
 #include "tests/unit/l7_world.h"
+
+enum { WORLD_GATEWAY = 20 };
 
 struct asked {
 	const char *method, *target, *host;
 	struct http_header headers[4];
 	size_t header_count;
 	uint32_t count;
+	uint16_t gateway_port; /* 0: it is no gateway that is asked */
 };
 
 static json_t *explained(struct l7_world *w, const struct asked *asked)
 {
 	const struct l7_question question = {
-		.handover = w->handover,
+		.handover = asked->gateway_port ? (struct handover){ .source = WORLD_GATEWAY, .port = htons(asked->gateway_port),
+								     .destination = w->handover.destination } :
+						  w->handover,
+		.gateway = asked->gateway_port != 0,
 		.netns_cookie = w->cookie,
 		.method = asked->method ?: "GET",
 		.target = span_of(asked->target),
@@ -228,6 +236,70 @@ TEST(nothing_changes_by_being_explained)
 	EXPECT_COUNT(w, "totals.requests", 0);
 }
 
+#define HTTP_TO(match, service, rewrite)                                                                                      \
+	"'spec':{'httpRoute':{'match':" match ",'action':{'target':{'virtualService':{'virtualServiceName':'" service "'}}" rewrite "}}}"
+#define LEADS(name, id, match, rewrite) "{'name':'" name "','service':" id "," HTTP_TO(match, WORLD_HOST, rewrite) "}"
+
+static const char *gateway_said(const json_t *answer, size_t i, const char *member)
+{
+	return json_path_string(json_path_at(json_object_get(answer, "gateway"), "routes", i), member);
+}
+
+TEST(of_a_gateway_its_own_routes_are_told_first_and_then_those_of_the_service_that_sees_what_they_make_of_it)
+{
+	_cleanup_world_ struct l7_world *w = l7_world_new(1);
+	_cleanup_json_ json_t *answer = NULL;
+
+	given_http_route(w, "cart", "{'prefix':'/cart'}", "12", NULL);
+	given_http_route(w, "any", "{'prefix':'/'}", "11", NULL);
+	given_services(w, "'2':{'name':'mesh/M/virtualService/plain','ports':[{'port':80,'route':'t','weighted':[{'node':11,'virtualNode':'n11',"
+			  "'weight':3},{'node':12,'virtualNode':'n12','weight':1}]}]}");
+	given_gateways(w, "'20':{'name':'mesh/M/virtualGateway/g','listeners':[{'port':8088}],'routes':["
+			  LEADS("host", "1", "{'prefix':'/','hostname':{'exact':'a.example.org'}}", "")","
+			  LEADS("post", "1", "{'prefix':'/shop/cart','method':'POST'}", ",'rewrite':{'prefix':{'value':'/none/'}}")","
+			  LEADS("shop", "1", "{'prefix':'/shop'}", "")","
+			  LEADS("plain", "2", "{'prefix':'/plain'}", ",'rewrite':{'hostname':{'defaultTargetHostname':'DISABLED'}}")","
+			  LEADS("gone", "null", "{'prefix':'/gon'}", "")"]}");
+	world_configure(w);
+	answer = EXPLAINED(.target = "/shop/./cart?i=1", .host = "me.example.net:8088", .gateway_port = 8088);
+	EXPECT_STR(gateway_said(answer, 0, "criterion"), "hostname");
+	EXPECT_STR(gateway_said(answer, 1, "criterion"), "method");
+	EXPECT_STR(gateway_said(answer, 2, "criterion"), "path");
+	EXPECT_STR(gateway_said(answer, 2, "route"), "plain");
+	EXPECT_STR(gateway_said(answer, 3, "result"), "matches");
+	EXPECT_STR(gateway_said(answer, 4, "result"), "not-tried");
+	EXPECT_STR(json_path_string(answer, "gateway.route"), "shop");
+	EXPECT_STR(json_path_string(answer, "host"), "me.example.net:8088");
+	EXPECT_STR(json_path_string(answer, "path"), "/shop/cart");
+	EXPECT_STR(json_path_string(answer, "gateway.host"), WORLD_HOST);
+	EXPECT_STR(json_path_string(answer, "gateway.path"), "/cart");
+	EXPECT_STR(json_path_string(answer, "service"), "mesh/M/virtualService/" WORLD_HOST);
+	EXPECT_EQ(json_path_int(answer, "port", 0), WORLD_PORT);
+	EXPECT_STR(json_path_string(answer, "route"), "cart");
+	EXPECT_STR(json_path_string(answer, "endpoint"), "127.0.0.1:8082");
+
+	json_decref(answer);
+	answer = EXPLAINED(.target = "/plain/x", .host = "me.example.net", .gateway_port = 8088);
+	EXPECT_STR(json_path_string(answer, "gateway.host"), "me.example.net");
+	EXPECT_STR(json_path_string(answer, "gateway.path"), "/x");
+	EXPECT_STR(json_path_string(answer, "route"), "t");
+	EXPECT_EQ(json_path_int(answer, "retry.maxRetries", -1), 0);
+	EXPECT(json_is_null(json_path(json_path_at(answer, "targets", 0), "timeouts.requestNs")));
+	EXPECT_EQ((int)(json_real_value(json_path(json_path_at(answer, "targets", 0), "share")) * 100 + 0.5), 75);
+
+	json_decref(answer);
+	answer = EXPLAINED(.target = "/gon/x", .host = "me.example.net", .gateway_port = 8088);
+	EXPECT_STR(json_path_string(answer, "gateway.route"), "gone");
+	EXPECT_STR(json_path_string(answer, "reply.name"), "no-service");
+	json_decref(answer);
+	answer = EXPLAINED(.target = "/", .host = "me.example.net", .gateway_port = 8088);
+	EXPECT(json_is_null(json_path(answer, "gateway.route")));
+	EXPECT_STR(json_path_string(answer, "reply.name"), "no-route");
+	json_decref(answer);
+	answer = EXPLAINED(.target = "/");
+	EXPECT(json_is_null(json_object_get(answer, "gateway")));
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -238,6 +310,7 @@ int main(void)
 		cmocka_unit_test(targets_are_drawn_by_their_weights),
 		cmocka_unit_test(host_may_name_another_backend_than_was_connected_to),
 		cmocka_unit_test(nothing_changes_by_being_explained),
+		cmocka_unit_test(of_a_gateway_its_own_routes_are_told_first_and_then_those_of_the_service_that_sees_what_they_make_of_it),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);
