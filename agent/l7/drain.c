@@ -168,6 +168,7 @@ static void stop_accepting(struct worker *worker, void *arg)
 	}
 	upstreams_expire(worker, UINT64_MAX);
 	downstreams_drain(worker);
+	limits_look(worker); /* from here on a successor has its part of them */
 }
 
 static void run_all(struct l7 *l7, worker_fn *fn, void *arg)

@@ -8,7 +8,7 @@
  *   choose.c      which endpoint
  *   upstream.c    connections to endpoints, and those that wait for the next request
  *   outlier.c     what answers say of an endpoint
- *   limit.c       how many connections, and waiting requests, a listener may have
+ *   limit.c       how many connections, and waiting requests, a listener may have; ledger.h, what other processes have of that
  *   gateways.c    which listeners of gateways there are
  *   count.c       what is counted of it, for the node (stats.c) and for the namespace (sidecar.c)
  *   drain.c       all of it goes to another process
@@ -101,6 +101,7 @@ struct l7 {
 	struct access_logs *logs;
 	uint64_t no_access_log; /* times that one could not be begun */
 	uint32_t *active; /* of each endpoint slot: requests under way; atomic */
+	struct ledger *ledger;
 };
 
 struct act { /* a workload that acts for a node, or gateway, in a namespace; of the main thread */
@@ -180,6 +181,8 @@ struct worker {
 	struct loop_timer *sweep;
 	struct table pools, limits;
 	struct list limits_due;
+	struct loop_timer *limit_timer;
+	uint64_t limits_looked_at_ns; /* by then; 0: not until something happens */
 	struct list spares; /* upstreams between requests, the one that waited longest first */
 	size_t spare_count;
 	struct list dead_downstreams, dead_upstreams;
@@ -332,12 +335,14 @@ void upstreams_expire(struct worker *worker, uint64_t now_ns);
 /* --- limit.c ------------------------------------------------------------------------------------------------------------- */
 
 /* The limits of a listener that is served here (App Mesh API, VirtualNodeHttpConnectionPool): connections to the application, and requests
- * that wait for one. All connections to such a listener are one worker's, so that its counts are exact without a lock. */
+ * that wait for one. All connections to such a listener are one worker's, so that its counts are exact without a lock. Other processes that serve
+ * the listener, as each does whose successor has come, have their part of the same limits. */
 struct listener_limit {
 	struct table_node node; /* of worker->limits */
 	struct worker *worker;
+	struct ledger_row *row; /* what all processes have */
 	uint32_t max_connections, max_pending;
-	uint32_t connections, pending;
+	uint32_t connections, pending; /* of this process */
 	uint32_t users; /* downstreams */
 	struct list spares; /* upstreams that wait, by their limit_node */
 	struct list waiting; /* requests, by their node */
@@ -357,7 +362,9 @@ enum limit_verdict { LIMIT_ROOM, LIMIT_WAIT, LIMIT_OVER };
 enum limit_verdict limit_enter(struct listener_limit *limit, struct request *request);
 void limit_leave(struct listener_limit *limit); /* a connection is gone, or a place was not used: the first request that waits has it */
 bool limit_is_short(const struct listener_limit *limit); /* somebody waits, or there are too many: none is kept for later */
+void limit_keep(struct listener_limit *limit, struct upstream *u); /* it is: among the spares */
 void limits_run(struct worker *worker); /* those that wait go on, where they can */
+void limits_look(struct worker *worker); /* at what other processes have; limits_run() follows */
 void limit_forget(struct request *request); /* it waits no more */
 
 /* --- choose.c ------------------------------------------------------------------------------------------------------------ */

@@ -11,6 +11,7 @@
 
 #include "agent/identity/cgroup.h"
 #include "agent/l7/internal.h"
+#include "agent/l7/ledger.h"
 #include "base/cleanup.h"
 #include "base/log.h"
 
@@ -275,6 +276,19 @@ static unsigned int usable_cpus(void)
 	return sched_getaffinity(0, sizeof(set), &set) < 0 ? 1 : (unsigned int)CPU_COUNT(&set);
 }
 
+/* Without the file limits hold for each process alone, as long as there is more than one. */
+static int ledger_new(const char *path, struct ledger **ret_ledger)
+{
+	char text[ERROR_FIELD_BYTES + ERROR_MESSAGE_BYTES];
+	struct error err = {};
+	int r = ledger_open(path, ret_ledger, &err);
+
+	if (r == 0 || !path)
+		return r;
+	log_warn("pools of listeners are counted by this weft-proxy alone", LOG_F("error", LOG_STR(error_text(&err, text, sizeof(text)))));
+	return ledger_open(NULL, ret_ledger, NULL);
+}
+
 int l7_new(struct loop *loop, const struct l7_kernel *kernel, const struct l7_options *options, struct l7 **ret_l7, struct error *err)
 {
 	struct l7 *l7 = calloc(1, sizeof(*l7));
@@ -294,6 +308,8 @@ int l7_new(struct loop *loop, const struct l7_kernel *kernel, const struct l7_op
 	if (r == 0)
 		r = access_logs_new(&(struct access_logs_options){ .worker_count = workers, .workload_files = options->workload_files },
 				    &l7->logs);
+	if (r == 0)
+		r = ledger_new(options->ledger, &l7->ledger);
 	for (unsigned int i = 0; r == 0 && i < workers; i++) {
 		r = worker_new(l7, i, &l7->workers[i]);
 		l7->worker_count += r == 0;
@@ -325,6 +341,7 @@ struct l7 *l7_free(struct l7 *l7)
 	inherited_done(l7);
 	acts_done(l7);
 	access_logs_free(l7->logs);
+	ledger_close(l7->ledger);
 	snapshots_free(l7->snapshots);
 	free(l7->workers);
 	free(l7->active);

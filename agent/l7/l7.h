@@ -39,6 +39,7 @@ struct l7;
 struct l7_options {
 	unsigned int workers; /* 0: one for each CPU that this process may use */
 	const char *workload_files; /* access_log.h */
+	const char *ledger; /* a file that all share who may serve the same listeners (ledger.h); NULL: nobody else does */
 };
 
 /* Copies `kernel`. 0 or -errno. */

@@ -202,7 +202,7 @@ void upstream_release(struct upstream *u, bool keep)
 	u->since_ns = loop_now_ns(worker->loop);
 	list_append(&u->pool->spares, &u->node);
 	if (u->limit)
-		list_append(&u->limit->spares, &u->limit_node);
+		limit_keep(u->limit, u);
 	list_append(&worker->spares, &u->spare_node);
 	worker->spare_count++;
 	if (worker->spare_count > L7_SPARES_MAX)

@@ -437,9 +437,17 @@ static void on_sweep(struct loop_timer *timer, void *arg)
 		}
 	}
 	upstreams_expire(worker, now_ns);
+	limits_look(worker);
 	worker->wall_ns = time_to_wall_ns(now_ns) - now_ns;
 	loop_timer_arm(timer, now_ns + SWEEP_NS);
 	worker_reap(worker);
+}
+
+static void on_limit_timer(struct loop_timer *timer, void *arg)
+{
+	(void)timer;
+	limits_look(arg);
+	worker_reap(arg);
 }
 
 static void stop(void *arg)
@@ -492,6 +500,7 @@ struct worker *worker_free(struct worker *worker)
 	access_logs_flush(worker->l7->logs, worker->index);
 	loop_timer_free(worker->sweep);
 	loop_timer_free(worker->log_timer);
+	loop_timer_free(worker->limit_timer);
 	loop_free(worker->loop);
 	table_done(&worker->pools);
 	table_done(&worker->limits);
@@ -552,6 +561,8 @@ int worker_new(struct l7 *l7, unsigned int index, struct worker **ret_worker)
 		r = loop_timer_new(worker->loop, on_sweep, worker, &worker->sweep);
 	if (r == 0)
 		r = loop_timer_new(worker->loop, on_log_timer, worker, &worker->log_timer);
+	if (r == 0)
+		r = loop_timer_new(worker->loop, on_limit_timer, worker, &worker->limit_timer);
 	if (r == 0) {
 		loop_timer_arm(worker->sweep, loop_now_ns(worker->loop) + SWEEP_NS);
 		r = start_thread(worker);

@@ -1,10 +1,12 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include <errno.h>
 #include <malloc.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
 
+#include "agent/l7/ledger.h"
 #include "agent/proxy/control.h"
 #include "agent/proxy/proxy_internal.h"
 #include "base/cleanup.h"
@@ -149,6 +151,7 @@ static bool is_connected(void *arg)
 
 static int make_parts(struct proxy *proxy, struct error *err)
 {
+	char ledger[128];
 	int r = offload_new(proxy->loop, "weft-proxy-look", &proxy->offload);
 
 	if (r == 0)
@@ -157,6 +160,7 @@ static int make_parts(struct proxy *proxy, struct error *err)
 		r = resolv_watches_new(proxy->loop, proxy->offload, &proxy->watches);
 	if (r == 0)
 		r = responder_new(proxy->loop, &proxy->responder_maps, DNS_PORT, &proxy->responder);
+	snprintf(ledger, sizeof(ledger), "%s/" LEDGER_FILE, proxy->seat.directory);
 	if (r == 0)
 		r = l7_new(proxy->loop,
 			   &(struct l7_kernel){
@@ -171,7 +175,10 @@ static int make_parts(struct proxy *proxy, struct error *err)
 				   .endpoints = proxy->maps.endpoints,
 				   .endpoint_count = &proxy->maps.endpoint_count,
 			   },
-			   &(struct l7_options){ .workers = proxy->options.workers, .workload_files = proxy->options.workload_files }, &proxy->l7, err);
+			   &(struct l7_options){ .workers = proxy->options.workers,
+						 .workload_files = proxy->options.workload_files,
+						 .ledger = ledger },
+			   &proxy->l7, err);
 	if (r == 0)
 		r = admin_ports_new(&(struct admin_ports_parts){ proxy->loop, proxy->offload, proxy->l7, is_connected, proxy },
 				    &proxy->admin_ports);
@@ -209,6 +216,8 @@ static int start(struct proxy *proxy, struct error *err)
 		.arg = &proxy->maps,
 		.outcomes = proxy->maps.state ? (uint64_t *)proxy->maps.state->outcomes : NULL,
 	};
+	if (r == 0)
+		r = seat_init(proxy->instance, &proxy->seat, err);
 	if (r == 0)
 		r = make_parts(proxy, err);
 	if (r == 0)

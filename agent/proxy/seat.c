@@ -11,6 +11,7 @@
 #include <sys/stat.h>
 #include <sys/un.h>
 
+#include "agent/l7/ledger.h"
 #include "base/cleanup.h"
 
 #define RUN_ROOT "/run/weft"
@@ -153,6 +154,7 @@ void seat_leave(struct seat *seat, bool uninstalled)
 	unlink(path_of(seat, "proxy.sock", path));
 	if (uninstalled) {
 		unlink(path_of(seat, "proxy.lock", path));
+		unlink(path_of(seat, LEDGER_FILE, path));
 		rmdir(seat->directory);
 		rmdir(RUN_ROOT);
 	}
