@@ -92,6 +92,15 @@ static int proxy_of(const struct way_in *way)
 	return fd;
 }
 
+/* Each time another one: where the other side still has the last connection of the same ends (TIME-WAIT) a SYN is looked up, and refused,
+ * a second time. */
+static int bind_to_fresh_port(int fd, int family, const char *address)
+{
+	static uint16_t last = 20000;
+
+	return bind_to(fd, family, address, ++last);
+}
+
 /* Nobody's: its cgroup is not the instance's. */
 static int client_to(const char *address, int packets, const char *from, int *ret_r)
 {
@@ -101,7 +110,7 @@ static int client_to(const char *address, int packets, const char *from, int *re
 	enter_cgroup(world.home_cgroup);
 	fd = new_socket(packets, SOCK_STREAM);
 	EXPECT_OK(setsockopt(fd, SOL_SOCKET, SO_REUSEADDR, &one, sizeof(one)));
-	EXPECT_OK(bind_to(fd, packets, from, 0));
+	EXPECT_OK(bind_to_fresh_port(fd, packets, from));
 	*ret_r = connect_to(fd, packets, address, PORT);
 	enter_cgroup(world.cgroup);
 	return fd;
@@ -156,7 +165,7 @@ static int own_way(const struct way_in *way, int client, struct proxy_way_key *r
 	enter_cgroup(world.weft_cgroup);
 	fd = new_socket(way->packets, SOCK_STREAM);
 	enter_cgroup(world.cgroup);
-	EXPECT_OK(bind_to(fd, way->packets, way->address, 0));
+	EXPECT_OK(bind_to_fresh_port(fd, way->packets, way->address));
 	*ret_key = end_of(fd);
 	EXPECT_OK(proxy_way_set(&world.maps, ret_key, &shown.address, shown.port));
 	return fd;
