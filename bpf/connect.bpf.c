@@ -5,6 +5,7 @@
 #include "lib/claim.h"
 #include "lib/identity.h"
 #include "lib/inbound.h"
+#include "lib/passed.h"
 #include "lib/resolve.h"
 
 char LICENSE[] SEC("license") = "Dual BSD/GPL";
@@ -61,6 +62,31 @@ static __always_inline void decide_any(struct bpf_sock_addr *ctx, const struct f
 		d->reason = query_elsewhere(now_ns);
 }
 
+/* Keeps in mind that the egress filter has let it out. Not inlined: the frame of a hook has no room for it. */
+static __noinline void passed_note(struct bpf_sock_addr *ctx, const struct flow *flow, const struct decision *d, __u64 now_ns, bool shared)
+{
+	struct passed noted = {
+		.connect_ns = now_ns,
+		.generation = d->generation,
+		.netns_cookie = flow->netns_cookie,
+		.source = flow->node,
+		.pid = bpf_get_current_pid_tgid() >> 32,
+		.address = flow->destination,
+		.port = flow->port,
+		.reason = d->reason,
+	};
+	struct bpf_sock *sk = ctx->sk;
+	struct passed *p;
+
+	if (shared)
+		owner_by_cgroup(&noted.cgroup_id);
+	p = sk ? bpf_sk_storage_get(&w_passed, sk, NULL, BPF_SK_STORAGE_GET_F_CREATE) : NULL;
+	if (p)
+		*p = noted;
+	else
+		count_stat(STAT_PASSED_UNNOTED);
+}
+
 /* Decides, counts and claims. */
 static __always_inline void hook_connect(struct bpf_sock_addr *ctx, struct flow *flow, struct decision *d)
 {
@@ -92,6 +118,8 @@ static __always_inline void hook_connect(struct bpf_sock_addr *ctx, struct flow 
 	}
 	if (a && reason_verdict(d->reason) != VERDICT_ROUTE)
 		account_drop(cookie);
+	if (passed_by_filter(d->reason))
+		passed_note(ctx, flow, d, now_ns, shared);
 	if (d->reason != REASON_UNMANAGED && d->reason != REASON_ROUTED) /* the rows count what is routed */
 		count_reason(flow->node, d->service, d->reason);
 	/* getaddrinfo() connects UDP sockets to what it was given, to sort it: two of them a name, and no attempt at a connection. */

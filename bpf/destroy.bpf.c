@@ -1,10 +1,12 @@
 // SPDX-License-Identifier: GPL-2.0 OR BSD-2-Clause
-/* Programs that user space runs to end connections that may not go on: one asks about every account, wherever its socket is; the
- * other walks the TCP sockets of the namespace it is run in, and destroys those that are due. Only a socket that has an account is
- * ever touched: one of somebody else to the same address has none. */
+/* Programs that user space runs to end connections that may not go on: two ask about every account, and about every connection that left
+ * the mesh, wherever its socket is; the third walks the TCP sockets of the namespace it is run in, and destroys those that are due. Only
+ * a socket whose connect() weft has decided is ever touched: one of somebody else to the same address, and any that was accepted, has
+ * neither an account nor a note. */
 #include "lib/account_of.h"
 #include "lib/count.h"
 #include "lib/iter.h"
+#include "lib/passed.h"
 #include "lib/standing.h"
 #include "lib/tcp.h"
 #include "maps/abi/ending.h"
@@ -77,40 +79,128 @@ static __always_inline enum flow_close due(const struct account *a)
 	}
 }
 
-static __always_inline struct ip local_address(const struct sock_common *sk, const struct account *a)
+static __always_inline struct ip local_address(const struct sock_common *sk, const struct ip *peer)
 {
-	return ip_is_v4(&a->address) ? ip_from_v4(sk->skc_rcv_saddr) : sk->skc_v6_rcv_saddr;
+	return ip_is_v4(peer) ? ip_from_v4(sk->skc_rcv_saddr) : sk->skc_v6_rcv_saddr;
 }
 
-/* The socket is locked meanwhile, so nobody connects it anew between the question and the end. What user space gets is written
- * first: where there is no room for it the kernel comes back to this socket. */
+/* Tells user space. False: there is no room for it, and the kernel comes back to this socket. */
+static __always_inline bool tell(struct bpf_iter__tcp *ctx, struct sock_common *common, __u64 cookie, const struct ip *peer,
+				 __be16 peer_port, enum flow_close close)
+{
+	const struct ended_connection ended = {
+		.cookie = cookie,
+		.local = local_address(common, peer),
+		.peer = *peer,
+		.local_port = bpf_htons(common->skc_num),
+		.peer_port = peer_port,
+		.device = common->skc_bound_dev_if,
+		.close = close,
+		.destroyed = !!bpf_sock_destroy,
+	};
+
+	return bpf_seq_write(ctx->meta->seq, (void *)&ended, sizeof(ended)) == 0;
+}
+
+static __always_inline void end_account(struct bpf_iter__tcp *ctx, struct sock_common *common, __u64 cookie, struct account *a)
+{
+	const enum flow_close close = due(a);
+
+	if (!close || !tell(ctx, common, cookie, &a->address, a->port, close))
+		return;
+	a->ending = close;
+	if (bpf_sock_destroy && bpf_sock_destroy(common) < 0) {
+		a->ending = 0;
+		count_stat(STAT_NOT_DESTROYED);
+	}
+}
+
+/* The end of a connection that has no account: sock_ops does not hear of it. */
+static __always_inline void passed_record(const struct passed *p, struct tcp_sock *tcp, __u8 state, __u64 now_ns)
+{
+	count_stat(STAT_POLICY_CHANGED);
+	record_write(&(struct flow_record){
+		.end_ns = now_ns,
+		.duration_ns = now_ns - p->connect_ns,
+		.generation = p->generation,
+		.netns_cookie = p->netns_cookie,
+		.bytes_sent = tcp_bytes_sent(tcp->bytes_acked, tcp_fin_is_acked(state)),
+		.bytes_received = tcp_bytes_received(tcp->bytes_received, tcp->inet_conn.icsk_inet.sk.__sk_common.skc_flags),
+		.pid = p->pid,
+		.source = p->source,
+		.rtt_us = tcp->srtt_us >> 3,
+		.retransmits = tcp->total_retrans,
+		.sampled_one_in = 1,
+		.asked = p->address,
+		.address = p->address,
+		.asked_port = p->port,
+		.port = p->port,
+		.reason = p->reason,
+		.close = FLOW_POLICY_CHANGED,
+		.ip_protocol = IPPROTO_TCP,
+	});
+}
+
+static __always_inline void end_passed(struct bpf_iter__tcp *ctx, struct sock_common *common, struct tcp_sock *tcp, __u64 cookie)
+{
+	struct passed *p = bpf_sk_storage_get(&w_passed, tcp, NULL, 0);
+	const __u64 now_ns = bpf_ktime_get_ns();
+	const __u8 state = common->skc_state;
+	bool audited = false;
+
+	if (!p || !passed_is_of(p, common) || passed_standing(p, now_ns, &audited) != STANDING_DENIED ||
+	    !tell(ctx, common, cookie, &p->address, p->port, FLOW_POLICY_CHANGED))
+		return;
+	if (bpf_sock_destroy && bpf_sock_destroy(common) < 0)
+		count_stat(STAT_NOT_DESTROYED);
+	else if (!p->ended) { /* where user space has to destroy it, that may fail, and be tried again */
+		p->ended = 1;
+		passed_record(p, tcp, state, now_ns);
+	}
+}
+
+/* The socket is locked meanwhile, so nobody connects it anew between the question and the end. */
 SEC("iter/tcp")
 int iter_end(struct bpf_iter__tcp *ctx)
 {
 	struct sock_common *common = ctx->sk_common;
 	struct tcp_sock *tcp = common ? bpf_skc_to_tcp_sock(common) : NULL;
-	const __u64 cookie = tcp ? bpf_get_socket_cookie(tcp) : 0;
-	struct account *a = tcp ? account_of(cookie) : NULL;
-	struct ended_connection ended = {};
+	__u64 cookie;
+	struct account *a;
 
-	if (!a || READ_ONCE(a->held) != cookie)
+	if (!tcp)
 		return 0;
-	ended.close = due(a);
-	if (!ended.close)
+	cookie = bpf_get_socket_cookie(tcp);
+	a = account_of(cookie);
+	if (a && READ_ONCE(a->held) == cookie)
+		end_account(ctx, common, cookie, a);
+	else
+		end_passed(ctx, common, tcp, cookie);
+	return 0;
+}
+
+/* Without the lock of the socket: iter_end asks again. */
+SEC("iter/bpf_sk_storage_map")
+int iter_passed(struct bpf_iter__bpf_sk_storage_map *ctx)
+{
+	struct sock *sk = ctx->sk;
+	struct passed *value = ctx->value, p;
+	const __u64 now_ns = bpf_ktime_get_ns();
+	struct passed_denied denied;
+	bool audited = false;
+
+	if (!sk || !value)
 		return 0;
-	ended.cookie = cookie;
-	ended.local = local_address(common, a);
-	ended.peer = a->address;
-	ended.local_port = bpf_htons(common->skc_num);
-	ended.peer_port = a->port;
-	ended.device = common->skc_bound_dev_if;
-	ended.destroyed = !!bpf_sock_destroy;
-	if (bpf_seq_write(ctx->meta->seq, &ended, sizeof(ended)))
+	p = *value; /* the kernel takes no key out of a buffer */
+	if (!passed_is_of(&p, &sk->__sk_common) &&
+	    (sk->__sk_common.skc_state != BPF_TCP_CLOSE || p.ended || now_ns - p.connect_ns > PASSED_ON_ITS_WAY_NS))
 		return 0;
-	a->ending = ended.close;
-	if (bpf_sock_destroy && bpf_sock_destroy(common) < 0) {
-		a->ending = 0;
-		count_stat(STAT_NOT_DESTROYED);
+	denied.netns_cookie = p.netns_cookie;
+	if (passed_standing(&p, now_ns, &audited) == STANDING_DENIED)
+		bpf_seq_write(ctx->meta->seq, &denied, sizeof(denied));
+	else if (audited && !p.audited && p.reason != REASON_AUDIT_NOT_IN_MESH) {
+		value->audited = 1;
+		count_stat(STAT_AUDIT_KEPT);
 	}
 	return 0;
 }

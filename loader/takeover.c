@@ -79,6 +79,7 @@ static const struct map_rule {
 	{ "w_sampling", RULE_NOTHING },
 	{ "w_explain", RULE_NOTHING },
 	{ "w_exec_chunk", RULE_NOTHING },
+	{ "w_passed", RULE_NOTHING }, /* kept with sockets: what passed before is left alone */
 	{ "w_exec", RULE_NOTHING }, /* the agent looks at every process when it starts */
 	{ "w_layout", RULE_REMADE },
 	{ "w_carried", RULE_REMADE },

@@ -21,6 +21,7 @@
 #include "maps/abi/inbound.h"
 #include "maps/abi/live.h"
 #include "maps/abi/name.h"
+#include "maps/abi/passed.h"
 #include "maps/abi/proxy.h"
 #include "maps/abi/reason.h"
 #include "maps/abi/record.h"
@@ -68,7 +69,7 @@ struct kernel {
 	struct serving *servings; /* MAX_SERVINGS of them, shared like those of `memory` */
 	int explain_prog_fd, standing_prog_fd; /* SEC("syscall") */
 	int edge_sweep_prog_fd; /* likewise; -1 where the kernel does not take it */
-	int live_iter_fd, end_iter_fd; /* pinned iterator links, -1 where the kernel has none */
+	int live_iter_fd, end_iter_fd, passed_iter_fd; /* pinned iterator links, -1 where the kernel has none */
 	int exec_link_fd; /* to the tracepoint, likewise -1 */
 	int cpu_count; /* possible CPUs: the width of per-CPU values */
 };
@@ -124,6 +125,10 @@ int kernel_socket_account_each(struct kernel *kernel, kernel_account_fn *fn, voi
 /* Asks about every connection of a socket whether a connect() of now would still lead there, and notes it in its account: begins, keeps
  * or ends the time that it has for draining. Sleepable: for the offload thread. */
 int kernel_standing_look(struct kernel *kernel, uint64_t now_ns, struct standing_look *ret_look);
+/* Every connection that the egress filter has let out of a mesh, and would not any more, wherever its socket is. What audit mode lets go on
+ * is counted. Blocks; -EOPNOTSUPP. */
+typedef int kernel_passed_fn(const struct passed_denied *denied, void *arg);
+int kernel_passed_denied_each(struct kernel *kernel, kernel_passed_fn *fn, void *arg);
 /* Asks again, about those of the namespace that this thread is in, and ends what is due: the kernel destroys it, or it is left to `fn`
  * where the kernel cannot. Blocks; -EOPNOTSUPP. */
 typedef int kernel_ended_fn(const struct ended_connection *ended, void *arg);

@@ -17,6 +17,7 @@ struct change_watch {
 	uint32_t *refs; /* the directory, as it was */
 	uint32_t *flags; /* see flags_of() */
 	bool handed_over; /* in the look at hand: connections that weft-proxy has may be concerned */
+	bool filters; /* likewise: connections that left a mesh */
 	bool *changed; /* in the look at hand: what may matter to connections of the object */
 	uint64_t *listed; /* slots in some list */
 };
@@ -71,13 +72,16 @@ static bool any_l7(const struct kernel_memory *memory, const struct service_reco
 	return false;
 }
 
-/* Of a target its own, of a service whether connections to it are handed to weft-proxy: those have no row that would tell of them. */
+/* Of a target and a node their own, of a service whether connections to it are handed to weft-proxy: those have no row that would tell of
+ * them. */
 static uint32_t flags_of(const struct kernel_memory *memory, uint32_t ref)
 {
 	const uint32_t index = ref & REF_INDEX_MASK;
 
 	if (is_target(memory, ref))
 		return memory->targets[index].flags;
+	if (is_kind(ref, OBJECT_NODE))
+		return index < memory->limits.nodes ? memory->nodes[index].flags : 0;
 	return is_kind(ref, OBJECT_SERVICE) && index < memory->limits.services && any_l7(memory, &memory->services[index]);
 }
 
@@ -87,6 +91,8 @@ static bool note_object(struct change_watch *watch, const struct kernel_memory *
 	const uint32_t flags = flags_of(memory, ref);
 	const bool matters = !is_target(memory, ref) || !is_target(memory, watch->refs[id]) || flags != watch->flags[id];
 
+	watch->filters |= is_kind(ref, OBJECT_NODE) && flags & NODE_DROP_ALL &&
+			  (!is_kind(watch->refs[id], OBJECT_NODE) || flags != watch->flags[id]);
 	watch->handed_over |= (is_kind(ref, OBJECT_SERVICE) && flags) || (is_kind(watch->refs[id], OBJECT_SERVICE) && watch->flags[id]);
 	watch->refs[id] = ref;
 	watch->flags[id] = flags;
@@ -98,7 +104,7 @@ static bool note_objects(struct change_watch *watch, const struct kernel_memory 
 {
 	bool lists = !watch->looked, l7 = false, nodes = false;
 
-	watch->handed_over = false;
+	watch->handed_over = watch->filters = false;
 	for (uint32_t id = 0; id < watch->objects; id++) {
 		const uint32_t ref = LOAD(*kernel_memory_ref(memory, generation, id));
 		const bool differs = !watch->looked || ref != watch->refs[id];
@@ -183,4 +189,9 @@ bool change_watch_look(struct change_watch *watch, const struct kernel_memory *m
 	watch->looked = true;
 	watch->generation = generation;
 	return rows_concerned(watch, memory) || slots || watch->handed_over;
+}
+
+bool change_watch_filters(const struct change_watch *watch)
+{
+	return watch->filters;
 }

@@ -31,6 +31,7 @@ struct job {
 	struct change_watch *watch;
 	bool busy;
 	bool ask; /* also where nothing changed */
+	bool passed_denied; /* the last look met connections that left a mesh and may not */
 	int r;
 	uint64_t next_ns; /* when the next connection is due; 0: none */
 	struct place *places;
@@ -111,17 +112,46 @@ static int take_leaving(const struct account *account, void *arg)
 	return 0;
 }
 
+static int take_passed(const struct passed_denied *denied, void *arg)
+{
+	struct job *job = arg;
+
+	job->passed_denied = true;
+	return add_due(job, denied->netns_cookie);
+}
+
+static int look_at_accounts(struct job *job)
+{
+	struct standing_look found;
+	int r = kernel_standing_look(job->kernel, time_now_ns(), &found);
+
+	return r == 0 && (found.left || found.denied) ? kernel_socket_account_each(job->kernel, take_leaving, job) : r;
+}
+
+/* Where the kernel has no such walk they go on; the loader's status says so. */
+static int look_at_passed(struct job *job)
+{
+	int r;
+
+	job->passed_denied = false;
+	r = kernel_passed_denied_each(job->kernel, take_passed, job);
+	return r == -EOPNOTSUPP ? 0 : r;
+}
+
 static void look(void *arg)
 {
 	struct job *job = arg;
-	struct standing_look found;
+	bool accounts, passed;
 
 	job->r = grace_wait();
-	if (job->r < 0 || (!change_watch_look(job->watch, &job->kernel->memory) && !job->ask))
+	if (job->r < 0)
 		return;
-	job->r = kernel_standing_look(job->kernel, time_now_ns(), &found);
-	if (job->r == 0 && (found.left || found.denied))
-		job->r = kernel_socket_account_each(job->kernel, take_leaving, job);
+	accounts = change_watch_look(job->watch, &job->kernel->memory) || job->ask;
+	passed = change_watch_filters(job->watch) || (job->ask && job->passed_denied);
+	if (accounts)
+		job->r = look_at_accounts(job);
+	if (passed && job->r == 0)
+		job->r = look_at_passed(job);
 }
 
 static void end(void *arg)

@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* Open connections after a change: those that a connect() of now would deny are closed at once, those whose endpoint left, or whose
  * way there, when their time for draining is over; one that comes back keeps its connections. The kernel itself says which
- * (bpf/lib/standing.h), about the connections that have an account alone: those that weft routed. In audit mode what would be denied
- * is counted and goes on.
+ * (bpf/lib/standing.h, bpf/lib/passed.h), about connections that it has decided alone: those that it routed, which have an account, and
+ * those that the egress filter has let out of their mesh. In audit mode what would be denied is counted and goes on.
  *
  * The deadline of a connection is in its account, in the kernel: an agent that is killed while one runs leaves it to the next.
  * Thread: the loop's; the work is done on the offload thread. */

@@ -152,9 +152,7 @@ static __noinline enum reason decide_egress(const struct flow *flow, const struc
 		return REASON_NO_NODE;
 	if (!flow->no_socket && policy_l7_port(node, flow->port))
 		return decide_proxied(flow, now_ns, d); /* Host says what it is for: no service yet */
-	if (!(node->flags & NODE_DROP_ALL))
-		return REASON_ALLOW_ALL;
-	return node->flags & NODE_AUDIT ? REASON_AUDIT_NOT_IN_MESH : REASON_NOT_IN_MESH;
+	return policy_filter(node);
 }
 
 /* Fills `d`, which must be zero. */

@@ -7,8 +7,8 @@
 #include "maps/abi/identity.h"
 #include "maps/abi/proxy.h"
 
-/* The object id of the node that this process acts for by its cgroup, the deepest first; 0: none. */
-static __always_inline __u32 identity_by_cgroup(void)
+/* What this process acts for by its cgroup, or an ancestor's, the deepest first, which `ret_id` is then. NULL: nothing. */
+static __always_inline const struct owner *owner_by_cgroup(__u64 *ret_id)
 {
 	__u32 zero = 0;
 	const struct config *config = bpf_map_lookup_elem(&w_config, &zero);
@@ -19,11 +19,22 @@ static __always_inline __u32 identity_by_cgroup(void)
 			__u64 id = bpf_get_current_ancestor_cgroup_id(depth);
 			const struct owner *owner = id ? bpf_map_lookup_elem(&w_cgroup, &id) : NULL;
 
-			if (owner)
-				return owner->node;
+			if (owner) {
+				*ret_id = id;
+				return owner;
+			}
 		}
 	}
-	return 0;
+	return NULL;
+}
+
+/* The object id of the node; 0: none. */
+static __always_inline __u32 identity_by_cgroup(void)
+{
+	__u64 id;
+	const struct owner *owner = owner_by_cgroup(&id);
+
+	return owner ? owner->node : 0;
 }
 
 /* weft-proxy, also one that has a successor, and the agent where it checks health: their sockets are in workloads' namespaces, and are no

@@ -70,6 +70,14 @@ static __always_inline enum reason policy_exempt(const struct flow *flow, const 
 	return REASON_UNMANAGED;
 }
 
+/* What the mesh says of a destination outside of it that has no such excuse. */
+static __always_inline enum reason policy_filter(const struct node_record *node)
+{
+	if (!(node->flags & NODE_DROP_ALL))
+		return REASON_ALLOW_ALL;
+	return node->flags & NODE_AUDIT ? REASON_AUDIT_NOT_IN_MESH : REASON_NOT_IN_MESH;
+}
+
 /* Whether a request to this port may be for a backend of the caller, whatever the address. */
 static __always_inline bool policy_l7_port(const struct node_record *node, __be16 port)
 {

@@ -11,9 +11,12 @@ struct cookie_counter {
 
 struct sock_common {
 	unsigned char skc_state;
+	__be16 skc_dport;
 	__u16 skc_num;
 	unsigned long skc_flags;
+	__be32 skc_daddr;
 	__be32 skc_rcv_saddr;
+	struct ip skc_v6_daddr; /* struct in6_addr */
 	struct ip skc_v6_rcv_saddr; /* struct in6_addr */
 	int skc_bound_dev_if;
 	struct cookie_counter skc_cookie; /* atomic64_t */

@@ -72,7 +72,8 @@ WEFT_SIZE(struct flow_record, 128);
 	X(EDGE_REDIRECTS, "edge-redirects", "ICMP redirects that would have told a client of an endpoint's address: dropped")   \
 	X(RECONNECTS, "reconnects", "connects on a socket whose last connect() never got as far as a SYN")                     \
 	X(HANDOVERS_LOST, "handovers-lost", "connections that weft-proxy was not told of, for want of memory: it closes them")   \
-	X(CLIENTS_UNSHOWN, "clients-unshown", "connections that applications see come from weft-proxy, not from its client, for want of memory")
+	X(CLIENTS_UNSHOWN, "clients-unshown", "connections that applications see come from weft-proxy, not from its client, for want of memory") \
+	X(PASSED_UNNOTED, "passed-unnoted", "connections out of the mesh that a change of its egressFilter will not close, for want of memory")
 
 enum statistic {
 #define X(symbol, name, text) STAT_##symbol,

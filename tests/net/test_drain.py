@@ -370,3 +370,74 @@ def test_audit_mode_counts_and_closes_nothing():
         client.wait_closed("lone", 2)
         assert client.states("web") == {"open": 1}
         wait_for(lambda: stat(node, "policy-changed") == 2, "audit mode is over")
+
+
+@contextlib.contextmanager
+def open_world(*options):
+    """As world(), with ALLOW_ALL, and with a server in a pod that the mesh knows nothing of."""
+    with world(*options) as node:
+        node.outside = node.add_pod()
+        node.echo(f"{node.outside.ipv4}:9001", f"[{node.outside.ipv6}]:9001", namespace=node.outside)
+        node.mesh("ALLOW_ALL")
+        node.wait_reason(f"{node.outside.ipv4}:9001", "allow-all")
+        yield node
+
+
+def test_what_left_the_mesh_is_closed_when_its_filter_closes_and_all_else_goes_on():
+    with open_world() as node:
+        pod = node.add_pod()
+        client, pod_client = Client(node), Client(node, "other", pod)
+        early = Client(node, None)
+        for who in (client, pod_client, early):
+            who.hold("v4", node.outside.ipv4, 9001, count=2)
+            who.hold("mapped", "::ffff:" + node.outside.ipv4, 9001)
+            who.hold("v6", node.outside.ipv6, 9001)
+        for who in (client, pod_client):
+            who.hold("lone", node.vip("lone"))
+        client.hold("own", "10.77.0.1", 9001)
+        node.mesh("DROP_ALL")
+        for who in (client, pod_client):
+            who.wait_closed("v4", 2)
+            who.wait_closed("mapped")
+            who.wait_closed("v6")
+            assert who.states("lone") == {"open": 1}
+        assert client.states("own") == {"open": 1}
+        assert [early.states(name) for name in ("v4", "mapped", "v6")] == [{"open": 2}, {"open": 1}, {"open": 1}]
+        wait_for(lambda: stat(node, "policy-changed") == 8, "each is counted")
+        records = [r for r in node.weft("connections", "--reason", "allow-all")["closed"] if r["close"] == "policy-changed"]
+        assert len(records) == 8, records
+        assert {r["from"] for r in records} == {"mesh/m/virtualNode/client", "mesh/m/virtualNode/other"}
+        assert stat(node, "not-destroyed") == stat(node, "passed-unnoted") == 0
+        assert client.worker.connect(node.outside.ipv4, 9001) == "EPERM"
+
+
+def test_a_filter_that_closes_while_weftd_is_away_closes_connections_when_it_is_back():
+    with open_world() as node:
+        client = Client(node)
+        client.hold("outside", node.outside.ipv4, 9001)
+        node.kill_agent()
+        node.mesh("DROP_ALL")
+        assert client.states("outside") == {"open": 1}
+        node.start_agent()
+        client.wait_closed("outside")
+        assert client.states("outside") == {"ECONNABORTED": 1}
+
+
+def test_in_audit_mode_what_left_the_mesh_is_counted_and_goes_on():
+    with open_world("--audit", "m") as node:
+        client = Client(node)
+        client.hold("outside", node.outside.ipv4, 9001, count=2)
+        node.mesh("DROP_ALL")
+        wait_for(lambda: stat(node, "audit-kept") == 2, "they are counted")
+        client.hold("audited", node.outside.ipv4, 9001)
+        node.node("client", port=None, backends=["web"])  # another look
+        node.wait_reason("lone:8080", "audit-not-a-backend")
+        assert client.states("outside") == {"open": 2}
+        assert [stat(node, name) for name in ("audit-kept", "policy-changed")] == [2, 0]
+
+        node.kill_agent()
+        node.options = ["--config", node.config]
+        node.start_agent()
+        client.wait_closed("outside", 2)
+        client.wait_closed("audited")
+        wait_for(lambda: stat(node, "policy-changed") == 3, "audit mode is over")

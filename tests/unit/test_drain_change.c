@@ -242,6 +242,41 @@ TEST(records_that_make_no_sense_name_nothing)
 	EXPECT(!look(&s));
 }
 
+static void node_with(struct scene *s, uint32_t record, uint32_t flags)
+{
+	s->m->nodes[record] = (struct node_record){ .flags = flags };
+	publish(s, NODE, REF(OBJECT_NODE, record));
+}
+
+TEST(whoever_left_a_mesh_is_asked_about_when_its_filter_begins_or_is_audited_otherwise)
+{
+	static const struct {
+		uint32_t flags;
+		bool filters;
+	} changes[] = {
+		{ 0, false }, { NODE_AUDIT, false }, { NODE_DROP_ALL | NODE_AUDIT, true }, { NODE_DROP_ALL | NODE_AUDIT, false },
+		{ NODE_DROP_ALL, true }, { NODE_DROP_ALL, false }, { 0, false }, { NODE_DROP_ALL, true },
+	};
+	_cleanup_(scene_done) struct scene s = {};
+
+	given_scene(&s);
+	s.m->rows[9].open = s.m->endpoints[SLOT].open = 0; /* those that left are in no row */
+	for (size_t i = 0; i < ARRAY_SIZE(changes); i++) {
+		node_with(&s, 3 + i % 2, changes[i].flags);
+		look(&s);
+		if (change_watch_filters(s.watch) != changes[i].filters)
+			fail_msg("change %zu", i);
+		look(&s); /* nothing changed since */
+		EXPECT(!change_watch_filters(s.watch));
+	}
+	publish(&s, NODE, 0);
+	look(&s);
+	EXPECT(!change_watch_filters(s.watch));
+	node_with(&s, 3, NODE_DROP_ALL);
+	look(&s);
+	EXPECT(change_watch_filters(s.watch));
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -256,6 +291,7 @@ int main(void)
 		cmocka_unit_test(the_next_agent_finds_slots_as_the_last_one_left_them),
 		cmocka_unit_test(a_slot_that_was_given_to_another_is_not_listed_by_its_old_name),
 		cmocka_unit_test(records_that_make_no_sense_name_nothing),
+		cmocka_unit_test(whoever_left_a_mesh_is_asked_about_when_its_filter_begins_or_is_audited_otherwise),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);
