@@ -3,7 +3,6 @@
  * of the plan that changed. */
 #include "agent/health/health.h"
 
-#include <curl/curl.h>
 #include <errno.h>
 #include <stdlib.h>
 #include <string.h>
@@ -625,11 +624,6 @@ int health_new(struct loop *loop, struct offload *offload, struct kernel *kernel
 		free(all);
 		return error_set(err, -ENOMEM, "no memory for health checks");
 	}
-	if (curl_global_init(CURL_GLOBAL_NOTHING) != CURLE_OK) {
-		free(all->slots);
-		free(all);
-		return error_set(err, -ENOMEM, "no memory for health checks");
-	}
 	if (runner_new(loop, offload, workloads, &(struct runner_inbound){ options->given_in, options->arg, kernel }, &all->runner) < 0) {
 		health_free(all);
 		return error_set(err, -ENOMEM, "no memory for health checks");
@@ -655,7 +649,6 @@ struct health_checks *health_free(struct health_checks *all)
 	free(all->targets);
 	buffer_done(&all->key);
 	runner_free(all->runner);
-	curl_global_cleanup();
 	free(all->slots);
 	free(all);
 	return NULL;

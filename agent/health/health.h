@@ -3,7 +3,7 @@
  * intervals, thresholds} of this node, whoever shares it, and written to the endpoints' kernel slots: a flapping endpoint makes
  * no generation.
  *
- * tcp: connect() succeeds. http: GET path ("/" where none is given), status 200, by libcurl. http2, grpc, and http of a listener
+ * tcp: connect() succeeds. http: GET path ("/" where none is given), status 200. http2, grpc, and http of a listener
  * with TLS run as tcp, and are shown as `check-as-tcp`, until the proxy can speak them. An endpoint without a result is
  * `pending`, and not used; its first result alone decides; after that healthyThreshold or unhealthyThreshold results in a row.
  * Each timeout is one of timeoutMillis; the time between checks is intervalMillis, a tenth more or less by chance, the first one

@@ -26,11 +26,8 @@ int probe_tcp_start(struct loop *loop, const struct probe_request *request, int 
 		    struct probe **ret_probe);
 
 /* HTTP/1.1 GET: status 200, whatever else is in the answer, of which 64 KiB are read at most; a head that is longer fails. No
- * redirects, proxies or cookies. Needs curl_global_init(). */
-struct probe_http; /* what the HTTP probes of a loop share */
-int probe_http_new(struct loop *loop, struct probe_http **ret_http); /* 0 or -ENOMEM */
-struct probe_http *probe_http_free(struct probe_http *http); /* after its probes; NULL is fine */
-int probe_http_start(struct probe_http *http, const struct probe_request *request, int *fd, probe_done_fn *done, void *arg,
+ * redirects, proxies or cookies. As above. */
+int probe_http_start(struct loop *loop, const struct probe_request *request, int *fd, probe_done_fn *done, void *arg,
 		     struct probe **ret_probe);
 
 static inline struct probe *probe_free(struct probe *probe) /* no callback after this; NULL is fine */
@@ -43,3 +40,8 @@ static inline struct probe *probe_free(struct probe *probe) /* no callback after
 /* The outcome that an errno of socket(), connect() or reading stands for, and its text: what is this host's own fault is
  * CHECK_NOT_RUN. */
 enum check_outcome probe_outcome(int error, char text[CHECK_TEXT_BYTES]);
+
+/* What they share. connect() without waiting: 0, or the -errno of one that failed at once; then, when the socket can be written, what has
+ * become of it: an errno, or 0. */
+int probe_connect(int fd, const struct probe_request *request);
+int probe_connect_error(int fd);

@@ -33,6 +33,27 @@ enum check_outcome probe_outcome(int error, char text[CHECK_TEXT_BYTES])
 	return CHECK_FAILED;
 }
 
+int probe_connect(int fd, const struct probe_request *request)
+{
+	struct sockaddr_in v4 = { .sin_family = AF_INET, .sin_port = request->port, .sin_addr.s_addr = request->address.words[3] };
+	struct sockaddr_in6 v6 = { .sin6_family = AF_INET6, .sin6_port = request->port };
+	const bool is_v4 = ip_is_v4(&request->address);
+	int r;
+
+	memcpy(&v6.sin6_addr, &request->address, sizeof(v6.sin6_addr));
+	r = is_v4 ? connect(fd, (const struct sockaddr *)&v4, sizeof(v4)) : connect(fd, (const struct sockaddr *)&v6, sizeof(v6));
+	return r < 0 && errno != EINPROGRESS ? -errno : 0;
+}
+
+int probe_connect_error(int fd)
+{
+	int error = 0;
+
+	if (getsockopt(fd, SOL_SOCKET, SO_ERROR, &error, &(socklen_t){ sizeof(error) }) < 0)
+		return errno;
+	return error;
+}
+
 static void tcp_free(struct probe *probe)
 {
 	struct tcp *tcp = (struct tcp *)probe;
@@ -47,27 +68,14 @@ static void on_connected(struct loop_io *io, uint32_t events, void *arg)
 	struct tcp *tcp = arg;
 	char text[CHECK_TEXT_BYTES] = "connected";
 	enum check_outcome outcome = CHECK_PASSED;
-	int error = 0;
+	int error;
 
 	(void)events;
 	tcp->io = loop_io_remove(io);
-	if (getsockopt(tcp->fd, SOL_SOCKET, SO_ERROR, &error, &(socklen_t){ sizeof(error) }) < 0)
-		error = errno;
+	error = probe_connect_error(tcp->fd);
 	if (error)
 		outcome = probe_outcome(error, text);
 	tcp->done(outcome, text, tcp->arg);
-}
-
-static int connect_to(int fd, const struct probe_request *request)
-{
-	struct sockaddr_in v4 = { .sin_family = AF_INET, .sin_port = request->port, .sin_addr.s_addr = request->address.words[3] };
-	struct sockaddr_in6 v6 = { .sin6_family = AF_INET6, .sin6_port = request->port };
-	const bool is_v4 = ip_is_v4(&request->address);
-	int r;
-
-	memcpy(&v6.sin6_addr, &request->address, sizeof(v6.sin6_addr));
-	r = is_v4 ? connect(fd, (const struct sockaddr *)&v4, sizeof(v4)) : connect(fd, (const struct sockaddr *)&v6, sizeof(v6));
-	return r < 0 && errno != EINPROGRESS ? -errno : 0;
 }
 
 int probe_tcp_start(struct loop *loop, const struct probe_request *request, int *fd, probe_done_fn *done, void *arg,
@@ -80,7 +88,7 @@ int probe_tcp_start(struct loop *loop, const struct probe_request *request, int 
 	if (!tcp)
 		return -ENOMEM;
 	*tcp = (struct tcp){ .probe.free = tcp_free, .fd = -1, .done = done, .arg = arg };
-	r = connect_to(socket, request);
+	r = probe_connect(socket, request);
 	if (r == 0)
 		r = loop_io_add(loop, socket, EPOLLOUT, on_connected, tcp, &tcp->io);
 	if (r < 0) {

@@ -20,7 +20,6 @@ struct runner {
 	struct offload *offload;
 	struct workloads *workloads;
 	struct runner_inbound inbound;
-	struct probe_http *http;
 	struct list waiting; /* for a place */
 	unsigned under_way;
 	struct loop_timer *fill; /* gives free places to those that wait, in the next turn */
@@ -105,7 +104,7 @@ static void run_probe(struct run *run, int fd)
 	const struct probe_request *request = &run->settings.request;
 	int r;
 
-	r = request->path ? probe_http_start(run->runner->http, request, &fd, on_probe_done, run, &run->probe) :
+	r = request->path ? probe_http_start(run->runner->loop, request, &fd, on_probe_done, run, &run->probe) :
 			    probe_tcp_start(run->runner->loop, request, &fd, on_probe_done, run, &run->probe);
 	if (r < 0)
 		run_fail(run, -r);
@@ -289,9 +288,7 @@ int runner_new(struct loop *loop, struct offload *offload, struct workloads *wor
 		return -ENOMEM;
 	*runner = (struct runner){ .loop = loop, .offload = offload, .workloads = workloads, .inbound = *inbound };
 	list_init(&runner->waiting);
-	r = probe_http_new(loop, &runner->http);
-	if (r == 0)
-		r = loop_timer_new(loop, fill_places, runner, &runner->fill);
+	r = loop_timer_new(loop, fill_places, runner, &runner->fill);
 	if (r < 0) {
 		runner_free(runner);
 		return r;
@@ -304,7 +301,6 @@ struct runner *runner_free(struct runner *runner)
 {
 	if (!runner)
 		return NULL;
-	probe_http_free(runner->http);
 	loop_timer_free(runner->fill);
 	free(runner);
 	return NULL;

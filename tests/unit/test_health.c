@@ -169,7 +169,7 @@ TEST(status_200_alone_is_healthy_whatever_else_is_in_the_answer)
 		{ PEER_RESETS, NULL, NULL, HEALTH_DOWN, "connection reset by peer" },
 		{ PEER_RUNS_ON, "HTTP/1.1 200 OK\r\n\r\n", long_line, HEALTH_UP, "200" },
 		{ PEER_RUNS_ON, "HTTP/1.1 500 No\r\n\r\n", long_line, HEALTH_DOWN, "500" },
-		{ PEER_RUNS_ON, "HTTP/1.1 ", long_line, HEALTH_DOWN, "the answer's head is too long" },
+		{ PEER_RUNS_ON, "HTTP/1.1 200 ", long_line, HEALTH_DOWN, "the answer's head is too long" },
 		{ PEER_RUNS_ON, "HTTP/1.1 200 OK\r\nX: ", long_line, HEALTH_DOWN, "the answer's head is too long" },
 		{ PEER_RUNS_ON, "HTTP/1.1 200 OK\r\n", "X-Another: header\r\n", HEALTH_DOWN, "the answer's head is too long" },
 		{ PEER_RUNS_ON, "HTTP/1.1 100 Continue\r\n\r\n", "HTTP/1.1 100 Continue\r\n\r\n", HEALTH_DOWN, "the answer's head is too long" },
