@@ -75,5 +75,5 @@ bool canonical_is_signed(struct span signed_headers, struct span name);
 
 /* Puts it together in c->request, after canonical_path() and canonical_query(). X-Amz-Signature is left out of the query. */
 int canonical_request(struct canonical *c, const struct sigv4_request *request, struct span signed_headers, struct error *err);
-/* In c->to_sign, from c->request. `scope`: "20150830/us-east-1/appmesh/aws4_request". 0, -EIO or -ENOMEM. */
-int canonical_to_sign(struct canonical *c, struct digest *digest, const char *timestamp, const char *scope);
+/* In c->to_sign, from c->request. `scope`: "20150830/us-east-1/appmesh/aws4_request". 0 or -ENOMEM. */
+int canonical_to_sign(struct canonical *c, const char *timestamp, const char *scope);

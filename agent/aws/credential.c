@@ -66,20 +66,18 @@ const char *aws_scope_format(const struct aws_scope *scope, char buffer[AWS_SCOP
 	return buffer;
 }
 
-static int derive(const char *secret, struct digest *digest, const struct aws_scope *scope, uint8_t ret_key[DIGEST_BYTES])
+static void derive(const char *secret, const struct aws_scope *scope, uint8_t ret_key[DIGEST_BYTES])
 {
 	const char *const steps[] = { scope->day, scope->region, scope->service, "aws4_request" };
 	char first[sizeof("AWS4") + AWS_SECRET_BYTES];
 	const void *key = first;
 	size_t key_bytes = (size_t)snprintf(first, sizeof(first), "AWS4%s", secret);
-	int r = 0;
 
-	for (size_t i = 0; r == 0 && i < ARRAY_SIZE(steps); i++) {
-		r = digest_hmac(digest, key, key_bytes, steps[i], strlen(steps[i]), ret_key);
+	for (size_t i = 0; i < ARRAY_SIZE(steps); i++) {
+		digest_hmac(key, key_bytes, steps[i], strlen(steps[i]), ret_key);
 		key = ret_key;
 		key_bytes = DIGEST_BYTES;
 	}
-	return r;
 }
 
 static const struct aws_signing_key *find_kept(const struct aws_credential *credential, const char *scope)
@@ -90,21 +88,14 @@ static const struct aws_signing_key *find_kept(const struct aws_credential *cred
 	return NULL;
 }
 
-int aws_signing_key(const struct aws_credential *credential, struct digest *digest, const struct aws_scope *scope,
-		    struct aws_signing_key *ret_key)
+void aws_signing_key(const struct aws_credential *credential, const struct aws_scope *scope, struct aws_signing_key *ret_key)
 {
 	struct aws_signing_key key;
 	const struct aws_signing_key *kept = find_kept(credential, aws_scope_format(scope, key.scope));
-	int r;
 
-	if (kept) {
-		*ret_key = *kept;
-		return 0;
-	}
-	r = derive(credential->secret, digest, scope, key.key);
-	if (r == 0)
-		*ret_key = key;
-	return r;
+	if (!kept)
+		derive(credential->secret, scope, key.key);
+	*ret_key = kept ? *kept : key;
 }
 
 void aws_signing_key_keep(struct aws_credential *credential, const struct aws_signing_key *key)

@@ -41,8 +41,7 @@ bool aws_is_scope_name(struct span text);
 /* "20150830/us-east-1/appmesh/aws4_request" */
 const char *aws_scope_format(const struct aws_scope *scope, char buffer[AWS_SCOPE_BYTES]);
 
-/* The kept one, or one that is derived now. 0 or -EIO. */
-int aws_signing_key(const struct aws_credential *credential, struct digest *digest, const struct aws_scope *scope,
-		    struct aws_signing_key *ret_key);
+/* The kept one, or one that is derived now. */
+void aws_signing_key(const struct aws_credential *credential, const struct aws_scope *scope, struct aws_signing_key *ret_key);
 /* Keeps it in place of the oldest, unless it is there. Not to be called for what a stranger made up: see sigv4_verify(). */
 void aws_signing_key_keep(struct aws_credential *credential, const struct aws_signing_key *key);

@@ -1,72 +1,52 @@
 /* SPDX-License-Identifier: Apache-2.0 */
+/* By the functions that OpenSSL had before it had providers: those look an algorithm up, in tables that take a process half a megabyte, and
+ * each time for longer than a short text takes to hash. */
+#define OPENSSL_SUPPRESS_DEPRECATED
+
 #include "agent/aws/digest.h"
 
-#include <errno.h>
-#include <openssl/core_names.h>
-#include <openssl/evp.h>
-#include <stdlib.h>
+#include <openssl/crypto.h>
+#include <openssl/sha.h>
+#include <string.h>
 
-#include "base/cleanup.h"
+_Static_assert(DIGEST_BYTES == SHA256_DIGEST_LENGTH, "what callers have room for");
 
-struct digest {
-	EVP_MD *sha256;
-	EVP_MD_CTX *hashing;
-	EVP_MAC *hmac;
-	EVP_MAC_CTX *mac; /* has SHA-256 from the start; a key with each use */
-};
-
-static void cleanup_digest(struct digest **digest)
+void digest_sha256(const void *data, size_t length, uint8_t ret_hash[DIGEST_BYTES])
 {
-	digest_free(*digest);
+	SHA256_CTX context;
+
+	SHA256_Init(&context);
+	SHA256_Update(&context, data, length);
+	SHA256_Final(ret_hash, &context);
 }
 
-int digest_new(struct digest **ret_digest)
+/* One of both passes: the hash of the key, with each byte changed by `pad`, and of the data behind it. */
+static void hash_keyed(const uint8_t key[SHA256_CBLOCK], uint8_t pad, const void *data, size_t length, uint8_t ret_hash[DIGEST_BYTES])
 {
-	_cleanup_(cleanup_digest) struct digest *digest = calloc(1, sizeof(*digest));
-	char name[] = "SHA256";
-	const OSSL_PARAM parameters[] = { OSSL_PARAM_construct_utf8_string(OSSL_MAC_PARAM_DIGEST, name, 0), OSSL_PARAM_construct_end() };
+	uint8_t block[SHA256_CBLOCK];
+	SHA256_CTX context;
 
-	if (!digest)
-		return -ENOMEM;
-	digest->sha256 = EVP_MD_fetch(NULL, name, NULL);
-	digest->hashing = EVP_MD_CTX_new();
-	digest->hmac = EVP_MAC_fetch(NULL, OSSL_MAC_NAME_HMAC, NULL);
-	digest->mac = digest->hmac ? EVP_MAC_CTX_new(digest->hmac) : NULL;
-	if (!digest->sha256 || !digest->hashing || !digest->mac || !EVP_MAC_CTX_set_params(digest->mac, parameters))
-		return -ENOMEM;
-	*ret_digest = TAKE_PTR(digest);
-	return 0;
+	for (size_t i = 0; i < sizeof(block); i++)
+		block[i] = key[i] ^ pad;
+	SHA256_Init(&context);
+	SHA256_Update(&context, block, sizeof(block));
+	SHA256_Update(&context, data, length);
+	SHA256_Final(ret_hash, &context);
+	OPENSSL_cleanse(block, sizeof(block));
+	OPENSSL_cleanse(&context, sizeof(context));
 }
 
-struct digest *digest_free(struct digest *digest)
+void digest_hmac(const void *key, size_t key_bytes, const void *data, size_t length, uint8_t ret_hash[DIGEST_BYTES])
 {
-	if (!digest)
-		return NULL;
-	EVP_MAC_CTX_free(digest->mac);
-	EVP_MAC_free(digest->hmac);
-	EVP_MD_CTX_free(digest->hashing);
-	EVP_MD_free(digest->sha256);
-	free(digest);
-	return NULL;
-}
+	uint8_t block[SHA256_CBLOCK] = {}, inner[DIGEST_BYTES];
 
-int digest_sha256(struct digest *digest, const void *data, size_t length, uint8_t ret_hash[DIGEST_BYTES])
-{
-	if (!EVP_DigestInit_ex2(digest->hashing, digest->sha256, NULL) || !EVP_DigestUpdate(digest->hashing, data, length) ||
-	    !EVP_DigestFinal_ex(digest->hashing, ret_hash, NULL))
-		return -EIO;
-	return 0;
-}
-
-int digest_hmac(struct digest *digest, const void *key, size_t key_bytes, const void *data, size_t length,
-		uint8_t ret_hash[DIGEST_BYTES])
-{
-	size_t written;
-
-	if (!EVP_MAC_init(digest->mac, key, key_bytes, NULL) || !EVP_MAC_update(digest->mac, data, length) ||
-	    !EVP_MAC_final(digest->mac, ret_hash, &written, DIGEST_BYTES))
-		return -EIO;
-	return 0;
+	if (key_bytes > sizeof(block))
+		digest_sha256(key, key_bytes, block);
+	else
+		memcpy(block, key, key_bytes);
+	hash_keyed(block, 0x36, data, length, inner);
+	hash_keyed(block, 0x5c, inner, sizeof(inner), ret_hash);
+	OPENSSL_cleanse(block, sizeof(block));
 }
 
 void digest_hex(const uint8_t hash[DIGEST_BYTES], char ret_text[DIGEST_HEX_BYTES])

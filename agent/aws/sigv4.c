@@ -12,28 +12,18 @@
 #include "base/cleanup.h"
 
 struct sigv4 {
-	struct digest *digest;
 	struct canonical canonical;
 	struct sigv4_claim claim;
 	struct buffer detail;
 };
 
-static void cleanup_sigv4(struct sigv4 **sigv4)
-{
-	sigv4_free(*sigv4);
-}
-
 int sigv4_new(struct sigv4 **ret_sigv4)
 {
-	_cleanup_(cleanup_sigv4) struct sigv4 *sigv4 = calloc(1, sizeof(*sigv4));
-	int r;
+	struct sigv4 *sigv4 = calloc(1, sizeof(*sigv4));
 
 	if (!sigv4)
 		return -ENOMEM;
-	r = digest_new(&sigv4->digest);
-	if (r < 0)
-		return r;
-	*ret_sigv4 = TAKE_PTR(sigv4);
+	*ret_sigv4 = sigv4;
 	return 0;
 }
 
@@ -41,7 +31,6 @@ struct sigv4 *sigv4_free(struct sigv4 *sigv4)
 {
 	if (!sigv4)
 		return NULL;
-	digest_free(sigv4->digest);
 	canonical_done(&sigv4->canonical);
 	sigv4_claim_done(&sigv4->claim);
 	buffer_done(&sigv4->detail);
@@ -217,7 +206,7 @@ static int make_string_to_sign(struct sigv4 *sigv4, const struct sigv4_request *
 
 	if (canonical_request(&sigv4->canonical, request, claim->signed_headers, &err) < 0)
 		return sigv4_refuse_error(refusal, SIGV4_BAD_HEADER, &err);
-	return canonical_to_sign(&sigv4->canonical, sigv4->digest, aws_date_format(claim->signed_s, date),
+	return canonical_to_sign(&sigv4->canonical, aws_date_format(claim->signed_s, date),
 				 aws_scope_format(&claim->scope, scope));
 }
 
@@ -234,30 +223,26 @@ static int refuse_mismatch(struct sigv4 *sigv4, struct sigv4_refusal *refusal)
 }
 
 /* Of the string to sign. */
-static int sign(struct sigv4 *sigv4, const struct aws_signing_key *key, char ret_signature[DIGEST_HEX_BYTES])
+static void sign(struct sigv4 *sigv4, const struct aws_signing_key *key, char ret_signature[DIGEST_HEX_BYTES])
 {
 	const struct buffer *to_sign = &sigv4->canonical.to_sign;
 	uint8_t hash[DIGEST_BYTES];
-	const int r = digest_hmac(sigv4->digest, key->key, sizeof(key->key), to_sign->data, to_sign->length, hash);
 
-	if (r == 0)
-		digest_hex(hash, ret_signature);
-	return r;
+	digest_hmac(key->key, sizeof(key->key), to_sign->data, to_sign->length, hash);
+	digest_hex(hash, ret_signature);
 }
 
 static int check_signature(struct sigv4 *sigv4, struct aws_credential *credential, struct sigv4_refusal *refusal)
 {
 	char expected[DIGEST_HEX_BYTES];
 	struct aws_signing_key key;
-	int r = aws_signing_key(credential, sigv4->digest, &sigv4->claim.scope, &key);
 
-	if (r == 0)
-		r = sign(sigv4, &key, expected);
-	if (r == 0 && CRYPTO_memcmp(expected, sigv4->claim.signature.data, SIGV4_SIGNATURE_LENGTH) != 0)
-		r = refuse_mismatch(sigv4, refusal);
-	if (r == 0)
-		aws_signing_key_keep(credential, &key);
-	return r;
+	aws_signing_key(credential, &sigv4->claim.scope, &key);
+	sign(sigv4, &key, expected);
+	if (CRYPTO_memcmp(expected, sigv4->claim.signature.data, SIGV4_SIGNATURE_LENGTH) != 0)
+		return refuse_mismatch(sigv4, refusal);
+	aws_signing_key_keep(credential, &key);
+	return 0;
 }
 
 int sigv4_verify(struct sigv4 *sigv4, const struct sigv4_rules *rules, const struct sigv4_request *request,
@@ -346,17 +331,14 @@ static int make_canonical(struct sigv4 *sigv4, const struct sigv4_request *reque
 	return r;
 }
 
-static int sign_for(struct sigv4 *sigv4, struct aws_credential *credential, const struct aws_scope *scope,
-		    char ret_signature[DIGEST_HEX_BYTES])
+static void sign_for(struct sigv4 *sigv4, struct aws_credential *credential, const struct aws_scope *scope,
+		     char ret_signature[DIGEST_HEX_BYTES])
 {
 	struct aws_signing_key key;
-	int r = aws_signing_key(credential, sigv4->digest, scope, &key);
 
-	if (r == 0)
-		r = sign(sigv4, &key, ret_signature);
-	if (r == 0)
-		aws_signing_key_keep(credential, &key);
-	return r;
+	aws_signing_key(credential, scope, &key);
+	sign(sigv4, &key, ret_signature);
+	aws_signing_key_keep(credential, &key);
 }
 
 static int scope_of(const char *region, const char *service, const char *date, struct aws_scope *ret_scope, struct error *err)
@@ -396,11 +378,10 @@ int sigv4_sign(struct sigv4 *sigv4, struct aws_credential *credential, const cha
 	if (r < 0)
 		return r;
 	aws_scope_format(&scope, scope_text);
-	r = canonical_to_sign(&sigv4->canonical, sigv4->digest, date, scope_text);
-	if (r == 0)
-		r = sign_for(sigv4, credential, &scope, signature);
+	r = canonical_to_sign(&sigv4->canonical, date, scope_text);
 	if (r < 0)
-		return error_set(err, r, "cannot sign: %s", strerror(-r));
+		return error_set(err, r, "out of memory");
+	sign_for(sigv4, credential, &scope, signature);
 	buffer_printf(out, SIGV4_ALGORITHM " Credential=%s/%s, SignedHeaders=%s, Signature=%s", credential->id, scope_text,
 		      buffer_string(&names), signature);
 	return buffer_failed(out) ? error_set(err, -ENOMEM, "out of memory") : 0;

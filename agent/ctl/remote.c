@@ -28,7 +28,6 @@ struct remote {
 	char authority[AUTHORITY_BYTES]; /* "HOST:PORT", as the Host header has it */
 	char region[AWS_REGION_BYTES]; /* "": weftd's own */
 	struct sigv4 *sigv4;
-	struct digest *digest;
 	struct aws_credential credential;
 	char curl_detail[CURL_ERROR_SIZE];
 };
@@ -149,7 +148,7 @@ static int open_network(struct remote *remote, const struct remote_options *opti
 		r = take_region(remote, options, true, err);
 	if (r == 0)
 		r = take_credential(remote, options, err);
-	if (r == 0 && (sigv4_new(&remote->sigv4) < 0 || digest_new(&remote->digest) < 0))
+	if (r == 0 && sigv4_new(&remote->sigv4) < 0)
 		r = error_set(err, -ENOMEM, "out of memory");
 	return r;
 }
@@ -201,7 +200,6 @@ struct remote *remote_close(struct remote *remote)
 		return NULL;
 	curl_easy_cleanup(remote->curl);
 	sigv4_free(remote->sigv4);
-	digest_free(remote->digest);
 	aws_credential_done(&remote->credential);
 	free(remote);
 	return NULL;
@@ -337,9 +335,7 @@ static int sign(struct remote *remote, struct request *request, const char *regi
 	signing.headers = headers;
 	signing.header_count = ARRAY_SIZE(headers);
 	signing.target = (struct span){ request->target.data, request->target.length };
-	r = digest_sha256(remote->digest, body, strlen(body), signing.body_sha256);
-	if (r < 0)
-		return error_set(err, r, "the request cannot be hashed");
+	digest_sha256(body, strlen(body), signing.body_sha256);
 	r = sigv4_sign(remote->sigv4, &remote->credential, region, SERVICE, &signing, &authorization, err);
 	if (r < 0)
 		return r;

@@ -99,14 +99,12 @@ static void check_signed(struct sigv4_request request, const struct sigv4_header
 
 int LLVMFuzzerInitialize(int *argc, char ***argv)
 {
-	struct digest *digest;
-
 	(void)argc;
 	(void)argv;
-	if (sigv4_new(&sigv4) < 0 || digest_new(&digest) < 0 || digest_sha256(digest, "", 0, no_body) < 0 ||
+	if (sigv4_new(&sigv4) < 0 ||
 	    aws_credential_init(SPAN("AKIDEXAMPLE"), SPAN("wJalrXUtnFEMI/K7MDENG+bPxRfiCYEXAMPLEKEY"), &credential, NULL) < 0)
 		abort();
-	digest_free(digest);
+	digest_sha256("", 0, no_body);
 	return 0;
 }
 

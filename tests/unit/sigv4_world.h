@@ -11,7 +11,6 @@
 
 struct sigv4_world {
 	struct sigv4 *sigv4;
-	struct digest *digest;
 	struct aws_credential credential; /* AKIDEXAMPLE, of AWS's examples */
 	const char *regions[4];
 	size_t region_count;

@@ -2,9 +2,37 @@
 /* Dates, access keys and services, as signatures have them. */
 #include "agent/aws/credential.h"
 #include "agent/aws/date.h"
+#include "agent/aws/digest.h"
 #include "agent/aws/service.h"
 #include "base/cleanup.h"
 #include "tests/lib/test.h"
+
+static void expect_hash(const uint8_t hash[DIGEST_BYTES], const char *expected)
+{
+	char text[DIGEST_HEX_BYTES];
+
+	digest_hex(hash, text);
+	EXPECT_STR(text, expected);
+}
+
+/* FIPS 180-4, examples; RFC 4231, test cases 1, 2 and 6. */
+TEST(hashes_and_keyed_hashes_are_those_of_the_standards)
+{
+	uint8_t hash[DIGEST_BYTES], key[131];
+
+	digest_sha256("", 0, hash);
+	expect_hash(hash, "e3b0c44298fc1c149afbf4c8996fb92427ae41e4649b934ca495991b7852b855");
+	digest_sha256("abcdbcdecdefdefgefghfghighijhijkijkljklmklmnlmnomnopnopq", 56, hash);
+	expect_hash(hash, "248d6a61d20638b8e5c026930c3e6039a33ce45964ff2167f6ecedd419db06c1");
+	memset(key, 0x0b, 20);
+	digest_hmac(key, 20, "Hi There", 8, hash);
+	expect_hash(hash, "b0344c61d8db38535ca8afceaf0bf12b881dc200c9833da726e9376c2e32cff7");
+	digest_hmac("Jefe", 4, "what do ya want for nothing?", 28, hash);
+	expect_hash(hash, "5bdcc146bf60754e6a042426089575c75a003f089d2739839dec58b964ec3843");
+	memset(key, 0xaa, sizeof(key));
+	digest_hmac(key, sizeof(key), "Test Using Larger Than Block-Size Key - Hash Key First", 54, hash);
+	expect_hash(hash, "60e431591ee0b67f0d8a26aacbf5b77f8e0bc6213728c5140546040f0ee37f54");
+}
 
 TEST(dates_that_do_not_exist_are_none)
 {
@@ -75,6 +103,7 @@ int main(void)
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(dates_that_do_not_exist_are_none),
 		cmocka_unit_test(what_cannot_be_a_key_is_refused),
+		cmocka_unit_test(hashes_and_keyed_hashes_are_those_of_the_standards),
 		cmocka_unit_test(services_are_found_by_the_scope_of_the_signature),
 	};
 

@@ -327,11 +327,11 @@ static int verify(struct control *control, const struct http_exchange *exchange,
 					   .region_count = control->options->region_count };
 	size_t length;
 	const void *body = http_body(exchange, &length);
-	int r = digest_sha256(control->digest, body, length, request.body_sha256);
 
+	digest_sha256(body, length, request.body_sha256);
 	for (size_t i = 0; i < head->header_count; i++)
 		headers[i] = (struct sigv4_header){ head->headers[i].name, head->headers[i].value };
-	return r < 0 ? r : sigv4_verify(control->sigv4, &rules, &request, ret_identity, ret_refusal);
+	return sigv4_verify(control->sigv4, &rules, &request, ret_identity, ret_refusal);
 }
 
 static void serve(struct http_exchange *exchange, void *arg)
@@ -535,7 +535,7 @@ int control_new(struct loop *loop, struct store *store, const struct control_opt
 	control->options = options;
 	r = writer_new(store, options->home_region, &options->settings, callbacks, &control->writer, err);
 	if (r == 0 && ((store && audit_new(loop, store, &control->audit) < 0) || iam_keys_new(&options->root, &control->keys) < 0 ||
-		       sigv4_new(&control->sigv4) < 0 || digest_new(&control->digest) < 0))
+		       sigv4_new(&control->sigv4) < 0))
 		r = error_set(err, -ENOMEM, "out of memory");
 	if (r == 0 && store)
 		r = control_keys_start(control, err);
@@ -568,7 +568,6 @@ struct control *control_free(struct control *control)
 	audit_free(control->audit);
 	iam_keys_free(control->keys);
 	sigv4_free(control->sigv4);
-	digest_free(control->digest);
 	free(control);
 	return NULL;
 }

@@ -17,7 +17,6 @@ struct control {
 	struct iam_keys *keys;
 	struct mirror *keys_mirror;
 	struct sigv4 *sigv4;
-	struct digest *digest;
 	struct http_server *server;
 	char next_id[AUDIT_ID_BYTES];
 	struct control_totals totals; /* of what is counted here */
