@@ -457,6 +457,7 @@ static int start(struct worker_place *place, const struct accepted *accepted, co
 	wait_for(d, WAIT_REQUEST);
 	worker->stats.connections++;
 	worker->stats.open++;
+	worker->open_peak = MAX(worker->open_peak, worker->stats.open);
 	d->listener_row->connections++;
 	d->listener_row->open++;
 	return 0;

@@ -47,6 +47,7 @@
 #define L7_CONNECT_LIMIT_NS (1 * NSEC_PER_SEC) /* SEMANTICS of App Mesh's clusters: 1 s */
 #define L7_SPARE_NS (60 * NSEC_PER_SEC) /* a connection to an endpoint waits so long for the next request */
 #define L7_SPARES_MAX 4096 /* of a worker; beyond that the one that waited longest goes */
+#define L7_SPARE_REQUESTS_MAX 128 /* of a worker: what the next ones take; the memory of the others is given back, 10 KB each and more */
 #define L7_TRIED_MAX 8u /* endpoints that a request remembers to avoid */
 #define SLOT_NONE UINT32_MAX /* an application here: the kernel keeps nothing of it */
 #define L7_REPICKS 5 /* host_selection_retry_max_attempts */
@@ -191,6 +192,8 @@ struct worker {
 	uint64_t last_connection; /* number of it */
 	uint64_t wall_ns; /* what the wall clock is ahead of the loop's, at most a second ago */
 	struct list spare_requests, parked;
+	size_t spare_request_count;
+	uint64_t open_peak; /* of stats.open, since what they took was given back */
 	uint64_t random[2];
 	struct stats stats;
 	char date[HTTP_DATE_BYTES];

@@ -9,6 +9,7 @@
 #include "base/time.h"
 
 #define COPIED_BYTES (16 * 1024) /* pieces of bodies up to that are put behind what waits, others sent from where they are */
+#define SPARE_REPLAY_BYTES (4 * 1024) /* what the next request may find in its place */
 #define PARKED_LIMIT_NS (2 * NSEC_PER_SEC)
 
 /* --- life ---------------------------------------------------------------------------------------------------------------- */
@@ -44,6 +45,7 @@ struct request *request_new(struct downstream *d)
 	if (!list_empty(&worker->spare_requests)) {
 		request = container_of(worker->spare_requests.prev, struct request, node);
 		list_remove(&request->node);
+		worker->spare_request_count--;
 	} else {
 		request = calloc(1, sizeof(*request));
 		if (!request)
@@ -86,8 +88,11 @@ static void request_done(struct request *request, int status)
 	if (request->view)
 		view_unref(request->view);
 	request->downstream = NULL;
+	if (request->replay.capacity > SPARE_REPLAY_BYTES)
+		buffer_done(&request->replay);
 	list_remove(&request->node);
 	list_append(&worker->spare_requests, &request->node);
+	worker->spare_request_count++;
 }
 
 void request_abandon(struct request *request, enum l7_reply why)

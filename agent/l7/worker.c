@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include <errno.h>
 #include <fcntl.h>
+#include <malloc.h>
 #include <semaphore.h>
 #include <signal.h>
 #include <stdio.h>
@@ -18,6 +19,7 @@
 
 #define SWEEP_NS NSEC_PER_SEC
 #define ACCEPTS_PER_TURN 64
+#define CROWD_CONNECTIONS 256 /* of a worker: what they took is worth giving back */
 
 /* --- small things -------------------------------------------------------------------------------------------------------- */
 
@@ -85,6 +87,12 @@ void worker_reap(struct worker *worker)
 	list_for_each_safe(it, &worker->dead_downstreams)
 		free(container_of(it, struct downstream, node));
 	list_init(&worker->dead_downstreams);
+	for (; worker->spare_request_count > L7_SPARE_REQUESTS_MAX; worker->spare_request_count--) {
+		struct request *request = container_of(worker->spare_requests.next, struct request, node);
+
+		list_remove(&request->node);
+		request_free(request);
+	}
 }
 
 /* --- what it is told ----------------------------------------------------------------------------------------------------- */
@@ -419,6 +427,16 @@ int worker_tell_no_place(struct worker *worker, uint64_t netns_cookie)
 
 /* --- life ---------------------------------------------------------------------------------------------------------------- */
 
+/* After 10,000 connections 20 MB stay with the process, since something lies above them. What is free is given back when most of a
+ * crowd has gone, once: it takes milliseconds, in which nobody of the arena allocates. */
+static void give_back_memory(struct worker *worker)
+{
+	if (worker->open_peak < CROWD_CONNECTIONS || worker->stats.open > worker->open_peak / 4)
+		return;
+	worker->open_peak = worker->stats.open;
+	malloc_trim(0);
+}
+
 static void on_sweep(struct loop_timer *timer, void *arg)
 {
 	static const enum wait limited[] = { WAIT_REQUEST, WAIT_HEAD, WAIT_LINGER };
@@ -438,6 +456,7 @@ static void on_sweep(struct loop_timer *timer, void *arg)
 	}
 	upstreams_expire(worker, now_ns);
 	limits_look(worker);
+	give_back_memory(worker);
 	worker->wall_ns = time_to_wall_ns(now_ns) - now_ns;
 	loop_timer_arm(timer, now_ns + SWEEP_NS);
 	worker_reap(worker);
