@@ -8,9 +8,15 @@
     x-wait: SECONDS          before the answer
     x-hold: KEY              no answer before a request, to any of the servers, has said x-release: KEY
     x-hang: N                no answer for the first N requests with this x-key
+    x-stall: KEY             its body is not read before x-release: KEY
+    x-send: BYTES            an answer of so many bytes, instead of what is told
+    x-cut: BYTES             after so many of them the connection is reset
     upgrade: echo            101, then bytes come back as they were sent
+
+An answer that tells is sent in one piece: a server that is killed has sent all of it, or nothing.
 """
 import http.server
+import io
 import json
 import socket
 import socketserver
@@ -38,6 +44,29 @@ class Handler(http.server.BaseHTTPRequestHandler):
             self.rfile.readline()
             if size == 0:
                 return total
+
+    def wait_released(self, key):
+        with lock:
+            event = held.setdefault(key, threading.Event())
+        event.wait()
+
+    def reset(self):
+        self.connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+        self.connection.close()
+        self.close_connection = True
+
+    def send_many(self, count):
+        self.leave()
+        self.send_response(200)
+        self.send_header("Content-Length", str(count))
+        self.end_headers()
+        left = int(self.headers.get("x-cut", count))
+        block = bytes(1 << 18)
+        while left:
+            self.wfile.write(block[:left])
+            left -= min(left, len(block))
+        if "x-cut" in self.headers:
+            self.reset()
 
     def status(self):
         if "x-fail" in self.headers:
@@ -73,14 +102,16 @@ class Handler(http.server.BaseHTTPRequestHandler):
         return active
 
     def answer_counted(self):
+        if "x-stall" in self.headers:
+            self.wait_released(self.headers["x-stall"])
         body = self.read_body()
         if "x-wait" in self.headers:
             time.sleep(float(self.headers["x-wait"]))
-        for name in ("x-hold", "x-release"):
-            if name in self.headers:
-                with lock:
-                    event = held.setdefault(self.headers[name], threading.Event())
-                event.set() if name == "x-release" else event.wait()
+        if "x-hold" in self.headers:
+            self.wait_released(self.headers["x-hold"])
+        if "x-release" in self.headers:
+            with lock:
+                held.setdefault(self.headers["x-release"], threading.Event()).set()
         if "x-hang" in self.headers:
             with lock:
                 count = seen[self.headers["x-key"]] = seen.get(self.headers["x-key"], 0) + 1
@@ -89,9 +120,10 @@ class Handler(http.server.BaseHTTPRequestHandler):
                 self.close_connection = True
                 return
         if "x-close" in self.headers:
-            self.connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
-            self.connection.close()
-            self.close_connection = True
+            self.reset()
+            return
+        if "x-send" in self.headers:
+            self.send_many(int(self.headers["x-send"]))
             return
         if self.headers.get("upgrade") == "echo":
             self.echo()
@@ -99,12 +131,13 @@ class Handler(http.server.BaseHTTPRequestHandler):
         told = {"server": self.server.name, "method": self.command, "path": self.path, "body": body, "peer": self.client_address[0],
                 "active": self.leave(), "headers": {name.lower(): value for name, value in self.headers.items()}}
         text = json.dumps(told).encode()
+        file, self.wfile = self.wfile, io.BytesIO()
         self.send_response(self.status())
         self.send_header("Content-Length", str(len(text)))
         self.send_header("Content-Type", "application/json")
         self.end_headers()
-        if self.command != "HEAD":
-            self.wfile.write(text)
+        whole, self.wfile = self.wfile.getvalue(), file
+        self.wfile.write(whole + (text if self.command != "HEAD" else b""))
 
     do_GET = do_POST = do_PUT = do_DELETE = do_HEAD = do_PATCH = do_OPTIONS = answer
 

@@ -20,14 +20,14 @@ lock = threading.Lock()
 def note(what, count=1):
     with lock:
         done[what] += count
-def asking(address, keep, pause_s):
+def asking(address, keep, pause_s, path):
     connection = None
     while not stop.is_set():
         if not connection:
             connection = http.client.HTTPConnection(address, 8080, timeout=30)
             note("connections")
         try:
-            connection.request("POST", "/", b"x" * 2000, {"Host": "web.example.com"})
+            connection.request("POST", path, b"x" * 2000, {"Host": "web.example.com"})
             answer = connection.getresponse()
             text = answer.read()
         except (OSError, http.client.HTTPException) as e:
@@ -44,9 +44,10 @@ def asking(address, keep, pause_s):
             connection = None
         if pause_s:
             stop.wait(pause_s)
-def start(address, count, keep, pause_s=0):
+def start(address, count, keep, pause_s=0, path="/"):
+    stop.clear()
     for _ in range(count):
-        threads.append(threading.Thread(target=asking, args=(address, keep, pause_s)))
+        threads.append(threading.Thread(target=asking, args=(address, keep, pause_s, path)))
         threads[-1].start()
 def requests():
     return done["requests"]
@@ -54,20 +55,24 @@ def finish():
     stop.set()
     for thread in threads:
         thread.join()
-    return {"failed": failed, **done}
+    result = {"failed": list(failed), **done}
+    threads.clear()
+    failed.clear()
+    done.update(dict.fromkeys(done, 0))
+    return result
 """
 
 # One request that is answered when it is released; and one whose head is not whole yet, as its proxy sees it.
 SLOW = """
-def slow(address):
+def slow(address, key="slow"):
     def run():
         global slow_answer
-        slow_answer = ask(address, "/slow", headers={"x-hold": "slow"}, timeout_s=300)
+        slow_answer = ask(address, "/slow", headers={"x-hold": key}, timeout_s=300)
     global slow_thread
     slow_thread = threading.Thread(target=run)
     slow_thread.start()
-def release(address):
-    return ask(address, headers={"x-release": "slow"})["status"]
+def release(address, key="slow", path="/"):
+    return ask(address, path, headers={"x-release": key}).get("status")
 def slow_end():
     slow_thread.join()
     return slow_answer
