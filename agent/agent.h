@@ -52,6 +52,7 @@ struct agent_options {
 	const char *grow; /* "auto" or "off" */
 	const char *environment; /* "on" or "off" */
 	const char *proxy; /* "start", "external" or "off" */
+	const char *default_pool; /* CONNECTIONS,PENDING; NULL: there is no limit */
 	const char *api; /* ADDR:PORT; NULL: over the local socket alone */
 	bool api_plaintext;
 	const char *api_audit; /* "write" or "all" */
@@ -61,6 +62,7 @@ struct agent_options {
 	bool help;
 	bool version;
 	json_t *quotas; /* "quotas" of the options file: {"virtualNodesPerMesh": 1000}, or NULL */
+	json_t *pool; /* what `default_pool` says, as a listener's "connectionPool"; NULL: none */
 	json_t *workloads; /* "workloads" of the options file: [{"cgroup", "virtualNode" or "virtualGateway", "zone"}], or NULL */
 };
 

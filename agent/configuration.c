@@ -155,6 +155,7 @@ void configuration_compile(struct loop_timer *timer, void *arg)
 				.exposed_count = exposed_count,
 				.audit_meshes = agent->options.audit_meshes.values,
 				.audit_count = agent->options.audit_meshes.count,
+				.default_pool = agent->options.pool,
 				.proxy = strcmp(agent->options.proxy, "off") != 0,
 				.zone = agent->options.zone,
 				.panic_pct = agent->options.panic_pct,

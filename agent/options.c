@@ -68,6 +68,8 @@ static const struct option table[] = {
 	  .help = "weft-proxy, which answers names: start, external (a unit of its own) or off (start)" },
 	{ .name = "drain-max", .type = OPTION_SPAN, .offset = OPT(drain_max_ns), .argument = "SPAN",
 	  .help = "how long a weft-proxy goes on with requests and tunnels once its successor is there (1h)" },
+	{ .name = "default-pool", .type = OPTION_STRING, .offset = OPT(default_pool), .argument = "CONNECTIONS,PENDING",
+	  .help = "pool of HTTP listeners that have no connectionPool: connections, and requests that wait (no limit)" },
 	{ .name = "grow", .type = OPTION_STRING, .offset = OPT(grow), .argument = "HOW",
 	  .help = "tables that are too small for the mesh are made larger: auto or off (auto)" },
 	{ .name = "log-level", .type = OPTION_STRING, .offset = OPT(log_level), .argument = "LEVEL",
@@ -100,6 +102,36 @@ static int take_extra(const char *name, void *value, void *arg, struct error *er
 			return error_set_field(err, -EINVAL, name, "element %zu lacks \"cgroup\", or \"virtualNode\" and \"virtualGateway\"", i);
 	options->workloads = json_incref(list);
 	return 0;
+}
+
+/* As App Mesh has the numbers of a pool. The rest of the text. NULL: it does not begin with one. */
+static const char *pool_number(const char *text, uint32_t *ret_number)
+{
+	char *end;
+	const unsigned long long number = *text >= '0' && *text <= '9' ? strtoull(text, &end, 10) : 0;
+
+	if (number < 1 || number > INT32_MAX)
+		return NULL;
+	*ret_number = (uint32_t)number;
+	return end;
+}
+
+static int pool_read(struct agent_options *options, struct error *err)
+{
+	const char *text = options->default_pool, *rest;
+	uint32_t connections, pending;
+
+	if (!text)
+		return 0;
+	rest = pool_number(text, &connections);
+	if (rest && *rest == ',')
+		rest = pool_number(rest + 1, &pending);
+	else
+		rest = NULL;
+	if (!rest || *rest)
+		return error_set_field(err, -EINVAL, "default-pool", "'%s' is not CONNECTIONS,PENDING: two numbers from 1 to %d", text, INT32_MAX);
+	options->pool = json_pack("{s:{s:I, s:I}}", "http", "maxConnections", (json_int_t)connections, "maxPendingRequests", (json_int_t)pending);
+	return options->pool ? 0 : error_set(err, -ENOMEM, "out of memory");
 }
 
 static void default_list(struct option_strings *list, size_t count, const char *const values[])
@@ -169,6 +201,9 @@ int agent_options_read(struct agent_options *options, int argc, char *const argv
 		return error_set_field(err, -EINVAL, "api-audit", "'%s' is neither write nor all", options->api_audit);
 	if (options->drain_ns > DRAIN_MAX_NS)
 		return error_set_field(err, -EINVAL, "drain", "is more than a day");
+	r = pool_read(options, err);
+	if (r < 0)
+		return r;
 	DEFAULT_LIST(&options->ignored_ips, "169.254.169.254", "169.254.170.2", "fd00:ec2::254");
 	DEFAULT_LIST(&options->ignored_ports, "22");
 	DEFAULT_LIST(&options->reserved_ports, "15001");

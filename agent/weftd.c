@@ -92,5 +92,6 @@ int main(int argc, char *argv[])
 		return grow_and_restart(&agent, argc, argv);
 	json_decref(agent.options.workloads);
 	json_decref(agent.options.quotas);
+	json_decref(agent.options.pool);
 	return r < 0 ? EXIT_FAILED : 0;
 }

@@ -44,4 +44,7 @@ json_t *api_counter_json(const struct counter *counter); /* one of them */
 json_t *api_counters_json(struct agent *agent); /* "counters" of /v1/status */
 json_t *api_requests_json(const struct requests_report *report); /* "requests" of /v1/status and /v1/top; any thread */
 json_t *api_endpoints_json(struct agent *agent); /* "endpoints" of /v1/status: how many of each health */
+/* The limits of an HTTP listener of a node or gateway: {"port", "maxConnections", "maxPendingRequests": n or null, "default": it is
+ * --default-pool}; null: it has none. */
+json_t *api_pool_json(const struct agent *agent, const struct resource *resource, uint16_t port);
 json_t *api_time_json(uint64_t wall_ns);

@@ -198,6 +198,23 @@ static void name_zones(struct agent *agent, const json_t *target)
 	}
 }
 
+/* The limits of a target that workloads here serve; of one elsewhere they are that node's affair. */
+static void tell_pool(struct agent *agent, json_t *target)
+{
+	const struct plan *plan = apply_current(agent->apply);
+	const char *name = json_path_string(target, "target");
+
+	for (size_t i = 0; plan && name && i < plan->serving_count; i++) {
+		const struct plan_serving *serving = &plan->servings[i];
+		const struct resource *node = strcmp(serving->target, name) ? NULL : resources_get(agent_in_force(agent), serving->node);
+
+		if (node) {
+			json_object_set_new(target, "pool", api_pool_json(agent, node, serving->listener));
+			return;
+		}
+	}
+}
+
 static void name_all(const struct explain_request *request, json_t *said)
 {
 	const struct plan *plan = apply_current(request->agent->apply);
@@ -212,8 +229,10 @@ static void name_all(const struct explain_request *request, json_t *said)
 	name_route(port, said);
 	json_array_foreach(json_object_get(said, "routes"), i, one)
 		name_route(port, one);
-	json_array_foreach(json_object_get(said, "targets"), i, one)
+	json_array_foreach(json_object_get(said, "targets"), i, one) {
 		name_zones(request->agent, one);
+		tell_pool(request->agent, one);
+	}
 }
 
 /* --- the answer ---------------------------------------------------------------------------------------------------------- */

@@ -196,6 +196,42 @@ static json_t *endpoints_json(struct agent *agent, const struct resource *node)
 	return list;
 }
 
+static json_t *pool_json(const struct agent *agent, const json_t *listener)
+{
+	const json_t *pool = json_path(listener_pool(listener, agent->options.pool), "http");
+
+	if (!pool)
+		return NULL;
+	return json_pack("{s:I, s:O, s:O?, s:b}", "port", (json_int_t)json_path_int(listener, "portMapping.port", 0), "maxConnections",
+			 json_object_get(pool, "maxConnections"), "maxPendingRequests", json_object_get(pool, "maxPendingRequests"), "default",
+			 !json_object_get(listener, "connectionPool"));
+}
+
+json_t *api_pool_json(const struct agent *agent, const struct resource *resource, uint16_t port)
+{
+	json_t *listener;
+	size_t i;
+
+	json_array_foreach(json_object_get(resource->spec, "listeners"), i, listener)
+		if (json_path_int(listener, "portMapping.port", 0) == port)
+			return pool_json(agent, listener) ?: json_null();
+	return json_null();
+}
+
+static json_t *pools_json(const struct agent *agent, const struct resource *resource)
+{
+	json_t *list = json_array(), *listener;
+	size_t i;
+
+	json_array_foreach(json_object_get(resource->spec, "listeners"), i, listener) {
+		json_t *one = pool_json(agent, listener);
+
+		if (one)
+			json_array_append_new(list, one);
+	}
+	return list;
+}
+
 static json_t *resource_json(struct agent *agent, const struct resource *r, struct deciding_set *deciding)
 {
 	json_t *not_in_force = json_array(), *unresolved = json_array();
@@ -222,6 +258,8 @@ static json_t *resource_json(struct agent *agent, const struct resource *r, stru
 		json_object_set_new(one, "inForce", route_in_force(agent, r->full_name, deciding));
 	if (r->kind == RESOURCE_VIRTUAL_NODE)
 		json_object_set_new(one, "endpoints", endpoints_json(agent, r));
+	if (r->kind == RESOURCE_VIRTUAL_NODE || r->kind == RESOURCE_VIRTUAL_GATEWAY)
+		json_object_set_new(one, "pools", pools_json(agent, r));
 	return one;
 }
 

@@ -675,7 +675,7 @@ static int take_listeners(struct compiler *c, const struct resource *resource, s
 		node->listeners[node->listener_count++] = (struct plan_listener){
 			.port = mapping.port,
 			.timeout = json_incref((json_t *)json_path(listener, "timeout.http")),
-			.pool = json_incref(json_object_get(listener, "connectionPool")),
+			.pool = json_incref((json_t *)listener_pool(listener, c->input->default_pool)),
 		};
 	}
 	return 0;

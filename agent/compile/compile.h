@@ -33,12 +33,16 @@ struct compile_input {
 	size_t exposed_count;
 	const char *const *audit_meshes; /* names of meshes in audit mode; the same each time, as are those that follow */
 	size_t audit_count;
+	const json_t *default_pool; /* the "connectionPool" of HTTP listeners that have none: {"http": {…}}; NULL: they have no limit */
 	bool proxy; /* there is a weft-proxy, which serves listeners in the place of applications where that is needed */
 	const char *zone; /* of this node; NULL: none */
 	uint16_t panic_pct;
 	uint32_t time_scale; /* for tests: times of outlier detection are divided by it; 0 or 1: not at all */
 	uint64_t now_wall_ns; /* dates the use of VIPs */
 };
+
+/* The "connectionPool" that is in force for a listener, of a node or a gateway: its own, or the default one. Borrowed; NULL: none. */
+const json_t *listener_pool(const json_t *listener, const json_t *default_pool);
 
 struct compiler;
 int compiler_new(struct compiler **ret_compiler); /* 0 or -ENOMEM */

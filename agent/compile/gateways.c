@@ -65,7 +65,7 @@ const char *gateway_route_service(const struct resource *route)
 	return json_path_string(route->spec, "httpRoute.action.target.virtualService.virtualServiceName");
 }
 
-static int plan_listeners(const struct resource *gateway, struct plan_node *node)
+static int plan_listeners(const struct compiler *c, const struct resource *gateway, struct plan_node *node)
 {
 	const json_t *listeners = json_object_get(gateway->spec, "listeners");
 	json_t *listener;
@@ -81,7 +81,7 @@ static int plan_listeners(const struct resource *gateway, struct plan_node *node
 		if (strcmp(mapping.protocol, "http") == 0 && !listener_needs_tls(listener, &mapping))
 			node->listeners[node->listener_count++] = (struct plan_listener){
 				.port = mapping.port,
-				.pool = json_incref(json_object_get(listener, "connectionPool")),
+				.pool = json_incref((json_t *)listener_pool(listener, c->input->default_pool)),
 			};
 	}
 	return 0;
@@ -92,7 +92,7 @@ int gateway_plan(struct compiler *c, const struct resource *gateway, struct loca
 	_cleanup_(gateway_routes_done) struct gateway_routes routes = {};
 	int r = gateway_routes_of(c->input->resources, gateway, &routes);
 
-	if (r < 0 || plan_listeners(gateway, node) < 0)
+	if (r < 0 || plan_listeners(c, gateway, node) < 0)
 		return no_memory(c);
 	node->gateway = true;
 	node->routes = calloc(routes.count + 1, sizeof(*node->routes));

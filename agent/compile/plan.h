@@ -155,7 +155,7 @@ struct plan_backend {
 /* A listener that weft-proxy serves in the place of the applications here. */
 struct plan_listener {
 	uint16_t port;
-	json_t *timeout, *pool; /* the listener's "timeout.http" and "connectionPool"; NULL: none */
+	json_t *timeout, *pool; /* the listener's "timeout.http", and the "connectionPool" in force (listener_pool()); NULL: none */
 };
 
 struct plan_gateway_route {

@@ -13,6 +13,17 @@
 #include "base/address.h"
 #include "base/cleanup.h"
 
+const json_t *listener_pool(const json_t *listener, const json_t *default_pool)
+{
+	const json_t *own = json_object_get(listener, "connectionPool");
+	struct port_mapping mapping;
+
+	if (own || !default_pool)
+		return own;
+	port_mapping_read(json_object_get(listener, "portMapping"), &mapping);
+	return strcmp(mapping.protocol, "http") == 0 ? default_pool : NULL;
+}
+
 bool listener_is_proxied(const struct compile_input *input, const struct resource *node, const json_t *listener)
 {
 	struct port_mapping mapping;
@@ -20,7 +31,7 @@ bool listener_is_proxied(const struct compile_input *input, const struct resourc
 	port_mapping_read(json_object_get(listener, "portMapping"), &mapping);
 	if (!input->proxy || strcmp(mapping.protocol, "http") != 0 || listener_needs_tls(listener, &mapping))
 		return false;
-	return json_path(listener, "connectionPool.http") || json_path(listener, "timeout.http") || json_path(node->spec, "logging.accessLog");
+	return json_path(listener_pool(listener, input->default_pool), "http") || json_path(listener, "timeout.http") || json_path(node->spec, "logging.accessLog");
 }
 
 struct gather {
@@ -125,7 +136,7 @@ static int add_place(struct gather *g, const struct compile_place *place)
 		struct port_mapping mapping;
 		int r;
 
-		if (!proxied && !json_object_get(listener, "connectionPool"))
+		if (!proxied && !listener_pool(listener, g->input->default_pool))
 			continue;
 		port_mapping_read(json_object_get(listener, "portMapping"), &mapping);
 		r = add_listener(g, place, node, mapping.port, proxied);

@@ -16,7 +16,7 @@
  *     "maxEjectionPct"} or null, "panicPct", "endpoints": [{"address", "port", "netns", "slot", "incarnation", "run"}…], as in struct
  *     endpoint_ref, those of IPv4 first, "zones": [[{"count", "below"}…] of IPv4, […] of IPv6]} as in struct target_record |
  * | node | {"name": "mesh/M/virtualNode/N", "backends": [IDs of services, ascending], "audit": bool, "dropAll": bool, "logging": the node's or
- *     null, "listeners": [{"port", "timeout": the listener's for http or null, "connectionPool": the listener's or null}…]: those that
+ *     null, "listeners": [{"port", "timeout": the listener's for http or null, "connectionPool": the listener's, the default one, or null}…]: those that
  *     weft-proxy serves in the place of the applications here}. Services that are no backends, and are let pass in audit mode, are not listed; those that are not weft-proxy's are |
  * | gateway | {"name": "mesh/M/virtualGateway/G", "listeners": as of a node, those of http without TLS, "routes": [{"name": "R", "spec": a
  *     gateway route resource's, "service": ID or null: there is none of that name, "needsTls": bool, by the gateway's client policy}…] of http, "logging": the gateway's or null} |

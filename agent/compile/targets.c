@@ -278,9 +278,8 @@ static uint64_t read_duration(const json_t *duration, uint32_t time_scale)
 static void read_limits(const struct compile_input *input, const struct resource *node, const json_t *listener, struct plan_target *target)
 {
 	const bool proxied = listener_is_proxied(input, node, listener);
-	const json_t *outlier = json_object_get(listener, "outlierDetection");
-	const json_int_t tcp = json_path_int(listener, "connectionPool.tcp.maxConnections", 0),
-			 http = json_path_int(listener, "connectionPool.http.maxConnections", 0);
+	const json_t *outlier = json_object_get(listener, "outlierDetection"), *pool = listener_pool(listener, input->default_pool);
+	const json_int_t tcp = json_path_int(pool, "tcp.maxConnections", 0), http = json_path_int(pool, "http.maxConnections", 0);
 
 	target->max_connections = (uint32_t)(tcp ?: proxied ? 0 : http);
 	if (!outlier)

@@ -83,6 +83,23 @@ static void result_add(struct grid *grid, const json_t *route)
 		grid_add(grid, !strcmp(result, "not-tried") ? "not tried" : result);
 }
 
+/* Of the target that was drawn, where it is served on this node. */
+static void pool_print(const json_t *request)
+{
+	const char *drawn = json_path_string(request, "target");
+
+	for (size_t i = 0; drawn && i < json_path_count(request, "targets"); i++) {
+		const json_t *target = json_path_at(request, "targets", i), *pool = json_object_get(target, "pool");
+		const char *name = json_path_string(target, "target");
+		char text[POOL_TEXT_BYTES];
+
+		if (!json_is_object(pool) || !name || strcmp(name, drawn))
+			continue;
+		explain_line("pool", format_pool(pool, text));
+		return;
+	}
+}
+
 /* In order, with why each does not take the request; `title` says whose they are. */
 static int routes_print(const json_t *request, const char *title)
 {
@@ -210,6 +227,7 @@ int explain_request_print(const json_t *answer)
 	explain_line("endpoint", json_path_string(request, "endpoint"));
 	retry_print(json_object_get(request, "retry"));
 	timeouts_print(request);
+	pool_print(request);
 	if (routes_print(gateway, "GATEWAY ROUTE") < 0 || routes_print(request, "ROUTE") < 0 || targets_print(request) < 0)
 		return -ENOMEM;
 	return explain_distribution_print(request, "requests");

@@ -166,6 +166,17 @@ const char *format_member_count(const json_t *object, const char *member, char b
 	return buffer;
 }
 
+const char *format_pool(const json_t *pool, char buffer[POOL_TEXT_BYTES])
+{
+	const bool waits = json_is_integer(json_object_get(pool, "maxPendingRequests"));
+	char connections[FORMAT_BYTES], pending[FORMAT_BYTES];
+
+	snprintf(buffer, POOL_TEXT_BYTES, "%s connections, %s waiting requests%s", format_member_count(pool, "maxConnections", connections),
+		 waits ? format_member_count(pool, "maxPendingRequests", pending) : "any number of",
+		 json_path_bool(pool, "default", false) ? " (the default pool)" : "");
+	return buffer;
+}
+
 void print_configuration_error(FILE *to, const json_t *error)
 {
 	static const char *const where[] = { "file", "field" };

@@ -31,5 +31,9 @@ const char *format_member_name(const json_t *object, const char *member, char bu
 const char *format_member_bytes(const json_t *object, const char *member, char buffer[FORMAT_BYTES]);
 const char *format_member_count(const json_t *object, const char *member, char buffer[FORMAT_BYTES]);
 
+/* The limits of a listener, as /v1/resources has them: "100 connections, 50 waiting requests (the default pool)". */
+#define POOL_TEXT_BYTES 128
+const char *format_pool(const json_t *pool, char buffer[POOL_TEXT_BYTES]);
+
 /* "error" of /v1/configuration, in a line; nothing where there is none. */
 void print_configuration_error(FILE *to, const json_t *error);

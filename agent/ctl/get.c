@@ -178,6 +178,24 @@ const char *get_kind(const char *word)
 	return NULL;
 }
 
+static bool has_default_pool(const json_t *r)
+{
+	for (size_t i = 0; i < json_path_count(r, "pools"); i++)
+		if (json_path_bool(json_path_at(r, "pools", i), "default", false))
+			return true;
+	return false;
+}
+
+static void pools_print(const json_t *r)
+{
+	for (size_t i = 0; i < json_path_count(r, "pools"); i++) {
+		char text[POOL_TEXT_BYTES];
+		const json_t *pool = json_path_at(r, "pools", i);
+
+		printf("pool: port %lld: %s\n", (long long)json_path_int(pool, "port", 0), format_pool(pool, text));
+	}
+}
+
 static void notes_add(struct grid *grid, const json_t *r)
 {
 	const size_t unresolved = json_path_count(r, "unresolved"), not_in_force = json_path_count(r, "notInForce");
@@ -187,6 +205,8 @@ static void notes_add(struct grid *grid, const json_t *r)
 		buffer_printf(&text, "%zu unresolved", unresolved);
 	if (not_in_force)
 		buffer_printf(&text, "%s%zu not in force", unresolved ? ", " : "", not_in_force);
+	if (has_default_pool(r))
+		buffer_printf(&text, "%sdefault pool", text.length ? ", " : "");
 	grid_add(grid, buffer_string(&text));
 }
 
@@ -286,6 +306,7 @@ static int resource_print(const json_t *r)
 	ports_add(&ports, r);
 	if (ports.length)
 		printf("in force:%s\n", buffer_string(&ports) + 1);
+	pools_print(r);
 	printf("spec: ");
 	json_dumpf(json_object_get(r, "spec"), stdout, JSON_INDENT(2));
 	printf("\n");

@@ -8,7 +8,7 @@ from collections import Counter
 import pytest
 
 from l7_world import CLIENT, http_servers
-from weft import HERE, PYTHON, Node, wait_for
+from weft import BUILD, HERE, PYTHON, Node, wait_for
 
 # `count` requests at the same time, each on a connection of its own.
 AT_ONCE = CLIENT + """
@@ -306,6 +306,44 @@ def test_without_weft_proxy_a_pool_counts_connections_in_the_kernel(world):
     node.options = options
     node.start_agent()
     wait_listeners(node, any_8080=SERVED)
+    world.wait_pool(1, 1)
+
+
+def test_the_default_pool_is_that_of_listeners_without_one_and_exact(world):
+    node, options = world.node, world.node.options
+    world.configure()
+    wait_listeners(node)
+    node.kill_agent(signal.SIGTERM)
+    node.options = [*options, "--default-pool", "2,1"]
+    node.start_agent()
+    wait_listeners(node, any_8080=SERVED)
+    world.wait_pool(2, 1)
+    for _ in range(3):
+        answers = world.outside.at_once(7, world.server.ipv4, headers={"x-wait": "0.5"})
+        assert Counter(answer["status"] for answer in answers) == {200: 3, 503: 4}
+        assert all(answer["told"]["active"] <= 2 if answer["status"] == 200 else answer["headers"]["x-envoy-overloaded"] == "true" for answer in answers)
+    client = node.worker("client", world.client)  # stays
+    node.wait_reason("web.example.com:8080", "proxied")
+
+    def said():
+        result = subprocess.run([BUILD / "weft", "explain", "--instance", node.instance, "--from", "mesh/m/virtualNode/client", "--to",
+                                 "http://web.example.com:8080/"], capture_output=True, text=True, check=True)
+        return next((line.split(maxsplit=1)[1] for line in result.stdout.splitlines() if line.startswith("pool ")), None)
+    assert said() == "2 connections, 1 waiting requests (the default pool)"
+    shown = subprocess.run([BUILD / "weft", "get", "virtualNode", "web", "--instance", node.instance], capture_output=True, text=True, check=True)
+    assert "pool: port 8080: 2 connections, 1 waiting requests (the default pool)\n" in shown.stdout
+    world.configure((1,))
+    wait_for(lambda: said() == "1 connections, any number of waiting requests", "the listener's own pool counts")
+    web = next(one for one in node.weft("get", "virtualNode")["resources"] if one["name"] == "web")
+    assert web["pools"] == [{"port": 8080, "maxConnections": 1, "maxPendingRequests": None, "default": False}]
+    wait_for(lambda: world.storm(5, "0.05") == {200: 5}, "any number waits")
+    client.kill()
+    node.kill_agent(signal.SIGTERM)
+    node.options = options
+    node.start_agent()
+    world.configure()
+    wait_listeners(node)
+    world.configure((1, 1))
     world.wait_pool(1, 1)
 
 

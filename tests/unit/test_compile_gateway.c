@@ -78,6 +78,10 @@ TEST(a_gateways_listeners_are_those_of_http_without_tls)
 	EXPECT_EQ(gateway->listeners[1].port, 8082);
 	EXPECT(!gateway->listeners[1].pool);
 	EXPECT_EQ(gateway->flags, NODE_DROP_ALL);
+	_cleanup_json_ json_t *pool = json_pack("{s:{s:i}}", "http", "maxConnections", 9);
+	gateway = node(compiled_with(&f, &(struct compile_input){ .nodes = nodes, .node_count = 1, .default_pool = pool }), GATEWAY);
+	EXPECT_EQ(json_path_int(gateway->listeners[0].pool, "http.maxConnections", 0), 5);
+	EXPECT_EQ(json_path_int(gateway->listeners[1].pool, "http.maxConnections", 0), 9);
 }
 
 TEST(a_gateways_client_policy_covers_its_services)

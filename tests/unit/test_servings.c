@@ -29,12 +29,14 @@ static bool owns(uint64_t netns_cookie, const struct ip *address, void *arg)
 }
 
 /* "netns address:port node:port=limit", in lines; "*" for any address, "=weft-proxy" for what weft-proxy serves, where it is there. */
-static void expect_servings_with(struct fixture *f, bool proxy, const struct compile_place *places, size_t count, const char *expected)
+static void expect_servings_by(struct fixture *f, const struct compile_input *how, const struct compile_place *places, size_t count,
+			       const char *expected)
 {
 	static const char *const nodes[] = { N };
 	static const struct ip any;
 	const struct plan *plan = compiled_with(f, &(struct compile_input){ .nodes = nodes, .node_count = 1, .places = places,
-									    .place_count = count, .owns = owns, .proxy = proxy });
+									    .place_count = count, .owns = owns, .proxy = how->proxy,
+									    .default_pool = how->default_pool });
 	_cleanup_(buffer_done) struct buffer b = {};
 	char text[ENDPOINT_TEXT_BYTES];
 
@@ -57,6 +59,11 @@ static void expect_servings_with(struct fixture *f, bool proxy, const struct com
 	}
 	EXPECT_STR(buffer_string(&b), expected);
 	EXPECT_EQ(plan->target_count, 0); /* nobody here calls it */
+}
+
+static void expect_servings_with(struct fixture *f, bool proxy, const struct compile_place *places, size_t count, const char *expected)
+{
+	expect_servings_by(f, &(struct compile_input){ .proxy = proxy }, places, count, expected);
 }
 
 static void expect_servings(struct fixture *f, const struct compile_place *places, size_t count, const char *expected)
@@ -166,6 +173,29 @@ TEST(connections_to_what_weft_proxy_serves_are_not_limited_where_they_go_out)
 	}
 }
 
+TEST(http_listeners_without_a_pool_have_the_default_one)
+{
+	static const struct compile_place pod[] = { { N, POD, true } };
+	_cleanup_json_ json_t *pool = json_pack("{s:{s:i, s:i}}", "http", "maxConnections", 9, "maxPendingRequests", 3);
+	const struct plan_node *planned;
+	FIXTURE(f);
+
+	given_mesh(&f, "M", "DROP_ALL");
+	given_node(&f, "n",
+		   LISTENER(80, "http") ", " POOL(81, "http", 5) ", " LISTENER(82, "tcp") ", " LISTENER(83, "http2") ", " LISTENER(84, "grpc") ", "
+		   TLS_LISTENER(85, "http", "STRICT"),
+		   "");
+	expect_servings_by(&f, &(struct compile_input){ .proxy = true, .default_pool = pool }, pod, 1,
+			   "7 *:80 n:80=weft-proxy\n7 *:81 n:81=weft-proxy\n7 *:85 n:85=9");
+	planned = node(f.plan, N);
+	EXPECT_EQ(planned->listener_count, 2);
+	EXPECT_EQ(json_path_int(planned->listeners[0].pool, "http.maxConnections", 0), 9);
+	EXPECT_EQ(json_path_int(planned->listeners[0].pool, "http.maxPendingRequests", 0), 3);
+	EXPECT_EQ(json_path_int(planned->listeners[1].pool, "http.maxConnections", 0), 5);
+	EXPECT(!json_path(planned->listeners[1].pool, "http.maxPendingRequests"));
+	expect_servings_by(&f, &(struct compile_input){ .default_pool = pool }, pod, 1, "7 *:80 n:80=9\n7 *:81 n:81=5\n7 *:85 n:85=9");
+}
+
 TEST(too_many_are_refused_as_a_whole)
 {
 	static const char *const nodes[] = { N };
@@ -192,6 +222,7 @@ int main(void)
 		cmocka_unit_test(weft_proxy_serves_where_a_limit_would_hold),
 		cmocka_unit_test(what_weft_proxy_is_not_told_of_it_does_not_serve),
 		cmocka_unit_test(connections_to_what_weft_proxy_serves_are_not_limited_where_they_go_out),
+		cmocka_unit_test(http_listeners_without_a_pool_have_the_default_one),
 		cmocka_unit_test(too_many_are_refused_as_a_whole),
 	};
 
