@@ -485,6 +485,8 @@ struct request *request_new(struct downstream *d); /* NULL: no memory */
 struct request *request_free(struct request *request); /* a spare one */
 void request_head_read(struct request *request); /* the head is whole */
 void request_route(struct request *request); /* the same, once the configuration may be there */
+/* The configuration changed. What goes past the mesh is ended where it may not any more, as connections are that the kernel let out. */
+void request_hold_to_filter(struct request *request);
 void request_body(struct request *request, struct span piece);
 void request_received(struct request *request);
 bool request_takes_body(const struct request *request);

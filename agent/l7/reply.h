@@ -80,7 +80,9 @@
 	X(ENDED, "ended", 0, DOWNSTREAM_CONNECTION_TERMINATION, "downstream_local_disconnect", "", \
 	  "the workload ended, or weft-proxy did") \
 	X(DRAIN_LIMIT, "drain-limit", 0, DOWNSTREAM_CONNECTION_TERMINATION, "downstream_local_disconnect", "", \
-	  "weft-proxy was replaced, and this took longer than it may")
+	  "weft-proxy was replaced, and this took longer than it may") \
+	X(FILTER_CLOSED, "filter-closed", 0, DOWNSTREAM_CONNECTION_TERMINATION, "downstream_local_disconnect", "", \
+	  "it went past the mesh, whose egressFilter is DROP_ALL by now")
 
 #define X(symbol, name, status, flag, details, body, text) L7_##symbol,
 enum l7_reply { L7_REPLIES(X) L7_REPLY_COUNT };

@@ -352,11 +352,16 @@ static void enter_gateway(struct request *request)
 
 /* To an address that the mesh does not know, on a port where a backend of the caller may be meant: Host names none. Envoy in App Mesh has no
  * route for that, whatever the mesh's egress filter; here what may leave the mesh goes on to where it was meant. */
+static bool is_filtered(const struct caller *caller)
+{
+	return caller->drop_all && !caller->audit;
+}
+
 static void pass(struct request *request)
 {
 	const struct caller *caller = request->caller;
 
-	if (!caller || (caller->drop_all && !caller->audit)) {
+	if (!caller || is_filtered(caller)) {
 		request_refuse(request, L7_NO_ROUTE);
 		return;
 	}
@@ -365,6 +370,15 @@ static void pass(struct request *request)
 	request->timeouts = route_timeouts_read(NULL);
 	request->route = &everything;
 	set_out(request);
+}
+
+void request_hold_to_filter(struct request *request)
+{
+	const struct caller *caller = snapshot_caller(request->worker->view->snapshot, request->downstream->handover.source);
+	const bool begun = request->state == REQUEST_ANSWERING || request->state == REQUEST_TUNNEL;
+
+	if (request->passes && caller && is_filtered(caller))
+		request_refuse(request, begun ? L7_FILTER_CLOSED : L7_NO_ROUTE);
 }
 
 void request_route(struct request *request)

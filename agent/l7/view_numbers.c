@@ -241,7 +241,7 @@ static int http_write(struct drawing *d, struct l7_http_view *to)
 	s->downstream_rq_idle_timeout = replies[L7_IDLE_TIMEOUT] + replies[L7_CUT_BY_IDLE];
 	s->downstream_rq_rx_reset = replies[L7_CLIENT_GONE];
 	s->downstream_rq_tx_reset = replies[L7_CUT_OFF] + replies[L7_CUT_PROTOCOL] + replies[L7_CUT_BY_TIMEOUT] + replies[L7_CUT_BY_IDLE] +
-				    replies[L7_ENDED] + replies[L7_DRAIN_LIMIT];
+				    replies[L7_ENDED] + replies[L7_DRAIN_LIMIT] + replies[L7_FILTER_CLOSED];
 	s->no_route = flagged(replies, ACCESS_LOG_NO_ROUTE_FOUND);
 	codes_set(s->codes, http->codes);
 	to->rq_time = histogram_in(d, http->time_ns_sum, http->time_ns);

@@ -127,6 +127,17 @@ static void run_parked(struct worker *worker)
 	}
 }
 
+static void hold_to_filters(struct worker *worker)
+{
+	list_for_each(p, &worker->places)
+		list_for_each_safe(it, &container_of(p, struct worker_place, node)->downstreams) {
+			const struct downstream *d = container_of(it, struct downstream, place_node);
+
+			if (d->request)
+				request_hold_to_filter(d->request);
+		}
+}
+
 static void take_view(void *arg)
 {
 	struct told *told = arg;
@@ -136,6 +147,7 @@ static void take_view(void *arg)
 	worker->view = told->view;
 	free(told);
 	run_parked(worker);
+	hold_to_filters(worker);
 	worker_reap(worker);
 }
 

@@ -83,6 +83,13 @@ void given_handover(struct l7_world *w, uint32_t service, uint16_t port, uint64_
 	pthread_mutex_unlock(&w->lock);
 }
 
+void given_stranger(struct l7_world *w)
+{
+	pthread_mutex_lock(&w->lock);
+	w->handover = (struct handover){ .destination = ip_of("127.0.0.1"), .source = WORLD_CALLER, .port = htons(WORLD_BACKEND_PORT) };
+	pthread_mutex_unlock(&w->lock);
+}
+
 /* --- the world ----------------------------------------------------------------------------------------------------------- */
 
 static int listen_at(uint16_t port)
@@ -165,6 +172,7 @@ void l7_world_free(struct l7_world **world)
 	free(w->target_more);
 	free(w->services_more);
 	free(w->gateways);
+	free(w->caller_more);
 	free(w);
 }
 
@@ -217,6 +225,7 @@ void given_no_routes(struct l7_world *w)
 	text_set(&w->target_more, text_of("%s", ""));
 	text_set(&w->services_more, text_of("%s", ""));
 	text_set(&w->gateways, text_of("%s", ""));
+	text_set(&w->caller_more, text_of("%s", ""));
 }
 
 void given_http_route(struct l7_world *w, const char *name, const char *match, const char *targets, const char *more)
@@ -255,6 +264,11 @@ void given_gateways(struct l7_world *w, const char *gateways)
 	text_set(&w->gateways, text_of("%s", gateways));
 }
 
+void given_calling_node(struct l7_world *w, const char *more)
+{
+	text_set(&w->caller_more, text_of(",%s", more));
+}
+
 static char *target_text(const struct l7_world *w, unsigned int id)
 {
 	_cleanup_free_ char *endpoints = text_of("%s", "");
@@ -279,8 +293,8 @@ void world_configure(struct l7_world *w)
 		text_set(&targets, text_of("%s%s%s", targets, targets[0] ? "," : "", one));
 	}
 	text = text_of("{'services':{'%u':{'name':'mesh/M/virtualService/" WORLD_HOST "','ports':[{'port':%u,'routes':[%s]}]}%s},"
-		       "'targets':{%s},'nodes':{'%u':{'name':'mesh/M/virtualNode/c','backends':[1,2]}},'gateways':{%s}}",
-		       WORLD_SERVICE, WORLD_PORT, w->routes, w->services_more, targets, WORLD_CALLER, w->gateways);
+		       "'targets':{%s},'nodes':{'%u':{'name':'mesh/M/virtualNode/c','backends':[1,2]%s}},'gateways':{%s}}",
+		       WORLD_SERVICE, WORLD_PORT, w->routes, w->services_more, targets, WORLD_CALLER, w->caller_more, w->gateways);
 	for (char *c = text; *c; c++)
 		if (*c == '\'')
 			*c = '"';

@@ -55,7 +55,7 @@ struct l7_world {
 	/* of the next configuration: */
 	uint64_t generation;
 	unsigned int panic_pct;
-	char *routes, *target_more, *services_more, *gateways; /* JSON, with ' for " */
+	char *routes, *target_more, *services_more, *gateways, *caller_more; /* JSON, with ' for " */
 };
 
 /* In a new namespace, with lo up, `workers` threads, and the backends listening. Skips the test where that is not allowed. It is not on
@@ -75,11 +75,15 @@ void given_any_route(struct l7_world *w, const char *more);
 void given_targets(struct l7_world *w, const char *more); /* members of each of them */
 void given_services(struct l7_world *w, const char *more); /* "'2': {…}" */
 void given_gateways(struct l7_world *w, const char *gateways); /* "'20': {…}" */
+void given_calling_node(struct l7_world *w, const char *more); /* members of it, "'dropAll':true" */
 void given_no_routes(struct l7_world *w); /* and nothing else of the above */
 /* What was given so far is the next generation. */
 void world_configure(struct l7_world *w);
 /* As the kernel would: the next connections are to this service, decided by this generation. */
 void given_handover(struct l7_world *w, uint32_t service, uint16_t port, uint64_t generation);
+
+/* And these: to an address that the mesh does not know, where the first backend is. */
+void given_stranger(struct l7_world *w);
 
 /* A number of l7_json(): "totals.replies.no-route"; "rows.codes.2xx": of all rows together, 0xx: without an answer. */
 int64_t world_counted(const struct l7_world *w, const char *path);

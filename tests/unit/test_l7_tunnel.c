@@ -5,7 +5,8 @@
 
 #include "tests/unit/l7_world.h"
 
-#define UPGRADE "GET /chat HTTP/1.1\r\nHost: " WORLD_HOST "\r\nConnection: keep-alive, Upgrade\r\nUpgrade: websocket\r\n\r\n"
+#define UPGRADE_TO(host) "GET /chat HTTP/1.1\r\nHost: " host "\r\nConnection: keep-alive, Upgrade\r\nUpgrade: websocket\r\n\r\n"
+#define UPGRADE UPGRADE_TO(WORLD_HOST)
 #define SWITCHED "HTTP/1.1 101 Switching Protocols\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n\r\n"
 #define LONG_BYTES (8u * 1024 * 1024) /* more than all buffers on the way have room for */
 
@@ -18,12 +19,12 @@ static struct l7_world *world(const char *more)
 	return w;
 }
 
-static void tunnel(struct l7_world *w, struct wire *ret_program, struct wire *ret_endpoint)
+static void tunnel_by(struct l7_world *w, const char *upgrade, struct wire *ret_program, struct wire *ret_endpoint)
 {
 	struct message m = {};
 
 	program(w, ret_program);
-	wire_say(ret_program, UPGRADE);
+	wire_say(ret_program, upgrade);
 	backend_accept(w, 1, ret_endpoint);
 	wire_read(ret_endpoint, &m);
 	EXPECT_CONTAINS(m.head, "\r\nUpgrade: websocket\r\n");
@@ -35,6 +36,11 @@ static void tunnel(struct l7_world *w, struct wire *ret_program, struct wire *re
 	EXPECT_CONTAINS(m.head, "\r\nUpgrade: websocket\r\n");
 	EXPECT_CONTAINS(m.head, "\r\nconnection: Upgrade\r\n");
 	message_done(&m);
+}
+
+static void tunnel(struct l7_world *w, struct wire *ret_program, struct wire *ret_endpoint)
+{
+	tunnel_by(w, UPGRADE, ret_program, ret_endpoint);
 }
 
 static void expect_bytes(struct wire *wire, const char *text)
@@ -297,6 +303,54 @@ TEST(a_tunnel_outlives_the_time_of_a_request)
 	EXPECT_REPLY(w, "response-timeout", 0);
 }
 
+/* Past the mesh, to where it was meant. */
+static void stranger_tunnel(struct l7_world *w, struct wire *ret_program, struct wire *ret_endpoint)
+{
+	given_stranger(w);
+	tunnel_by(w, UPGRADE_TO("stranger"), ret_program, ret_endpoint);
+	wire_say(ret_program, "ping");
+	expect_bytes(ret_endpoint, "ping");
+}
+
+TEST(what_goes_past_the_mesh_is_cut_when_its_filter_closes_and_not_before)
+{
+	_cleanup_world_ struct l7_world *w = world(NULL);
+	_cleanup_wire_ struct wire p, e, inside, inside_e, slow, slow_e, asked, asked_e;
+	_cleanup_message_ struct message m = {}, n = {};
+
+	tunnel(w, &inside, &inside_e);
+	stranger_tunnel(w, &p, &e);
+	program(w, &slow);
+	wire_say(&slow, "GET / HTTP/1.1\r\nHost: stranger\r\n\r\n");
+	backend_accept(w, 1, &slow_e);
+	wire_read(&slow_e, &m);
+	wire_say(&slow_e, "HTTP/1.1 200 OK\r\nContent-Length: 10\r\n\r\nhalf");
+	wire_read_to_body(&slow, 4, &n);
+	program(w, &asked);
+	wire_say(&asked, "GET / HTTP/1.1\r\nHost: stranger\r\n\r\n");
+	backend_accept(w, 1, &asked_e);
+
+	given_calling_node(w, "'dropAll':true,'audit':true");
+	world_configure(w);
+	EXPECT_COUNT(w, "totals.requestsActive", 4);
+	wire_say(&p, "ping");
+	expect_bytes(&e, "ping");
+
+	given_calling_node(w, "'dropAll':true");
+	world_configure(w);
+	EXPECT_EQ(wire_next(&p), WIRE_RESET);
+	EXPECT(wire_next(&e) != WIRE_BYTES);
+	EXPECT(wire_next(&slow) != WIRE_BYTES);
+	message_done(&m);
+	wire_read(&asked, &m);
+	EXPECT_EQ(m.status, 404);
+	EXPECT_REPLY(w, "filter-closed", 2);
+	EXPECT_REPLY(w, "no-route", 1);
+	wire_say(&inside, "ping");
+	expect_bytes(&inside_e, "ping");
+	EXPECT_COUNT(w, "totals.requestsActive", 1);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -314,6 +368,7 @@ int main(void)
 		cmocka_unit_test(an_upgrade_to_http_2_is_not_passed_on),
 		cmocka_unit_test(a_tunnel_without_traffic_ends_when_its_time_is_over),
 		cmocka_unit_test(a_tunnel_outlives_the_time_of_a_request),
+		cmocka_unit_test(what_goes_past_the_mesh_is_cut_when_its_filter_closes_and_not_before),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);
