@@ -18,6 +18,7 @@ const struct hook hooks[HOOK_COUNT] = {
 	{ "look_standing", HOOK_PROGRAM, true, "open connections that a change leaves without an endpoint, or denies, are found" },
 	{ "iter_end", HOOK_ITERATOR, false, "open connections that may not go on are closed" },
 	{ "iter_passed", HOOK_ITERATOR, false, "those that left the mesh are, when its egressFilter becomes DROP_ALL", "w_passed" },
+	{ "original_dst", HOOK_PROGRAM, false, "SO_ORIGINAL_DST of weft-proxy's sockets" },
 	{ "edge_sweep", HOOK_PROGRAM, false, "connections without a local socket end after silence" },
 	{ "edge_egress", HOOK_PROGRAM, false, "`weft expose` and `weft attach`: answers" },
 	{ "edge_ingress", HOOK_PROGRAM, false, "`weft expose` and `weft attach`" },

@@ -3,6 +3,7 @@
 
 #include <bpf/bpf.h>
 #include <errno.h>
+#include <fcntl.h>
 #include <stdio.h>
 #include <string.h>
 #include <sys/mman.h>
@@ -248,13 +249,35 @@ int proxy_exempt_set(struct proxy_maps *maps, uint64_t netns_cookie, const struc
 
 /* --- connections that are handed over -------------------------------------------------------------------------------------------- */
 
-int proxy_handover_take(struct proxy_maps *maps, const struct handover_key *key, struct handover *ret_handover)
+int proxy_handover_get(struct proxy_maps *maps, const struct handover_key *key, struct handover *ret_handover)
 {
 	struct handover handover;
 
-	if (bpf_map_lookup_and_delete_elem(maps->handover_fd, key, &handover) < 0)
+	if (bpf_map_lookup_elem(maps->handover_fd, key, &handover) < 0)
 		return -errno;
 	*ret_handover = handover;
+	return 0;
+}
+
+int proxy_original_attach(const char *instance, const char *cgroup, int *ret_link_fd)
+{
+	char pin_path[160], path[256];
+	_cleanup_close_ int program_fd = -1, cgroup_fd = -1;
+	int fd, r = kernel_pin_path(instance, pin_path, sizeof(pin_path), NULL);
+
+	if (r < 0)
+		return r;
+	snprintf(path, sizeof(path), "%s/prog_original_dst", pin_path);
+	program_fd = bpf_obj_get(path);
+	if (program_fd < 0)
+		return -errno;
+	cgroup_fd = open(cgroup, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+	if (cgroup_fd < 0)
+		return -errno;
+	fd = bpf_link_create(program_fd, cgroup_fd, BPF_CGROUP_GETSOCKOPT, NULL);
+	if (fd < 0)
+		return -errno;
+	*ret_link_fd = fd;
 	return 0;
 }
 

@@ -47,8 +47,13 @@ int proxy_exempt_set(struct proxy_maps *maps, uint64_t netns_cookie, const struc
  * other threads meet either. 0, also where nothing changed, at the price of one system call. One thread. */
 int proxy_endpoints_renew(struct proxy_maps *maps, const char *instance, struct error *err);
 
-/* Takes away what a connection that was handed over asked for. Safe from several threads. -ENOENT: nothing was handed over from there. */
-int proxy_handover_take(struct proxy_maps *maps, const struct handover_key *key, struct handover *ret_handover);
+/* What a connection that was handed over asked for, for as long as it lives. Safe from several threads. -ENOENT: nothing was handed over
+ * from there. */
+int proxy_handover_get(struct proxy_maps *maps, const struct handover_key *key, struct handover *ret_handover);
+/* From now on, and while the descriptor is open, which is the caller's, getsockopt() answers SO_ORIGINAL_DST at SOL_IP, and IP6T_SO_ORIGINAL_DST
+ * at SOL_IPV6, by that, for sockets accepted where a process of this cgroup (a directory) listens. Others pay nothing for it. -ENOENT: the
+ * kernel has not taken the program, or there is no such cgroup; -EPERM: a program at a cgroup above allows no others. */
+int proxy_original_attach(const char *instance, const char *cgroup, int *ret_link_fd);
 /* Where connections are taken from now on: PROXY_PLACE_*. As for resolvers. */
 int proxy_place_set(struct proxy_maps *maps, uint64_t netns_cookie, uint32_t families);
 int proxy_place_remove(struct proxy_maps *maps, uint64_t netns_cookie);

@@ -527,7 +527,7 @@ void downstream_accept(struct worker_place *place, const struct accepted *from)
 	int r;
 
 	if (where->role == L7_OUTBOUND)
-		r = l7->kernel.handover_take(l7->kernel.arg, &key, &accepted.handover);
+		r = l7->kernel.handover_get(l7->kernel.arg, &key, &accepted.handover);
 	else
 		r = look_inbound(place, &accepted);
 	if (r < 0) {

@@ -19,9 +19,9 @@
 #include "maps/abi/handover.h"
 #include "maps/abi/inbound.h"
 
-/* What it asks of the kernel's maps: maps/proxy.h in weft-proxy, plain memory in tests. handover_take() is called by workers. */
+/* What it asks of the kernel's maps: maps/proxy.h in weft-proxy, plain memory in tests. handover_get() is called by workers. */
 struct l7_kernel {
-	int (*handover_take)(void *arg, const struct handover_key *key, struct handover *ret_handover); /* -ENOENT */
+	int (*handover_get)(void *arg, const struct handover_key *key, struct handover *ret_handover); /* -ENOENT */
 	int (*place_set)(void *arg, uint64_t netns_cookie, uint32_t families);
 	int (*place_remove)(void *arg, uint64_t netns_cookie);
 	/* Of what comes in (maps/abi/inbound.h): */

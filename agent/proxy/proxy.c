@@ -38,9 +38,9 @@ static int exempt_set(void *arg, uint64_t netns_cookie, const struct ip *address
 	return proxy_exempt_set(arg, netns_cookie, address, until_ns);
 }
 
-static int handover_take(void *arg, const struct handover_key *key, struct handover *ret_handover)
+static int handover_get(void *arg, const struct handover_key *key, struct handover *ret_handover)
 {
-	return proxy_handover_take(arg, key, ret_handover);
+	return proxy_handover_get(arg, key, ret_handover);
 }
 
 static int place_set(void *arg, uint64_t netns_cookie, uint32_t families)
@@ -119,6 +119,15 @@ static void forget_cgroups(struct proxy *proxy)
 		__atomic_store_n(&proxy->maps.state->former_cgroup_ids[i], 0, __ATOMIC_RELEASE);
 }
 
+/* Nothing here asks: it is for those who look at connections of weft-proxy's from outside. */
+static void answer_original(struct proxy *proxy)
+{
+	const int r = proxy_original_attach(proxy->instance, proxy->cgroup.path, &proxy->original_fd);
+
+	if (r < 0 && r != -ENOENT)
+		log_warn("SO_ORIGINAL_DST is not answered for connections that are handed over", LOG_F("error", LOG_STR(strerror(-r))));
+}
+
 static void on_beat(struct loop_timer *timer, void *arg)
 {
 	struct proxy *proxy = arg;
@@ -164,7 +173,7 @@ static int make_parts(struct proxy *proxy, struct error *err)
 	if (r == 0)
 		r = l7_new(proxy->loop,
 			   &(struct l7_kernel){
-				   .handover_take = handover_take,
+				   .handover_get = handover_get,
 				   .place_set = place_set,
 				   .place_remove = place_remove,
 				   .inbound_set = inbound_set,
@@ -208,6 +217,8 @@ static int start(struct proxy *proxy, struct error *err)
 		r = build_of(BUILD_OWN, proxy->build, err);
 	if (r == 0)
 		r = own_cgroup_enter("weft-proxy", proxy->instance, &proxy->cgroup, err);
+	if (r == 0)
+		answer_original(proxy);
 	proxy->responder_maps = (struct responder_maps){
 		.name_get = name_get,
 		.resolver_set = resolver_set,
@@ -242,6 +253,7 @@ int proxy_start(struct loop *loop, const struct proxy_options *options, struct p
 	proxy->loop = loop;
 	proxy->instance = options->instance;
 	proxy->options = *options;
+	proxy->original_fd = -1;
 	formers_init(&proxy->formers);
 	proxy->started_wall_ns = time_to_wall_ns(time_now_ns());
 	proxy->seat = (struct seat){ .lock_fd = -1, .listen_fd = -1 };
@@ -283,6 +295,7 @@ struct proxy *proxy_stop(struct proxy *proxy)
 	loop_turn(proxy->loop, 0); /* what the thread had under way is reported, and finds them gone */
 	liveness_free(proxy->liveness);
 	loop_timer_free(proxy->beat_timer);
+	fd_close(proxy->original_fd);
 	own_cgroup_leave(&proxy->cgroup);
 	seat_leave(&proxy->seat, proxy->uninstalled); /* last: whoever sees it free finds nothing of ours any more */
 	proxy_maps_close(&proxy->maps);

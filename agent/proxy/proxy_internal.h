@@ -30,6 +30,7 @@ struct proxy {
 	struct proxy_options options;
 	struct proxy_maps maps;
 	struct own_cgroup cgroup;
+	int original_fd; /* answers SO_ORIGINAL_DST for our sockets; -1: nobody does */
 	struct offload *offload;
 	struct liveness *liveness;
 	struct resolv_watches *watches;

@@ -27,7 +27,6 @@ static __always_inline void handover_tell(struct bpf_sock_ops *ctx, const struct
 		count_stat(STAT_HANDOVERS_LOST);
 }
 
-/* Weft-proxy has taken it long ago, but for a connection that it did not accept. */
 static __always_inline void handover_forget(struct bpf_sock_ops *ctx, const struct account *a)
 {
 	const struct handover_key key = handover_key_of(ctx, a);

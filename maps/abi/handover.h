@@ -12,8 +12,8 @@
 #define PROXY_PLACE_V4 1u /* 127.0.0.1 */
 #define PROXY_PLACE_V6 2u /* ::1 */
 
-/* handover: by what weft-proxy sees of a connection as its peer. Written as the connection begins; taken away by weft-proxy when it
- * accepts, else by the kernel when the connection ends. */
+/* handover: by what weft-proxy sees of a connection as its peer. Written by the kernel as the connection begins, and taken away as it ends at
+ * its program: until then weft-proxy, and whoever asks a socket of weft-proxy's for SO_ORIGINAL_DST, finds it here. */
 struct handover_key {
 	__u64 netns_cookie;
 	struct ip address; /* of the caller's socket */

@@ -4,8 +4,10 @@
 #include <bpf/bpf.h>
 #include <errno.h>
 #include <net/if.h>
+#include <netinet/tcp.h>
 #include <unistd.h>
 
+#include "agent/net/tcp.h"
 #include "base/cleanup.h"
 #include "base/time.h"
 #include "tests/bpf/hooks_world.h"
@@ -255,7 +257,7 @@ static struct flow_record last_record(void)
 	return last_flow(world.kernel.flow_fd);
 }
 
-TEST(a_connection_is_handed_over_and_weft_proxy_learns_once_what_it_asked_for)
+TEST(a_connection_is_handed_over_and_weft_proxy_learns_what_it_asked_for_while_it_lives)
 {
 	FOR_EACH_WAY(way) {
 		_cleanup_close_ int listener = proxy(way), fd = new_socket(way->family, SOCK_STREAM), accepted = -1;
@@ -268,7 +270,7 @@ TEST(a_connection_is_handed_over_and_weft_proxy_learns_once_what_it_asked_for)
 		accepted = accept_one(listener);
 		EXPECT_STR(peer_of(fd), way->shown);
 		key = key_of(accepted);
-		EXPECT_OK(proxy_handover_take(&world.maps, &key, &h));
+		EXPECT_OK(proxy_handover_get(&world.maps, &key, &h));
 		EXPECT_EQ(h.generation, 1);
 		EXPECT_EQ(ip_equal(&h.destination, &vip), true);
 		EXPECT_EQ(h.port, htons(PORT));
@@ -276,9 +278,162 @@ TEST(a_connection_is_handed_over_and_weft_proxy_learns_once_what_it_asked_for)
 		EXPECT_EQ(h.service, SERVICE);
 		EXPECT_EQ(h.audit, 0);
 		EXPECT(h.socket_cookie);
-		EXPECT_EQ(proxy_handover_take(&world.maps, &key, &h), -ENOENT);
 		EXPECT_COUNTED(before, REASON_PROXIED, 1);
+		accepted = fd_close(accepted);
+		fd = fd_close(fd);
+		WAIT_FOR(proxy_handover_get(&world.maps, &key, &h) == -ENOENT, WAIT_MS * NSEC_PER_MSEC);
 	}
+}
+
+/* --- SO_ORIGINAL_DST ------------------------------------------------------------------------------------------------------------ */
+
+#define ORIGINAL_DST 80 /* at SOL_IP and SOL_IPV6: SO_ORIGINAL_DST of linux/netfilter_ipv4.h, IP6T_SO_ORIGINAL_DST of ip6_tables.h */
+
+/* As weft-proxy listens: its sockets belong to its cgroup. */
+static int listening_in(const char *cgroup_path, const struct way *way)
+{
+	int fd;
+
+	enter_cgroup(cgroup_path);
+	fd = proxy(way);
+	enter_cgroup(world.cgroup);
+	return fd;
+}
+
+static int original_attach(void)
+{
+	int fd = -1;
+
+	EXPECT_OK(proxy_original_attach(world.instance, world.weft_cgroup, &fd));
+	return fd;
+}
+
+/* 0 or -errno, with as many bytes of room. */
+static int original_of(int fd, int level, struct sockaddr_storage *ret_address, socklen_t *length)
+{
+	memset(ret_address, 0xa5, sizeof(*ret_address));
+	return getsockopt(fd, level, ORIGINAL_DST, ret_address, length) < 0 ? -errno : 0;
+}
+
+static int level_of(const struct way *way)
+{
+	return way->proxy_family == AF_INET ? SOL_IP : SOL_IPV6;
+}
+
+static void expect_original(int fd, const struct way *way, const char *address, uint16_t port)
+{
+	const struct ip expected = ip(address);
+	struct sockaddr_storage said;
+	socklen_t length = sizeof(said);
+	struct ip is;
+	__be16 is_port;
+
+	EXPECT_OK(original_of(fd, level_of(way), &said, &length));
+	EXPECT_EQ(length, way->proxy_family == AF_INET ? sizeof(struct sockaddr_in) : sizeof(struct sockaddr_in6));
+	EXPECT_EQ(said.ss_family, way->proxy_family);
+	tcp_address_read((struct sockaddr *)&said, &is, &is_port);
+	EXPECT_EQ(ip_equal(&is, &expected), true);
+	EXPECT_EQ(is_port, htons(port));
+}
+
+TEST(so_original_dst_of_weft_proxys_socket_is_what_the_program_asked_for)
+{
+	_cleanup_close_ int link = original_attach();
+
+	FOR_EACH_WAY(way) {
+		_cleanup_close_ int listener = listening_in(world.weft_cgroup, way), fd = new_socket(way->family, SOCK_STREAM), accepted = -1;
+
+		EXPECT_OK(connect_to(fd, way->family, way->vip, PORT));
+		accepted = accept_one(listener);
+		expect_original(accepted, way, way->vip, PORT);
+		expect_original(accepted, way, way->vip, PORT);
+	}
+}
+
+TEST(so_original_dst_is_an_address_that_the_mesh_does_not_know_as_well)
+{
+	_cleanup_close_ int link = original_attach();
+	struct node_record *node = &memory->nodes[WORLD_NODE_INDEX];
+	static const char *const unknown[] = { "192.0.2.7", "192.0.2.7", "2001:db8::7" };
+
+	node->l7_port_count = 1;
+	node->l7_ports[0] = htons(PORT);
+	for (size_t i = 0; i < ARRAY_SIZE(unknown); i++) {
+		_cleanup_close_ int listener = listening_in(world.weft_cgroup, &ways[i]), fd = new_socket(ways[i].family, SOCK_STREAM), accepted = -1;
+
+		EXPECT_OK(connect_to(fd, ways[i].family, unknown[i], PORT));
+		accepted = accept_one(listener);
+		expect_original(accepted, &ways[i], unknown[i], PORT);
+	}
+}
+
+TEST(so_original_dst_needs_room_for_the_address_and_its_own_level)
+{
+	_cleanup_close_ int link = original_attach();
+
+	FOR_EACH_WAY(way) {
+		const socklen_t room = way->proxy_family == AF_INET ? sizeof(struct sockaddr_in) : sizeof(struct sockaddr_in6);
+		_cleanup_close_ int listener = listening_in(world.weft_cgroup, way), fd = new_socket(way->family, SOCK_STREAM), accepted = -1;
+		struct sockaddr_storage said;
+		socklen_t length;
+
+		EXPECT_OK(connect_to(fd, way->family, way->vip, PORT));
+		accepted = accept_one(listener);
+		for (length = 0; length < room; length++) {
+			socklen_t given = length;
+
+			EXPECT_EQ(original_of(accepted, level_of(way), &said, &given), -EINVAL);
+			EXPECT_EQ(said.ss_family, 0xa5a5);
+		}
+		EXPECT_OK(original_of(accepted, level_of(way), &said, &length));
+		length = sizeof(said);
+		EXPECT(original_of(accepted, way->proxy_family == AF_INET ? SOL_IPV6 : SOL_IP, &said, &length) < 0);
+		EXPECT_EQ(said.ss_family, 0xa5a5);
+	}
+}
+
+TEST(so_original_dst_of_what_was_not_handed_over_is_what_it_is_without_weft)
+{
+	FOR_EACH_WAY(way) {
+		_cleanup_close_ int listener = listening_in(world.weft_cgroup, way), fd = new_socket(way->family, SOCK_STREAM), accepted = -1;
+		_cleanup_close_ int own = new_socket(way->proxy_family, SOCK_STREAM), direct = -1, link = -1;
+		struct sockaddr_storage said;
+		socklen_t length = sizeof(said);
+		int without, before;
+
+		enter_cgroup(world.weft_cgroup);
+		EXPECT_OK(connect_to(own, way->proxy_family, way->proxy, PROXY_OUTBOUND_PORT));
+		enter_cgroup(world.cgroup);
+		direct = accept_one(listener);
+		EXPECT_OK(connect_to(fd, way->family, way->vip, PORT));
+		accepted = accept_one(listener);
+		before = original_of(accepted, level_of(way), &said, &length); /* nothing is attached yet */
+		without = original_of(direct, level_of(way), &said, &length);
+		EXPECT(without < 0);
+		EXPECT_EQ(before, without);
+
+		link = original_attach();
+		EXPECT_EQ(original_of(direct, level_of(way), &said, &length), without);
+		EXPECT_EQ(original_of(own, level_of(way), &said, &length), without);
+		EXPECT_EQ(original_of(fd, level_of(way), &said, &length), without); /* the program's own */
+		EXPECT_EQ(original_of(listener, level_of(way), &said, &length), without);
+		link = fd_close(link);
+		EXPECT_EQ(original_of(accepted, level_of(way), &said, &length), without);
+	}
+}
+
+TEST(other_options_of_weft_proxys_sockets_are_as_ever)
+{
+	_cleanup_close_ int link = original_attach(), listener = listening_in(world.weft_cgroup, &ways[0]);
+	char room[3 * 4096] = {};
+	socklen_t length = sizeof(room);
+
+	EXPECT_OK(getsockopt(listener, SOL_SOCKET, SO_TYPE, room, &length)); /* more room than a program is shown */
+	EXPECT_EQ(length, sizeof(int));
+	EXPECT_EQ(*(int *)room, SOCK_STREAM);
+	length = 3;
+	EXPECT_OK(getsockopt(listener, IPPROTO_TCP, TCP_CONGESTION, room, &length));
+	EXPECT_EQ(length, 3);
 }
 
 TEST(a_connection_that_is_handed_over_has_an_account_and_a_flow_record_but_no_row_and_no_endpoint)
@@ -332,7 +487,7 @@ TEST(what_passes_in_audit_mode_alone_is_told_to_weft_proxy)
 	EXPECT_OK(connect_to(fd, AF_INET, VIP4, PORT));
 	accepted = accept_one(listener);
 	key = key_of(accepted);
-	EXPECT_OK(proxy_handover_take(&world.maps, &key, &h));
+	EXPECT_OK(proxy_handover_get(&world.maps, &key, &h));
 	EXPECT_EQ(h.audit, 1);
 	EXPECT_COUNTED(before, REASON_AUDIT_NOT_A_BACKEND, 1);
 }
@@ -349,7 +504,7 @@ TEST(a_socket_that_is_bound_to_an_address_of_the_namespace_is_handed_over_with_i
 	accepted = accept_one(listener);
 	key = key_of(accepted);
 	EXPECT_EQ(ip_equal(&key.address, &own), true);
-	EXPECT_OK(proxy_handover_take(&world.maps, &key, &h));
+	EXPECT_OK(proxy_handover_get(&world.maps, &key, &h));
 }
 
 TEST(a_socket_that_is_bound_to_a_device_does_not_reach_weft_proxy_and_is_refused)
@@ -395,7 +550,7 @@ TEST(a_socket_that_failed_to_connect_may_try_again_and_is_told_anew)
 	EXPECT_OK(connect_to(fd, AF_INET, VIP4, PORT));
 	accepted = accept_one(listener);
 	key = key_of(accepted);
-	EXPECT_OK(proxy_handover_take(&world.maps, &key, &h));
+	EXPECT_OK(proxy_handover_get(&world.maps, &key, &h));
 }
 
 TEST(weft_proxys_own_connections_are_never_handed_over)
@@ -440,7 +595,12 @@ int main(void)
 		IN_A_WORKLOAD(authorization_and_tls_come_before_weft_proxy),
 		IN_A_WORKLOAD(audit_mode_hands_over_what_is_no_backend_and_says_so),
 		IN_A_WORKLOAD(what_has_no_socket_here_gets_what_the_port_does_without_weft_proxy),
-		IN_A_WORKLOAD(a_connection_is_handed_over_and_weft_proxy_learns_once_what_it_asked_for),
+		IN_A_WORKLOAD(a_connection_is_handed_over_and_weft_proxy_learns_what_it_asked_for_while_it_lives),
+		IN_A_WORKLOAD(so_original_dst_of_weft_proxys_socket_is_what_the_program_asked_for),
+		IN_A_WORKLOAD(so_original_dst_is_an_address_that_the_mesh_does_not_know_as_well),
+		IN_A_WORKLOAD(so_original_dst_needs_room_for_the_address_and_its_own_level),
+		IN_A_WORKLOAD(so_original_dst_of_what_was_not_handed_over_is_what_it_is_without_weft),
+		IN_A_WORKLOAD(other_options_of_weft_proxys_sockets_are_as_ever),
 		IN_A_WORKLOAD(a_connection_that_is_handed_over_has_an_account_and_a_flow_record_but_no_row_and_no_endpoint),
 		IN_A_WORKLOAD(what_passes_in_audit_mode_alone_is_told_to_weft_proxy),
 		IN_A_WORKLOAD(a_socket_that_is_bound_to_an_address_of_the_namespace_is_handed_over_with_it),

@@ -284,19 +284,21 @@ TEST(a_place_takes_connections_until_it_is_removed)
 	EXPECT_OK(proxy_place_remove(&maps, 60));
 }
 
-TEST(what_is_handed_over_is_taken_once)
+TEST(what_is_handed_over_stays_until_the_kernel_takes_it_away)
 {
 	_cleanup_(proxy_maps_close) struct proxy_maps maps = {};
 	const struct handover_key key = { .netns_cookie = 5, .address = ip("127.0.0.1"), .port = htons(40000) };
 	struct handover handover = { .service = 9 };
 
 	given_open(&maps);
-	EXPECT_EQ(proxy_handover_take(&maps, &key, &handover), -ENOENT);
+	EXPECT_EQ(proxy_handover_get(&maps, &key, &handover), -ENOENT);
 	EXPECT_OK(bpf_map_update_elem(maps.handover_fd, &key, &handover, BPF_ANY));
 	handover.service = 0;
-	EXPECT_OK(proxy_handover_take(&maps, &key, &handover));
+	EXPECT_OK(proxy_handover_get(&maps, &key, &handover));
 	EXPECT_EQ(handover.service, 9);
-	EXPECT_EQ(proxy_handover_take(&maps, &key, &handover), -ENOENT);
+	EXPECT_OK(proxy_handover_get(&maps, &key, &handover));
+	EXPECT_OK(bpf_map_delete_elem(maps.handover_fd, &key));
+	EXPECT_EQ(proxy_handover_get(&maps, &key, &handover), -ENOENT);
 }
 
 TEST(endpoints_are_where_they_were_after_their_array_has_grown)
@@ -341,7 +343,7 @@ int main(void)
 		cmocka_unit_test(an_exemption_is_extended_and_never_cut_short),
 		cmocka_unit_test(a_full_table_makes_room_of_what_has_run_out_and_says_when_there_is_none),
 		cmocka_unit_test(a_place_takes_connections_until_it_is_removed),
-		cmocka_unit_test(what_is_handed_over_is_taken_once),
+		cmocka_unit_test(what_is_handed_over_stays_until_the_kernel_takes_it_away),
 		cmocka_unit_test(a_full_table_of_resolvers_leaves_no_way_back_without_a_way_there),
 		cmocka_unit_test(endpoints_are_where_they_were_after_their_array_has_grown),
 	};

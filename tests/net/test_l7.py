@@ -1,7 +1,12 @@
 # SPDX-License-Identifier: Apache-2.0
 """HTTP services behind weft-proxy, seen from real programs."""
+import ctypes
+import errno
 import os
 import signal
+import socket
+import stat
+import struct
 import subprocess
 from collections import Counter
 
@@ -11,6 +16,9 @@ from l7_world import Client, http_servers, make_shop, route
 from weft import wait_for
 
 V1, V2 = "10.77.0.1:9001", "10.77.0.1:9002"
+PIDFD_GETFD = 438
+# The level of SO_ORIGINAL_DST, or IP6T_SO_ORIGINAL_DST, and the bytes of its address: family, port, address.
+ORIGINAL = {socket.AF_INET: (socket.SOL_IP, 16, slice(4, 8)), socket.AF_INET6: (socket.IPPROTO_IPV6, 28, slice(8, 24))}
 
 
 @pytest.fixture(scope="module")
@@ -55,6 +63,38 @@ def test_an_application_sees_what_app_mesh_shows_it(shop):
     assert "x-hop" not in told["headers"] and "connection" not in told["headers"]
     assert told["peer"] == "10.77.0.1"
     assert answer["headers"]["server"] == "envoy" and int(answer["headers"]["x-envoy-upstream-service-time"]) >= 0
+
+
+def originals(pid):
+    """What SO_ORIGINAL_DST says of the sockets of weft-proxy that programs are handed to."""
+    pidfd, libc, found = os.pidfd_open(pid), ctypes.CDLL(None, use_errno=True), []
+    for number in os.listdir(f"/proc/{pid}/fd"):
+        fd = libc.syscall(PIDFD_GETFD, pidfd, int(number), 0)
+        if fd < 0 or not stat.S_ISSOCK(os.fstat(fd).st_mode):
+            if fd >= 0:
+                os.close(fd)
+            continue
+        with socket.socket(fileno=fd) as s:
+            if s.type != socket.SOCK_STREAM or s.family not in ORIGINAL or s.getsockname()[1] != 15001:
+                continue
+            level, size, address = ORIGINAL[s.family]
+            try:
+                said = s.getsockopt(level, 80, size)
+            except OSError as e:
+                found.append(e.errno)
+            else:
+                assert struct.unpack("=H", said[:2])[0] == s.family
+                found.append((socket.inet_ntop(s.family, said[address]), struct.unpack("!H", said[2:4])[0]))
+    os.close(pidfd)
+    return found
+
+
+def test_so_original_dst_of_a_socket_that_is_handed_over_is_what_its_program_asked_for(shop):
+    for family in (4, 6):
+        shop.client_worker.ask(shop.vip("web.example.com", family), keep=f"original-{family}")
+    found = originals(shop.status()["proxy"]["pid"])
+    assert {(shop.vip("web.example.com", family), 8080) for family in (4, 6)} <= set(found)
+    assert {one for one in found if isinstance(one, int)} <= {errno.ENOPROTOOPT, errno.ENOENT}, "those that listen: as without weft"
 
 
 def test_a_program_is_connected_to_what_it_asked_for(shop):

@@ -16,7 +16,7 @@
 
 /* --- the kernel ---------------------------------------------------------------------------------------------------------- */
 
-static int handover_take(void *arg, const struct handover_key *key, struct handover *ret_handover)
+static int handover_get(void *arg, const struct handover_key *key, struct handover *ret_handover)
 {
 	struct l7_world *w = arg;
 	int r;
@@ -106,7 +106,7 @@ static int listen_at(uint16_t port)
 struct l7 *l7_world_other(struct l7_world *w, unsigned int workers)
 {
 	const struct l7_kernel kernel = {
-		.handover_take = handover_take,
+		.handover_get = handover_get,
 		.place_set = place_set,
 		.place_remove = place_remove,
 		.inbound_set = inbound_set,
