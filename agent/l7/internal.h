@@ -220,7 +220,9 @@ void worker_stop(struct worker *worker); /* ends the thread. Others may tell it 
 struct worker *worker_free(struct worker *worker); /* when no other thread knows it. NULL is fine */
 /* From the main thread: asks the worker to take over what is there now. -ENOMEM. */
 int worker_tell_snapshot(struct worker *worker, struct snapshot *snapshot);
+/* First all of them have the place, then they accept there: what one accepts may be another one's to serve. */
 int worker_tell_place(struct worker *worker, struct l7_place *place);
+int worker_tell_accept(struct worker *worker, struct l7_place *place);
 int worker_tell_no_place(struct worker *worker, uint64_t netns_cookie);
 int worker_tell_log(struct worker *worker, uint64_t netns_cookie, uint32_t node, struct access_log *log); /* NULL: none any more */
 int worker_tell_place_gone(struct worker *worker, struct l7_place *place); /* that one alone */

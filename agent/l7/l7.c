@@ -107,6 +107,9 @@ void l7_place_open(struct l7 *l7, struct l7_place *place)
 	for (unsigned int i = 0; i < l7->worker_count; i++)
 		if (worker_tell_place(l7->workers[i], place) < 0)
 			log_error("a worker is not told of a namespace: out of memory");
+	for (unsigned int i = 0; i < l7->worker_count; i++)
+		if (worker_tell_accept(l7->workers[i], place) < 0)
+			log_error("a worker does not accept in a namespace: out of memory");
 	if (place->role != L7_INBOUND)
 		return;
 	fd = l7->kernel.inbound_set(l7->kernel.arg, place->netns_cookie, place->family == LIST_V4 ? AF_INET : AF_INET6, place->listen_fd);

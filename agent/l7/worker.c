@@ -192,22 +192,39 @@ static void take_place(void *arg)
 	struct told *told = arg;
 	struct worker *worker = told->worker;
 	struct worker_place *place = calloc(1, sizeof(*place));
-	int r = place ? 0 : -ENOMEM;
 
-	if (r == 0) {
+	if (place) {
 		*place = (struct worker_place){ .worker = worker, .place = told->place };
-		r = loop_io_add(worker->loop, told->place->listen_fd, EPOLLIN | EPOLLEXCLUSIVE, on_listener, place, &place->io);
-	}
-	if (r == 0) {
 		list_init(&place->downstreams);
 		list_init(&place->upstreams);
 		list_append(&worker->places, &place->node);
-	} else { /* the other workers accept */
+	} else {
+		log_error("a worker cannot listen in a namespace: out of memory", LOG_F("worker", LOG_INT(worker->index)));
+		l7_place_unref(told->place);
+	}
+	free(told);
+}
+
+static struct worker_place *place_find(const struct worker *worker, const struct l7_place *place)
+{
+	list_for_each(it, &worker->places)
+		if (container_of(it, struct worker_place, node)->place == place)
+			return container_of(it, struct worker_place, node);
+	return NULL;
+}
+
+static void accept_at(void *arg)
+{
+	struct told *told = arg;
+	struct worker *worker = told->worker;
+	struct worker_place *place = place_find(worker, told->place);
+	int r = place && !worker->draining ? loop_io_add(worker->loop, told->place->listen_fd, EPOLLIN | EPOLLEXCLUSIVE, on_listener, place,
+							 &place->io) : 0;
+
+	if (r < 0) /* the other workers accept */
 		log_error("a worker cannot listen in a namespace", LOG_F("worker", LOG_INT(worker->index)),
 			  LOG_F("error", LOG_STR(strerror(-r))));
-		l7_place_unref(told->place);
-		free(place);
-	}
+	l7_place_unref(told->place);
 	free(told);
 }
 
@@ -301,10 +318,10 @@ static void drop_one_place(void *arg)
 {
 	struct told *told = arg;
 	struct worker *worker = told->worker;
+	struct worker_place *place = place_find(worker, told->place);
 
-	list_for_each_safe(it, &worker->places)
-		if (container_of(it, struct worker_place, node)->place == told->place)
-			place_close(container_of(it, struct worker_place, node));
+	if (place)
+		place_close(place);
 	l7_place_unref(told->place);
 	free(told);
 	worker_reap(worker);
@@ -314,11 +331,8 @@ static void take_connection(void *arg)
 {
 	struct told *told = arg;
 	struct worker *worker = told->worker;
-	struct worker_place *place = NULL;
+	struct worker_place *place = place_find(worker, told->place);
 
-	list_for_each(it, &worker->places)
-		if (container_of(it, struct worker_place, node)->place == told->place)
-			place = container_of(it, struct worker_place, node);
 	if (place) {
 		downstream_take(place, &told->accepted);
 	} else { /* it was closed meanwhile */
@@ -395,6 +409,17 @@ int worker_tell_place(struct worker *worker, struct l7_place *place)
 
 	__atomic_add_fetch(&place->refs, 1, __ATOMIC_RELAXED);
 	r = tell(worker, take_place, (struct told){ .place = place });
+	if (r < 0)
+		l7_place_unref(place);
+	return r;
+}
+
+int worker_tell_accept(struct worker *worker, struct l7_place *place)
+{
+	int r;
+
+	__atomic_add_fetch(&place->refs, 1, __ATOMIC_RELAXED);
+	r = tell(worker, accept_at, (struct told){ .place = place });
 	if (r < 0)
 		l7_place_unref(place);
 	return r;
