@@ -236,13 +236,13 @@ static json_t *connection_json(const struct downstream *d)
 {
 	const struct l7_place *place = d->place->place;
 	const struct handover *handover = &d->handover;
-	char destination[IP_TEXT_BYTES];
+	char destination[IP_TEXT_BYTES], came_to[IP_TEXT_BYTES];
 
-	return json_pack("{s:I, s:s, s:I, s:I, s:s, s:i, s:I, s:I, s:b}", "netnsCookie", (json_int_t)place->netns_cookie, "role",
+	return json_pack("{s:I, s:s, s:I, s:I, s:s, s:i, s:I, s:I, s:b, s:i, s:s}", "netnsCookie", (json_int_t)place->netns_cookie, "role",
 			 l7_role_names[place->role], "generation", (json_int_t)handover->generation, "socketCookie",
 			 (json_int_t)handover->socket_cookie, "destination", ip_format(&handover->destination, destination), "port",
 			 ntohs(handover->port), "source", (json_int_t)handover->source, "service", (json_int_t)handover->service, "audit",
-			 handover->audit);
+			 handover->audit, "listener", (int)d->came_to.listener, "listenerAddress", ip_format(&d->came_to.address, came_to));
 }
 
 struct given {
@@ -292,6 +292,18 @@ json_t *l7_give(struct l7 *l7, int *ret_fds, size_t max)
 	return given.list;
 }
 
+/* Builds before this one say nothing of it. */
+static int came_to_read(const json_t *json, struct came_to *ret_came_to)
+{
+	const char *address = json_path_string(json, "listenerAddress");
+	const int64_t listener = json_path_int(json, "listener", 0);
+
+	if (listener < 0 || listener > UINT16_MAX || (address && ip_parse(address, &ret_came_to->address) < 0))
+		return -EBADMSG;
+	ret_came_to->listener = (uint16_t)listener;
+	return 0;
+}
+
 static int connection_read(const json_t *json, uint64_t *ret_cookie, enum l7_role *ret_role, struct handover *ret_handover)
 {
 	const int role = index_of(json_path_string(json, "role"), l7_role_names, L7_GATEWAY + 1);
@@ -337,6 +349,8 @@ static int take(struct l7 *l7, const json_t *connection, struct accepted *accept
 	unsigned int worker;
 	int r = connection_read(connection, &netns_cookie, &role, &accepted->handover);
 
+	if (r == 0)
+		r = came_to_read(connection, &accepted->came_to);
 	if (r < 0)
 		return r;
 	if (getpeername(accepted->fd, (struct sockaddr *)&address, &length) < 0) /* it was reset meanwhile */

@@ -85,6 +85,27 @@ def test_a_former_one_and_its_successor_have_the_places_of_one(world):
     assert world.storm(4) == {200: 3, 503: 1}
 
 
+def test_clients_between_two_requests_are_held_to_the_pool_by_the_successor_that_they_went_to(world):
+    configure(world, (1, 1))
+    old = world.node.proxy_pid()
+    for i in range(4):
+        assert world.outside.ask(world.server.ipv4, keep=i)["status"] == 200
+    ports = world.outside.worker.run("result = [kept[i].sock.getsockname()[1] for i in range(4)]")
+    upgrade_by_hand(world.node)
+    wait_for(lambda: ended(world.node, old), "they are the successor's")
+    answers = world.outside.worker.run("""
+result = [None] * 4
+def again(i):
+    result[i] = ask(arguments[0], keep=i, headers={"x-wait": "0.5"})
+threads = [threading.Thread(target=again, args=(i,)) for i in range(4)]
+[thread.start() for thread in threads]
+[thread.join() for thread in threads]
+""", world.server.ipv4)
+    assert Counter(answer["status"] for answer in answers) == {200: 2, 503: 2}
+    assert {answer["told"]["active"] for answer in answers if answer["status"] == 200} == {1}
+    assert world.outside.worker.run("result = [kept[i].sock and kept[i].sock.getsockname()[1] for i in range(4)]") == ports, "they go on"
+
+
 def test_places_of_a_former_one_that_is_killed_come_back(world):
     configure(world, (2, 1))
     old, held = world.node.proxy_pid(), hold(world, "a", "b")
