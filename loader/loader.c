@@ -152,7 +152,7 @@ static int maps_pin(const struct object *object, const char *directory, struct t
 static bool holds(const char *directory, const struct kernel_limits *limits)
 {
 	static const char *const arrays[] = {
-#define X(symbol, member, map, per_service) map,
+#define X(symbol, member, map, per_service, multiple) map,
 		ARRAY_TABLES(X)
 #undef X
 	};
@@ -284,14 +284,14 @@ int loader_upgrade(const struct loader_options *options, struct error *err)
 /* -EALREADY where no array would be larger. */
 static int larger_limits(const char *directory, uint32_t services, struct kernel_limits *ret_limits, struct error *err)
 {
-	_cleanup_close_ int fd = pin_open(directory, "", "w_object");
+	_cleanup_close_ int fd = pin_open(directory, "", "w_service");
 	struct bpf_map_info info = {};
 	__u32 size = sizeof(info);
 
 	if (fd < 0 || bpf_obj_get_info_by_fd(fd, &info, &size) < 0)
-		return error_set(err, fd < 0 ? fd : -errno, "cannot inspect the map 'w_object' of the instance");
+		return error_set(err, fd < 0 ? fd : -errno, "cannot inspect the map 'w_service' of the instance");
 	kernel_limits_for(services, ret_limits);
-	return ret_limits->objects > info.max_entries ? 0 : error_set(err, -EALREADY, "the tables are made for as many services already");
+	return ret_limits->services > info.max_entries ? 0 : error_set(err, -EALREADY, "the tables are made for as many services already");
 }
 
 int loader_grow(const struct loader_options *options, struct error *err)

@@ -105,6 +105,11 @@ int64_t area_alloc(struct area *area, uint32_t count)
 	return first;
 }
 
+bool area_is_crowded(const struct area *area)
+{
+	return area->used_count - area->swept_count > (area->size - area->swept_count) / 4 * 3;
+}
+
 void area_settle(struct area *area)
 {
 	memset(area->fresh, 0, area->size / 8);
@@ -149,4 +154,5 @@ void area_sweep_end(struct area *area)
 		area->used[word] = area->marked[word];
 		area->used_count += (uint32_t)__builtin_popcountll(area->used[word]);
 	}
+	area->swept_count = area->used_count;
 }

@@ -11,6 +11,7 @@ struct area {
 	const char *name;
 	uint32_t size; /* a multiple of 64 */
 	uint32_t used_count;
+	uint32_t swept_count; /* of those, as the last sweep left them */
 	uint32_t next; /* where the search goes on */
 	uint64_t *used;
 	uint64_t *fresh; /* allocated for the change at hand: named by nothing yet, and kept by sweeps all the same */
@@ -23,6 +24,8 @@ void area_done(struct area *area);
 
 /* `count` neighbours: the index of the first, or -ENOSPC. No entries at all are found at 0. */
 int64_t area_alloc(struct area *area, uint32_t count);
+/* Whether most of what the last sweep found free is used. */
+bool area_is_crowded(const struct area *area);
 /* As if allocated now. */
 void area_keep(struct area *area, uint32_t index);
 /* What was allocated is named now, or given up: the next sweep decides. */

@@ -347,3 +347,11 @@ size_t generations_fill(const struct generations *g, struct generations_fill *re
 		ret_fill[i] = (struct generations_fill){ g->areas[i].name, g->areas[i].used_count, g->areas[i].size };
 	return count;
 }
+
+bool generations_are_crowded(const struct generations *g)
+{
+	for (size_t i = 0; i < AREA_COUNT; i++)
+		if (area_is_crowded(&g->areas[i]))
+			return true;
+	return false;
+}

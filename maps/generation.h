@@ -94,6 +94,9 @@ struct generations_fill {
 };
 size_t generations_fill(const struct generations *g, struct generations_fill *ret_fill, size_t max);
 
+/* Whether some array has little left of what the last sweep found free: time for the next one. */
+bool generations_are_crowded(const struct generations *g);
+
 /* Waits until every BPF program that runs now has ended: membarrier(MEMBARRIER_CMD_GLOBAL), and a map-in-map update (which
  * waits for RCU) where membarrier cannot. Blocks some 10 ms: for the offload thread. 0 or -errno. */
 int grace_wait(void);

@@ -5,16 +5,13 @@
 #include <string.h>
 
 #include "base/cleanup.h"
-#include "maps/abi/directory.h"
-
-_Static_assert(SERVICES_STEP * 4 % DIRECTORY_PAGE_IDS == 0, "the directory has whole pages");
 
 static const struct {
 	const char *map;
 	size_t member;
 	uint32_t per_service;
 } arrays[] = {
-#define X(symbol, member, map, per_service) { map, offsetof(struct kernel_limits, member), per_service },
+#define X(symbol, member, map, per_service, multiple) { map, offsetof(struct kernel_limits, member), per_service },
 	ARRAY_TABLES(X)
 #undef X
 };
@@ -29,7 +26,7 @@ void kernel_limits_for(uint32_t services, struct kernel_limits *ret_limits)
 	const uint32_t count = (services + SERVICES_STEP - 1) / SERVICES_STEP * SERVICES_STEP;
 
 	*ret_limits = (struct kernel_limits){
-#define X(symbol, member, map, per_service) .member = (per_service) * count,
+#define X(symbol, member, map, per_service, multiple) .member = ARRAY_ENTRIES(per_service, multiple, count),
 		ARRAY_TABLES(X)
 #undef X
 	};

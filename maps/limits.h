@@ -7,7 +7,7 @@
 #include "maps/abi/limits.h"
 
 struct kernel_limits {
-#define X(symbol, member, map, per_service) uint32_t member;
+#define X(symbol, member, map, per_service, multiple) uint32_t member;
 	ARRAY_TABLES(X)
 #undef X
 };

@@ -502,15 +502,7 @@ static void job_done(void *arg)
 /* Half of the ring is worth a look when a table is getting full. */
 static bool is_crowded(const struct apply *a)
 {
-	struct generations_fill fill[16];
-	const size_t count = generations_fill(a->generations, fill, ARRAY_SIZE(fill));
-
-	if (a->commits < RING_DIRECTORIES / 2)
-		return false;
-	for (size_t i = 0; i < count; i++)
-		if (fill[i].used > fill[i].size / 4 * 3)
-			return true;
-	return false;
+	return a->commits >= RING_DIRECTORIES / 2 && generations_are_crowded(a->generations);
 }
 
 static void sweep_step(struct apply *a)

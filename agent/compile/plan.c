@@ -328,7 +328,7 @@ uint32_t plan_services(const struct plan *plan)
 		endpoints += plan->targets[i] ? plan->targets[i]->endpoint_count : 0;
 	for (size_t i = 0; i < plan->node_count; i++)
 		backends += plan->nodes[i] ? plan->nodes[i]->backend_count : 0;
-	return (uint32_t)MAX(MAX(MAX(count[PLAN_SERVICE], count[PLAN_TARGET]), endpoints / 10), MAX(count[PLAN_NODE], backends / 2));
+	return (uint32_t)MAX(MAX(MAX(count[PLAN_SERVICE], count[PLAN_TARGET]), endpoints / 10), MAX(count[PLAN_NODE], backends * 2 / 3));
 }
 
 const char *plan_service_name(const struct plan_service *service)

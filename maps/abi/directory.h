@@ -34,7 +34,6 @@ WEFT_SIZE(struct root, 16);
 /* A page of a slice: the ids from a multiple of DIRECTORY_PAGE_IDS on. Pages of the same ids stand side by side, so that a map for
  * more ids begins as the smaller one did, and its number of entries is the only bound. (An array map of single words would be
  * twice the size, since these step by multiples of 8 bytes.) */
-#define DIRECTORY_PAGE_IDS 1024 /* a power of two */
 struct directory_page {
 	__u32 refs[DIRECTORY_PAGE_IDS];
 };

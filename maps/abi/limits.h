@@ -6,24 +6,27 @@
 /* Arrays, whose memory is there from the start: made for a number of services, and grown by `weft-loader grow`. How many entries a map
  * has stands in the map itself, where both sides find it.
  *
- * X(symbol, member of struct kernel_limits, map, entries for each service): a service has one target with ten endpoints, and is called
- * by one source; the room beyond that is for what only kept generations name, and for what waits to be reused. */
+ * X(symbol, member of struct kernel_limits, map, entries for each service, their number is a multiple of): a service has one target with
+ * ten endpoints, and is called by one source; the room beyond that is for what only kept generations name, and for what waits to be reused.
+ * Few services may be called by many. */
 #define ARRAY_TABLES(X)                                                                                                       \
-	X(OBJECTS, objects, "w_object", 4) /* object ids: services, targets and source nodes together */                      \
-	X(SERVICE_RECORDS, services, "w_service", 2) /* of all kept generations */                                            \
-	X(ROUTES, routes, "w_route", 4) /* one for each port of a service record */                                           \
-	X(TARGETS, targets, "w_target", 2)                                                                                    \
-	X(NODES, nodes, "w_node", 1)                                                                                          \
-	X(BACKENDS, backends, "w_backend", 8)                                                                                 \
-	X(REFS, refs, "w_ref", 24) /* places in endpoint lists */                                                             \
-	X(ENDPOINTS, endpoints, "w_endpoint", 16) /* kernel slots: open counts, health */                                     \
-	X(ROWS, rows, "w_row", 3) /* counter rows: (source, service, target) */
+	X(OBJECTS, objects, "w_object", 3, DIRECTORY_PAGE_IDS) /* object ids: services, targets and source nodes together */  \
+	X(SERVICE_RECORDS, services, "w_service", 2, 64) /* of all kept generations */                                        \
+	X(ROUTES, routes, "w_route", 3, 64) /* one for each port of a service record */                                       \
+	X(TARGETS, targets, "w_target", 2, 64)                                                                                \
+	X(NODES, nodes, "w_node", 1, 64)                                                                                      \
+	X(BACKENDS, backends, "w_backend", 8, 64)                                                                             \
+	X(REFS, refs, "w_ref", 20, 64) /* places in endpoint lists */                                                         \
+	X(ENDPOINTS, endpoints, "w_endpoint", 12, 64) /* kernel slots: open counts, health */                                 \
+	X(ROWS, rows, "w_row", 2, 1024) /* counter rows: (source, service, target) */
+#define ARRAY_ENTRIES(per_service, multiple, services) (((per_service) * (services) + (multiple) - 1) / (multiple) * (multiple))
+#define DIRECTORY_PAGE_IDS 1024 /* ids of a page of the directory: a power of two */
 
 #define DEFAULT_SERVICES 256
 #define SERVICES_STEP 256 /* a number of services is rounded up to a multiple of this */
-#define MAX_SERVICES 16384 /* some 115 MB */
+#define MAX_SERVICES 16384 /* some 90 MB */
 enum default_entries {
-#define X(symbol, member, map, per_service) DEFAULT_##symbol = (per_service) * DEFAULT_SERVICES,
+#define X(symbol, member, map, per_service, multiple) DEFAULT_##symbol = ARRAY_ENTRIES(per_service, multiple, DEFAULT_SERVICES),
 	ARRAY_TABLES(X)
 #undef X
 };

@@ -19,7 +19,7 @@ struct fixture {
 /* How many entries its arrays have: as for so many services. */
 #define FIXTURE_SERVICES 4096
 enum fixture_entries {
-#define X(symbol, member, map, per_service) FIXTURE_##symbol = (per_service) * FIXTURE_SERVICES,
+#define X(symbol, member, map, per_service, multiple) FIXTURE_##symbol = ARRAY_ENTRIES(per_service, multiple, FIXTURE_SERVICES),
 	ARRAY_TABLES(X)
 #undef X
 };

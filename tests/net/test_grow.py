@@ -61,7 +61,7 @@ def test_tables_grow_by_hand_while_no_agent_runs(node):
     assert result.returncode == 1 and "weftd" in result.stderr
     node.kill_agent(signal.SIGTERM)
     node.loader("grow", "--services", "1000")
-    assert entries(node, "w_service") == 2048 and entries(node, "w_object") == 4096
+    assert entries(node, "w_service") == 2048 and entries(node, "w_object") == 3072
     result = subprocess.run([BUILD / "weft-loader", "grow", "--services", "1000", "--instance", node.instance], capture_output=True, text=True)
     assert result.returncode == 1 and "already" in result.stderr
     node.start_agent()

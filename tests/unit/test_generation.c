@@ -115,6 +115,29 @@ static uint32_t given_target(struct fixture *f, const char *name, int64_t *ret_s
 	return id;
 }
 
+TEST(it_is_crowded_when_most_of_what_a_sweep_left_is_used)
+{
+	uint32_t left = MAX_NODES - 1;
+	int64_t row;
+	FIXTURE(f);
+
+	given_node(&f, "mesh/m/virtualNode/kept", 1, &row);
+	sweep(&f);
+	EXPECT_EQ(used(&f, "nodes"), 1);
+	while (left > MAX_NODES / 4 + 1) {
+		EXPECT(!generations_are_crowded(f.g));
+		EXPECT(generations_alloc_node(f.g) >= 0);
+		left--;
+	}
+	EXPECT(generations_alloc_node(f.g) >= 0);
+	EXPECT(generations_alloc_node(f.g) >= 0);
+	EXPECT(generations_are_crowded(f.g));
+	generations_abandon(f.g);
+	sweep(&f);
+	EXPECT_EQ(used(&f, "nodes"), 1);
+	EXPECT(!generations_are_crowded(f.g));
+}
+
 TEST(before_the_first_sweep_ids_are_made_and_nothing_else_is_allocated)
 {
 	FIXTURE(f);
@@ -535,6 +558,7 @@ TEST(places_that_a_sweep_frees_in_between_are_used_again)
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
+		cmocka_unit_test(it_is_crowded_when_most_of_what_a_sweep_left_is_used),
 		cmocka_unit_test(before_the_first_sweep_ids_are_made_and_nothing_else_is_allocated),
 		cmocka_unit_test(a_root_that_cannot_be_is_refused_by_name),
 		cmocka_unit_test(a_commit_changes_what_it_names_and_leaves_older_generations_alone),

@@ -27,6 +27,15 @@ TEST(the_directory_has_a_page_for_each_id_and_every_bitmap_whole_words)
 	}
 }
 
+TEST(few_services_may_have_many_callers)
+{
+	struct kernel_limits limits;
+
+	kernel_limits_for(25, &limits);
+	EXPECT(limits.rows >= 25 * 25);
+	EXPECT(limits.backends >= 2 * 25 * 25); /* those of a change and those before it */
+}
+
 TEST(the_smallest_array_decides)
 {
 	struct kernel_limits limits;
@@ -51,6 +60,7 @@ int main(void)
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(arrays_made_for_so_many_services_are_enough_for_them),
 		cmocka_unit_test(the_directory_has_a_page_for_each_id_and_every_bitmap_whole_words),
+		cmocka_unit_test(few_services_may_have_many_callers),
 		cmocka_unit_test(the_smallest_array_decides),
 		cmocka_unit_test(a_map_whose_size_does_not_follow_services_has_none_here),
 	};
