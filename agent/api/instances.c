@@ -53,6 +53,7 @@ static void registration_done(void *arg)
 	const char *node_name = json_path_string(reg->body, "virtualNode");
 	const char *namespace_name = json_path_string(reg->body, "namespace");
 	const char *service_name = json_path_string(reg->body, "service");
+	_cleanup_json_ json_t *spec = NULL;
 	const struct resource *node;
 	struct error err = {};
 	char full_name[1024];
@@ -65,8 +66,9 @@ static void registration_done(void *arg)
 		node = r < 0 ? NULL : resources_get(agent_in_force(reg->agent), full_name);
 		if (r == 0 && !node)
 			r = error_set_field(&err, -ENOENT, "virtualNode", "%s is not in the configuration", full_name);
-		namespace_name = node ? json_path_string(node->spec, "serviceDiscovery.awsCloudMap.namespaceName") : NULL;
-		service_name = node ? json_path_string(node->spec, "serviceDiscovery.awsCloudMap.serviceName") : NULL;
+		spec = node ? resource_spec(node) : NULL;
+		namespace_name = json_path_string(spec, "serviceDiscovery.awsCloudMap.namespaceName");
+		service_name = json_path_string(spec, "serviceDiscovery.awsCloudMap.serviceName");
 		if (r == 0 && !service_name)
 			r = error_set_field(&err, -EINVAL, "virtualNode", "%s has no awsCloudMap service discovery to register with",
 					    full_name);

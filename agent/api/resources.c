@@ -78,8 +78,10 @@ static void visit_without_proxy(const char *field, const json_t *value, void *ar
 
 static void append_without_proxy(const struct resource *node, json_t *list)
 {
+	_cleanup_json_ json_t *spec = resource_spec(node);
+
 	for (size_t i = 0; i < ARRAY_SIZE(without_proxy); i++)
-		field_each(node->spec, without_proxy[i].pattern, visit_without_proxy,
+		field_each(spec, without_proxy[i].pattern, visit_without_proxy,
 			   &(struct without_proxy_visit){ without_proxy[i].meaning, list });
 }
 
@@ -209,10 +211,12 @@ static json_t *pool_json(const struct agent *agent, const json_t *listener)
 
 json_t *api_pool_json(const struct agent *agent, const struct resource *resource, uint16_t port)
 {
+	_cleanup_json_ json_t *spec = resource_spec(resource);
+	const json_t *listeners = json_object_get(spec, "listeners");
 	json_t *listener;
 	size_t i;
 
-	json_array_foreach(json_object_get(resource->spec, "listeners"), i, listener)
+	json_array_foreach(listeners, i, listener)
 		if (json_path_int(listener, "portMapping.port", 0) == port)
 			return pool_json(agent, listener) ?: json_null();
 	return json_null();
@@ -220,10 +224,12 @@ json_t *api_pool_json(const struct agent *agent, const struct resource *resource
 
 static json_t *pools_json(const struct agent *agent, const struct resource *resource)
 {
+	_cleanup_json_ json_t *spec = resource_spec(resource);
+	const json_t *listeners = json_object_get(spec, "listeners");
 	json_t *list = json_array(), *listener;
 	size_t i;
 
-	json_array_foreach(json_object_get(resource->spec, "listeners"), i, listener) {
+	json_array_foreach(listeners, i, listener) {
 		json_t *one = pool_json(agent, listener);
 
 		if (one)
@@ -245,8 +251,8 @@ static json_t *resource_json(struct agent *agent, const struct resource *r, stru
 	if (r->kind == RESOURCE_VIRTUAL_NODE && !strcmp(agent->options.proxy, "off"))
 		append_without_proxy(r, not_in_force);
 	resources_unresolved(agent_in_force(agent), r, append_unresolved, unresolved);
-	one = json_pack("{s:s, s:s, s:s, s:s, s:s?, s:O, s:o, s:o}", "kind", resource_kinds[r->kind].path_word, "name", r->name, "mesh",
-			r->mesh, "resource", r->full_name, "source", r->source, "spec", r->spec, "unresolved", unresolved,
+	one = json_pack("{s:s, s:s, s:s, s:s, s:s?, s:o, s:o, s:o}", "kind", resource_kinds[r->kind].path_word, "name", r->name, "mesh",
+			r->mesh, "resource", r->full_name, "source", r->source, "spec", resource_spec(r), "unresolved", unresolved,
 			"notInForce", not_in_force);
 	if (r->parent)
 		json_object_set_new(one, "parent", json_string(r->parent));

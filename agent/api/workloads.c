@@ -46,7 +46,8 @@ struct enrolment {
 static int register_address(struct agent *agent, const struct workload *w, const char *text, unsigned index, struct error *err)
 {
 	const struct resource *node = resources_get(agent_in_force(agent), w->node);
-	const json_t *map = node ? json_path(node->spec, "serviceDiscovery.awsCloudMap") : NULL;
+	_cleanup_json_ json_t *spec = node ? resource_spec(node) : NULL;
+	const json_t *map = json_path(spec, "serviceDiscovery.awsCloudMap");
 	char address[IP_TEXT_BYTES], id[64], port_text[8];
 	struct instance instance = {};
 	_cleanup_json_ json_t *attributes = NULL, *wanted = NULL;

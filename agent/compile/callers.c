@@ -152,7 +152,8 @@ static bool is_audited(const struct compile_input *input, const char *mesh)
 static int update_mesh(struct compiler *c, struct local_mesh *mesh)
 {
 	const struct resource *resource = resources_get(c->input->resources, mesh->name);
-	const char *egress = resource ? json_path_string(resource->spec, "egressFilter.type") : NULL;
+	_cleanup_json_ json_t *spec = resource ? resource_spec(resource) : NULL;
+	const char *egress = json_path_string(spec, "egressFilter.type");
 	const bool drop_all = !egress || strcmp(egress, "ALLOW_ALL") != 0, other = resource != mesh->resource;
 
 	if (!other && mesh->called == mesh->now_called && mesh->exposed == mesh->now_exposed)
@@ -338,26 +339,28 @@ struct named_backend {
 struct named_backends {
 	struct named_backend *list;
 	size_t count;
+	json_t *specs; /* what the list borrows from */
 };
 
 static void named_backends_done(struct named_backends *backends)
 {
+	json_decref(backends->specs);
 	free(backends->list);
 }
 
 static int name_backends(const struct compiler *c, const struct resource *resource, struct named_backends *ret_backends)
 {
-	const json_t *default_tls = json_path(resource->spec, "backendDefaults.clientPolicy.tls");
-	const json_t *backends = json_object_get(resource->spec, "backends");
+	_cleanup_json_ json_t *spec = resource_spec(resource);
+	const json_t *default_tls = json_path(spec, "backendDefaults.clientPolicy.tls"), *backends = json_object_get(spec, "backends");
+	_cleanup_(named_backends_done) struct named_backends named = { .specs = json_array() };
 	_cleanup_(gateway_routes_done) struct gateway_routes routes = {};
-	struct named_backends named = {};
 	json_t *backend;
 	size_t i;
 
 	if (resource->kind == RESOURCE_VIRTUAL_GATEWAY && gateway_routes_of(c->input->resources, resource, &routes) < 0)
 		return -ENOMEM;
 	named.list = calloc(json_array_size(backends) + routes.count + 1, sizeof(*named.list));
-	if (!named.list)
+	if (!named.list || json_array_append(named.specs, spec) < 0)
 		return -ENOMEM;
 	json_array_foreach(backends, i, backend) {
 		const json_t *tls = json_path(backend, "virtualService.clientPolicy.tls");
@@ -366,9 +369,15 @@ static int name_backends(const struct compiler *c, const struct resource *resour
 			resource, json_path_string(backend, "virtualService.virtualServiceName"), tls ?: default_tls
 		};
 	}
-	for (i = 0; i < routes.count; i++)
-		named.list[named.count++] = (struct named_backend){ routes.list[i], gateway_route_service(routes.list[i]), default_tls };
+	for (i = 0; i < routes.count; i++) {
+		json_t *route = resource_spec(routes.list[i]);
+
+		if (json_array_append_new(named.specs, route) < 0)
+			return -ENOMEM;
+		named.list[named.count++] = (struct named_backend){ routes.list[i], gateway_route_service(route), default_tls };
+	}
 	*ret_backends = named;
+	named = (struct named_backends){};
 	return 0;
 }
 
@@ -659,7 +668,8 @@ static int set_node(struct compiler *c, uint32_t *place, struct plan_node **node
 
 static int take_listeners(struct compiler *c, const struct resource *resource, struct plan_node *node)
 {
-	const json_t *listeners = json_object_get(resource->spec, "listeners");
+	_cleanup_json_ json_t *spec = resource_spec(resource);
+	const json_t *listeners = json_object_get(spec, "listeners");
 	json_t *listener;
 	size_t i;
 
@@ -669,7 +679,7 @@ static int take_listeners(struct compiler *c, const struct resource *resource, s
 	json_array_foreach(listeners, i, listener) {
 		struct port_mapping mapping;
 
-		if (!listener_is_proxied(c->input, resource, listener))
+		if (!listener_is_proxied(c->input, spec, listener))
 			continue;
 		port_mapping_read(json_object_get(listener, "portMapping"), &mapping);
 		node->listeners[node->listener_count++] = (struct plan_listener){
@@ -684,7 +694,8 @@ static int take_listeners(struct compiler *c, const struct resource *resource, s
 static int compile_caller(struct compiler *c, struct local_caller *caller)
 {
 	const struct resource *resource = resources_get(c->input->resources, caller->name);
-	const json_t *default_tls = json_path(resource->spec, "backendDefaults.clientPolicy.tls");
+	_cleanup_json_ json_t *spec = resource_spec(resource);
+	const json_t *default_tls = json_path(spec, "backendDefaults.clientPolicy.tls");
 	_cleanup_(cleanup_node) struct plan_node *node = calloc(1, sizeof(*node));
 	_cleanup_(named_backends_done) struct named_backends backends = {};
 	struct local_mesh *mesh = caller->mesh;
@@ -694,7 +705,7 @@ static int compile_caller(struct compiler *c, struct local_caller *caller)
 		return no_memory(c);
 	node->flags = (mesh->drop_all ? NODE_DROP_ALL : 0) | (mesh->audit ? NODE_AUDIT : 0);
 	node->name = strdup(caller->name);
-	node->logging = json_incref(json_object_get(resource->spec, "logging"));
+	node->logging = json_incref(json_object_get(spec, "logging"));
 	node->backends = calloc(backends.count + (mesh->audit ? mesh->service_count : 0) + 1, sizeof(*node->backends));
 	if (!node->name || !node->backends)
 		return no_memory(c);

@@ -159,7 +159,7 @@ struct gateway_routes {
 };
 int gateway_routes_of(const struct resources *resources, const struct resource *gateway, struct gateway_routes *ret_routes);
 void gateway_routes_done(struct gateway_routes *routes);
-const char *gateway_route_service(const struct resource *route); /* name or ARN of the virtual service */
+const char *gateway_route_service(const json_t *spec); /* of a gateway route: name or ARN of the virtual service */
 int gateway_plan(struct compiler *c, const struct resource *gateway, struct local_mesh *mesh, struct plan_node *node); /* listeners, routes */
 
 /* targets.c */
@@ -184,6 +184,6 @@ int compile_scopes(struct compiler *c);
 /* servings.c */
 /* Whether weft-proxy is to serve a node's listener in the place of applications: it speaks what the listener does, and what is asked for (a
  * pool, an access log, times) is not to be had otherwise. */
-bool listener_is_proxied(const struct compile_input *input, const struct resource *node, const json_t *listener);
+bool listener_is_proxied(const struct compile_input *input, const json_t *node_spec, const json_t *listener);
 int compile_servings(struct compiler *c);
 void servings_free(struct plan_serving *servings, size_t count);

@@ -14,11 +14,18 @@ struct gather {
 	int r;
 };
 
+static bool is_http(const struct resource *gateway_route)
+{
+	_cleanup_json_ json_t *spec = resource_spec(gateway_route);
+
+	return json_object_get(spec, "httpRoute") != NULL;
+}
+
 static void gather_route(const struct resource *from, void *arg)
 {
 	struct gather *g = arg;
 
-	if (g->r < 0 || from->kind != RESOURCE_GATEWAY_ROUTE || !json_object_get(from->spec, "httpRoute"))
+	if (g->r < 0 || from->kind != RESOURCE_GATEWAY_ROUTE || !is_http(from))
 		return;
 	if (g->routes.count == g->capacity) {
 		const size_t capacity = g->capacity ? 2 * g->capacity : 8;
@@ -60,14 +67,15 @@ void gateway_routes_done(struct gateway_routes *routes)
 	*routes = (struct gateway_routes){};
 }
 
-const char *gateway_route_service(const struct resource *route)
+const char *gateway_route_service(const json_t *spec)
 {
-	return json_path_string(route->spec, "httpRoute.action.target.virtualService.virtualServiceName");
+	return json_path_string(spec, "httpRoute.action.target.virtualService.virtualServiceName");
 }
 
 static int plan_listeners(const struct compiler *c, const struct resource *gateway, struct plan_node *node)
 {
-	const json_t *listeners = json_object_get(gateway->spec, "listeners");
+	_cleanup_json_ json_t *spec = resource_spec(gateway);
+	const json_t *listeners = json_object_get(spec, "listeners");
 	json_t *listener;
 	size_t i;
 
@@ -99,9 +107,10 @@ int gateway_plan(struct compiler *c, const struct resource *gateway, struct loca
 	if (!node->routes)
 		return no_memory(c);
 	for (size_t i = 0; i < routes.count; i++) {
+		_cleanup_json_ json_t *spec = resource_spec(routes.list[i]);
 		struct local_service *service = NULL;
 
-		r = backend_service(c, routes.list[i], mesh, gateway_route_service(routes.list[i]), &service);
+		r = backend_service(c, routes.list[i], mesh, gateway_route_service(spec), &service);
 		if (r < 0 && r != -ENOENT)
 			return r;
 		node->routes[node->route_count++] = (struct plan_gateway_route){

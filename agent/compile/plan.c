@@ -138,7 +138,7 @@ static bool same_json(const json_t *a, const json_t *b)
 /* But for tags. */
 static bool same_resource(const struct resource *a, const struct resource *b)
 {
-	return a == b || (strcmp(a->full_name, b->full_name) == 0 && json_equal(a->spec, b->spec));
+	return a == b || (strcmp(a->full_name, b->full_name) == 0 && resource_same_spec(a, b));
 }
 
 static bool same_requests(const struct plan_l7 *a, const struct plan_l7 *b)

@@ -23,6 +23,7 @@ static const struct route_kind {
 
 struct ranked_route {
 	const struct resource *route;
+	json_t *spec; /* what follows is of */
 	const struct route_kind *kind;
 	const json_t *match, *targets; /* NULL: absent */
 	int64_t priority;
@@ -46,10 +47,11 @@ static size_t match_length(const json_t *match)
 
 static void rank_route(const struct resource *route, struct ranked_route *ret_ranked)
 {
-	struct ranked_route ranked = { .route = route, .priority = json_path_int(route->spec, "priority", INT64_MAX) };
+	struct ranked_route ranked = { .route = route, .spec = resource_spec(route) };
 
+	ranked.priority = json_path_int(ranked.spec, "priority", INT64_MAX);
 	for (size_t i = 0; i < ARRAY_SIZE(route_kinds); i++) {
-		const json_t *body = json_object_get(route->spec, route_kinds[i].member);
+		const json_t *body = json_object_get(ranked.spec, route_kinds[i].member);
 
 		if (!json_is_object(body))
 			continue;
@@ -116,6 +118,8 @@ int routes_of(const struct resources *resources, const struct resource *router, 
 
 void routes_done(struct routes *routes)
 {
+	for (size_t i = 0; i < routes->count; i++)
+		json_decref(routes->ranked[i].spec);
 	free(routes->ranked);
 	*routes = (struct routes){};
 }

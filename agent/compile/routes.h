@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* Routes of virtual routers: in which order they are tried, and whether a port can be balanced by weights alone, connection by
- * connection, or needs a proxy that reads requests. Borrows the resources, which are checked and outlive it. */
+ * connection, or needs a proxy that reads requests. Borrows the resources, which are checked and outlive it; what is of their specs is valid as long as the
+ * routes are. */
 #pragma once
 
 #include <stdbool.h>

@@ -21,7 +21,8 @@ static void cleanup_service(struct plan_service **service)
 /* Makes room for the ports that a provider's listeners give the service. */
 static int service_reserve_ports(struct compiler *c, const struct resource *provider, struct plan_service *service)
 {
-	size_t count = json_path_count(provider->spec, "listeners");
+	_cleanup_json_ json_t *spec = resource_spec(provider);
+	const size_t count = json_path_count(spec, "listeners");
 
 	if (count > MAX_SERVICE_PORTS)
 		return error_set(c->err, -E2BIG, "'%s' has %zu listeners, as provider of '%s' it may have %d",
@@ -76,7 +77,8 @@ static struct plan_l7 *l7_new(size_t route_count, size_t target_count)
 
 static int serve_by_node(struct compiler *c, const struct resource *node, enum http_by by, struct plan_service *service)
 {
-	const json_t *listeners = json_object_get(node->spec, "listeners");
+	_cleanup_json_ json_t *spec = resource_spec(node);
+	const json_t *listeners = json_object_get(spec, "listeners");
 	json_t *listener;
 	size_t i;
 	int r = service_reserve_ports(c, node, service);
@@ -185,7 +187,8 @@ static int serve_requests(struct compiler *c, const struct resource *router, con
 static int serve_by_router(struct compiler *c, const struct resource *router, enum http_by by, struct plan_service *service)
 {
 	_cleanup_(routes_done) struct routes routes = {};
-	const json_t *listeners = json_object_get(router->spec, "listeners");
+	_cleanup_json_ json_t *spec = resource_spec(router);
+	const json_t *listeners = json_object_get(spec, "listeners");
 	json_t *listener;
 	size_t i;
 	int r = service_reserve_ports(c, router, service);
@@ -271,8 +274,9 @@ static const char *vip_owner(const struct compiler *c, const struct resource *re
 
 static int draft_service(struct compiler *c, const struct resource *resource, bool for_gateways, struct plan_service *service)
 {
-	const char *node_name = json_path_string(resource->spec, "provider.virtualNode.virtualNodeName");
-	const char *router_name = json_path_string(resource->spec, "provider.virtualRouter.virtualRouterName");
+	_cleanup_json_ json_t *spec = resource_spec(resource);
+	const char *node_name = json_path_string(spec, "provider.virtualNode.virtualNodeName");
+	const char *router_name = json_path_string(spec, "provider.virtualRouter.virtualRouterName");
 	const struct compile_input *input = c->input;
 	const enum http_by by = !virtual_service_is_l4_http(resource) ? BY_REQUESTS : for_gateways ? BY_CONNECTIONS_AND_GATEWAYS : BY_CONNECTIONS;
 	const struct resource *provider = NULL;

@@ -24,14 +24,14 @@ const json_t *listener_pool(const json_t *listener, const json_t *default_pool)
 	return strcmp(mapping.protocol, "http") == 0 ? default_pool : NULL;
 }
 
-bool listener_is_proxied(const struct compile_input *input, const struct resource *node, const json_t *listener)
+bool listener_is_proxied(const struct compile_input *input, const json_t *node_spec, const json_t *listener)
 {
 	struct port_mapping mapping;
 
 	port_mapping_read(json_object_get(listener, "portMapping"), &mapping);
 	if (!input->proxy || strcmp(mapping.protocol, "http") != 0 || listener_needs_tls(listener, &mapping))
 		return false;
-	return json_path(listener_pool(listener, input->default_pool), "http") || json_path(listener, "timeout.http") || json_path(node->spec, "logging.accessLog");
+	return json_path(listener_pool(listener, input->default_pool), "http") || json_path(listener, "timeout.http") || json_path(node_spec, "logging.accessLog");
 }
 
 struct gather {
@@ -126,13 +126,14 @@ static int add_listener(struct gather *g, const struct compile_place *place, con
 static int add_place(struct gather *g, const struct compile_place *place)
 {
 	const struct resource *node = resources_get(g->input->resources, place->node);
-	const json_t *listeners = node && node->kind == RESOURCE_VIRTUAL_NODE ? json_object_get(node->spec, "listeners") : NULL;
+	_cleanup_json_ json_t *spec = node && node->kind == RESOURCE_VIRTUAL_NODE ? resource_spec(node) : NULL;
+	const json_t *listeners = json_object_get(spec, "listeners");
 	const bool planned = caller_is_planned(g->c, place->node); /* else weft-proxy is not told of it */
 	json_t *listener;
 	size_t i;
 
 	json_array_foreach(listeners, i, listener) {
-		const bool proxied = planned && listener_is_proxied(g->input, node, listener);
+		const bool proxied = planned && listener_is_proxied(g->input, spec, listener);
 		struct port_mapping mapping;
 		int r;
 

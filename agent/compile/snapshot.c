@@ -80,7 +80,7 @@ static void write_routes(const struct snapshot_sides *sides, const struct plan_l
 		buffer_add(text, i ? ",{\"name\":" : "{\"name\":");
 		add_string(text, route->resource->name);
 		buffer_add(text, ",\"spec\":");
-		add_json(text, route->resource->spec);
+		buffer_add(text, route->resource->spec_text);
 		buffer_add(text, ",\"targets\":[");
 		for (size_t t = 0; t < route->target_count; t++) {
 			add_separator(text, t == 0);
@@ -304,7 +304,8 @@ static bool needs_tls(const struct snapshot_sides *sides, const struct plan_node
 	const struct plan_backend *backend = bsearch(&(struct plan_backend){ .service = route->service }, gateway->backends, gateway->backend_count,
 						     sizeof(*gateway->backends), service_order);
 	const struct plan_service *service = sides->now->plan->services[route->service];
-	const int64_t port = json_path_int(route->resource->spec, "httpRoute.action.target.port", 0);
+	_cleanup_json_ json_t *spec = resource_spec(route->resource);
+	const int64_t port = json_path_int(spec, "httpRoute.action.target.port", 0);
 
 	for (size_t p = 0; backend && p < service->port_count; p++)
 		if ((!port || service->ports[p].port == port) && backend->tls_ports >> p & 1)
@@ -320,7 +321,7 @@ static void write_gateway_routes(const struct snapshot_sides *sides, const struc
 		buffer_add(text, i ? ",{\"name\":" : "{\"name\":");
 		add_string(text, route->resource->name);
 		buffer_add(text, ",\"spec\":");
-		add_json(text, route->resource->spec);
+		buffer_add(text, route->resource->spec_text);
 		if (route->service == PLAN_NONE) {
 			buffer_add(text, ",\"service\":null,\"needsTls\":false}");
 			continue;

@@ -32,11 +32,13 @@ static const struct ip_preference *preference_of(const struct resources *resourc
 {
 	static const struct ip_preference any = { NULL, true, true };
 	const char *name = json_path_string(discovery, "ipPreference");
+	_cleanup_json_ json_t *spec = NULL;
 
 	if (!name) {
 		const struct resource *mesh = resources_sibling(resources, node, RESOURCE_MESH, NULL, node->mesh);
 
-		name = mesh ? json_path_string(mesh->spec, "serviceDiscovery.ipPreference") : NULL;
+		spec = mesh ? resource_spec(mesh) : NULL;
+		name = json_path_string(spec, "serviceDiscovery.ipPreference");
 	}
 	for (size_t i = 0; name && i < ARRAY_SIZE(ip_preferences); i++)
 		if (strcmp(ip_preferences[i].name, name) == 0)
@@ -179,10 +181,10 @@ static int endpoint_order(const void *a, const void *b)
 	return order ? order : (int)x->zone - (int)y->zone; /* so that of duplicates the same one stays, whatever qsort does */
 }
 
-static int gather_endpoints(struct compiler *c, const struct resource *node, uint16_t port, struct plan_target *target)
+static int gather_endpoints(struct compiler *c, const struct resource *node, const json_t *spec, uint16_t port, struct plan_target *target)
 {
 	const struct compile_input *input = c->input;
-	const json_t *discovery = json_object_get(node->spec, "serviceDiscovery");
+	const json_t *discovery = json_object_get(spec, "serviceDiscovery");
 	_cleanup_(gather_done) struct gather g = { .c = c, .port = port };
 	size_t kept = 0;
 
@@ -209,9 +211,9 @@ static int gather_endpoints(struct compiler *c, const struct resource *node, uin
 	return 0;
 }
 
-static const json_t *find_listener(const struct resource *node, uint16_t port, struct port_mapping *ret_mapping)
+static const json_t *find_listener(const json_t *spec, uint16_t port, struct port_mapping *ret_mapping)
 {
-	const json_t *listeners = json_object_get(node->spec, "listeners");
+	const json_t *listeners = json_object_get(spec, "listeners");
 	json_t *listener;
 	size_t i;
 
@@ -230,9 +232,9 @@ bool listener_needs_tls(const json_t *listener, const struct port_mapping *mappi
 	return mapping->implies_tls || (mode && strcmp(mode, "STRICT") == 0);
 }
 
-static uint32_t target_flags(const struct resource *node, const json_t *listener, const struct port_mapping *mapping)
+static uint32_t target_flags(const json_t *spec, const json_t *listener, const struct port_mapping *mapping)
 {
-	return (listener_needs_tls(listener, mapping) ? TARGET_NEEDS_TLS : 0) | (is_load_balancer(json_path(node->spec, "serviceDiscovery.dns")) ? TARGET_ROTATES : 0);
+	return (listener_needs_tls(listener, mapping) ? TARGET_NEEDS_TLS : 0) | (is_load_balancer(json_path(spec, "serviceDiscovery.dns")) ? TARGET_ROTATES : 0);
 }
 
 /* Bounds are the model's. */
@@ -275,9 +277,9 @@ static uint64_t read_duration(const json_t *duration, uint32_t time_scale)
 }
 
 /* Bounds are the model's. Requests of http2 and grpc are not connections; those of http are counted where they are served, if weft-proxy does. */
-static void read_limits(const struct compile_input *input, const struct resource *node, const json_t *listener, struct plan_target *target)
+static void read_limits(const struct compile_input *input, const json_t *spec, const json_t *listener, struct plan_target *target)
 {
-	const bool proxied = listener_is_proxied(input, node, listener);
+	const bool proxied = listener_is_proxied(input, spec, listener);
 	const json_t *outlier = json_object_get(listener, "outlierDetection"), *pool = listener_pool(listener, input->default_pool);
 	const json_int_t tcp = json_path_int(pool, "tcp.maxConnections", 0), http = json_path_int(pool, "http.maxConnections", 0);
 
@@ -300,8 +302,9 @@ static void cleanup_target(struct plan_target **target)
 int target_draft(struct compiler *c, const struct resource *node, uint16_t port, struct plan_target **ret_target)
 {
 	_cleanup_(cleanup_target) struct plan_target *target = NULL;
+	_cleanup_json_ json_t *spec = resource_spec(node);
 	struct port_mapping mapping;
-	const json_t *listener = find_listener(node, port, &mapping);
+	const json_t *listener = find_listener(spec, port, &mapping);
 	int r;
 
 	if (!listener)
@@ -311,15 +314,15 @@ int target_draft(struct compiler *c, const struct resource *node, uint16_t port,
 		return -ENOMEM;
 	target->node = strdup(node->full_name);
 	target->port = port;
-	target->flags = target_flags(node, listener, &mapping);
+	target->flags = target_flags(spec, listener, &mapping);
 	target->panic_pct = c->input->panic_pct;
 	target->zone = plan_zone(c->input->zone);
-	read_limits(c->input, node, listener, target);
+	read_limits(c->input, spec, listener, target);
 	if (!target->node)
 		return -ENOMEM;
 	r = read_check(listener, &target->check);
 	if (r == 0)
-		r = gather_endpoints(c, node, port, target);
+		r = gather_endpoints(c, node, spec, port, target);
 	if (r < 0)
 		return r;
 	*ret_target = TAKE_PTR(target);
@@ -328,11 +331,12 @@ int target_draft(struct compiler *c, const struct resource *node, uint16_t port,
 
 uint16_t target_meant_port(const struct resource *node, uint16_t given)
 {
+	_cleanup_json_ json_t *spec = given ? NULL : resource_spec(node);
 	struct port_mapping mapping;
 
-	if (given || json_path_count(node->spec, "listeners") == 0)
+	if (given || json_path_count(spec, "listeners") == 0)
 		return given;
-	port_mapping_read(json_object_get(json_path_at(node->spec, "listeners", 0), "portMapping"), &mapping);
+	port_mapping_read(json_object_get(json_path_at(spec, "listeners", 0), "portMapping"), &mapping);
 	return mapping.port;
 }
 
@@ -383,7 +387,8 @@ static int source_join(struct compiler *c, struct local_unit *unit, size_t i, co
 
 static int source_keys(struct compiler *c, struct local_unit *unit, const struct resource *node)
 {
-	const json_t *discovery = node ? json_object_get(node->spec, "serviceDiscovery") : NULL;
+	_cleanup_json_ json_t *spec = node ? resource_spec(node) : NULL;
+	const json_t *discovery = json_object_get(spec, "serviceDiscovery");
 	const char *hostname = json_path_string(discovery, "dns.hostname");
 	_cleanup_free_ char *service = NULL, *host = NULL;
 	int r = 0;
@@ -512,11 +517,12 @@ int target_get(struct compiler *c, const struct resource *node, uint16_t port, s
 	char name[RESOURCE_FULL_NAME_BYTES + 8];
 	const size_t size = (size_t)snprintf(name, sizeof(name), "%s:%u", node->full_name, port) + 1;
 	struct table_node *known = table_get(&c->targets, name);
+	_cleanup_json_ json_t *spec = resource_spec(node);
 	struct port_mapping mapping;
 	struct local_target *target;
 	struct local_unit *unit;
 
-	if (!find_listener(node, port, &mapping))
+	if (!find_listener(spec, port, &mapping))
 		return -ENOENT;
 	if (known) {
 		*ret_target = container_of(known, struct local_target, node);
@@ -619,8 +625,9 @@ static bool same_target(const struct plan_target *a, const struct plan_target *b
 /* What weft-proxy reads of the listener. */
 static void read_l7(const struct resource *node, uint16_t port, struct plan_target *target)
 {
+	_cleanup_json_ json_t *spec = resource_spec(node);
 	struct port_mapping mapping;
-	const json_t *listener = find_listener(node, port, &mapping);
+	const json_t *listener = find_listener(spec, port, &mapping);
 
 	target->l7 = true;
 	snprintf(target->protocol, sizeof(target->protocol), "%s", mapping.protocol);

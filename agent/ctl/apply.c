@@ -29,16 +29,16 @@ static const struct option options[] = {
 /* Tags are the document's affair only where it has them. */
 static int plan_tags(struct remote *remote, struct step *step, const struct resource *resource, struct error *err)
 {
-	_cleanup_json_ json_t *tags = NULL;
+	_cleanup_json_ json_t *tags = NULL, *wanted = resource_tags(resource);
 	int r;
 
-	if (!resource->tags)
+	if (!wanted)
 		return 0;
 	r = collect_tags(remote, step->arn ?: "", &tags, err);
 	if (r < 0)
 		return r;
 	json_object_set_new(step->before, "tags", difference_tags(tags));
-	json_object_set_new(step->after, "tags", difference_tags(resource->tags));
+	json_object_set_new(step->after, "tags", difference_tags(wanted));
 	if (!json_equal(json_object_get(step->before, "tags"), json_object_get(step->after, "tags")) && step->action == ACTION_NONE)
 		step->action = ACTION_TAG;
 	return 0;
@@ -49,6 +49,7 @@ static int plan_step(struct remote *remote, struct step *step, const struct reso
 {
 	_cleanup_json_ json_t *names = json_copy(step->target.input);
 	const struct remote_call call = { .verb = OPERATION_DESCRIBE, .kind = step->target.kind, .input = names };
+	_cleanup_json_ json_t *spec = NULL;
 	int r;
 
 	if (json_object_get(step->input, "meshOwner"))
@@ -62,10 +63,11 @@ static int plan_step(struct remote *remote, struct step *step, const struct reso
 		return r;
 	step->arn = json_path_string(step->answer, "metadata.arn");
 	step->before = json_pack("{s:O?}", "spec", json_object_get(step->answer, "spec"));
-	step->after = json_pack("{s:O}", "spec", (json_t *)resource->spec);
+	spec = resource_spec(resource);
+	step->after = json_pack("{s:O}", "spec", spec);
 	if (!step->before || !step->after)
 		return error_set(err, -ENOMEM, "out of memory");
-	if (!json_equal(json_object_get(step->before, "spec"), resource->spec))
+	if (!json_equal(json_object_get(step->before, "spec"), spec))
 		step->action = ACTION_UPDATE;
 	return plan_tags(remote, step, resource, err);
 }

@@ -28,8 +28,9 @@ static const struct option options[] = {
 static void compare(struct step *step, const struct resource *resource)
 {
 	const char *uid = json_path_string(step->item->metadata, "uid"), *there = json_path_string(step->answer, "metadata.uid");
+	_cleanup_json_ json_t *spec = resource_spec(resource);
 
-	if ((!uid || (there && strcmp(uid, there) == 0)) && json_equal(json_object_get(step->answer, "spec"), resource->spec))
+	if ((!uid || (there && strcmp(uid, there) == 0)) && json_equal(json_object_get(step->answer, "spec"), spec))
 		return;
 	error_set(&step->err, -EEXIST, "there is one already, which differs in its %s: `weft delete` takes it away, `weft apply` changes it",
 		  uid && there && strcmp(uid, there) != 0 ? "uid" : "spec");

@@ -116,9 +116,11 @@ static const char *change_name(const struct history_change *change)
 /* Of a set of resources, in whatever order it came to be, is the XOR of these: each is in it once, or twice and so not at all. */
 static uint64_t digest_of(const struct resource *resource)
 {
+	_cleanup_json_ json_t *tags = resource ? resource_tags(resource) : NULL;
+
 	if (!resource)
 		return 0;
-	return hash_join(hash_join(hash_string(resource->full_name), json_hash(resource->spec)), json_hash(resource->tags));
+	return hash_join(hash_join(hash_string(resource->full_name), resource->spec_hash), json_hash(tags));
 }
 
 static int by_name_then_time(const void *left, const void *right)

@@ -13,12 +13,12 @@
 
 /* --- which listener a port means ------------------------------------------------------------------------------------------ */
 
-static void list_ports(const struct resource *owner, struct buffer *out)
+static void list_ports(const json_t *spec, struct buffer *out)
 {
-	for (size_t i = 0; i < listener_count(owner->spec); i++) {
+	for (size_t i = 0; i < listener_count(spec); i++) {
 		struct port_mapping mapping;
 
-		listener_read(owner->spec, i, &mapping);
+		listener_read(spec, i, &mapping);
 		buffer_printf(out, "%s%u", i > 0 ? ", " : "", mapping.port);
 	}
 }
@@ -29,11 +29,12 @@ static int bind_port(const struct resource *owner, const json_t *port, const cha
 		     struct error *err)
 {
 	_cleanup_(buffer_done) struct buffer ports = {};
-	const size_t count = listener_count(owner->spec);
+	_cleanup_json_ json_t *spec = resource_spec(owner);
+	const size_t count = listener_count(spec);
 	struct port_mapping mapping;
 
 	for (size_t i = 0; i < count; i++) {
-		listener_read(owner->spec, i, &mapping);
+		listener_read(spec, i, &mapping);
 		if (port ? mapping.port == json_integer_value(port) : count == 1) {
 			*ret_mapping = mapping;
 			return 1;
@@ -41,7 +42,7 @@ static int bind_port(const struct resource *owner, const json_t *port, const cha
 	}
 	if (!port && count == 0)
 		return 0;
-	list_ports(owner, &ports);
+	list_ports(spec, &ports);
 	if (!port)
 		return error_set_field(err, -EINVAL, field, "is required: %s has several listeners (%s)", owner->full_name,
 				       buffer_string(&ports));
@@ -60,10 +61,10 @@ static int check_protocol(const struct resource *owner, const struct port_mappin
 
 /* --- routes ------------------------------------------------------------------------------------------------------------ */
 
-static int check_target(const struct resources *set, const struct resource *route, const struct route_protocol *protocol, size_t index,
-			struct error *err)
+static int check_target(const struct resources *set, const struct resource *route, const struct route_protocol *protocol,
+			const json_t *body, size_t index, struct error *err)
 {
-	const json_t *target = json_path_at(json_object_get(route->spec, protocol->member), "action.weightedTargets", index);
+	const json_t *target = json_path_at(body, "action.weightedTargets", index);
 	const char *field = FIELD("spec.%s.action.weightedTargets[%zu]", protocol->member, index);
 	const struct resource *node;
 	struct port_mapping mapping;
@@ -78,16 +79,17 @@ static int check_target(const struct resources *set, const struct resource *rout
 
 static int check_route(const struct resources *set, const struct resource *route, struct error *err)
 {
+	_cleanup_json_ json_t *spec = resource_spec(route);
 	const struct route_protocol *protocol;
 	const struct resource *router;
 	struct port_mapping mapping;
 	const json_t *body;
 	int r;
 
-	r = route_protocol_find(route->spec, &protocol, err);
+	r = route_protocol_find(spec, &protocol, err);
 	if (r < 0)
 		return r;
-	body = json_object_get(route->spec, protocol->member);
+	body = json_object_get(spec, protocol->member);
 	router = resources_sibling(set, route, RESOURCE_VIRTUAL_ROUTER, NULL, route->parent);
 	if (router) {
 		r = bind_port(router, json_path(body, "match.port"), FIELD("spec.%s.match.port", protocol->member), &mapping, err);
@@ -97,7 +99,7 @@ static int check_route(const struct resources *set, const struct resource *route
 			return r;
 	}
 	for (size_t i = 0; i < json_path_count(body, "action.weightedTargets"); i++) {
-		r = check_target(set, route, protocol, i, err);
+		r = check_target(set, route, protocol, body, i, err);
 		if (r < 0)
 			return r;
 	}
@@ -107,8 +109,9 @@ static int check_route(const struct resources *set, const struct resource *route
 /* The node or router behind a virtual service. NULL: none, or not there. */
 static const struct resource *provider_of(const struct resources *set, const struct resource *service)
 {
-	const char *node = json_path_string(service->spec, "provider.virtualNode.virtualNodeName");
-	const char *router = json_path_string(service->spec, "provider.virtualRouter.virtualRouterName");
+	_cleanup_json_ json_t *spec = resource_spec(service);
+	const char *node = json_path_string(spec, "provider.virtualNode.virtualNodeName");
+	const char *router = json_path_string(spec, "provider.virtualRouter.virtualRouterName");
 
 	if (node)
 		return resources_sibling(set, service, RESOURCE_VIRTUAL_NODE, NULL, node);
@@ -118,16 +121,17 @@ static const struct resource *provider_of(const struct resources *set, const str
 static int check_gateway_route(const struct resources *set, const struct resource *route, struct error *err)
 {
 	const struct resource *gateway, *service, *provider;
+	_cleanup_json_ json_t *spec = resource_spec(route);
 	const struct route_protocol *protocol;
 	char name[RESOURCE_FULL_NAME_BYTES];
 	struct port_mapping mapping;
 	const json_t *body, *target;
 	int r;
 
-	r = route_protocol_find(route->spec, &protocol, err);
+	r = route_protocol_find(spec, &protocol, err);
 	if (r < 0)
 		return r;
-	body = json_object_get(route->spec, protocol->member);
+	body = json_object_get(spec, protocol->member);
 	gateway = resources_sibling(set, route, RESOURCE_VIRTUAL_GATEWAY, NULL, route->parent);
 	if (gateway) {
 		r = bind_port(gateway, json_path(body, "match.port"), FIELD("spec.%s.match.port", protocol->member), &mapping, err);
@@ -184,6 +188,7 @@ void graph_references(const struct resource *from, graph_reference_fn *fn, void 
 {
 	const struct reference_rule *rule = kind_rules[from->kind]->references;
 	struct reference_visit visit = { .from = from, .fn = fn, .arg = arg };
+	_cleanup_json_ json_t *spec = rule ? resource_spec(from) : NULL;
 
 	if (from->kind != RESOURCE_MESH)
 		tell(&visit, resource_kinds[RESOURCE_MESH].name_member, RESOURCE_MESH, from->mesh);
@@ -192,7 +197,7 @@ void graph_references(const struct resource *from, graph_reference_fn *fn, void 
 		     from->parent);
 	for (; rule && rule->pattern; rule++) {
 		visit.kind = rule->kind;
-		field_each(from->spec, rule->pattern, visit_reference, &visit);
+		field_each(spec, rule->pattern, visit_reference, &visit);
 	}
 }
 

@@ -2,6 +2,7 @@
 #include "agent/spec/resource.h"
 
 #include <errno.h>
+#include <stdlib.h>
 #include <string.h>
 
 #include "agent/spec/field.h"
@@ -20,14 +21,120 @@ const struct kind_rules *const kind_rules[RESOURCE_KIND_COUNT] = {
 	[RESOURCE_GATEWAY_ROUTE] = &gateway_route_rules,
 };
 
+/* --- specs ------------------------------------------------------------------------------------------------------------- */
+
+/* What is parsed now. Who changes or compiles something asks for the same few specs again and again. */
+struct recent_spec {
+	struct list link; /* of `recent_specs`, the last one asked for at the end */
+	struct resource *resource;
+	json_t *spec;
+	size_t bytes; /* of its text */
+};
+
+/* In texts, whose trees take some ten times as much. */
+#define RECENT_BYTES (64 * 1024)
+
+static struct list recent_specs = LIST_INIT(recent_specs);
+static size_t recent_bytes;
+
+static void recent_free(struct recent_spec *recent)
+{
+	if (!recent)
+		return;
+	recent->resource->recent = NULL;
+	recent_bytes -= recent->bytes;
+	list_remove(&recent->link);
+	json_decref(recent->spec);
+	free(recent);
+}
+
+/* Without memory for it, it is parsed once more. */
+static void recent_keep(struct resource *resource, json_t *spec)
+{
+	struct recent_spec *recent = malloc(sizeof(*recent));
+
+	if (!recent)
+		return;
+	*recent = (struct recent_spec){ .resource = resource, .spec = json_incref(spec), .bytes = strlen(resource->spec_text) };
+	resource->recent = recent;
+	recent_bytes += recent->bytes;
+	list_append(&recent_specs, &recent->link);
+	while (recent_bytes > RECENT_BYTES && recent_specs.next != &recent->link)
+		recent_free(container_of(recent_specs.next, struct recent_spec, link));
+}
+
+static json_t *parse(const char *text)
+{
+	json_t *value;
+
+	if (json_parse(text, strlen(text), &value, NULL) < 0)
+		abort(); /* it is what we wrote, so it is memory that is missing */
+	return value;
+}
+
+json_t *resource_spec(const struct resource *resource)
+{
+	struct recent_spec *recent = resource->recent;
+	json_t *spec;
+
+	if (recent) {
+		list_remove(&recent->link);
+		list_append(&recent_specs, &recent->link);
+		return json_incref(recent->spec);
+	}
+	spec = parse(resource->spec_text);
+	recent_keep((struct resource *)resource, spec);
+	return spec;
+}
+
+json_t *resource_tags(const struct resource *resource)
+{
+	return resource->tags_text ? parse(resource->tags_text) : NULL;
+}
+
+bool resource_has_tag(const struct resource *resource, const char *key, const char *value)
+{
+	_cleanup_json_ json_t *tags = resource_tags(resource);
+	json_t *tag;
+	size_t i;
+
+	json_array_foreach(tags, i, tag)
+		if (strcmp(json_path_string(tag, "key"), key) == 0)
+			return strcmp(json_path_string(tag, "value"), value) == 0;
+	return false;
+}
+
+bool resource_same_spec(const struct resource *a, const struct resource *b)
+{
+	_cleanup_json_ json_t *x = NULL, *y = NULL;
+
+	if (a->spec_hash != b->spec_hash)
+		return false;
+	if (strcmp(a->spec_text, b->spec_text) == 0)
+		return true;
+	x = resource_spec(a);
+	y = resource_spec(b);
+	return json_equal(x, y);
+}
+
+static bool same_tags(const struct resource *a, const struct resource *b)
+{
+	_cleanup_json_ json_t *x = NULL, *y = NULL;
+
+	if (!a->tags_text || !b->tags_text)
+		return a->tags_text == b->tags_text;
+	x = resource_tags(a);
+	y = resource_tags(b);
+	return json_equal(x, y);
+}
+
 /* --- sharing ----------------------------------------------------------------------------------------------------------- */
 
 static void resource_free(struct resource *resource)
 {
 	if (!resource)
 		return;
-	json_decref((json_t *)resource->spec);
-	json_decref((json_t *)resource->tags);
+	recent_free(resource->recent);
 	free(resource);
 }
 
@@ -60,19 +167,7 @@ bool resource_same_mesh(const struct resource *a, const struct resource *b)
 
 bool resource_equal(const struct resource *a, const struct resource *b)
 {
-	return strcmp(a->full_name, b->full_name) == 0 && json_equal(a->spec, b->spec) && !a->tags == !b->tags &&
-	       (!a->tags || json_equal(a->tags, b->tags));
-}
-
-const char *resource_tag(const struct resource *resource, const char *key)
-{
-	json_t *tag;
-	size_t i;
-
-	json_array_foreach((json_t *)resource->tags, i, tag)
-		if (strcmp(json_path_string(tag, "key"), key) == 0)
-			return json_path_string(tag, "value");
-	return NULL;
+	return strcmp(a->full_name, b->full_name) == 0 && resource_same_spec(a, b) && same_tags(a, b);
 }
 
 void resource_parent_name(const struct resource *resource, char buffer[RESOURCE_FULL_NAME_BYTES])
@@ -243,14 +338,18 @@ static const char *place_text(char **at, const char *text)
 	return copy;
 }
 
-static int resource_make(const json_t *document, enum resource_kind kind, const struct texts *t, struct resource **ret_resource,
+/* In one piece of memory. `spec` and `tags` (NULL: none) are what the texts are made of. */
+static int resource_make(enum resource_kind kind, const struct texts *t, json_t *spec, const json_t *tags, struct resource **ret_resource,
 			 struct error *err)
 {
-	const char *const texts[] = { t->full_name, t->scope, t->mesh, t->parent, t->name, t->account, t->region, t->source };
+	_cleanup_free_ char *spec_text = json_dumps(spec, JSON_COMPACT), *tags_text = tags ? json_dumps(tags, JSON_COMPACT) : NULL;
+	const char *const texts[] = { t->full_name, t->scope, t->mesh, t->parent, t->account, t->region, t->source, spec_text, tags_text };
 	_cleanup_(cleanup_resource) struct resource *resource = NULL;
 	size_t size = sizeof(*resource);
 	char *at;
 
+	if (!spec_text || (tags && !tags_text))
+		return error_set(err, -ENOMEM, "no memory for a resource");
 	for (size_t i = 0; i < ARRAY_SIZE(texts); i++)
 		size += texts[i] ? strlen(texts[i]) + 1 : 0;
 	resource = malloc(size);
@@ -266,13 +365,13 @@ static int resource_make(const json_t *document, enum resource_kind kind, const 
 		.region = place_text(&at, t->region),
 		.mesh = place_text(&at, t->mesh),
 		.parent = place_text(&at, t->parent),
-		.name = place_text(&at, t->name),
 		.source = place_text(&at, t->source),
-		.spec = has(document, "spec") ? member_without_nulls(document, "spec") : json_object(),
-		.tags = has(document, "tags") ? member_without_nulls(document, "tags") : NULL,
+		.spec_text = place_text(&at, spec_text),
+		.tags_text = place_text(&at, tags_text),
+		.spec_hash = json_hash(spec),
 	};
-	if (!resource->spec || (has(document, "tags") && !resource->tags))
-		return error_set(err, -ENOMEM, "no memory for a resource");
+	resource->name = resource->full_name + strlen(t->full_name) - strlen(t->name); /* which ends with it */
+	recent_keep(resource, spec);
 	*ret_resource = TAKE_PTR(resource);
 	return 0;
 }
@@ -289,7 +388,7 @@ static const struct shape *shape_of(enum resource_kind kind)
 int resource_new(const json_t *document, const struct resource_realm *realm, const char *source, struct resource **ret_resource,
 		 struct error *err)
 {
-	_cleanup_(cleanup_resource) struct resource *resource = NULL;
+	_cleanup_json_ json_t *spec = NULL, *tags = NULL;
 	struct texts texts = { .source = source };
 	enum resource_kind kind = RESOURCE_KIND_COUNT;
 	int r;
@@ -299,14 +398,14 @@ int resource_new(const json_t *document, const struct resource_realm *realm, con
 		r = shape_validate(shape_of(kind), document, err);
 	if (r >= 0)
 		r = read_texts(document, kind, realm, &texts, err);
-	if (r >= 0)
-		r = resource_make(document, kind, &texts, &resource, err);
-	if (r >= 0 && kind_rules[kind]->check)
-		r = kind_rules[kind]->check(resource->spec, err);
 	if (r < 0)
 		return r;
-	*ret_resource = TAKE_PTR(resource);
-	return 0;
+	spec = has(document, "spec") ? member_without_nulls(document, "spec") : json_object();
+	tags = has(document, "tags") ? member_without_nulls(document, "tags") : NULL;
+	if (!spec || (has(document, "tags") && !tags))
+		return error_set(err, -ENOMEM, "no memory for a resource");
+	r = kind_rules[kind]->check ? kind_rules[kind]->check(spec, err) : 0;
+	return r < 0 ? r : resource_make(kind, &texts, spec, tags, ret_resource, err);
 }
 
 /* --- what is not in force ---------------------------------------------------------------------------------------------- */
@@ -328,13 +427,14 @@ static void visit_dormant(const char *field, const json_t *value, void *arg)
 void resource_not_in_force(const struct resources *set, const struct resource *resource, resource_not_in_force_fn *fn, void *arg)
 {
 	const struct dormant_rule *rule = kind_rules[resource->kind]->dormant;
+	_cleanup_json_ json_t *spec = resource_spec(resource);
 	bool has_l4 = false;
 
 	for (const struct dormant_rule *r = rule; r && r->pattern && !has_l4; r++)
 		has_l4 = r->l4 && graph_has_l4_http(set, resource);
 	for (; rule && rule->pattern; rule++)
 		if (has_l4 || !rule->l4)
-			field_each(resource->spec, rule->pattern, visit_dormant,
+			field_each(spec, rule->pattern, visit_dormant,
 				   &(struct dormant_visit){ .rule = rule, .fn = fn, .arg = arg });
 }
 
@@ -348,8 +448,8 @@ json_t *resource_document(const struct resource *resource)
 	if (resource->parent)
 		json_object_set_new(document, resource_kinds[info->parent].name_member, json_string(resource->parent));
 	json_object_set_new(document, info->name_member, json_string(resource->name));
-	json_object_set(document, "spec", (json_t *)resource->spec);
-	if (resource->tags)
-		json_object_set(document, "tags", (json_t *)resource->tags);
+	json_object_set_new(document, "spec", resource_spec(resource));
+	if (resource->tags_text)
+		json_object_set_new(document, "tags", resource_tags(resource));
 	return document;
 }

@@ -54,19 +54,29 @@ struct resource {
 	const char *mesh; /* mesh name */
 	const char *parent; /* router or gateway name of a route; NULL for others */
 	const char *name;
-	const json_t *spec; /* validated, without null members */
-	const json_t *tags; /* array or NULL */
 	const char *source; /* file it came from, for messages; NULL: none */
+	/* Validated, without null members, as compact JSON with the members in their order: a tree of it would take ten times as much. To be read
+	 * by resource_spec() and resource_tags(). */
+	const char *spec_text;
+	const char *tags_text; /* an array; NULL: none */
+	uint64_t spec_hash; /* json_hash() */
+
+	struct recent_spec *recent; /* resource.c's; NULL: it is none of those whose spec was asked for last */
 };
 
 /* Validates one resource in the form that `aws appmesh create-* --cli-input-json` takes: the name members tell the kind, parent
  * names included; `clientToken` and `meshOwner` are accepted, unknown members refused, null members as if they were not there.
- * `realm` NULL: home, the node's own account and region, whose names are short. `source` NULL: none. Both are copied; spec and tags are
- * shared with the document, in which nobody changes them any more. The caller holds what it gets. -EINVAL with the field path; -ENOMEM. */
+ * `realm` NULL: home, the node's own account and region, whose names are short. `source` NULL: none. Both are copied; the spec is
+ * shared with the document for a while, in which nobody changes it any more. The caller holds what it gets. -EINVAL with the field path;
+ * -ENOMEM. */
 int resource_new(const json_t *document, const struct resource_realm *realm, const char *source, struct resource **ret_resource,
 		 struct error *err);
-/* The value of one of its tags; NULL: it has no such tag. */
-const char *resource_tag(const struct resource *resource, const char *key);
+/* Its spec, which the caller owns and does not change: of those that were asked for last it is there, of others parsed anew, some microseconds
+ * for each kilobyte. Never NULL: without memory the program ends, as who went on would take the resource for an empty one. */
+json_t *resource_spec(const struct resource *resource);
+/* The same of its tags; NULL: it has none. */
+json_t *resource_tags(const struct resource *resource);
+bool resource_has_tag(const struct resource *resource, const char *key, const char *value);
 /* Whether the HTTP ports of a virtual service stay the kernel's, which balances connections by weights and looks into none: by its tag
  * "weft/l4-http", whose value is "true" then. */
 bool virtual_service_is_l4_http(const struct resource *service);
@@ -77,6 +87,7 @@ struct resource *resource_unref(const struct resource *resource); /* NULL is fin
 bool resource_same_mesh(const struct resource *a, const struct resource *b);
 /* But for the source. */
 bool resource_equal(const struct resource *a, const struct resource *b);
+bool resource_same_spec(const struct resource *a, const struct resource *b);
 
 struct resources {
 	struct table entries; /* by full name: resources, and names that are referred to */

@@ -1,6 +1,4 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-#include <string.h>
-
 #include "agent/spec/kind.h"
 
 static const struct reference_rule references[] = {
@@ -11,9 +9,7 @@ static const struct reference_rule references[] = {
 
 bool virtual_service_is_l4_http(const struct resource *service)
 {
-	const char *value = resource_tag(service, "weft/l4-http");
-
-	return value && strcmp(value, "true") == 0;
+	return resource_has_tag(service, "weft/l4-http", "true");
 }
 
 const struct kind_rules virtual_service_rules = { .references = references };

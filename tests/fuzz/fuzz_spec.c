@@ -33,7 +33,8 @@ static void require_error(const struct error *err, int r)
 static json_t *document_of(const struct resource *resource)
 {
 	const struct resource_kind_info *info = &resource_kinds[resource->kind];
-	json_t *document = json_pack("{s:s, s:O, s:O*}", "meshName", resource->mesh, "spec", resource->spec, "tags", resource->tags);
+	json_t *document = json_pack("{s:s, s:o, s:o*}", "meshName", resource->mesh, "spec", resource_spec(resource), "tags",
+				     resource_tags(resource));
 
 	if (resource->parent)
 		json_object_set_new(document, resource_kinds[info->parent].name_member, json_string(resource->parent));

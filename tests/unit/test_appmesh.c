@@ -429,11 +429,10 @@ TEST(what_goes_into_force_has_its_tags)
 	given_world(&world);
 	EXPECT_ANSWER(appmesh_do(&world, "PUT", API "/tag?" TAGS_OF("mesh/m/virtualNode/a"), "{'tags': [{'key': 'b', 'value': '1'}]}"), 200);
 	stored = appmesh_find(&world.state, scope, RESOURCE_VIRTUAL_NODE, "m", NULL, "a");
-	_cleanup_free_ char *text = appmesh_text(stored->resource->tags);
-	EXPECT_STR(text, "[{\"key\":\"b\",\"value\":\"1\"}]");
+	EXPECT_STR(stored->resource->tags_text, "[{\"key\":\"b\",\"value\":\"1\"}]");
 	EXPECT_ANSWER(appmesh_do(&world, "PUT", API "/untag?" TAGS_OF("mesh/m/virtualNode/a"), "{'tagKeys': ['b']}"), 200);
 	stored = appmesh_find(&world.state, scope, RESOURCE_VIRTUAL_NODE, "m", NULL, "a");
-	EXPECT(!stored->resource->tags);
+	EXPECT(!stored->resource->tags_text);
 }
 
 TEST(tags_have_limits_and_reserved_keys)

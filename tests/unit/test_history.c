@@ -85,10 +85,10 @@ static void in_force(struct fixture *f, uint64_t generation)
 
 static int append_service(const struct resource *resource, void *arg)
 {
+	_cleanup_json_ json_t *tags = resource_tags(resource);
 	char *text = arg;
 
-	sprintf(text + strlen(text), "%s%s=%s", *text ? " " : "", resource->name,
-		json_path_string(json_array_get(resource->tags, 0), "value"));
+	sprintf(text + strlen(text), "%s%s=%s", *text ? " " : "", resource->name, json_path_string(json_array_get(tags, 0), "value"));
 	return 0;
 }
 

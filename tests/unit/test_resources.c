@@ -40,7 +40,9 @@ TEST(a_set_finds_and_lists_what_it_has)
 	EXPECT_EQ(resources_each(&set, append_name, &names), 0);
 	EXPECT_STR(buffer_string(&names), "mesh/m\nmesh/m/virtualNode/n\nmesh/m/virtualRouter/r\nmesh/m/virtualRouter/r/route/t\n");
 	mesh = resources_get(&set, "mesh/m");
-	EXPECT(mesh && json_is_object(mesh->spec) && json_array_size(mesh->tags) == 1);
+	EXPECT(mesh);
+	EXPECT_STR(mesh->spec_text, "{}");
+	EXPECT(resource_has_tag(mesh, "k", "v") && !resource_has_tag(mesh, "k", "w") && !resource_has_tag(mesh, "v", "v"));
 	route = resources_sibling(&set, mesh, RESOURCE_ROUTE, "r", "t");
 	EXPECT(route && route == resources_get(&set, "mesh/m/virtualRouter/r/route/t"));
 	EXPECT_STR(route->parent, "r");
@@ -48,7 +50,8 @@ TEST(a_set_finds_and_lists_what_it_has)
 	EXPECT_STR(route->name, "t");
 	EXPECT(resource_same_mesh(route, mesh));
 	node = resources_sibling(&set, route, RESOURCE_VIRTUAL_NODE, NULL, "n");
-	EXPECT(node && json_object_size(node->spec) == 0 && !node->parent && !node->tags);
+	EXPECT(node && !node->parent && !node->tags_text);
+	EXPECT_STR(node->spec_text, "{}");
 	EXPECT(!resources_sibling(&set, route, RESOURCE_VIRTUAL_NODE, NULL, "x"));
 }
 
@@ -67,6 +70,51 @@ static void put(struct resources *set, const char *text)
 	_cleanup_(cleanup_resource) struct resource *resource = resource_of(text, NULL);
 
 	EXPECT_EQ(resources_put(set, resource), 0);
+}
+
+static const char *first_member(const json_t *object)
+{
+	const char *key = NULL;
+	json_t *value;
+
+	json_object_foreach((json_t *)object, key, value)
+		break;
+	return key;
+}
+
+TEST(a_spec_is_as_it_was_given_also_after_thousands_of_others)
+{
+	static const char spec[] = "{\"priority\":7,\"httpRoute\":{\"match\":{\"prefix\":\"/\u00fc\\n/\"},\"action\":{\"weightedTargets\":["
+				   "{\"weight\":1,\"virtualNode\":\"n\"}]}}}";
+	_cleanup_(cleanup_resource) struct resource *route =
+		resource_of("{'meshName': 'm', 'virtualRouterName': 'r', 'routeName': 't', 'spec': {'priority': 7, 'httpRoute': {'timeout': null, 'match': "
+			    "{'prefix': '/\u00fc\\n/'}, 'action': {'weightedTargets': [{'weight': 1, 'virtualNode': 'n'}]}}}}", NULL);
+	_cleanup_json_ json_t *first = resource_spec(route), *same = resource_spec(route), *later = NULL;
+	_cleanup_(resources_done) struct resources set;
+	char text[96];
+
+	EXPECT(first == same);
+	resources_init(&set);
+	for (int i = 0; i < 5000; i++) {
+		snprintf(text, sizeof(text), "{'meshName': 'm%d', 'spec': {'egressFilter': {'type': 'DROP_ALL'}}}", i);
+		put(&set, text);
+	}
+	later = resource_spec(route);
+	EXPECT(later != first && json_equal(later, first)); /* parsed anew; who has the first one still has it */
+	EXPECT_STR(route->spec_text, spec);
+	EXPECT_STR(first_member(later), "priority");
+	EXPECT_STR(first_member(json_path_at(later, "httpRoute.action.weightedTargets", 0)), "weight");
+}
+
+TEST(resources_are_equal_whatever_the_order_of_their_members)
+{
+	_cleanup_(cleanup_resource) struct resource *a = resource_of(NODE("{'backends': [], 'listeners': []}"), NULL),
+						    *b = resource_of(NODE("{'listeners': [], 'backends': []}"), NULL),
+						    *c = resource_of(NODE("{'listeners': []}"), NULL);
+
+	EXPECT(strcmp(a->spec_text, b->spec_text) != 0);
+	EXPECT(resource_equal(a, b) && resource_same_spec(a, b));
+	EXPECT(!resource_equal(a, c) && !resource_same_spec(b, c));
 }
 
 static void append_change(const struct resource *before, const struct resource *now, void *arg)
@@ -233,6 +281,8 @@ int main(void)
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(a_second_resource_of_one_name_is_refused_with_both_sources),
 		cmocka_unit_test(a_set_finds_and_lists_what_it_has),
+		cmocka_unit_test(a_spec_is_as_it_was_given_also_after_thousands_of_others),
+		cmocka_unit_test(resources_are_equal_whatever_the_order_of_their_members),
 		cmocka_unit_test(a_commit_tells_what_came_went_and_was_replaced_once),
 		cmocka_unit_test(a_rollback_leaves_what_was_there_and_who_refers_to_it),
 		cmocka_unit_test(referrers_are_known_before_the_name_is_anybodys),

@@ -95,10 +95,11 @@ static void uid_of(const struct resource *resource, char ret_uid[APPMESH_UID_BYT
 
 static json_t *tags_of(const struct resource *resource)
 {
+	_cleanup_json_ json_t *list = resource_tags(resource);
 	json_t *tags = json_object(), *tag;
 	size_t i;
 
-	json_array_foreach((json_t *)resource->tags, i, tag)
+	json_array_foreach(list, i, tag)
 		json_object_set(tags, json_path_string(tag, "key"), json_object_get(tag, "value"));
 	return tags;
 }
@@ -107,12 +108,15 @@ json_t *appmesh_record(const struct appmesh_resource *resource)
 {
 	char uid[APPMESH_UID_BYTES];
 
-	if (resource->record)
-		return json_incref(resource->record);
+	if (resource->record) {
+		_cleanup_json_ json_t *record = json_copy(resource->record);
+
+		return json_object_set_new(record, "spec", appmesh_spec(resource)) < 0 ? NULL : TAKE_PTR(record);
+	}
 	uid_of(resource->resource, uid);
-	return json_pack("{s:s, s:I, s:I, s:I, s:O, s:o}", "uid", uid, "version", (json_int_t)resource->shown_version, "createdAt",
+	return json_pack("{s:s, s:I, s:I, s:I, s:o, s:o}", "uid", uid, "version", (json_int_t)resource->shown_version, "createdAt",
 			 (json_int_t)resource->shown_created_ms, "lastUpdatedAt", (json_int_t)resource->shown_updated_ms, "spec",
-			 resource->resource->spec, "tags", tags_of(resource->resource));
+			 appmesh_spec(resource), "tags", tags_of(resource->resource));
 }
 
 json_t *appmesh_ref(const struct appmesh_resource *resource)

@@ -50,6 +50,12 @@ static void visit_reference(enum resource_kind kind, const char *name, const cha
 		search->fn(search->from, field, search->arg);
 }
 
+/* Most of those that are looked through say nothing of the name, which their text shows without being parsed. */
+static bool may_have(const struct appmesh_resource *from, const char *name)
+{
+	return !from->resource || strpbrk(name, "\"\\") || strstr(from->resource->spec_text, name);
+}
+
 static void search_children(const struct appmesh_state *state, struct appmesh_scope scope, const char *mesh, enum resource_kind kind,
 			    const char *parent, struct search *search)
 {
@@ -57,8 +63,13 @@ static void search_children(const struct appmesh_state *state, struct appmesh_sc
 	const size_t count = appmesh_children(state, scope, kind, mesh, parent, &list);
 
 	for (size_t i = 0; i < count; i++) {
+		_cleanup_json_ json_t *spec = NULL;
+
+		if (!may_have(list[i], search->name))
+			continue;
+		spec = appmesh_spec(list[i]);
 		search->from = list[i];
-		appmesh_references(kind, appmesh_spec(list[i]), visit_reference, search);
+		appmesh_references(kind, spec, visit_reference, search);
 	}
 }
 

@@ -118,11 +118,12 @@ static void add_with_provider(enum resource_kind kind, const char *name, const c
 {
 	struct neighbours *neighbours = arg;
 	const struct appmesh_resource *service = stored(neighbours->call, kind, NULL, name);
+	_cleanup_json_ json_t *spec = service ? appmesh_spec(service) : NULL;
 
 	(void)field;
 	add_stored(neighbours, service);
 	if (service)
-		appmesh_references(kind, appmesh_spec(service), add_named, neighbours);
+		appmesh_references(kind, spec, add_named, neighbours);
 }
 
 static void add_children(struct neighbours *neighbours, enum resource_kind kind)
@@ -206,14 +207,16 @@ int appmesh_check_document(const struct appmesh_call *call, const json_t *docume
 {
 	_cleanup_(cleanup_neighbours) struct neighbours neighbours = { .call = call };
 	_cleanup_(cleanup_resource) struct resource *resource = NULL;
+	_cleanup_json_ json_t *spec = NULL;
 	struct resource_realm buffer;
 	int r = resource_new(document, appmesh_realm(call->state, call->scope, &buffer), NULL, &resource, err);
 
 	if (r < 0)
 		return r;
+	spec = resource_spec(resource);
 	resources_init(&neighbours.set);
 	neighbours.r = resources_put(&neighbours.set, resource);
-	add_neighbours(&neighbours, resource->spec);
+	add_neighbours(&neighbours, spec);
 	if (neighbours.r < 0)
 		return error_set(err, neighbours.r, "out of memory");
 	r = resources_check(&neighbours.set, err);
@@ -221,7 +224,7 @@ int appmesh_check_document(const struct appmesh_call *call, const json_t *docume
 		cut_own_name(resource->full_name, err);
 		return r;
 	}
-	*ret_spec = json_incref((json_t *)resource->spec);
+	*ret_spec = TAKE_PTR(spec);
 	return 0;
 }
 

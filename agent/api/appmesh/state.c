@@ -317,7 +317,7 @@ static json_t *tag_list(const json_t *record)
 	return list;
 }
 
-/* The same in the form of a creation. The record shares the spec. */
+/* The same in the form of a creation. */
 static int make_resource(const struct appmesh_state *state, struct appmesh_resource *stored, json_t *record, struct resource **ret_resource,
 			 struct error *err)
 {
@@ -348,7 +348,7 @@ static void take_record(const struct appmesh_state *state, struct appmesh_resour
 		log_error("what is stored does not hold to the rules of this version, and is not in force", LOG_F("key", LOG_STR(stored->key)),
 			  LOG_F("error", LOG_STR(error_text(&err, text, sizeof(text)))));
 	else
-		json_object_set(record, "spec", (json_t *)stored->resource->spec); /* the same, once */
+		json_object_del(record, "spec"); /* the resource has it */
 }
 
 /* The one with the key, made where there is none: it has neither record nor resource yet. */
@@ -528,9 +528,9 @@ size_t appmesh_children(const struct appmesh_state *state, struct appmesh_scope 
 	return collection ? collection->count : 0;
 }
 
-const json_t *appmesh_spec(const struct appmesh_resource *resource)
+json_t *appmesh_spec(const struct appmesh_resource *resource)
 {
-	return resource->record ? json_object_get(resource->record, "spec") : resource->resource->spec;
+	return resource->resource ? resource_spec(resource->resource) : json_incref(json_object_get(resource->record, "spec"));
 }
 
 uint64_t appmesh_guard_revision(const struct appmesh_state *state, const char *key)

@@ -28,7 +28,7 @@ struct appmesh_resource {
 	enum resource_kind kind;
 	const char *account, *region, *mesh, *parent, *name; /* into `parts`; parent: NULL but for routes; a mesh is its own mesh */
 	char *key, *parts;
-	json_t *record; /* NULL: it is shown, and appmesh_record() makes one */
+	json_t *record; /* without its spec where `resource` has that: see appmesh_record(). NULL: it is shown */
 	int64_t shown_version, shown_created_ms, shown_updated_ms;
 	struct resource *resource; /* the same for those who compile; NULL: what an older version took and this one does not */
 	uint64_t revision; /* of the store's key */
@@ -72,7 +72,7 @@ const struct appmesh_resource *appmesh_find(const struct appmesh_state *state, s
 /* Of one kind under one parent (RESOURCE_MESH: mesh is NULL), in byte order of their names. Borrowed until the state changes. */
 size_t appmesh_children(const struct appmesh_state *state, struct appmesh_scope scope, enum resource_kind kind, const char *mesh,
 			const char *parent, const struct appmesh_resource *const **ret_list);
-const json_t *appmesh_spec(const struct appmesh_resource *resource); /* borrowed from it */
+json_t *appmesh_spec(const struct appmesh_resource *resource); /* the caller owns it, and does not change it */
 /* The revision of a guard or of any key that the state keeps; 0: absent. */
 uint64_t appmesh_guard_revision(const struct appmesh_state *state, const char *key);
 const struct appmesh_token *appmesh_token_find(const struct appmesh_state *state, const char *key);
