@@ -446,6 +446,8 @@ static int start_modules(struct agent *agent, struct error *err)
 		error_set(err, r, "cannot start a thread: %s", strerror(-r));
 	if (r == 0 && (r = loop_timer_new(agent->loop, configuration_compile, agent, &agent->compile_timer)) < 0)
 		error_set(err, r, "out of memory");
+	if (r == 0 && (r = loop_timer_new(agent->loop, configuration_rest, agent, &agent->rest_timer)) < 0)
+		error_set(err, r, "out of memory");
 	if (r == 0 && (r = compiler_new(&agent->compiler)) < 0)
 		error_set(err, r, "out of memory");
 	if (r == 0)
@@ -592,6 +594,7 @@ void agent_stop(struct agent *agent)
 	agent->registry = registry_free(agent->registry);
 	agent->dns = dns_discovery_free(agent->dns);
 	agent->compile_timer = loop_timer_free(agent->compile_timer);
+	agent->rest_timer = loop_timer_free(agent->rest_timer);
 	agent->compiler = compiler_free(agent->compiler);
 	agent->vips = vips_free(agent->vips);
 	rollback_stop(agent);

@@ -114,6 +114,7 @@ struct agent {
 	struct directory *directory;
 	struct compiler *compiler;
 	struct loop_timer *compile_timer;
+	struct loop_timer *rest_timer; /* configuration_rest() */
 	struct loop_timer *end_timer; /* the agent ends */
 	unsigned int draining; /* servers that have not ended yet, then */
 	struct agent_configuration configuration;
@@ -121,6 +122,7 @@ struct agent {
 	struct resources held; /* in force instead of those configured, while history_held() says so */
 	struct list waiters; /* rollback.c */
 	bool noted; /* a change that is in no plan yet */
+	size_t unrested; /* how much changed since configuration_rest() */
 	uint32_t grow_services; /* the loop ends so that tables for so many can be made; 0: it does not */
 	uint64_t started_wall_ns;
 	char account[13];

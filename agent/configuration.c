@@ -2,6 +2,7 @@
 #include "agent/configuration.h"
 
 #include <errno.h>
+#include <malloc.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -11,6 +12,11 @@
 #include "base/cleanup.h"
 #include "base/log.h"
 #include "base/time.h"
+
+/* After so many changes there may be megabytes of what they took for a while between what stays: parsed files, drafts, what was told. libc
+ * gives back by itself what is free at the heap's end alone. It is looked for, page by page, when nothing has changed for a while. */
+#define REST_CHANGES 500
+#define REST_NS (2 * NSEC_PER_SEC)
 
 static uint64_t wall_now_ns(void)
 {
@@ -181,8 +187,20 @@ void configuration_compile(struct loop_timer *timer, void *arg)
 	}
 }
 
+void configuration_rest(struct loop_timer *timer, void *arg)
+{
+	struct agent *agent = arg;
+
+	(void)timer;
+	agent->unrested = 0;
+	resource_specs_forget();
+	malloc_trim(0);
+}
+
 static void compile_soon(struct agent *agent)
 {
+	if (++agent->unrested >= REST_CHANGES)
+		loop_timer_arm(agent->rest_timer, loop_now_ns(agent->loop) + REST_NS);
 	loop_timer_arm(agent->compile_timer, loop_now_ns(agent->loop));
 }
 

@@ -6,9 +6,11 @@
 
 #include "agent/agent.h"
 
-/* Callbacks of agent_start(), whose last argument is the agent: of the directory, of agent->compile_timer, of apply_new(). */
+/* Callbacks of agent_start(), whose last argument is the agent: of the directory, of agent->compile_timer, of agent->rest_timer, of
+ * apply_new(). */
 void configuration_read(void *arg);
 void configuration_compile(struct loop_timer *timer, void *arg);
+void configuration_rest(struct loop_timer *timer, void *arg); /* gives back what a large change took for a while */
 void configuration_applied(uint64_t generation, const struct error *err, void *arg);
 
 /* The resources changed: what did is logged where it matters, shown, and compiled, soon. */

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* weftd, the node agent: compiles the mesh's resources into BPF maps. May be killed at any time: traffic goes on. */
 #include <errno.h>
+#include <malloc.h>
 #include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -15,6 +16,11 @@
 #include "base/notify.h"
 
 enum { EXIT_FAILED = 1, EXIT_MISUSED = 2 };
+
+/* What is larger has pages of its own, which go when it is freed: the text for weft-proxy, a long list of the API. And so much of the heap's end
+ * may be free. libc means to begin with 128 KiB of both, but puts them up, to 32 and 64 MiB, with the first such thing that is freed. */
+#define LARGE_BYTES (128 * 1024)
+#define SPARE_BYTES (512 * 1024)
 
 static int complain(const struct error *err, int status)
 {
@@ -70,6 +76,8 @@ int main(int argc, char *argv[])
 		error_set(&err, -EPERM, "must run as root: it writes BPF maps and enters network namespaces");
 		return complain(&err, EXIT_FAILED);
 	}
+	mallopt(M_MMAP_THRESHOLD, LARGE_BYTES);
+	mallopt(M_TRIM_THRESHOLD, SPARE_BYTES);
 	signal(SIGPIPE, SIG_IGN);
 	r = loop_new(&agent.loop);
 	if (r == 0)

@@ -206,7 +206,11 @@ static int gather_endpoints(struct compiler *c, const struct resource *node, con
 		if (kept == 0 || plan_endpoint_order(&g.endpoints[kept - 1], &g.endpoints[i]) != 0)
 			g.endpoints[kept++] = g.endpoints[i];
 	}
-	target->endpoints = TAKE_PTR(g.endpoints);
+	target->endpoints = kept ? reallocarray(g.endpoints, kept, sizeof(*g.endpoints)) : NULL; /* most have few: none has room for more */
+	if (kept && !target->endpoints)
+		return -ENOMEM;
+	if (kept)
+		g.endpoints = NULL;
 	target->endpoint_count = kept;
 	return 0;
 }

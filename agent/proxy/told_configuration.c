@@ -2,6 +2,7 @@
 /* What weft-proxy was told of the configuration: all there is when it is met, then what differs. One telling at a time: while it is under way
  * newer generations wait, and of several that wait the last one is told, by its difference to what weft-proxy has by then. */
 #include <errno.h>
+#include <malloc.h>
 #include <stdio.h>
 #include <string.h>
 #include <sys/epoll.h>
@@ -44,6 +45,8 @@ static void on_told(struct supervisor *s, const struct ask_request *request, con
 		told->refusal[0] = '\0';
 		configuration_sync(s); /* what came meanwhile */
 		s->options.serves(s->options.arg);
+		if (!had_base) /* the text of everything, and what it grew through, which libc would keep */
+			malloc_trim(0);
 		return;
 	}
 	forget(told);

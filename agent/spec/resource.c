@@ -31,17 +31,20 @@ struct recent_spec {
 	size_t bytes; /* of its text */
 };
 
-/* In texts, whose trees take some ten times as much. */
-#define RECENT_BYTES (64 * 1024)
+/* In texts, whose trees take some ten times as much. A few are kept in any case: a node with a thousand backends is asked about with each
+ * instance that comes or goes while its workloads are here. */
+#define RECENT_BYTES (16 * 1024)
+#define RECENT_SPECS 32
 
 static struct list recent_specs = LIST_INIT(recent_specs);
-static size_t recent_bytes;
+static size_t recent_count, recent_bytes;
 
 static void recent_free(struct recent_spec *recent)
 {
 	if (!recent)
 		return;
 	recent->resource->recent = NULL;
+	recent_count--;
 	recent_bytes -= recent->bytes;
 	list_remove(&recent->link);
 	json_decref(recent->spec);
@@ -57,9 +60,10 @@ static void recent_keep(struct resource *resource, json_t *spec)
 		return;
 	*recent = (struct recent_spec){ .resource = resource, .spec = json_incref(spec), .bytes = strlen(resource->spec_text) };
 	resource->recent = recent;
+	recent_count++;
 	recent_bytes += recent->bytes;
 	list_append(&recent_specs, &recent->link);
-	while (recent_bytes > RECENT_BYTES && recent_specs.next != &recent->link)
+	while (recent_bytes > RECENT_BYTES && recent_count > RECENT_SPECS)
 		recent_free(container_of(recent_specs.next, struct recent_spec, link));
 }
 
@@ -85,6 +89,12 @@ json_t *resource_spec(const struct resource *resource)
 	spec = parse(resource->spec_text);
 	recent_keep((struct resource *)resource, spec);
 	return spec;
+}
+
+void resource_specs_forget(void)
+{
+	while (!list_empty(&recent_specs))
+		recent_free(container_of(recent_specs.next, struct recent_spec, link));
 }
 
 json_t *resource_tags(const struct resource *resource)

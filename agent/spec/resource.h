@@ -74,6 +74,8 @@ int resource_new(const json_t *document, const struct resource_realm *realm, con
 /* Its spec, which the caller owns and does not change: of those that were asked for last it is there, of others parsed anew, some microseconds
  * for each kilobyte. Never NULL: without memory the program ends, as who went on would take the resource for an empty one. */
 json_t *resource_spec(const struct resource *resource);
+/* None is there any more, for one that is asked for seldom. Who has one keeps it. */
+void resource_specs_forget(void);
 /* The same of its tags; NULL: it has none. */
 json_t *resource_tags(const struct resource *resource);
 bool resource_has_tag(const struct resource *resource, const char *key, const char *value);
