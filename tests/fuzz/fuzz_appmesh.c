@@ -73,16 +73,18 @@ static void given(const char *target, const char *body)
 /* Each is where it is looked for. */
 static void check_places(void)
 {
-	for (struct table_node *node = table_first(&state.resources); node; node = table_next(&state.resources, node)) {
-		const struct appmesh_resource *r = container_of(node, struct appmesh_resource, node);
-		const struct appmesh_scope scope = { r->account, r->region };
+	for (struct table_node *node = table_first(&state.collections); node; node = table_next(&state.collections, node)) {
+		const struct appmesh_collection *c = container_of(node, struct appmesh_collection, node);
+		const struct appmesh_scope scope = { c->account, c->region };
 		const struct appmesh_resource *const *list;
-		size_t count = appmesh_children(&state, scope, r->kind, r->mesh, r->parent, &list), i = 0;
+		const size_t count = appmesh_children(&state, scope, c->kind, c->mesh, c->parent, &list);
 
-		while (i < count && list[i] != r)
-			i++;
-		if (i == count || !r->resource || appmesh_find(&state, scope, r->kind, r->mesh, r->parent, r->name) != r)
+		if (!count || count != c->count)
 			abort();
+		for (size_t i = 0; i < count; i++)
+			if (!list[i]->resource || list[i]->collection != c ||
+			    appmesh_find(&state, scope, c->kind, appmesh_mesh_of(list[i]), c->parent, list[i]->name) != list[i])
+				abort();
 	}
 }
 

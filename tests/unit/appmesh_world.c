@@ -38,9 +38,9 @@ int appmesh_plan(struct appmesh_world *world, const char *method, const char *ta
 
 static uint64_t revision_of(const struct appmesh_world *world, const char *key)
 {
-	const struct table_node *node = table_get(&world->state.resources, key);
+	const struct appmesh_resource *resource = appmesh_find_key(&world->state, key);
 
-	return node ? container_of(node, struct appmesh_resource, node)->revision : appmesh_guard_revision(&world->state, key);
+	return resource ? resource->revision : appmesh_guard_revision(&world->state, key);
 }
 
 int appmesh_commit(struct appmesh_world *world)

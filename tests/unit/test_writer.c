@@ -224,7 +224,7 @@ TEST(what_is_planned_is_what_is_committed_and_told)
 		TURN_UNTIL(&w.store, call->status);
 		EXPECT_EQ(call->status, 200);
 		EXPECT(node->resource == planned && w.last_told == planned);
-		EXPECT_EQ(node->revision, revision_of(&w.store, node->key));
+		EXPECT_EQ(node->revision, revision_of(&w.store, "config/resource/123456789012/us-east-1/virtualNode/m/n"));
 		resource_unref(planned);
 	}
 }

@@ -36,7 +36,7 @@ static void print_arn(char arn[ARN_BYTES], struct appmesh_scope scope, const str
 
 struct appmesh_names appmesh_names_of(const struct appmesh_resource *resource)
 {
-	return (struct appmesh_names){ resource->kind, resource->mesh, resource->parent, resource->name };
+	return (struct appmesh_names){ resource->collection->kind, appmesh_mesh_of(resource), resource->collection->parent, resource->name };
 }
 
 /* JSON numbers of seconds, to the millisecond. */
@@ -125,7 +125,7 @@ json_t *appmesh_ref(const struct appmesh_resource *resource)
 	_cleanup_json_ json_t *ref = json_object(), *record = appmesh_record(resource);
 
 	if (!record || set_names(ref, &names) ||
-	    set_metadata(ref, (struct appmesh_scope){ resource->account, resource->region }, &names, record))
+	    set_metadata(ref, (struct appmesh_scope){ resource->collection->account, resource->collection->region }, &names, record))
 		return NULL;
 	return TAKE_PTR(ref);
 }

@@ -108,8 +108,8 @@ static void add_referrer(const struct appmesh_resource *from, const char *field,
 
 	(void)field;
 	add_stored(neighbours, from);
-	if (from->kind == RESOURCE_VIRTUAL_SERVICE) /* what it provides is what a gateway route's port means */
-		appmesh_referrers(neighbours->call->state, neighbours->call->scope, from->mesh, from->kind, from->name, add_gateway_route,
+	if (from->collection->kind == RESOURCE_VIRTUAL_SERVICE) /* what it provides is what a gateway route's port means */
+		appmesh_referrers(neighbours->call->state, neighbours->call->scope, from->collection->mesh, from->collection->kind, from->name, add_gateway_route,
 				  neighbours);
 }
 
@@ -241,13 +241,13 @@ static void keep_first(const struct appmesh_resource *from, const char *field, v
 /* The words that App Mesh has for it, which tools match on, and who it is. */
 static int refuse_referred(const struct appmesh_call *call, const struct appmesh_resource *from, struct error *err)
 {
-	_cleanup_json_ json_t *record = from->kind == RESOURCE_GATEWAY_ROUTE ? appmesh_record(from) : NULL;
+	_cleanup_json_ json_t *record = from->collection->kind == RESOURCE_GATEWAY_ROUTE ? appmesh_record(from) : NULL;
 	const struct appmesh_names *names = &call->names;
 
-	switch (from->kind) {
+	switch (from->collection->kind) {
 	case RESOURCE_ROUTE:
 		return error_set(err, -EBUSY, "%s with name %s cannot be deleted because it is the target of one or more routes. One is %s of %s",
-				 NOUN(names->kind), names->name, from->name, from->parent);
+				 NOUN(names->kind), names->name, from->name, from->collection->parent);
 	case RESOURCE_VIRTUAL_SERVICE:
 		return error_set(err, -EBUSY, "%s with name %s cannot be deleted because it is a VirtualService provider: of %s",
 				 NOUN(names->kind), names->name, from->name);

@@ -14,13 +14,6 @@
 #define GUARD_PREFIX APPMESH_PREFIX "guard/"
 #define TOKEN_PREFIX APPMESH_PREFIX "token/"
 
-struct appmesh_collection {
-	char *key; /* of its resources, up to the last '/' */
-	struct appmesh_resource **items; /* by name */
-	size_t count, capacity;
-	struct table_node node;
-};
-
 struct guard {
 	char *key;
 	uint64_t revision;
@@ -87,26 +80,32 @@ static int kind_of_word(const char *word, enum resource_kind *ret_kind)
 	return -EINVAL;
 }
 
-/* "ACCOUNT/REGION/KIND/NAMES": cuts resource->parts into them. */
-static int take_parts(struct appmesh_resource *resource)
-{
-	char *rest = resource->parts;
-	const char *word;
-	bool good;
+struct parts {
+	enum resource_kind kind;
+	const char *account, *region, *mesh, *parent, *name; /* as in struct appmesh_resource and its collection */
+};
 
-	resource->account = strsep(&rest, "/");
-	resource->region = strsep(&rest, "/");
+/* Cuts "ACCOUNT/REGION/KIND/NAMES". */
+static int take_parts(char *text, struct parts *ret_parts)
+{
+	struct parts parts = {};
+	char *rest = text;
+	const char *word;
+
+	parts.account = strsep(&rest, "/");
+	parts.region = strsep(&rest, "/");
 	word = strsep(&rest, "/");
-	resource->mesh = strsep(&rest, "/");
-	if (!resource->mesh || kind_of_word(word, &resource->kind) < 0)
+	if (!rest || kind_of_word(word, &parts.kind) < 0)
 		return -EINVAL;
-	if (resource->kind == RESOURCE_MESH) {
-		resource->name = resource->mesh;
-		return rest ? -EINVAL : 0;
-	}
-	good = resource_kinds[resource->kind].parent == RESOURCE_MESH || (resource->parent = strsep(&rest, "/"));
-	resource->name = strsep(&rest, "/");
-	return good && resource->name && !rest ? 0 : -EINVAL;
+	if (parts.kind != RESOURCE_MESH)
+		parts.mesh = strsep(&rest, "/");
+	if (parts.kind != RESOURCE_MESH && resource_kinds[parts.kind].parent != RESOURCE_MESH)
+		parts.parent = strsep(&rest, "/");
+	parts.name = strsep(&rest, "/");
+	if (!parts.name || rest)
+		return -EINVAL;
+	*ret_parts = parts;
+	return 0;
 }
 
 /* --- life --------------------------------------------------------------------------------------------------------------------- */
@@ -123,8 +122,6 @@ static struct appmesh_resource *resource_free(struct appmesh_resource *resource)
 		return NULL;
 	json_decref(resource->record);
 	resource_unref(resource->resource);
-	free(resource->key);
-	free(resource->parts);
 	free(resource);
 	return NULL;
 }
@@ -151,8 +148,9 @@ static void cleanup_token(struct appmesh_token **token)
 
 static void collection_free(struct appmesh_collection *collection)
 {
+	for (size_t i = 0; i < collection->count; i++)
+		resource_free(collection->items[i]);
 	free(collection->items);
-	free(collection->key);
 	free(collection);
 }
 
@@ -173,7 +171,6 @@ static void guard_free(struct guard *guard)
 
 void appmesh_state_done(struct appmesh_state *state)
 {
-	FREE_TABLE(&state->resources, struct appmesh_resource, resource_free);
 	FREE_TABLE(&state->collections, struct appmesh_collection, collection_free);
 	FREE_TABLE(&state->guards, struct guard, guard_free);
 	FREE_TABLE(&state->tokens, struct appmesh_token, token_free);
@@ -189,27 +186,42 @@ static struct appmesh_collection *collection_get(const struct appmesh_state *sta
 	return node ? container_of(node, struct appmesh_collection, node) : NULL;
 }
 
-/* That of the resource's key, made where there is none. */
-static struct appmesh_collection *collection_for(struct appmesh_state *state, const struct appmesh_resource *resource)
+/* That of the resource's key, made where there is none: -EINVAL, -ENOMEM. */
+static int collection_make(struct appmesh_state *state, const char *key, struct appmesh_collection **ret_collection, struct error *err)
 {
-	char key[APPMESH_KEY_BYTES];
+	const size_t length = (size_t)(strrchr(key, '/') - key) + 1; /* the prefix ends so */
 	struct appmesh_collection *collection;
+	struct parts parts;
+	char *texts;
+	int r;
 
-	if (collection_key(key, (struct appmesh_scope){ resource->account, resource->region }, resource->kind, resource->mesh,
-			   resource->parent) < 0)
-		return NULL;
-	collection = collection_get(state, key);
-	if (collection)
-		return collection;
-	collection = calloc(1, sizeof(*collection));
+	collection = calloc(1, sizeof(*collection) + length + 1 + strlen(key) + 1);
 	if (!collection)
-		return NULL;
-	collection->key = strdup(key);
-	if (!collection->key || table_add(&state->collections, &collection->node, collection->key) < 0) {
-		collection_free(collection);
-		return NULL;
+		return -ENOMEM;
+	memcpy(collection->key, key, length);
+	*ret_collection = collection_get(state, collection->key);
+	if (*ret_collection) {
+		free(collection);
+		return 0;
 	}
-	return collection;
+	texts = collection->key + length + 1;
+	strcpy(texts, key + strlen(RESOURCE_PREFIX));
+	r = take_parts(texts, &parts);
+	if (r < 0)
+		error_set(err, r, "the key has not the parts of a resource's");
+	else
+		r = table_add(&state->collections, &collection->node, collection->key);
+	if (r < 0) {
+		free(collection);
+		return r;
+	}
+	collection->kind = parts.kind;
+	collection->account = parts.account;
+	collection->region = parts.region;
+	collection->mesh = parts.mesh;
+	collection->parent = parts.parent;
+	*ret_collection = collection;
+	return 0;
 }
 
 /* Where the name is, or would be. */
@@ -228,12 +240,19 @@ static size_t place_of(const struct appmesh_collection *collection, const char *
 	return low;
 }
 
+static struct appmesh_resource *resource_at(const struct appmesh_collection *collection, const char *name)
+{
+	const size_t place = place_of(collection, name);
+
+	return place < collection->count && strcmp(collection->items[place]->name, name) == 0 ? collection->items[place] : NULL;
+}
+
 static int collection_add(struct appmesh_collection *collection, struct appmesh_resource *resource)
 {
 	const size_t place = place_of(collection, resource->name);
 
 	if (collection->count == collection->capacity) {
-		const size_t capacity = collection->capacity ? 2 * collection->capacity : 8;
+		const size_t capacity = collection->capacity ? 2 * collection->capacity : 1; /* most routers have one route */
 		struct appmesh_resource **grown = reallocarray(collection->items, capacity, sizeof(struct appmesh_resource *));
 
 		if (!grown)
@@ -244,21 +263,42 @@ static int collection_add(struct appmesh_collection *collection, struct appmesh_
 	memmove(collection->items + place + 1, collection->items + place, (collection->count - place) * sizeof(*collection->items));
 	collection->items[place] = resource;
 	collection->count++;
-	resource->collection = collection;
 	return 0;
 }
 
-static void collection_remove(struct appmesh_state *state, struct appmesh_resource *resource)
+static void collection_drop_if_empty(struct appmesh_state *state, struct appmesh_collection *collection)
+{
+	if (collection->count)
+		return;
+	table_remove(&state->collections, &collection->node);
+	collection_free(collection);
+}
+
+static void resource_remove(struct appmesh_state *state, struct appmesh_resource *resource)
 {
 	struct appmesh_collection *collection = resource->collection;
 	const size_t place = place_of(collection, resource->name);
 
 	collection->count--;
 	memmove(collection->items + place, collection->items + place + 1, (collection->count - place) * sizeof(*collection->items));
-	if (collection->count)
-		return;
-	table_remove(&state->collections, &collection->node);
-	collection_free(collection);
+	resource_free(resource);
+	state->resource_count--;
+	collection_drop_if_empty(state, collection);
+}
+
+/* NULL: absent. */
+static struct appmesh_resource *resource_get(const struct appmesh_state *state, const char *key)
+{
+	char prefix[APPMESH_KEY_BYTES];
+	const char *slash = strrchr(key, '/');
+	const struct appmesh_collection *collection;
+
+	if (!slash || (size_t)(slash - key) + 2 > sizeof(prefix))
+		return NULL;
+	memcpy(prefix, key, (size_t)(slash - key) + 1);
+	prefix[slash - key + 1] = '\0';
+	collection = collection_get(state, prefix);
+	return collection ? resource_at(collection, slash + 1) : NULL;
 }
 
 /* --- changes ------------------------------------------------------------------------------------------------------------------ */
@@ -289,18 +329,18 @@ const struct resource_realm *appmesh_realm(const struct appmesh_state *state, st
 int appmesh_key_name(const struct appmesh_state *state, const char *key, char full_name[RESOURCE_FULL_NAME_BYTES])
 {
 	_cleanup_free_ char *parts = has_prefix(key, RESOURCE_PREFIX) ? strdup(key + strlen(RESOURCE_PREFIX)) : NULL;
-	struct appmesh_resource resource = { .parts = parts };
-	struct resource_realm buffer;
 	const struct resource_realm *scope;
+	struct resource_realm buffer;
+	struct parts of;
 	int length = 0;
 
-	if (!parts || take_parts(&resource) < 0)
+	if (!parts || take_parts(parts, &of) < 0)
 		return -EINVAL;
-	scope = appmesh_realm(state, (struct appmesh_scope){ resource.account, resource.region }, &buffer);
+	scope = appmesh_realm(state, (struct appmesh_scope){ of.account, of.region }, &buffer);
 	if (scope)
 		length = resource_realm_text(full_name, RESOURCE_FULL_NAME_BYTES, scope);
-	return length < 0 ? length : resource_full_name(full_name + length, RESOURCE_FULL_NAME_BYTES - (size_t)length, resource.mesh,
-							resource.kind, resource.parent, resource.name);
+	return length < 0 ? length : resource_full_name(full_name + length, RESOURCE_FULL_NAME_BYTES - (size_t)length, of.mesh ?: of.name, of.kind,
+							of.parent, of.name);
 }
 
 /* The tags of a record, {key: value}, as a creation has them. */
@@ -321,20 +361,21 @@ static json_t *tag_list(const json_t *record)
 static int make_resource(const struct appmesh_state *state, struct appmesh_resource *stored, json_t *record, struct resource **ret_resource,
 			 struct error *err)
 {
-	const struct resource_kind_info *info = &resource_kinds[stored->kind];
+	const struct appmesh_collection *of = stored->collection;
+	const struct resource_kind_info *info = &resource_kinds[of->kind];
 	_cleanup_json_ json_t *document = json_pack("{s:s, s:O}", info->name_member, stored->name, "spec", json_object_get(record, "spec"));
 	struct resource_realm buffer;
 
-	if (!document || json_object_set_new(document, resource_kinds[RESOURCE_MESH].name_member, json_string(stored->mesh)) ||
-	    (stored->parent && json_object_set_new(document, resource_kinds[info->parent].name_member, json_string(stored->parent))) ||
+	if (!document || json_object_set_new(document, resource_kinds[RESOURCE_MESH].name_member, json_string(appmesh_mesh_of(stored))) ||
+	    (of->parent && json_object_set_new(document, resource_kinds[info->parent].name_member, json_string(of->parent))) ||
 	    (json_object_size(json_object_get(record, "tags")) && json_object_set_new(document, "tags", tag_list(record))))
 		return -ENOMEM;
-	return resource_new(document, appmesh_realm(state, (struct appmesh_scope){ stored->account, stored->region }, &buffer), NULL,
+	return resource_new(document, appmesh_realm(state, (struct appmesh_scope){ of->account, of->region }, &buffer), NULL,
 			    ret_resource, err);
 }
 
 /* It is served as it is stored, also where it cannot be in force. */
-static void take_record(const struct appmesh_state *state, struct appmesh_resource *stored, json_t *record, uint64_t revision)
+static void take_record(const struct appmesh_state *state, const char *key, struct appmesh_resource *stored, json_t *record, uint64_t revision)
 {
 	char text[ERROR_FIELD_BYTES + ERROR_MESSAGE_BYTES];
 	struct error err = {};
@@ -345,7 +386,7 @@ static void take_record(const struct appmesh_state *state, struct appmesh_resour
 	stored->record = json_incref(record);
 	stored->revision = revision;
 	if (make_resource(state, stored, record, &stored->resource, &err) < 0)
-		log_error("what is stored does not hold to the rules of this version, and is not in force", LOG_F("key", LOG_STR(stored->key)),
+		log_error("what is stored does not hold to the rules of this version, and is not in force", LOG_F("key", LOG_STR(key)),
 			  LOG_F("error", LOG_STR(error_text(&err, text, sizeof(text)))));
 	else
 		json_object_del(record, "spec"); /* the resource has it */
@@ -355,32 +396,24 @@ static void take_record(const struct appmesh_state *state, struct appmesh_resour
 static int resource_make(struct appmesh_state *state, const char *key, struct appmesh_resource **ret_resource, struct error *err)
 {
 	_cleanup_(cleanup_resource) struct appmesh_resource *resource = NULL;
-	struct table_node *node = table_get(&state->resources, key);
 	struct appmesh_collection *collection;
+	const char *name = strrchr(key, '/') + 1;
 	int r;
 
-	if (node) {
-		*ret_resource = container_of(node, struct appmesh_resource, node);
+	*ret_resource = resource_get(state, key);
+	if (*ret_resource)
 		return 0;
-	}
-	resource = calloc(1, sizeof(*resource));
-	if (!resource)
-		return -ENOMEM;
-	resource->key = strdup(key);
-	resource->parts = strdup(key + strlen(RESOURCE_PREFIX));
-	if (!resource->key || !resource->parts)
-		return -ENOMEM;
-	r = take_parts(resource);
-	if (r < 0)
-		return error_set(err, r, "the key has not the parts of a resource's");
-	r = table_add(&state->resources, &resource->node, resource->key);
+	r = collection_make(state, key, &collection, err);
 	if (r < 0)
 		return r;
-	collection = collection_for(state, resource);
-	if (!collection || collection_add(collection, resource) < 0) {
-		table_remove(&state->resources, &resource->node);
+	resource = calloc(1, sizeof(*resource) + strlen(name) + 1);
+	if (resource)
+		strcpy(resource->name, name);
+	if (!resource || collection_add(collection, resource) < 0) {
+		collection_drop_if_empty(state, collection);
 		return -ENOMEM;
 	}
+	resource->collection = collection;
 	state->resource_count++;
 	*ret_resource = TAKE_PTR(resource);
 	return 0;
@@ -394,7 +427,7 @@ static int resource_put(struct appmesh_state *state, const char *key, json_t *re
 	if (r == 0)
 		r = resource_make(state, key, &resource, err);
 	if (r == 0)
-		take_record(state, resource, record, revision);
+		take_record(state, key, resource, record, revision);
 	return r;
 }
 
@@ -470,8 +503,7 @@ int appmesh_state_show(struct appmesh_state *state, const char *key, const struc
 
 bool appmesh_state_confirm(struct appmesh_state *state, const char *key, uint64_t revision)
 {
-	struct table_node *node = table_get(&state->resources, key);
-	struct appmesh_resource *resource = node ? container_of(node, struct appmesh_resource, node) : NULL;
+	struct appmesh_resource *resource = resource_get(state, key);
 
 	if (!resource || resource->revision || !resource->resource)
 		return false;
@@ -481,15 +513,11 @@ bool appmesh_state_confirm(struct appmesh_state *state, const char *key, uint64_
 
 void appmesh_state_remove(struct appmesh_state *state, const char *key)
 {
+	struct appmesh_resource *resource = resource_get(state, key);
 	struct table_node *node;
 
-	if ((node = table_get(&state->resources, key))) {
-		struct appmesh_resource *resource = container_of(node, struct appmesh_resource, node);
-
-		table_remove(&state->resources, node);
-		collection_remove(state, resource);
-		resource_free(resource);
-		state->resource_count--;
+	if (resource) {
+		resource_remove(state, resource);
 	} else if ((node = table_get(&state->guards, key))) {
 		table_remove(&state->guards, node);
 		guard_free(container_of(node, struct guard, node));
@@ -508,12 +536,15 @@ const struct appmesh_resource *appmesh_find(const struct appmesh_state *state, s
 					    const char *mesh, const char *parent, const char *name)
 {
 	char key[APPMESH_KEY_BYTES];
-	const struct table_node *node;
+	const struct appmesh_collection *collection =
+		collection_key(key, scope, kind, mesh, parent) < 0 ? NULL : collection_get(state, key);
 
-	if (appmesh_resource_key(key, scope, kind, mesh, parent, name) < 0)
-		return NULL;
-	node = table_get(&state->resources, key);
-	return node ? container_of(node, struct appmesh_resource, node) : NULL;
+	return collection ? resource_at(collection, name) : NULL;
+}
+
+const struct appmesh_resource *appmesh_find_key(const struct appmesh_state *state, const char *key)
+{
+	return resource_get(state, key);
 }
 
 size_t appmesh_children(const struct appmesh_state *state, struct appmesh_scope scope, enum resource_kind kind, const char *mesh,

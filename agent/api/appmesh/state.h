@@ -22,18 +22,25 @@ struct appmesh_scope {
 	const char *account, *region;
 };
 
-struct appmesh_collection; /* the resources of one kind under one parent */
+struct appmesh_resource;
 
-struct appmesh_resource {
+/* The resources of one kind under one parent: never none. */
+struct appmesh_collection {
 	enum resource_kind kind;
-	const char *account, *region, *mesh, *parent, *name; /* into `parts`; parent: NULL but for routes; a mesh is its own mesh */
-	char *key, *parts;
+	const char *account, *region, *mesh, *parent; /* mesh: NULL for meshes; parent: NULL but for routes */
+	struct appmesh_resource **items; /* by name, in byte order */
+	size_t count, capacity;
+	struct table_node node; /* by key: that of its resources, up to the last '/' */
+	char key[];
+};
+
+struct appmesh_resource { /* a node may have them by the ten thousand */
+	struct appmesh_collection *collection;
 	json_t *record; /* without its spec where `resource` has that: see appmesh_record(). NULL: it is shown */
 	int64_t shown_version, shown_created_ms, shown_updated_ms;
 	struct resource *resource; /* the same for those who compile; NULL: what an older version took and this one does not */
 	uint64_t revision; /* of the store's key */
-	struct appmesh_collection *collection;
-	struct table_node node; /* by key */
+	char name[];
 };
 
 struct appmesh_token {
@@ -46,7 +53,7 @@ struct appmesh_token {
 
 struct appmesh_state {
 	const char *home_region; /* borrowed: what is there has short names (resource_new()); NULL: nothing */
-	struct table resources, collections, guards, tokens;
+	struct table collections, guards, tokens;
 	struct list token_list;
 	size_t resource_count;
 };
@@ -69,6 +76,11 @@ void appmesh_state_remove(struct appmesh_state *state, const char *key);
 /* By parts, as resources_sibling(): a mesh is (mesh, RESOURCE_MESH, NULL, mesh). NULL: absent. */
 const struct appmesh_resource *appmesh_find(const struct appmesh_state *state, struct appmesh_scope scope, enum resource_kind kind,
 					    const char *mesh, const char *parent, const char *name);
+const struct appmesh_resource *appmesh_find_key(const struct appmesh_state *state, const char *key); /* NULL: absent */
+static inline const char *appmesh_mesh_of(const struct appmesh_resource *resource) /* a mesh is its own */
+{
+	return resource->collection->mesh ?: resource->name;
+}
 /* Of one kind under one parent (RESOURCE_MESH: mesh is NULL), in byte order of their names. Borrowed until the state changes. */
 size_t appmesh_children(const struct appmesh_state *state, struct appmesh_scope scope, enum resource_kind kind, const char *mesh,
 			const char *parent, const struct appmesh_resource *const **ret_list);

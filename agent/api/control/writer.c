@@ -98,15 +98,14 @@ static void mirror_changed(const struct store_entry *before, const struct store_
 	struct writer *writer = arg;
 	const char *key = after ? after->key : before->key;
 	char full_name[RESOURCE_FULL_NAME_BYTES];
-	const struct table_node *node;
+	const struct appmesh_resource *resource;
 
 	if (!take_planned(writer, after))
 		take_entry(writer, key, after);
 	if (!writer->callbacks.changed || appmesh_key_name(&writer->state, key, full_name) < 0)
 		return;
-	node = table_get(&writer->state.resources, key);
-	writer->callbacks.changed(node ? container_of(node, struct appmesh_resource, node)->resource : NULL, full_name,
-				  writer->callbacks.arg);
+	resource = appmesh_find_key(&writer->state, key);
+	writer->callbacks.changed(resource ? resource->resource : NULL, full_name, writer->callbacks.arg);
 }
 
 static void run(struct writer *writer);
