@@ -12,6 +12,7 @@
 
 #include "agent/spec/directory_internal.h"
 #include "base/cleanup.h"
+#include "base/hash.h"
 #include "base/time.h"
 
 /* A file that changed so shortly before it was read may change once more without a later time: it is read again by the next walk. */
@@ -31,24 +32,21 @@ int directory_join(char path[PATH_MAX], const char *directory, const char *name,
 
 /* --- files ------------------------------------------------------------------------------------------------------------- */
 
-struct stamp { /* what stat() says of a file; all zero: read it in any case */
-	dev_t device;
-	ino_t inode;
-	off_t size;
-	struct timespec modified, changed;
-};
-
 struct file {
 	struct table_node node; /* of directory.files, by path */
-	struct stamp stamp; /* when it was read last */
+	uint64_t stamp; /* of stat() when it was read last; 0: read it in any case */
 	struct resource *resource; /* what the set has from it; NULL: nothing */
 	struct list changed_link; /* alone, or in directory.changed */
-	struct resource *fresh; /* read by the directory_read() at hand */
-	struct stamp fresh_stamp;
 	bool seen; /* by the walk at hand */
 	bool unlisted; /* the last walk did not come by */
-	bool gone;
 	char path[];
+};
+
+struct reading { /* of a file that changed, by the directory_read() at hand */
+	struct file *file;
+	struct resource *fresh; /* NULL: nothing */
+	uint64_t stamp;
+	bool gone;
 };
 
 static struct file *file_of(struct table_node *node)
@@ -85,7 +83,6 @@ static void file_free(struct directory *d, struct file *file)
 {
 	table_remove(&d->files, &file->node);
 	list_remove(&file->changed_link);
-	resource_unref(file->fresh);
 	resource_unref(file->resource);
 	free(file);
 }
@@ -103,7 +100,7 @@ int directory_file_changed(struct directory *d, const char *path)
 
 	if (r < 0)
 		return r;
-	file->stamp = (struct stamp){};
+	file->stamp = 0;
 	file->unlisted = false;
 	file_changed(d, file);
 	return 0;
@@ -180,22 +177,20 @@ int directory_each(const char *path, directory_file_fn *fn, void *arg, struct er
 }
 
 /* A race with the writer is the watch's to tell: what counts here is that a file that stays as it is reads as unchanged. */
-static struct stamp stamp_of(const struct stat *st)
+static uint64_t stamp_of(const struct stat *st)
 {
-	return (struct stamp){ st->st_dev, st->st_ino, st->st_size, st->st_mtim, st->st_ctim };
-}
+	const uint64_t words[] = { st->st_dev, st->st_ino, (uint64_t)st->st_size, (uint64_t)st->st_mtim.tv_sec, (uint64_t)st->st_mtim.tv_nsec,
+				   (uint64_t)st->st_ctim.tv_sec, (uint64_t)st->st_ctim.tv_nsec };
+	uint64_t stamp = 0;
 
-static bool same_stamp(const struct stamp *a, const struct stamp *b)
-{
-	return a->device == b->device && a->inode == b->inode && a->size == b->size && a->modified.tv_sec == b->modified.tv_sec &&
-	       a->modified.tv_nsec == b->modified.tv_nsec && a->changed.tv_sec == b->changed.tv_sec &&
-	       a->changed.tv_nsec == b->changed.tv_nsec;
+	for (size_t i = 0; i < ARRAY_SIZE(words); i++)
+		stamp = hash_join(stamp, words[i]);
+	return stamp ?: 1;
 }
 
 static int note_file(const char *path, void *arg, struct error *err)
 {
 	struct directory *d = arg;
-	struct stamp stamp;
 	struct file *file;
 	struct stat st;
 
@@ -204,11 +199,8 @@ static int note_file(const char *path, void *arg, struct error *err)
 	if (file_make(d, path, &file) < 0)
 		return error_set(err, -ENOMEM, "no memory for '%s'", path);
 	file->seen = true;
-	if (file->stamp.inode && stat(path, &st) == 0) {
-		stamp = stamp_of(&st);
-		if (same_stamp(&stamp, &file->stamp))
-			return 0;
-	}
+	if (file->stamp && stat(path, &st) == 0 && stamp_of(&st) == file->stamp)
+		return 0;
 	file_changed(d, file);
 	return 0;
 }
@@ -249,28 +241,27 @@ static bool is_gone(const char *path)
 	return lstat(path, &st) < 0 && (errno == ENOENT || errno == ENOTDIR);
 }
 
-static int read_file(struct file *file, struct error *err)
+static int read_file(struct reading *reading, struct error *err)
 {
+	const struct file *file = reading->file;
 	_cleanup_json_ json_t *document = NULL;
 	struct stat st;
 	int r;
 
-	file->fresh = resource_unref(file->fresh);
-	file->fresh_stamp = (struct stamp){};
-	file->gone = file->unlisted;
-	if (file->gone)
+	reading->gone = file->unlisted;
+	if (reading->gone)
 		return 0;
 	r = json_parse_file_stat(file->path, &st, &document, err);
-	file->gone = (r == -ENOENT || r == -ENOTDIR) && is_gone(file->path);
-	if (file->gone && err)
+	reading->gone = (r == -ENOENT || r == -ENOTDIR) && is_gone(file->path);
+	if (reading->gone && err)
 		*err = (struct error){};
-	if (file->gone)
+	if (reading->gone)
 		return 0;
 	if (r < 0)
 		return r;
 	if (is_settled(&st))
-		file->fresh_stamp = stamp_of(&st);
-	r = resource_new(document, NULL, file->path, &file->fresh, err);
+		reading->stamp = stamp_of(&st);
+	r = resource_new(document, NULL, file->path, &reading->fresh, err);
 	if (r < 0)
 		error_prefix(err, "'%s'", file->path);
 	return r;
@@ -278,78 +269,91 @@ static int read_file(struct file *file, struct error *err)
 
 static int path_order(const void *a, const void *b)
 {
-	return strcmp((*(struct file *const *)a)->path, (*(struct file *const *)b)->path);
+	return strcmp(((const struct reading *)a)->file->path, ((const struct reading *)b)->file->path);
 }
 
-static int changed_in_order(struct directory *d, struct file ***ret_files, size_t *ret_count)
+struct readings {
+	struct reading *list;
+	size_t count;
+};
+
+static void readings_done(struct readings *readings)
 {
-	size_t count = 0;
-	struct file **files;
+	for (size_t i = 0; i < readings->count; i++)
+		resource_unref(readings->list[i].fresh);
+	free(readings->list);
+}
+
+static int changed_in_order(struct directory *d, struct readings *ret_readings)
+{
+	struct readings readings = {};
 
 	list_for_each(it, &d->changed)
-		count++;
-	files = calloc(count + 1, sizeof(*files));
-	if (!files)
+		readings.count++;
+	readings.list = calloc(readings.count + 1, sizeof(*readings.list));
+	if (!readings.list)
 		return -ENOMEM;
-	*ret_count = count;
-	*ret_files = files;
+	readings.count = 0;
 	list_for_each(it, &d->changed)
-		*files++ = changed_file(it);
-	qsort(*ret_files, count, sizeof(struct file *), path_order);
+		readings.list[readings.count++].file = changed_file(it);
+	qsort(readings.list, readings.count, sizeof(*readings.list), path_order);
+	*ret_readings = readings;
 	return 0;
 }
 
 /* First all that was goes, then all that is comes: so a name may move from one file to another. */
-static int bring_in_line(struct resources *set, struct file *const *files, size_t count, struct error *err)
+static int bring_in_line(struct resources *set, const struct readings *readings, struct error *err)
 {
 	int r = 0;
 
-	for (size_t i = 0; r >= 0 && i < count; i++) {
-		r = read_file(files[i], err);
-		if (r >= 0 && files[i]->resource)
-			resources_remove(set, files[i]->resource->full_name);
+	for (size_t i = 0; r >= 0 && i < readings->count; i++) {
+		struct reading *reading = &readings->list[i];
+
+		r = read_file(reading, err);
+		if (r >= 0 && reading->file->resource)
+			resources_remove(set, reading->file->resource->full_name);
 	}
-	for (size_t i = 0; r >= 0 && i < count; i++) {
-		if (files[i]->fresh)
-			r = resources_add(set, files[i]->fresh, err);
+	for (size_t i = 0; r >= 0 && i < readings->count; i++) {
+		if (readings->list[i].fresh)
+			r = resources_add(set, readings->list[i].fresh, err);
 		if (r < 0)
-			error_prefix(err, "'%s'", files[i]->path);
+			error_prefix(err, "'%s'", readings->list[i].file->path);
 	}
 	return r < 0 ? r : resources_check(set, err);
 }
 
 /* What the files are known for from now on. */
-static void settle(struct directory *d, struct file *const *files, size_t count)
+static void settle(struct directory *d, const struct readings *readings)
 {
-	for (size_t i = 0; i < count; i++) {
-		struct file *file = files[i];
+	for (size_t i = 0; i < readings->count; i++) {
+		struct reading *reading = &readings->list[i];
+		struct file *file = reading->file;
 
 		resource_unref(file->resource);
-		file->resource = TAKE_PTR(file->fresh);
-		file->stamp = file->fresh_stamp;
+		file->resource = TAKE_PTR(reading->fresh);
+		file->stamp = reading->stamp;
 		list_remove(&file->changed_link);
-		if (file->gone)
+		if (reading->gone)
 			file_free(d, file);
 	}
 }
 
 int directory_read(struct directory *d, struct resources *set, struct error *err)
 {
-	_cleanup_free_ struct file **files = NULL;
-	size_t count = 0;
+	_cleanup_(readings_done) struct readings readings = {};
 	int r = 0;
 
 	if (d->walk_needed)
 		r = walk(d, err);
-	if (r >= 0 && (r = changed_in_order(d, &files, &count)) < 0)
+	if (r >= 0 && (r = changed_in_order(d, &readings)) < 0)
 		error_set(err, r, "no memory to read '%s'", d->path);
 	if (r >= 0)
-		r = bring_in_line(set, files, count, err);
+		r = bring_in_line(set, &readings, err);
 	if (r < 0) {
 		resources_rollback(set);
 		return r;
 	}
-	settle(d, files, count);
+	settle(d, &readings);
 	d->walk_needed = !d->watch;
 	return 0;
 }
