@@ -113,7 +113,7 @@ struct plan_service *plan_service_copy(const struct plan_service *service)
 	copy->next = NULL;
 	copy->name = copy_text(service->name, &whole);
 	copy->twin = copy_text(service->twin, &whole);
-	copy->ports = service->ports ? calloc(service->port_count + 1, sizeof(*copy->ports)) : NULL;
+	copy->ports = service->ports ? calloc(MAX(service->port_count, 1u), sizeof(*copy->ports)) : NULL;
 	copy->port_count = copy->ports ? service->port_count : 0;
 	for (size_t i = 0; i < copy->port_count; i++) {
 		copy->ports[i] = service->ports[i];

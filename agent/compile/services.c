@@ -27,7 +27,7 @@ static int service_reserve_ports(struct compiler *c, const struct resource *prov
 	if (count > MAX_SERVICE_PORTS)
 		return error_set(c->err, -E2BIG, "'%s' has %zu listeners, as provider of '%s' it may have %d",
 				 provider->full_name, count, service->name, MAX_SERVICE_PORTS);
-	service->ports = calloc(count + 1, sizeof(*service->ports));
+	service->ports = calloc(MAX(count, 1u), sizeof(*service->ports));
 	return service->ports ? 0 : no_memory(c);
 }
 

@@ -126,7 +126,7 @@ static struct instance *service_get(const struct service *s, const char *id)
 
 static int service_reserve(struct service *s)
 {
-	size_t capacity = s->capacity ? s->capacity * 2 : 4;
+	size_t capacity = s->capacity ? s->capacity * 2 : 1;
 	struct instance **instances;
 
 	if (s->count < s->capacity)

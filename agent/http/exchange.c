@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include <errno.h>
+#include <malloc.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -135,6 +136,9 @@ static int append_json(const char *text, size_t length, void *arg)
 	return buffer_failed(body) ? -1 : 0;
 }
 
+/* Of an answer: the values that it was of took several times as much, and lie where what is there for longer may be behind them. */
+#define LARGE_JSON_BYTES (256 * 1024)
+
 void http_reply_json(struct http_exchange *exchange, int status, json_t *value)
 {
 	static const char failed[] = "{\"error\":\"the answer could not be put together\"}\n";
@@ -147,6 +151,8 @@ void http_reply_json(struct http_exchange *exchange, int status, json_t *value)
 		http_reply(exchange, status, "application/json", body.data, body.length);
 	else
 		http_reply(exchange, 500, "application/json", failed, sizeof(failed) - 1);
+	if (body.length >= LARGE_JSON_BYTES)
+		malloc_trim(0);
 }
 
 static const struct {
