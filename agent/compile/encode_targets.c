@@ -27,7 +27,8 @@ static struct target_record target_head(const struct plan_target *target)
 	};
 
 	memcpy(record.zone_count, target->zone_count, sizeof(record.zone_count));
-	memcpy(record.zones, target->zones, sizeof(record.zones));
+	if (target->zones)
+		memcpy(record.zones, target->zones, sizeof(record.zones));
 	for (size_t i = 0; i < target->endpoint_count; i++)
 		record.count[list_of(&target->endpoints[i].address)]++;
 	return record;

@@ -59,6 +59,7 @@ static void target_done(struct plan_object *object)
 	free(target->check.path);
 	json_decref(target->timeout);
 	json_decref(target->pool);
+	free(target->zones);
 	free(target->endpoints);
 }
 

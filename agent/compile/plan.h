@@ -83,7 +83,7 @@ struct plan_target {
 	json_t *timeout, *pool; /* the listener's "timeout" and "connectionPool" for that protocol; NULL: none */
 	uint16_t zone; /* the callers' */
 	uint8_t zone_count[LIST_COUNT]; /* as in struct target_record */
-	struct zone_run zones[LIST_COUNT][MAX_TARGET_ZONES];
+	struct zone_run (*zones)[MAX_TARGET_ZONES]; /* by list; NULL: in none they make a difference */
 	size_t endpoint_count;
 	/* Sorted by address, port, namespace; where zones make a difference, by family and zone before that. No duplicates. */
 	struct plan_endpoint *endpoints;

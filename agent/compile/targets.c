@@ -618,7 +618,8 @@ static bool same_target(const struct plan_target *a, const struct plan_target *b
 {
 	if (a->flags != b->flags || a->panic_pct != b->panic_pct || a->max_connections != b->max_connections || a->zone != b->zone ||
 	    a->endpoint_count != b->endpoint_count || !same_check(&a->check, &b->check) || !same_outlier(&a->outlier, &b->outlier) ||
-	    memcmp(a->zone_count, b->zone_count, sizeof(a->zone_count)) != 0 || memcmp(a->zones, b->zones, sizeof(a->zones)) != 0)
+	    memcmp(a->zone_count, b->zone_count, sizeof(a->zone_count)) != 0 || !a->zones != !b->zones ||
+	    (a->zones && memcmp(a->zones, b->zones, LIST_COUNT * sizeof(*a->zones)) != 0))
 		return false;
 	for (size_t i = 0; i < a->endpoint_count; i++)
 		if (!same_endpoint(&a->endpoints[i], &b->endpoints[i]))

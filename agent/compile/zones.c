@@ -109,6 +109,10 @@ int zones_arrange(struct plan_target *target)
 			own += list_of(&target->endpoints[i]) == list && target->endpoints[i].zone == target->zone;
 		if (others + (own > 0) < 2)
 			continue;
+		if (!target->zones)
+			target->zones = calloc(LIST_COUNT, sizeof(*target->zones));
+		if (!target->zones)
+			return -ENOMEM;
 		target->zone_count[list] = others + 1 < MAX_TARGET_ZONES ? (uint8_t)(others + 1) : MAX_TARGET_ZONES;
 		for (size_t i = 0; i < target->endpoint_count; i++) {
 			struct plan_endpoint *endpoint = &target->endpoints[i];

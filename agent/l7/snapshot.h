@@ -53,9 +53,9 @@ struct target_endpoint {
 
 struct target_list { /* the endpoints of an address family; zones as in struct target_record */
 	size_t count;
-	struct target_endpoint *endpoints;
+	struct target_endpoint *endpoints; /* NULL: none */
 	uint8_t zone_count;
-	struct zone_run zones[MAX_TARGET_ZONES];
+	struct zone_run *zones; /* NULL: none */
 };
 
 struct target { /* a listener of a virtual node */

@@ -240,8 +240,10 @@ static void target_free(struct snapshot_object *object)
 
 	if (!target)
 		return;
-	for (size_t i = 0; i < LIST_COUNT; i++)
+	for (size_t i = 0; i < LIST_COUNT; i++) {
 		free(target->lists[i].endpoints);
+		free(target->lists[i].zones);
+	}
 	free(target->virtual_node);
 	free(target->cluster);
 	free(target->object.name);
@@ -274,35 +276,39 @@ static int endpoint_read(const json_t *json, struct target_endpoint *endpoint, s
 	return 0;
 }
 
-/* In their order, each into the list of its family. */
+/* Those of one family, in their order, in as much memory as they need: a node may know many thousand targets, most with one endpoint. */
+static int list_fill(const struct target_endpoint *all, size_t count, bool v4, struct target_list *list, struct error *err)
+{
+	size_t of_family = 0;
+
+	for (size_t i = 0; i < count; i++)
+		of_family += ip_is_v4(&all[i].address) == v4;
+	if (of_family == 0)
+		return 0;
+	list->endpoints = calloc(of_family, sizeof(*list->endpoints));
+	if (!list->endpoints)
+		return no_memory(err);
+	for (size_t i = 0; i < count; i++)
+		if (ip_is_v4(&all[i].address) == v4)
+			list->endpoints[list->count++] = all[i];
+	return 0;
+}
+
 static int endpoints_read(const json_t *json, struct target *target, struct error *err)
 {
 	const size_t count = json_array_size(json);
+	_cleanup_free_ struct target_endpoint *all = calloc(count + 1, sizeof(*all));
 	json_t *one;
 	size_t i;
+	int r = all ? 0 : no_memory(err);
 
-	for (size_t l = 0; l < LIST_COUNT; l++) {
-		target->lists[l].endpoints = calloc(count + 1, sizeof(struct target_endpoint));
-		if (!target->lists[l].endpoints)
-			return no_memory(err);
-	}
 	json_array_foreach(json, i, one) {
-		struct target_endpoint endpoint = {};
-		struct target_list *list;
-		int r = endpoint_read(one, &endpoint, err);
-
 		if (r < 0)
 			return r;
-		list = &target->lists[ip_is_v4(&endpoint.address) ? LIST_V4 : LIST_V6];
-		list->endpoints[list->count++] = endpoint;
+		r = endpoint_read(one, &all[i], err);
 	}
-	for (size_t l = 0; l < LIST_COUNT; l++) { /* most targets have one family */
-		struct target_list *list = &target->lists[l];
-		struct target_endpoint *fitted = reallocarray(list->endpoints, list->count + 1, sizeof(*fitted));
-
-		list->endpoints = fitted ?: list->endpoints;
-	}
-	return 0;
+	r = r ?: list_fill(all, count, true, &target->lists[LIST_V4], err);
+	return r ?: list_fill(all, count, false, &target->lists[LIST_V6], err);
 }
 
 /* The runs are the list's endpoints one after the other, and every draw leads to one of them: a list that they do not cover exactly would
@@ -315,6 +321,9 @@ static int zones_read(const json_t *json, struct target_list *list, struct error
 
 	if (zones > MAX_TARGET_ZONES)
 		return bad(err, "zones", "are too many");
+	list->zones = zones ? calloc(zones, sizeof(*list->zones)) : NULL;
+	if (zones && !list->zones)
+		return no_memory(err);
 	for (size_t i = 0; i < zones; i++) {
 		const json_t *one = json_array_get(json, i);
 		const int64_t count = json_path_int(one, "count", -1), below = json_path_int(one, "below", -1);

@@ -9,6 +9,7 @@ struct chosen {
 	struct endpoint slots[COUNT + 1];
 	uint32_t slot_count, active[COUNT + 1];
 	struct target_endpoint endpoints[COUNT];
+	struct zone_run zones[2];
 	struct target target;
 	struct l7 l7;
 	struct l7_place l7_place;
@@ -70,9 +71,10 @@ static void draw(struct chosen *c)
 static void given_zones(struct chosen *c, uint32_t below)
 {
 	c->endpoints[2].run = c->endpoints[3].run = 1;
+	c->zones[0] = (struct zone_run){ 2, below };
+	c->zones[1] = (struct zone_run){ 2, SHARE_ALL };
 	c->target.lists[LIST_V4].zone_count = 2;
-	c->target.lists[LIST_V4].zones[0] = (struct zone_run){ 2, below };
-	c->target.lists[LIST_V4].zones[1] = (struct zone_run){ 2, SHARE_ALL };
+	c->target.lists[LIST_V4].zones = c->zones;
 }
 
 static bool about(unsigned int count, unsigned int expected)

@@ -41,6 +41,7 @@ static void given_zones(struct plan_target *target, uint16_t own, const struct g
 
 static void done(struct plan_target *target)
 {
+	free(target->zones);
 	free(target->endpoints);
 }
 
