@@ -49,6 +49,17 @@ static json_t *row_json(const struct request_row *row)
 			 "timeBuckets", numbers_json(c->time_ns, HISTOGRAM_BUCKETS));
 }
 
+static json_t *route_json(const struct request_route *route)
+{
+	uint64_t requests = 0;
+
+	for (size_t i = 0; i < REQUEST_CODES; i++)
+		requests += route->counts.codes[i];
+	return json_pack("{s:s?, s:s?, s:s?, s:I, s:o, s:I, s:I}", "from", route->source, "to", route->service, "route", route->route, "requests",
+			 (json_int_t)requests, "codes", codes_json(route->counts.codes), "retries", (json_int_t)route->counts.retries,
+			 "timeouts", (json_int_t)route->counts.timeouts);
+}
+
 /* "replies.no-route" is a member of "replies". */
 static void set_sum(json_t *object, const struct request_sum *sum)
 {
@@ -62,14 +73,16 @@ static void set_sum(json_t *object, const struct request_sum *sum)
 
 json_t *api_requests_json(const struct requests_report *report)
 {
-	json_t *rows = json_array(), *totals = json_object();
+	json_t *rows = json_array(), *routes = json_array(), *totals = json_object();
 
 	for (size_t i = 0; i < report->row_count; i++)
 		if (report->rows[i].counts.requests)
 			json_array_append_new(rows, row_json(&report->rows[i]));
+	for (size_t i = 0; i < report->route_count; i++)
+		json_array_append_new(routes, route_json(&report->routes[i]));
 	for (size_t i = 0; i < report->sum_count; i++)
 		set_sum(totals, &report->sums[i]);
-	return json_pack("{s:b, s:I, s:I, s:I, s:I, s:o, s:o}", "known", report->known, "workers", (json_int_t)report->workers, "active",
+	return json_pack("{s:b, s:I, s:I, s:I, s:I, s:o, s:o, s:o}", "known", report->known, "workers", (json_int_t)report->workers, "active",
 			 (json_int_t)report->now.active, "open", (json_int_t)report->now.open, "upstreamOpen",
-			 (json_int_t)report->now.upstream_open, "totals", totals, "rows", rows);
+			 (json_int_t)report->now.upstream_open, "totals", totals, "rows", rows, "routes", routes);
 }

@@ -50,11 +50,11 @@ static json_t *endpoint_json(const struct tally_endpoint *e)
 	const struct endpoint *s = &e->state;
 	char text[ENDPOINT_TEXT_BYTES];
 
-	return json_pack("{s:s, s:s, s:s, s:s?, s:b, s:I, s:I, s:I, s:I, s:I, s:I, s:I}", "target", e->target, "address",
+	return json_pack("{s:s, s:s, s:s, s:s?, s:b, s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:I}", "target", e->target, "address",
 			 ip_port_format(&e->address, e->port, text), "health", endpoint_state_name(s), "zone", e->zone, "local", e->local, "open",
 			 (json_int_t)s->open, "connects", (json_int_t)s->connects, "failures", (json_int_t)s->failures, "resets",
 			 (json_int_t)s->resets, "sent", (json_int_t)s->bytes_sent, "received", (json_int_t)s->bytes_received, "ejections",
-			 (json_int_t)s->ejections);
+			 (json_int_t)s->ejections, "requests", (json_int_t)s->requests, "requestFailures", (json_int_t)s->request_failures);
 }
 
 static json_t *reason_json(const struct tally_reason *r)

@@ -23,12 +23,14 @@ struct top_arguments {
 	uint64_t interval_ns;
 	uint32_t count;
 	bool reverse;
+	bool routes;
 	bool once;
 };
 static const struct option options[] = {
 	{ .name = "sort", .type = OPTION_STRING, .offset = OPTION(struct top_arguments, sort), .argument = "COLUMN",
 	  .help = "by this column: from, conn/s, fail/s, req/s, ok%, p99, ... (default: conn/s)" },
 	{ .name = "reverse", .type = OPTION_FLAG, .offset = OPTION(struct top_arguments, reverse), .help = "the other way round" },
+	{ .name = "routes", .type = OPTION_FLAG, .offset = OPTION(struct top_arguments, routes), .help = "requests by route, and not by target" },
 	{ .name = "filter", .type = OPTION_STRING, .offset = OPTION(struct top_arguments, filter), .argument = "TEXT",
 	  .help = "only what has this in a name or address" },
 	{ .name = "interval", .type = OPTION_SPAN, .offset = OPTION(struct top_arguments, interval_ns), .argument = "SPAN",
@@ -188,6 +190,7 @@ static int top_run(const void *arguments, const struct words *words __attribute_
 	struct top_screen screen = {
 		.view = { .sort = sort < 0 ? TOP_CONNECTIONS : (enum top_column)sort,
 			  .reverse = a.reverse,
+			  .routes = a.routes,
 			  .endpoints = true,
 			  .filter = a.filter,
 			  .bold = style(stdout, STYLE_BOLD),
@@ -215,13 +218,13 @@ static int top_run(const void *arguments, const struct words *words __attribute_
 
 const struct command top_command = {
 	.name = "top",
-	.synopsis = "[--sort COLUMN] [--filter TEXT] [--interval SPAN] [--count N | --once] [--json]",
+	.synopsis = "[--sort COLUMN] [--routes] [--filter TEXT] [--interval SPAN] [--count N | --once] [--json]",
 	.summary = "shows what the mesh does now: rates of each interval, connections still open included",
 	.more = "\nOn a terminal the table is live, and keys work: ? lists them. Elsewhere a table is printed each interval. Columns are from,\n"
 		"service, target, conn/s (routed), open, fail/s (never established, or refused: then without a target), reason (of most\n"
 		"of those), reset/s, rtt, p50 and p99 (of connect() in the interval), out/s, in/s. Where weft-proxy routes requests there is a\n"
 		"table of them: req/s, ok% (answered, and with no 5xx), retry/s, active, p50 and p99 (from the head of a request to the end of\n"
-		"its answer), out/s, in/s. A table without the column to sort by is sorted by its first number.",
+		"its answer), out/s, in/s; by route it has time-out/s as well. Endpoints have req/s and rqfail/s of weft-proxy's tries. A table without the column to sort by is sorted by its first number.",
 	.options = options,
 	.arguments_size = sizeof(struct top_arguments),
 	.run = top_run,

@@ -29,6 +29,8 @@ enum top_column {
 	TOP_SUCCESS,
 	TOP_RETRIES,
 	TOP_ACTIVE,
+	TOP_ROUTE,
+	TOP_TIMEOUTS,
 	TOP_COLUMN_COUNT,
 };
 
@@ -56,19 +58,28 @@ struct top_request {
 	double sent, received; /* bytes of bodies, by the program */
 };
 
+/* The same by route: of a virtual router; of a gateway, which has no service; NULL: none took the requests. */
+struct top_route {
+	const char *from, *service, *route;
+	double requests, success, retries;
+	double timeouts; /* requests that ended by one */
+};
+
 struct top_endpoint {
 	const char *target, *address, *health, *zone;
 	uint64_t open;
 	double connections, failures, resets;
+	double requests, request_failures; /* by weft-proxy: tries; of them, those answered with 5xx or not at all */
 };
 
 struct top {
 	uint64_t interval_ns; /* 0: there was no answer before, and rates are 0 */
 	uint64_t generation;
 	bool open_known;
-	size_t row_count, request_count, endpoint_count;
+	size_t row_count, request_count, route_count, endpoint_count;
 	struct top_row *rows;
 	struct top_request *requests;
+	struct top_route *routes;
 	struct top_endpoint *endpoints;
 };
 
@@ -81,6 +92,7 @@ struct top_view {
 	enum top_column sort; /* names up, numbers down, and then by names; endpoints stay in the order of theirs */
 	bool reverse;
 	const char *filter; /* part of any name or address, in any case of ASCII letters; "" or NULL: all */
+	bool routes; /* requests are shown by route, and not by target */
 	bool endpoints;
 	size_t width, height; /* of the terminal; 0: no limit */
 	const char *bold, *plain; /* around titles; "" for none */

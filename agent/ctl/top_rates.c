@@ -75,6 +75,7 @@ static const json_t *index_get(const struct index *index, const json_t *object, 
 }
 
 static const char *const row_key[] = { "from", "to", "target", NULL };
+static const char *const route_key[] = { "from", "to", "route", NULL };
 static const char *const endpoint_key[] = { "target", "address", NULL };
 static const char *const reason_key[] = { "from", "to", "reason", NULL };
 
@@ -238,6 +239,41 @@ static int requests_fill(const json_t *before, const json_t *now, double seconds
 	return r;
 }
 
+static void route_fill(struct delta *delta, struct top_route *row)
+{
+	const struct top_route nothing = {
+		.from = json_path_string(delta->now, "from"),
+		.service = json_path_string(delta->now, "to"),
+		.route = json_path_string(delta->now, "route"),
+		.success = -1,
+	};
+	const uint64_t requests = grown(delta, "requests"), failed = grown(delta, "codes.5xx") + grown(delta, "codes.none");
+
+	*row = nothing;
+	row->requests = per_second(delta, requests);
+	if (requests)
+		row->success = failed < requests ? 100.0 * (double)(requests - failed) / (double)requests : 0;
+	row->retries = per_second(delta, grown(delta, "retries"));
+	row->timeouts = per_second(delta, grown(delta, "timeouts"));
+	if (delta->went_back || delta->seconds <= 0)
+		*row = nothing;
+}
+
+static int routes_fill(const json_t *before, const json_t *now, double seconds, struct top *top)
+{
+	_cleanup_(index_done) struct index index = {};
+	const size_t count = json_path_count(now, "requests.routes");
+	int r = index_make(before, "requests.routes", route_key, &index);
+
+	for (size_t i = 0; i < count && r == 0; i++) {
+		const json_t *row = json_path_at(now, "requests.routes", i);
+		struct delta delta = { .before = index_get(&index, row, route_key), .now = row, .seconds = seconds };
+
+		route_fill(&delta, &top->routes[top->route_count++]);
+	}
+	return r;
+}
+
 static bool is_refusal(const json_t *reason)
 {
 	const char *name = json_path_string(reason, "reason");
@@ -303,9 +339,11 @@ static int endpoints_fill(const json_t *before, const json_t *now, double second
 			.connections = per_second(&delta, grown(&delta, "connects")),
 			.failures = per_second(&delta, grown(&delta, "failures")),
 			.resets = per_second(&delta, grown(&delta, "resets")),
+			.requests = per_second(&delta, grown(&delta, "requests")),
+			.request_failures = per_second(&delta, grown(&delta, "requestFailures")),
 		};
 		if (delta.went_back)
-			endpoint->connections = endpoint->failures = endpoint->resets = 0;
+			endpoint->connections = endpoint->failures = endpoint->resets = endpoint->requests = endpoint->request_failures = 0;
 	}
 	return r;
 }
@@ -323,12 +361,15 @@ int top_make(const json_t *before, const json_t *now, struct top *ret_top, struc
 	seconds = (double)top.interval_ns / NSEC_PER_SEC;
 	top.rows = calloc(json_path_count(now, "rows") + json_path_count(now, "reasons") + 1, sizeof(*top.rows));
 	top.requests = calloc(json_path_count(now, "requests.rows") + 1, sizeof(*top.requests));
+	top.routes = calloc(json_path_count(now, "requests.routes") + 1, sizeof(*top.routes));
 	top.endpoints = calloc(json_path_count(now, "endpoints") + 1, sizeof(*top.endpoints));
-	r = top.rows && top.requests && top.endpoints ? rows_fill(before, now, seconds, &top) : -ENOMEM;
+	r = top.rows && top.requests && top.routes && top.endpoints ? rows_fill(before, now, seconds, &top) : -ENOMEM;
 	if (r == 0)
 		r = refusals_fill(before, now, seconds, &top);
 	if (r == 0)
 		r = requests_fill(before, now, seconds, &top);
+	if (r == 0)
+		r = routes_fill(before, now, seconds, &top);
 	if (r == 0)
 		r = endpoints_fill(before, now, seconds, &top);
 	if (r < 0) {
@@ -343,6 +384,7 @@ void top_done(struct top *top)
 {
 	free(top->rows);
 	free(top->requests);
+	free(top->routes);
 	free(top->endpoints);
 	*top = (struct top){};
 }

@@ -23,6 +23,11 @@ static void type_filter(struct top_screen *screen)
 	screen->typing = true;
 }
 
+static void show_routes(struct top_screen *screen)
+{
+	screen->view.routes = !screen->view.routes;
+}
+
 static void show_endpoints(struct top_screen *screen)
 {
 	screen->view.endpoints = !screen->view.endpoints;
@@ -51,6 +56,7 @@ static const struct {
 	{ 's', sort_next, "sort by the next column" },
 	{ 'r', reverse, "the other way round" },
 	{ 'f', type_filter, "only what has this text in a name or address; Enter takes it, Escape all again" },
+	{ 'o', show_routes, "requests by route, or by target" },
 	{ 'e', show_endpoints, "with endpoints, or without" },
 	{ 'p', pause_screen, "stand still, and go on" },
 	{ 'q', quit, "quit" },

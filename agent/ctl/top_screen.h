@@ -16,7 +16,7 @@ struct top_screen {
 	bool paused, help, quit;
 };
 
-/* A byte from the keyboard: s r f e p q ?, and the text of a filter once f was typed, up to Enter or Escape. */
+/* A byte from the keyboard: s r f o e p q ?, and the text of a filter once f was typed, up to Enter or Escape. */
 void top_screen_key(struct top_screen *screen, int key);
 /* Lines up to the height of the view, at least 1; the first may be longer than the width. `trouble`: what is wrong now, NULL for nothing. 0 or -ENOMEM. */
 int top_screen_draw(const struct top_screen *screen, const struct top *top, const char *trouble, struct buffer *out);

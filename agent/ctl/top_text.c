@@ -62,6 +62,17 @@ static const struct column request_columns[] = {
 	{ "IN/S", "in/s", "receivedBytesPerSecond", VALUE_BYTES, REQUEST(received), 7, 8 },
 };
 #undef REQUEST
+#define ROUTE(member) offsetof(struct top_route, member)
+static const struct column route_columns[] = {
+	{ "REQUESTS OF", "from", "from", VALUE_NAME, ROUTE(from), 0, 11 },
+	{ "SERVICE", "service", "to", VALUE_NAME, ROUTE(service), 0, 7 },
+	{ "ROUTE", "route", "route", VALUE_TEXT, ROUTE(route), 0, 6 },
+	{ "REQ/S", "req/s", "requestsPerSecond", VALUE_RATE, ROUTE(requests), 0, 6 },
+	{ "OK %", "ok%", "successPercent", VALUE_PERCENT, ROUTE(success), 1, 5 },
+	{ "RETRY/S", "retry/s", "retriesPerSecond", VALUE_RATE, ROUTE(retries), 3, 7 },
+	{ "TIME-OUT/S", "time-out/s", "timeoutsPerSecond", VALUE_RATE, ROUTE(timeouts), 2, 10 },
+};
+#undef ROUTE
 #define ENDPOINT(member) offsetof(struct top_endpoint, member)
 static const struct column endpoint_columns[] = {
 	{ "ENDPOINT OF", "target", "target", VALUE_NAME, ENDPOINT(target), 0, 11 },
@@ -71,7 +82,9 @@ static const struct column endpoint_columns[] = {
 	{ "OPEN", "open", "open", VALUE_COUNT, ENDPOINT(open), 2, 5 },
 	{ "CONN/S", "conn/s", "connectionsPerSecond", VALUE_RATE, ENDPOINT(connections), 1, 6 },
 	{ "FAIL/S", "fail/s", "failuresPerSecond", VALUE_RATE, ENDPOINT(failures), 3, 6 },
-	{ "RESET/S", "reset/s", "resetsPerSecond", VALUE_RATE, ENDPOINT(resets), 4, 7 },
+	{ "RESET/S", "reset/s", "resetsPerSecond", VALUE_RATE, ENDPOINT(resets), 6, 7 },
+	{ "REQ/S", "req/s", "requestsPerSecond", VALUE_RATE, ENDPOINT(requests), 4, 6 },
+	{ "RQFAIL/S", "rqfail/s", "requestFailuresPerSecond", VALUE_RATE, ENDPOINT(request_failures), 7, 8 },
 };
 #undef ENDPOINT
 _Static_assert(ARRAY_SIZE(row_columns) <= COLUMNS_MAX && ARRAY_SIZE(request_columns) <= COLUMNS_MAX, "a table has room for its columns");
@@ -81,7 +94,7 @@ static const char *const sort_names[TOP_COLUMN_COUNT] = {
 	[TOP_OPEN] = "open",	   [TOP_FAILURES] = "fail/s", [TOP_REASON] = "reason",	 [TOP_RESETS] = "reset/s",
 	[TOP_RTT] = "rtt",	   [TOP_P50] = "p50",	      [TOP_P99] = "p99",	 [TOP_OUT] = "out/s",
 	[TOP_IN] = "in/s",	   [TOP_REQUESTS] = "req/s",  [TOP_SUCCESS] = "ok%",	 [TOP_RETRIES] = "retry/s",
-	[TOP_ACTIVE] = "active",
+	[TOP_ACTIVE] = "active",   [TOP_ROUTE] = "route",     [TOP_TIMEOUTS] = "time-out/s",
 };
 
 const char *top_column_name(enum top_column column)
@@ -167,6 +180,17 @@ static int compare_requests(const void *a, const void *b, void *arg)
 	return compare_texts(x->from, y->from) ?: compare_texts(x->service, y->service) ?: compare_texts(x->target, y->target);
 }
 
+static int compare_routes(const void *a, const void *b, void *arg)
+{
+	const struct top_view *view = arg;
+	const struct top_route *x = *(const struct top_route *const *)a, *y = *(const struct top_route *const *)b;
+	const int order = compare_by(sort_column(route_columns, ARRAY_SIZE(route_columns), view), x, y);
+
+	if (order)
+		return view->reverse ? -order : order;
+	return compare_texts(x->from, y->from) ?: compare_texts(x->service, y->service) ?: compare_texts(x->route, y->route);
+}
+
 static int compare_endpoints(const void *a, const void *b)
 {
 	const struct top_endpoint *x = *(const struct top_endpoint *const *)a, *y = *(const struct top_endpoint *const *)b;
@@ -197,6 +221,11 @@ static bool request_passes(const struct top_request *row, const char *filter)
 	return !filter || name_contains(row->from, filter) || name_contains(row->service, filter) || name_contains(row->target, filter);
 }
 
+static bool route_passes(const struct top_route *row, const char *filter)
+{
+	return !filter || name_contains(row->from, filter) || name_contains(row->service, filter) || contains(row->route, filter);
+}
+
 static bool endpoint_passes(const struct top_endpoint *e, const char *filter)
 {
 	return !filter || name_contains(e->target, filter) || contains(e->address, filter);
@@ -205,14 +234,16 @@ static bool endpoint_passes(const struct top_endpoint *e, const char *filter)
 struct shown {
 	const struct top_row **rows;
 	const struct top_request **requests;
+	const struct top_route **routes;
 	const struct top_endpoint **endpoints;
-	size_t row_count, request_count, endpoint_count;
+	size_t row_count, request_count, route_count, endpoint_count;
 };
 
 static void shown_done(struct shown *shown)
 {
 	free(shown->rows);
 	free(shown->requests);
+	free(shown->routes);
 	free(shown->endpoints);
 }
 
@@ -222,8 +253,9 @@ static int shown_make(const struct top *top, const struct top_view *view, struct
 
 	shown->rows = calloc(top->row_count + 1, sizeof(*shown->rows));
 	shown->requests = calloc(top->request_count + 1, sizeof(*shown->requests));
+	shown->routes = calloc(top->route_count + 1, sizeof(*shown->routes));
 	shown->endpoints = calloc(top->endpoint_count + 1, sizeof(*shown->endpoints));
-	if (!shown->rows || !shown->requests || !shown->endpoints)
+	if (!shown->rows || !shown->requests || !shown->routes || !shown->endpoints)
 		return -ENOMEM;
 	for (size_t i = 0; i < top->row_count; i++)
 		if (row_passes(&top->rows[i], filter))
@@ -231,11 +263,15 @@ static int shown_make(const struct top *top, const struct top_view *view, struct
 	for (size_t i = 0; i < top->request_count; i++)
 		if (request_passes(&top->requests[i], filter))
 			shown->requests[shown->request_count++] = &top->requests[i];
+	for (size_t i = 0; i < top->route_count; i++)
+		if (route_passes(&top->routes[i], filter))
+			shown->routes[shown->route_count++] = &top->routes[i];
 	for (size_t i = 0; i < top->endpoint_count && view->endpoints; i++)
 		if (endpoint_passes(&top->endpoints[i], filter))
 			shown->endpoints[shown->endpoint_count++] = &top->endpoints[i];
 	qsort_r(shown->rows, shown->row_count, sizeof(*shown->rows), compare_rows, (void *)view);
 	qsort_r(shown->requests, shown->request_count, sizeof(*shown->requests), compare_requests, (void *)view);
+	qsort_r(shown->routes, shown->route_count, sizeof(*shown->routes), compare_routes, (void *)view);
 	qsort(shown->endpoints, shown->endpoint_count, sizeof(*shown->endpoints), compare_endpoints);
 	return 0;
 }
@@ -483,7 +519,8 @@ struct heights {
 
 static struct heights divide(const struct top_view *view, const struct shown *shown)
 {
-	const size_t rows = shown->row_count + 1, requests = shown->request_count ? shown->request_count + 2 : 0;
+	const size_t count = view->routes ? shown->route_count : shown->request_count;
+	const size_t rows = shown->row_count + 1, requests = count ? count + 2 : 0;
 	struct heights h = { SIZE_MAX, requests ? SIZE_MAX : 0, view->endpoints ? SIZE_MAX : 0 };
 	size_t left = view->height;
 
@@ -518,6 +555,7 @@ int top_print(const struct top *top, const struct top_view *view, struct buffer 
 	struct table_view rows = { row_columns, ARRAY_SIZE(row_columns), (const void *const *)shown.rows, shown.row_count, view, one_mesh };
 	struct table_view requests = { request_columns, ARRAY_SIZE(request_columns), (const void *const *)shown.requests,
 				       shown.request_count, view, one_mesh };
+	struct table_view routes = { route_columns, ARRAY_SIZE(route_columns), (const void *const *)shown.routes, shown.route_count, view, one_mesh };
 	struct table_view endpoints = { endpoint_columns, ARRAY_SIZE(endpoint_columns), (const void *const *)shown.endpoints,
 					shown.endpoint_count, view, one_mesh };
 	struct heights h;
@@ -526,7 +564,7 @@ int top_print(const struct top *top, const struct top_view *view, struct buffer 
 		return r;
 	h = divide(view, &shown);
 	table_print(&rows, h.rows == SIZE_MAX ? 0 : h.rows, out);
-	table_below(&requests, h.requests, out);
+	table_below(view->routes ? &routes : &requests, h.requests, out);
 	table_below(&endpoints, h.endpoints, out);
 	return buffer_failed(out) ? -ENOMEM : 0;
 }
@@ -572,10 +610,11 @@ json_t *top_json(const struct top *top, const struct top_view *view)
 
 	if (shown_make(top, view, &shown) < 0)
 		return NULL;
-	return json_pack("{s:o, s:I, s:b, s:o, s:o, s:o}", "intervalNs",
+	return json_pack("{s:o, s:I, s:b, s:o, s:o, s:o, s:o}", "intervalNs",
 			 top->interval_ns ? json_integer((json_int_t)top->interval_ns) : json_null(), "generation", (json_int_t)top->generation, "openKnown", top->open_known, "rows",
 			 objects_json(row_columns, ARRAY_SIZE(row_columns), (const void *const *)shown.rows, shown.row_count), "requests",
 			 objects_json(request_columns, ARRAY_SIZE(request_columns), (const void *const *)shown.requests, shown.request_count),
+			 "routes", objects_json(route_columns, ARRAY_SIZE(route_columns), (const void *const *)shown.routes, shown.route_count),
 			 "endpoints",
 			 objects_json(endpoint_columns, ARRAY_SIZE(endpoint_columns), (const void *const *)shown.endpoints,
 				      shown.endpoint_count));

@@ -14,14 +14,6 @@ static uint64_t lineage_of(const struct request *request)
 	return request->downstream->inbound && request->caller ? request->caller->object.lineage : 0;
 }
 
-void count_target(struct request *request)
-{
-	const struct downstream *d = request->downstream;
-
-	request->cluster_row = sidecar_cluster(d->part, request->service ? request->service->object.lineage : 0, lineage_of(request),
-					       d->inbound ? d->came_to.listener : 0);
-}
-
 static struct stats_row *row_of(const struct request *request)
 {
 	const struct handover *handover = &request->downstream->handover;
@@ -33,9 +25,49 @@ static struct stats_row *row_of(const struct request *request)
 			     request->target ? request->target->object.id : 0);
 }
 
+static struct stats_route *route_row_get(struct request *request, const struct service *service, uint32_t route)
+{
+	return stats_route_get(&request->worker->stats, request->downstream->handover.source, service ? service->object.id : 0, route);
+}
+
+void count_entry(struct request *request, uint32_t route)
+{
+	request->entry_row = route_row_get(request, NULL, route);
+}
+
+static bool is_counted(const struct counted *at, const struct counted *key)
+{
+	return at->part == key->part && at->service == key->service && at->target == key->target && at->source == key->source &&
+	       at->route == key->route && at->listener == key->listener;
+}
+
+void count_target(struct request *request)
+{
+	const struct downstream *d = request->downstream;
+	struct counted key = {
+		.part = d->part,
+		.service = request->service ? request->service->object.lineage : 0,
+		.target = lineage_of(request),
+		.source = d->handover.source,
+		.route = request->route ? request->route->number : 0,
+		.listener = d->inbound ? d->came_to.listener : 0,
+	};
+	struct counted *at = &request->worker->counted[(key.service + 3 * key.target + 7 * key.route + 11 * key.source) % COUNTED_KEPT];
+
+	if (!is_counted(at, &key)) {
+		key.row = row_of(request);
+		key.cluster_row = sidecar_cluster(d->part, key.service, key.target, key.listener);
+		key.route_row = key.route ? route_row_get(request, request->service, key.route) : NULL;
+		*at = key;
+	}
+	request->target_row = at->row;
+	request->cluster_row = at->cluster_row;
+	request->route_row = at->route_row;
+}
+
 void count_set_out(struct request *request)
 {
-	request->row = row_of(request);
+	request->row = request->target_row;
 	request->row->active++;
 }
 
@@ -44,12 +76,16 @@ void count_set_out(struct request *request)
 void count_endpoint(struct request *request)
 {
 	const struct downstream *d = request->downstream;
+	struct sidecar_host *host;
 
 	if (request->passes)
-		request->host_row = &d->part->passed;
+		host = &d->part->passed;
 	else
-		request->host_row = sidecar_host(d->part, request->cluster_row->target, d->inbound ? d->came_to.listener : 0,
-						 &request->endpoint->address, request->endpoint->port);
+		host = sidecar_host(d->part, request->cluster_row->target, d->inbound ? d->came_to.listener : 0,
+				    &request->endpoint->address, request->endpoint->port);
+	host->slot = request->endpoint->slot;
+	host->incarnation = request->endpoint->incarnation;
+	request->host_row = host;
 }
 
 void count_try(struct request *request)
@@ -82,12 +118,44 @@ void count_try_failed(struct request *request, enum l7_reply why)
 	request->host_row->timed_out += why == L7_TRY_TIMEOUT;
 }
 
+void count_timed_out(struct request *request)
+{
+	request->host_row->failed += request->state == REQUEST_TRYING; /* else its answer has said how it did */
+	request->host_row->timed_out++;
+}
+
 void count_answer(struct request *request, int status)
 {
 	if (status >= 500)
 		request->host_row->failed++;
 	else
 		request->host_row->answered++;
+}
+
+static void tell_slot(const struct l7 *l7, struct sidecar_host *host)
+{
+	const uint64_t tries = host->tries - host->told_tries, failed = host->failed - host->told_failed;
+	struct endpoint *slot;
+
+	if (!tries && !failed)
+		return;
+	host->told_tries = host->tries;
+	host->told_failed = host->failed;
+	slot = l7_slot(l7, &(struct target_endpoint){ .slot = host->slot, .incarnation = host->incarnation });
+	if (!slot) /* an application here, or an endpoint that is gone */
+		return;
+	__atomic_add_fetch(&slot->requests, tries, __ATOMIC_RELAXED);
+	__atomic_add_fetch(&slot->request_failures, failed, __ATOMIC_RELAXED);
+}
+
+void count_endpoints(struct worker *worker, const struct sidecar *sidecar)
+{
+	struct sidecar_part *part = sidecar->parts[worker->index];
+	struct rows_walk walk = part ? rows_walk(&part->hosts) : (struct rows_walk){};
+	struct sidecar_host *host;
+
+	while ((host = rows_next(&walk)))
+		tell_slot(worker->l7, host);
 }
 
 /* --- requests ------------------------------------------------------------------------------------------------------------ */
@@ -97,33 +165,44 @@ static size_t code_of(int status)
 	return status / 100 < 6 ? (size_t)status / 100 : 0;
 }
 
-static void count_on_node(struct request *request, int status, uint64_t took_ns)
+static void count_on_node(struct request *request, size_t code, uint64_t took_ns)
 {
 	struct worker *worker = request->worker;
-	struct stats_row *row = request->row ?: row_of(request);
+	struct stats_row *row = request->target_row ?: row_of(request);
 
 	worker->stats.requests++;
 	worker->stats.requests_active--;
 	worker->stats.retries_active -= request->retry.retries > 0;
 	row->active -= request->row != NULL;
 	row->requests++;
-	row->codes[code_of(status)]++;
+	row->codes[code]++;
 	row->retries += request->retry.retries;
 	row->bytes_received += request->bytes_received;
 	row->bytes_sent += request->bytes_sent;
 	row->time_ns_sum += took_ns;
 	row->time_ns[histogram_bucket(took_ns)]++;
-	if (request->reply != L7_REPLY_COUNT)
-		worker->stats.replies[request->reply]++;
 }
 
-static void count_of_cluster(struct request *request, int status, uint64_t now_ns)
+static bool is_timeout(enum l7_reply reply)
+{
+	return reply == L7_REQUEST_TIMEOUT || reply == L7_TRY_TIMEOUT || reply == L7_IDLE_TIMEOUT || reply == L7_CUT_BY_TIMEOUT ||
+	       reply == L7_CUT_BY_IDLE;
+}
+
+static void count_on_route(struct stats_route *row, const struct request *request, size_t code)
+{
+	row->codes[code]++;
+	row->retries += request->retry.retries;
+	row->timeouts += request->reply != L7_REPLY_COUNT && is_timeout(request->reply);
+}
+
+static void count_of_cluster(struct request *request, int status, size_t code, uint64_t now_ns)
 {
 	struct sidecar_cluster *cluster = request->cluster_row;
 	const uint64_t took_ns = request->received ? now_ns - request->received_ns : 0;
 
 	cluster->requests++;
-	cluster->codes[code_of(status)]++;
+	cluster->codes[code]++;
 	if (request->reply != L7_REPLY_COUNT) {
 		cluster->replies[request->reply]++;
 		return;
@@ -142,19 +221,33 @@ void count_begin(struct request *request)
 	http->requests_active++;
 }
 
+/* Weft's own answers, and ends without one. */
+static void count_reply(struct request *request, size_t code)
+{
+	request->worker->stats.replies[request->reply]++;
+	request->downstream->http->replies[request->reply]++;
+	if (request->reply == L7_NO_ROUTE)
+		count_on_route(route_row_get(request, request->service, 0), request, code);
+}
+
 void count_request(struct request *request, int status)
 {
 	const uint64_t now_ns = time_now_ns(), took_ns = now_ns - request->begun_ns;
 	struct sidecar_http *http = request->downstream->http;
+	const size_t code = code_of(status);
 
-	count_on_node(request, status, took_ns);
+	count_on_node(request, code, took_ns);
 	http->requests_active--;
 	http->upgrades_active -= request->state == REQUEST_TUNNEL;
-	http->codes[code_of(status)]++;
+	http->codes[code]++;
 	http->time_ns_sum += took_ns;
 	http->time_ns[histogram_bucket(took_ns)]++;
-	if (request->reply != L7_REPLY_COUNT)
-		http->replies[request->reply]++;
 	if (request->cluster_row)
-		count_of_cluster(request, status, now_ns);
+		count_of_cluster(request, status, code, now_ns);
+	if (request->route_row)
+		count_on_route(request->route_row, request, code);
+	if (request->entry_row)
+		count_on_route(request->entry_row, request, code);
+	if (request->reply != L7_REPLY_COUNT)
+		count_reply(request, code);
 }

@@ -167,6 +167,18 @@ enum wait { /* what connections of programs wait for; each has its limit, so the
 	WAITS,
 };
 
+/* Where requests that come to a target are counted, so that mostly it is not looked for. */
+struct counted {
+	const struct sidecar_part *part; /* NULL: nothing is here */
+	uint64_t service, target; /* lineages, as of struct sidecar_cluster */
+	uint32_t source, route; /* id; number of the route's name, 0: by none */
+	struct stats_row *row;
+	struct sidecar_cluster *cluster_row;
+	struct stats_route *route_row; /* NULL: by no route */
+	uint16_t listener;
+};
+#define COUNTED_KEPT 64u /* a power of two */
+
 struct worker {
 	struct l7 *l7;
 	unsigned int index;
@@ -196,6 +208,7 @@ struct worker {
 	uint64_t open_peak; /* of stats.open, since what they took was given back */
 	uint64_t random[2];
 	struct stats stats;
+	struct counted counted[COUNTED_KEPT]; /* by what the key adds up to */
 	char date[HTTP_DATE_BYTES];
 	uint64_t date_until_ns;
 	char input[L7_INPUT_BYTES]; /* of the connection whose turn it is */
@@ -452,7 +465,8 @@ struct request {
 	const struct service *service;
 	const struct route *route;
 	const struct target *target;
-	struct stats_row *row; /* it is active in; NULL: in none yet */
+	struct stats_row *target_row, *row; /* of its target, and the same once it is active in it; NULL: not yet */
+	struct stats_route *route_row, *entry_row; /* of the route that took it, and of the gateway's before that; NULL: none */
 	struct route_timeouts timeouts;
 	char id[REQUEST_ID_BYTES];
 
@@ -510,14 +524,17 @@ void request_upstream_drained(struct request *request);
 /* --- count.c ------------------------------------------------------------------------------------------------------------- */
 
 void count_begin(struct request *request);
+void count_entry(struct request *request, uint32_t route); /* a route of the gateway took it */
 void count_target(struct request *request); /* it has its target, or is for the application here, or passes */
 void count_set_out(struct request *request); /* it is under way */
 void count_endpoint(struct request *request); /* the next try is for `endpoint` */
 void count_try(struct request *request); /* it has a connection, or waits for it */
-void count_answer(struct request *request, int status); /* how a try ends: one of these two, */
+void count_answer(struct request *request, int status); /* how a try ends: */
 void count_try_failed(struct request *request, enum l7_reply why);
+void count_timed_out(struct request *request); /* one of these three, */
 void count_try_done(struct request *request); /* and then this */
 void count_request(struct request *request, int status); /* it is over; 0: it got no answer */
+void count_endpoints(struct worker *worker, const struct sidecar *sidecar); /* now and then: what was tried goes to endpoints' slots */
 
 /* log.c: a line about a request that is over. `status` 0: the program got none. */
 void request_log(struct request *request, int status);

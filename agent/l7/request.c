@@ -338,6 +338,7 @@ static void enter_gateway(struct request *request)
 		request_refuse(request, L7_NO_ROUTE);
 		return;
 	}
+	count_entry(request, route->number);
 	request->service = snapshot_service(snapshot, route->id);
 	port = request->service ? gateway_route_port(route, request->service) : NULL;
 	if (!port)

@@ -21,25 +21,35 @@ uint64_t l7_counted(const struct l7 *l7, size_t offset)
 
 /* --- rows ---------------------------------------------------------------------------------------------------------------- */
 
+/* A kind of rows, each of which is three ids, and then counts. */
+struct kind {
+	size_t rows, others; /* in struct stats */
+	size_t words; /* of counts */
+	void (*write)(const struct l7 *l7, const void *row, struct buffer *text);
+};
+#define IDS 3
+#define FIRST_COUNT 16 /* where they begin */
+#define WORDS(type) ((sizeof(struct type) - FIRST_COUNT) / sizeof(uint64_t))
+_Static_assert(offsetof(struct stats_row, requests) == FIRST_COUNT && offsetof(struct stats_route, codes) == FIRST_COUNT, "see struct kind");
+
 struct all_rows { /* of all workers, in order of their ids */
-	const struct stats_row **all;
+	const void **all;
 	size_t count, room;
 };
 
 static int row_order(const void *a, const void *b)
 {
-	const struct stats_row *x = *(const struct stats_row *const *)a, *y = *(const struct stats_row *const *)b;
+	const uint32_t *x = *(const uint32_t *const *)a, *y = *(const uint32_t *const *)b;
 
-	if (x->source != y->source)
-		return x->source < y->source ? -1 : 1;
-	if (x->service != y->service)
-		return x->service < y->service ? -1 : 1;
-	return (x->target > y->target) - (x->target < y->target);
+	for (size_t i = 0; i < IDS; i++)
+		if (x[i] != y[i])
+			return x[i] < y[i] ? -1 : 1;
+	return 0;
 }
 
-static int rows_append(struct all_rows *rows, const struct stats_row *row)
+static int rows_append(struct all_rows *rows, const void *row)
 {
-	const struct stats_row **more;
+	const void **more;
 
 	if (rows->count == rows->room) {
 		rows->room = rows->room ? 2 * rows->room : 256;
@@ -52,16 +62,29 @@ static int rows_append(struct all_rows *rows, const struct stats_row *row)
 	return 0;
 }
 
-static int rows_of_worker(const struct stats *stats, struct all_rows *rows)
+static uint64_t word_of(const void *row, size_t i)
 {
-	struct rows_walk walk = rows_walk(&stats->rows);
-	const struct stats_row *row;
+	return __atomic_load_n((const uint64_t *)((const char *)row + FIRST_COUNT) + i, __ATOMIC_RELAXED);
+}
+
+static bool has_any(const void *row, size_t words)
+{
+	for (size_t i = 0; i < words; i++)
+		if (word_of(row, i))
+			return true;
+	return false;
+}
+
+static int rows_of_worker(const struct stats *stats, const struct kind *kind, struct all_rows *rows)
+{
+	struct rows_walk walk = rows_walk((const struct rows *)((const char *)stats + kind->rows));
+	const void *others = (const char *)stats + kind->others, *row;
 	int r = 0;
 
 	while (r == 0 && (row = rows_next(&walk)))
 		r = rows_append(rows, row);
-	if (r == 0 && __atomic_load_n(&stats->others.requests, __ATOMIC_RELAXED))
-		r = rows_append(rows, &stats->others);
+	if (r == 0 && has_any(others, kind->words))
+		r = rows_append(rows, others);
 	return r;
 }
 
@@ -71,26 +94,15 @@ static void all_rows_done(struct all_rows *rows)
 }
 
 /* Rows stay where they are until the workers end, so that pointers to them are enough. */
-static int rows_find(const struct l7 *l7, struct all_rows *rows)
+static int rows_find(const struct l7 *l7, const struct kind *kind, struct all_rows *rows)
 {
 	int r = 0;
 
 	for (unsigned int i = 0; i < l7->worker_count && r == 0; i++)
-		r = rows_of_worker(&l7->workers[i]->stats, rows);
+		r = rows_of_worker(&l7->workers[i]->stats, kind, rows);
 	if (r == 0 && rows->count > 1)
 		qsort(rows->all, rows->count, sizeof(*rows->all), row_order);
 	return r;
-}
-
-#define FIRST_COUNT offsetof(struct stats_row, requests)
-
-static void row_add(struct stats_row *to, const struct stats_row *from)
-{
-	const uint64_t *words = (const uint64_t *)((const char *)from + FIRST_COUNT);
-	uint64_t *sums = (uint64_t *)((char *)to + FIRST_COUNT);
-
-	for (size_t i = 0; i < (sizeof(*to) - FIRST_COUNT) / sizeof(uint64_t); i++)
-		sums[i] += __atomic_load_n(&words[i], __ATOMIC_RELAXED);
 }
 
 /* --- rows as text -------------------------------------------------------------------------------------------------------- */
@@ -121,11 +133,11 @@ static char *put_list(char *to, const char *name, const uint64_t *numbers, size_
 	return to;
 }
 
-#define ROW_WORDS ((sizeof(struct stats_row) - FIRST_COUNT) / sizeof(uint64_t))
-#define ROW_TEXT_BYTES (256 + (3 + ROW_WORDS) * 21) /* names of members; numbers and commas */
+#define TEXT_BYTES(type) (256 + (IDS + WORDS(type)) * 21) /* names of members; numbers and commas */
 
-static void row_write(const struct stats_row *row, struct buffer *text)
+static void row_write(const struct l7 *l7, const void *sum, struct buffer *text)
 {
+	const struct stats_row *row = sum;
 	const struct {
 		const char *before;
 		uint64_t number;
@@ -140,9 +152,10 @@ static void row_write(const struct stats_row *row, struct buffer *text)
 		{ ",\"timeNsSum\":", row->time_ns_sum },
 		{ ",\"active\":", row->active },
 	};
-	char *const begin = buffer_reserve(text, ROW_TEXT_BYTES), *to = begin;
+	char *const begin = buffer_reserve(text, TEXT_BYTES(stats_row)), *to = begin;
 	size_t buckets = HISTOGRAM_BUCKETS;
 
+	(void)l7;
 	if (!begin)
 		return;
 	for (size_t i = 0; i < ARRAY_SIZE(members); i++)
@@ -155,18 +168,52 @@ static void row_write(const struct stats_row *row, struct buffer *text)
 	text->length += (size_t)(to - begin);
 }
 
-static int rows_write(const struct l7 *l7, struct buffer *text)
+/* Names of routes are of letters, digits and the like, or none; whatever else there is stays JSON. */
+static void add_name(const char *name, struct buffer *text)
+{
+	_cleanup_json_ json_t *json = name ? json_string(name) : json_null();
+	_cleanup_free_ char *dumped = json ? json_dumps(json, JSON_ENCODE_ANY) : NULL;
+
+	buffer_add(text, dumped ?: "null");
+}
+
+static void route_write(const struct l7 *l7, const void *sum, struct buffer *text)
+{
+	const struct stats_route *row = sum;
+	char *begin, *to;
+
+	buffer_printf(text, "{\"source\":%" PRIu32 ",\"service\":%" PRIu32 ",\"id\":%" PRIu32 ",\"route\":", row->source, row->service, row->route);
+	add_name(snapshots_route_name(l7->snapshots, row->route), text);
+	begin = to = buffer_reserve(text, TEXT_BYTES(stats_route));
+	if (!begin)
+		return;
+	to = put_number(put_text(to, ",\"retries\":"), row->retries);
+	to = put_number(put_text(to, ",\"timeouts\":"), row->timeouts);
+	to = put_list(to, ",\"codes\":[", row->codes, ARRAY_SIZE(row->codes));
+	*to++ = '}';
+	text->length += (size_t)(to - begin);
+}
+
+static const struct kind targets = { offsetof(struct stats, rows), offsetof(struct stats, others), WORDS(stats_row), row_write };
+static const struct kind routes = { offsetof(struct stats, routes), offsetof(struct stats, other_routes), WORDS(stats_route), route_write };
+
+static int rows_write(const struct l7 *l7, const struct kind *kind, struct buffer *text)
 {
 	_cleanup_(all_rows_done) struct all_rows rows = {};
-	int r = rows_find(l7, &rows);
+	int r = rows_find(l7, kind, &rows);
 
 	for (size_t i = 0; r == 0 && i < rows.count;) {
-		struct stats_row sum = { .source = rows.all[i]->source, .service = rows.all[i]->service, .target = rows.all[i]->target };
+		union { /* of any kind */
+			struct stats_row row;
+			struct stats_route route;
+		} sum = {};
 
+		memcpy(&sum, rows.all[i], IDS * sizeof(uint32_t));
 		buffer_add(text, i ? "," : "");
-		for (const struct stats_row **first = &rows.all[i]; i < rows.count && row_order(first, &rows.all[i]) == 0; i++)
-			row_add(&sum, rows.all[i]);
-		row_write(&sum, text);
+		for (const void **first = &rows.all[i]; i < rows.count && row_order(first, &rows.all[i]) == 0; i++)
+			for (size_t w = 0; w < kind->words; w++)
+				((uint64_t *)((char *)&sum + FIRST_COUNT))[w] += word_of(rows.all[i], w);
+		kind->write(l7, &sum, text);
 	}
 	return r;
 }
@@ -232,7 +279,10 @@ int l7_write(const struct l7 *l7, struct buffer *text)
 		return -ENOMEM;
 	buffer_printf(text, "\"generation\":%" PRIu64 ",\"workers\":%u,\"places\":%s,\"totals\":%s,\"rows\":[",
 		      snapshot_generation(snapshots_now(l7->snapshots)), l7->worker_count, places, totals);
-	r = rows_write(l7, text);
+	r = rows_write(l7, &targets, text);
+	buffer_add(text, "],\"routes\":[");
+	if (r == 0)
+		r = rows_write(l7, &routes, text);
 	buffer_add(text, "]");
 	return r < 0 ? r : buffer_failed(text) ? -ENOMEM : 0;
 }

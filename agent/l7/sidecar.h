@@ -56,6 +56,8 @@ struct sidecar_host { /* an endpoint of a target; the application behind a liste
 	struct ip address;
 	uint32_t port; /* in host order */
 	uint32_t listener; /* 0: none */
+	uint32_t slot, incarnation; /* the kernel's slot of it, as the last try has it */
+	uint64_t told_tries, told_failed; /* that the slot has got already */
 	uint64_t connections, open, connect_failed;
 	uint64_t tries, tries_active, answered, failed, timed_out; /* `failed`: by 5xx, or without an answer */
 };

@@ -6,6 +6,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "agent/l7/route_names.h"
 #include "agent/l7/snapshot_internal.h"
 #include "base/cleanup.h"
 
@@ -13,6 +14,7 @@
 
 struct snapshots {
 	struct snapshot *now;
+	struct route_names *route_names;
 	uint64_t lineages; /* that there were */
 };
 
@@ -273,6 +275,24 @@ static uint64_t lineage_of(struct snapshots *all, const struct snapshot_object *
 	return before && !strcmp(before->name, object->name) ? before->lineage : ++all->lineages;
 }
 
+static void number_routes(struct snapshots *all, enum snapshot_kind kind, struct snapshot_object *object)
+{
+	struct service *service = kind == SNAPSHOT_SERVICE ? (struct service *)object : NULL;
+	struct gateway *gateway = kind == SNAPSHOT_GATEWAY ? (struct gateway *)object : NULL;
+
+	for (size_t p = 0; service && p < service->port_count; p++)
+		for (size_t i = 0; i < service->ports[p].table.routes.count; i++) {
+			struct route *route = service->ports[p].table.routes.items[i];
+
+			route->number = route_names_number(all->route_names, route->name);
+		}
+	for (size_t i = 0; gateway && i < gateway->table.routes.count; i++) {
+		struct gateway_route *route = gateway->table.routes.items[i];
+
+		route->number = route_names_number(all->route_names, route->name);
+	}
+}
+
 static int draft_read_one(struct snapshots *all, struct snapshot *draft, enum snapshot_kind kind, const char *key, const json_t *json,
 			  struct error *err)
 {
@@ -291,6 +311,7 @@ static int draft_read_one(struct snapshots *all, struct snapshot *draft, enum sn
 		object->refs = 1;
 		object->id = id;
 		object->lineage = lineage_of(all, object, object_of(all->now, kind, id));
+		number_routes(all, kind, object);
 		object->text = json_dumps(json, JSON_COMPACT);
 		if (!object->text) {
 			object_unref(kind, object);
@@ -332,14 +353,21 @@ struct snapshot *snapshots_now(const struct snapshots *all)
 	return all->now;
 }
 
+const char *snapshots_route_name(const struct snapshots *all, uint32_t number)
+{
+	return route_names_text(all->route_names, number);
+}
+
 int snapshots_new(struct snapshots **ret_snapshots)
 {
 	struct snapshots *all = calloc(1, sizeof(*all));
 
-	if (all)
-		all->now = draft_new(NULL, 0);
-	if (!all || !all->now) {
-		free(all);
+	if (!all)
+		return -ENOMEM;
+	all->now = draft_new(NULL, 0);
+	all->route_names = route_names_new();
+	if (!all->now || !all->route_names) {
+		snapshots_free(all);
 		return -ENOMEM;
 	}
 	*ret_snapshots = all;
@@ -348,8 +376,10 @@ int snapshots_new(struct snapshots **ret_snapshots)
 
 struct snapshots *snapshots_free(struct snapshots *all)
 {
-	if (all)
-		snapshot_unref(all->now);
+	if (!all)
+		return NULL;
+	snapshot_unref(all->now);
+	route_names_free(all->route_names);
 	free(all);
 	return NULL;
 }

@@ -117,11 +117,12 @@ const struct listener *listener_find(const struct listener *listeners, size_t co
 const struct service_port *service_port_find(const struct service *service, uint16_t port); /* NULL: none */
 const struct service_port *service_port_handed(const struct service *service, uint16_t port); /* NULL: none whose connections are handed over */
 
-/* What there is now. */
+/* What there is now. Routes, and those of gateways, have numbers for their names (route_names.h). */
 struct snapshots;
 int snapshots_new(struct snapshots **ret_snapshots); /* with one of generation 0, which has nothing */
 struct snapshots *snapshots_free(struct snapshots *snapshots); /* NULL is fine */
 struct snapshot *snapshots_now(const struct snapshots *snapshots); /* borrowed */
+const char *snapshots_route_name(const struct snapshots *snapshots, uint32_t number); /* NULL: no route has it, or had */
 
 /* Makes the next one from a "configuration" message (agent/proxy/control.h), whole or not at all. -ESTALE: `base` is neither 0 nor the
  * generation that is there; -EBADMSG names the member; -ENOMEM. */

@@ -286,7 +286,7 @@ static void run_out(struct request *request, uint64_t now_ns)
 	const bool answering = request->state == REQUEST_ANSWERING || request->state == REQUEST_TUNNEL;
 
 	if (is_due(request->total_until_ns, now_ns) && request->under_way)
-		request->host_row->timed_out++;
+		count_timed_out(request);
 	if (is_due(request->total_until_ns, now_ns))
 		request_refuse(request, answering ? L7_CUT_BY_TIMEOUT : request->state == REQUEST_PARKED ? L7_NO_SERVICE : L7_REQUEST_TIMEOUT);
 	else if (is_due(idle_until(request), now_ns))

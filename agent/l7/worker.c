@@ -177,6 +177,8 @@ static void on_listener(struct loop_io *io, uint32_t events, void *arg)
 
 static void place_close(struct worker_place *place)
 {
+	count_endpoints(place->worker, place->place->sidecar);
+	memset(place->worker->counted, 0, sizeof(place->worker->counted)); /* what it leads to may be freed */
 	list_for_each_safe(it, &place->downstreams)
 		downstream_close(container_of(it, struct downstream, place_node));
 	list_for_each_safe(it, &place->upstreams)
@@ -479,6 +481,7 @@ static void on_sweep(struct loop_timer *timer, void *arg)
 	static const enum wait limited[] = { WAIT_REQUEST, WAIT_HEAD, WAIT_LINGER };
 	struct worker *worker = arg;
 	const uint64_t now_ns = loop_now_ns(worker->loop);
+	const struct sidecar *told = NULL;
 
 	for (size_t i = 0; i < ARRAY_SIZE(limited); i++) {
 		struct list *list = &worker->waits[limited[i]];
@@ -494,6 +497,12 @@ static void on_sweep(struct loop_timer *timer, void *arg)
 	upstreams_expire(worker, now_ns);
 	limits_look(worker);
 	give_back_memory(worker);
+	list_for_each(it, &worker->places) {
+		const struct sidecar *sidecar = container_of(it, struct worker_place, node)->place->sidecar;
+
+		if (sidecar != told) /* those of a namespace follow each other */
+			count_endpoints(worker, told = sidecar);
+	}
 	worker->wall_ns = time_to_wall_ns(now_ns) - now_ns;
 	loop_timer_arm(timer, now_ns + SWEEP_NS);
 	worker_reap(worker);

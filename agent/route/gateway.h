@@ -16,6 +16,7 @@ enum gateway_path { /* what becomes of it */
 
 struct gateway_route {
 	char *name;
+	uint32_t number; /* what the user of the route knows its name by; 0 at first */
 	int priority; /* ROUTE_PRIORITY_NONE: none */
 	struct route_match match;
 	struct route_value_test hostname; /* ROUTE_TEST_PRESENT: any; ports in Host are left aside */

@@ -25,6 +25,7 @@ struct route_timeouts { /* of a request, and of a stream without activity; each 
 
 struct route {
 	char *name;
+	uint32_t number; /* what the user of the route knows its name by; 0 at first */
 	int priority;
 	struct route_match match;
 	struct route_target_node *targets;

@@ -340,6 +340,27 @@ static void emit_endpoint_healthy(struct writer *w, const struct family *family)
 	}
 }
 
+static void emit_endpoint_requests(struct writer *w, const struct family *family)
+{
+	const struct tally *tally = w->input->tally;
+
+	for (size_t i = 0, next; i < tally->endpoint_count; i = next) {
+		struct endpoint_requests sum = {};
+
+		next = same_address(tally, i);
+		for (size_t n = i; n < next; n++) {
+			const struct tally_endpoint *e = &tally->endpoints[n];
+
+			sum.requests += e->own_requests ? e->state.requests : 0;
+			sum.failures += e->own_requests ? e->state.request_failures : 0;
+		}
+		if (sum.requests)
+			endpoint_series(w, family, &tally->endpoints[i], COUNT_AT(&sum, family->member));
+	}
+	if (tally->other_endpoints.requests)
+		metrics_count(w, family, "mesh=\"\",target=\"other\",address=\"other\"", COUNT_AT(&tally->other_endpoints, family->member));
+}
+
 static void emit_listener(struct writer *w, const struct family *family)
 {
 	_cleanup_(buffer_done) struct buffer labels = {};
@@ -556,6 +577,7 @@ static void emit_dropped(struct writer *w, const struct family *family)
 
 #define LISTENER(name) .emit = emit_listener, .member = offsetof(struct inbound_listener, name)
 #define ROW(name) .emit = emit_row, .member = offsetof(struct row, name)
+#define ROUTES(name) .emit = emit_route_row, .member = offsetof(struct route_counts, name)
 #define REQUESTS(name) .emit = emit_request_row, .member = offsetof(struct request_counts, name)
 
 static const struct family families[] = {
@@ -629,6 +651,11 @@ static const struct family families[] = {
 	{ "weft_request_retries_total", "counter", "Tries of requests after their first one.", REQUESTS(retries) },
 	{ "weft_request_body_bytes_total", "counter", "Bytes of the bodies of requests.", REQUESTS(bytes_received) },
 	{ "weft_response_body_bytes_total", "counter", "Bytes of the bodies of answers.", REQUESTS(bytes_sent) },
+	{ "weft_route_requests_total", "counter",
+	  "Requests by the route that took them, by the class of their answer; an empty route: none did. An empty service: of a gateway itself.",
+	  emit_route_codes },
+	{ "weft_route_retries_total", "counter", "Tries of these requests after their first one.", ROUTES(retries) },
+	{ "weft_route_timeouts_total", "counter", "Of these requests, those that ended by a time-out.", ROUTES(timeouts) },
 	{ "weft_healthy_host_count", "gauge", "Endpoints that are used: healthy or not checked, and not ejected.", emit_host_count, .healthy = true },
 	{ "weft_unhealthy_host_count", "gauge", "Endpoints that failed their health check, have no result yet, or are ejected.", emit_host_count },
 	{ "weft_endpoint_open", "gauge", "Connections to the endpoint that are open, or being opened.", emit_endpoint_open },
@@ -636,6 +663,10 @@ static const struct family families[] = {
 	  emit_endpoint_healthy },
 	{ "weft_endpoint_ejected", "gauge", "1: outlier detection has the endpoint out of rotation.", emit_endpoint_ejected },
 	{ "weft_endpoint_ejections_total", "counter", "How often outlier detection took the endpoint out of rotation.", emit_endpoint_ejections },
+	{ "weft_endpoint_requests_total", "counter", "Requests that weft-proxy sent to the endpoint: each try is one.", emit_endpoint_requests,
+	  .member = offsetof(struct endpoint_requests, requests) },
+	{ "weft_endpoint_request_failures_total", "counter", "Of these, those that were answered with 5xx, or not at all.", emit_endpoint_requests,
+	  .member = offsetof(struct endpoint_requests, failures) },
 	{ "weft_listener_max_connections", "gauge", "maxConnections of a listener of this node, where connections come in.", LISTENER(max_connections) },
 	{ "weft_listener_open", "gauge", "Connections that it accepted and that are open.", LISTENER(open) },
 	{ "weft_listener_accepted_total", "counter", "Connections that it accepted.", LISTENER(accepted) },

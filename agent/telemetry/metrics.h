@@ -22,6 +22,7 @@
 /* What follows in the order of the table is left out, and counted. */
 #define METRICS_SERIES_MAX 20000
 #define METRICS_REQUEST_ROWS_MAX 256 /* rows of requests that have series of their own, 32 each */
+#define METRICS_ROUTES_MAX 256 /* likewise of routes, 8 each */
 #define METRICS_SERVERS_MAX 4
 #define METRICS_CONTENT_TYPE "text/plain; version=0.0.4; charset=utf-8"
 

@@ -6,6 +6,7 @@
 
 struct labelled_row;
 struct labelled_requests;
+struct labelled_route;
 
 struct writer {
 	const struct metrics_input *input;
@@ -16,13 +17,15 @@ struct writer {
 	struct buffer row_labels; /* each with its NUL */
 	size_t request_count;
 	struct labelled_requests *requests;
+	size_t route_count;
+	struct labelled_route *routes;
 };
 
 struct family {
 	const char *name, *type, *help;
 	void (*emit)(struct writer *w, const struct family *family);
 	double (*value)(const struct metrics_input *input); /* emit_one() */
-	size_t member; /* of struct row, struct request_counts, struct endpoint, struct inbound_listener or struct generations_fill */
+	size_t member; /* of struct row, struct request_counts, struct route_counts, struct endpoint, struct endpoint_requests, struct inbound_listener or struct generations_fill */
 	size_t open_member; /* of struct tally_row, added to the one of the row; 0: none */
 	size_t sum_member; /* of struct row, in ns; 0: none */
 	int first_bucket, last_bucket;
@@ -51,5 +54,7 @@ void requests_label(struct writer *w); /* once, before the first family */
 void requests_done(struct writer *w);
 void emit_request_row(struct writer *w, const struct family *family);
 void emit_request_codes(struct writer *w, const struct family *family);
+void emit_route_row(struct writer *w, const struct family *family);
+void emit_route_codes(struct writer *w, const struct family *family);
 void emit_request_seconds(struct writer *w, const struct family *family);
 void emit_request_sums(struct writer *w, const struct family *family);

@@ -46,7 +46,7 @@ static bool has_names(const struct request_row *row)
 	return row->source || row->service || row->target;
 }
 
-void requests_label(struct writer *w)
+static void targets_label(struct writer *w)
 {
 	const struct requests_report *report = &w->input->tally->requests;
 	struct request_counts others = {};
@@ -71,11 +71,93 @@ void requests_label(struct writer *w)
 		add_row(w, NULL, &others);
 }
 
+struct labelled_route {
+	struct route_counts counts;
+	char *labels;
+};
+
+/* NULL: all others. */
+static void add_route(struct writer *w, const struct request_route *route, const struct route_counts *counts)
+{
+	struct labelled_route *to = &w->routes[w->route_count++];
+	struct buffer labels = {};
+
+	metrics_mesh_label(&labels, route ? route->service ?: route->source : NULL);
+	metrics_name_label(&labels, "source", route ? route->source : "other");
+	metrics_name_label(&labels, "service", route ? route->service : "other");
+	metrics_label(&labels, "route", route ? route->route ?: "" : "other");
+	to->counts = *counts;
+	to->labels = buffer_take(&labels);
+	if (!to->labels) {
+		w->out->failed = true;
+		w->route_count--;
+	}
+}
+
+static void routes_label(struct writer *w)
+{
+	const struct requests_report *report = &w->input->tally->requests;
+	struct route_counts others = {};
+	bool any = false;
+
+	w->routes = calloc(MIN(report->route_count, (size_t)METRICS_ROUTES_MAX) + 1, sizeof(*w->routes));
+	if (!w->routes) {
+		w->out->failed = true;
+		return;
+	}
+	for (size_t i = 0; i < report->route_count; i++) {
+		const struct request_route *route = &report->routes[i];
+
+		if (route->source && w->route_count < METRICS_ROUTES_MAX) {
+			add_route(w, route, &route->counts);
+		} else {
+			route_counts_add(&others, &route->counts);
+			any = true;
+		}
+	}
+	if (any)
+		add_route(w, NULL, &others);
+}
+
+void requests_label(struct writer *w)
+{
+	targets_label(w);
+	routes_label(w);
+}
+
 void requests_done(struct writer *w)
 {
 	for (size_t i = 0; i < w->request_count; i++)
 		free(w->requests[i].labels);
 	free(w->requests);
+	for (size_t i = 0; i < w->route_count; i++)
+		free(w->routes[i].labels);
+	free(w->routes);
+}
+
+void emit_route_row(struct writer *w, const struct family *family)
+{
+	for (size_t i = 0; i < w->route_count; i++)
+		metrics_count(w, family, w->routes[i].labels, COUNT_AT(&w->routes[i].counts, family->member));
+}
+
+static void emit_codes(struct writer *w, const struct family *family, const char *row_labels, const uint64_t counts[REQUEST_CODES])
+{
+	static const char *const codes[REQUEST_CODES] = REQUEST_CODE_NAMES;
+
+	for (size_t code = 0; code < REQUEST_CODES; code++) {
+		_cleanup_(buffer_done) struct buffer labels = {};
+
+		buffer_add(&labels, row_labels);
+		metrics_label(&labels, "code", codes[code]);
+		metrics_count(w, family, buffer_string(&labels), counts[code]);
+	}
+}
+
+void emit_route_codes(struct writer *w, const struct family *family)
+{
+	for (size_t i = 0; i < w->route_count; i++)
+		emit_codes(w, family, w->routes[i].labels, w->routes[i].counts.codes);
 }
 
 void emit_request_row(struct writer *w, const struct family *family)
@@ -86,16 +168,8 @@ void emit_request_row(struct writer *w, const struct family *family)
 
 void emit_request_codes(struct writer *w, const struct family *family)
 {
-	static const char *const codes[REQUEST_CODES] = REQUEST_CODE_NAMES;
-
 	for (size_t i = 0; i < w->request_count; i++)
-		for (size_t code = 0; code < REQUEST_CODES; code++) {
-			_cleanup_(buffer_done) struct buffer labels = {};
-
-			buffer_add(&labels, w->requests[i].labels);
-			metrics_label(&labels, "code", codes[code]);
-			metrics_count(w, family, buffer_string(&labels), w->requests[i].counts.codes[code]);
-		}
+		emit_codes(w, family, w->requests[i].labels, w->requests[i].counts.codes);
 }
 
 void emit_request_seconds(struct writer *w, const struct family *family)

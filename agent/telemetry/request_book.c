@@ -13,35 +13,42 @@
 #include "base/json.h"
 #include "base/list.h"
 
-#define ROWS_PREFIX "requests/rows/"
+#define PREFIX_BYTES 32
 #define SUMS_KEY "requests/sums"
 #define STORED_VERSION 1
 #define NAME_COUNT 3
 /* One that serves, two that end at leisure, and one more: of the one that was read longest ago nothing more comes. */
 #define PROCESSES_MAX 4
 
-/* The value of "requests/rows/HASH", the hash of the names since three of them are longer than a key may be. So many of `stored_met`
- * follow, then the names, each with its NUL; none is "". */
+static const struct {
+	const char *prefix; /* of keys in the state */
+	size_t words; /* of its counts */
+} kinds[REQUEST_KINDS] = {
+	[REQUEST_TARGETS] = { "requests/rows/", sizeof(struct request_counts) / sizeof(uint64_t) },
+	[REQUEST_ROUTES] = { "requests/routes/", sizeof(struct route_counts) / sizeof(uint64_t) },
+};
+
+/* The value of "requests/rows/HASH", the hash of the names since three of them are longer than a key may be. The words of the total follow; then
+ * so many of `stored_met`, each with its words; then the names, each with its NUL; none is "". */
 struct stored_row {
 	uint32_t version;
 	uint32_t met_count;
-	struct request_counts total;
 };
 struct stored_met {
 	uint64_t process;
 	struct request_ids ids;
 	uint32_t pad; /* zero */
-	struct request_counts last;
 };
 
-struct triple {
+struct triple { /* a row of any kind */
 	struct table_node node; /* by key */
 	struct list dirty; /* of book->dirty; alone: it is stored as it is */
 	struct list met; /* the rows of a weft-proxy that are added here, mostly one */
+	enum request_kind kind;
 	const char *names[NAME_COUNT]; /* NULL: none */
-	struct request_counts total;
 	uint64_t active;
-	char key[]; /* the names with line feeds between, which no name has; they follow once more, each with its NUL */
+	uint64_t *total; /* behind the key */
+	char *key; /* the names with line feeds between, which no name has; they follow once more, each with its NUL */
 };
 
 /* A row of a weft-proxy, as it was when it was last read. */
@@ -50,7 +57,7 @@ struct met {
 	struct triple *owner;
 	struct process *process;
 	struct request_ids ids;
-	struct request_counts last;
+	uint64_t last[]; /* the words of its kind */
 };
 
 struct sum {
@@ -61,20 +68,26 @@ struct sum {
 struct process { /* a weft-proxy, as it was when it was last read */
 	struct list node; /* of book->processes, the one that was read last at the end */
 	uint64_t hash; /* of what tells it apart */
-	size_t met_count, sum_count;
-	struct met **met; /* in order of ids */
+	size_t sum_count;
+	struct {
+		size_t count;
+		struct met **list; /* in order of ids */
+	} met[REQUEST_KINDS];
 	uint64_t *sums; /* by place in book->sums */
 };
 
 struct request_book {
 	struct state *state;
-	struct table triples;
 	struct list dirty, processes;
-	size_t process_count, triple_count, triple_room, sum_count;
-	struct triple **all; /* as they were met first */
+	size_t process_count, sum_count;
+	struct triples {
+		struct table table;
+		size_t count, room;
+		struct triple **all; /* as they were met first */
+		bool has_others; /* the row without names */
+	} triples[REQUEST_KINDS];
 	struct sum *sums;
 	bool sums_dirty;
-	bool has_others; /* the row without names */
 };
 
 /* --- triples -------------------------------------------------------------------------------------------------------------------------- */
@@ -91,18 +104,18 @@ static void touch(struct request_book *book, struct triple *triple)
 		list_append(&book->dirty, &triple->dirty);
 }
 
-static int make_room(struct request_book *book)
+static int make_room(struct triples *triples)
 {
-	const size_t room = book->triple_room ? 2 * book->triple_room : 64;
+	const size_t room = triples->room ? 2 * triples->room : 64;
 	struct triple **all;
 
-	if (book->triple_count < book->triple_room)
+	if (triples->count < triples->room)
 		return 0;
-	all = reallocarray(book->all, room, sizeof(*all));
+	all = reallocarray(triples->all, room, sizeof(*all));
 	if (!all)
 		return -ENOMEM;
-	book->all = all;
-	book->triple_room = room;
+	triples->all = all;
+	triples->room = room;
 	return 0;
 }
 
@@ -111,13 +124,17 @@ static bool any_name(const char *const names[NAME_COUNT])
 	return names[0] || names[1] || names[2];
 }
 
-static struct triple *triple_new(struct request_book *book, const char *const names[NAME_COUNT], const struct buffer *key)
+static struct triple *triple_new(struct triples *triples, enum request_kind kind, const char *const names[NAME_COUNT], const struct buffer *key)
 {
-	struct triple *triple = make_room(book) == 0 ? calloc(1, sizeof(*triple) + 2 * (key->length + 1)) : NULL;
-	char *to = triple ? triple->key : NULL;
+	const size_t total_bytes = kinds[kind].words * sizeof(uint64_t);
+	struct triple *triple = make_room(triples) == 0 ? calloc(1, sizeof(*triple) + total_bytes + 2 * (key->length + 1)) : NULL;
+	char *to;
 
 	if (!triple)
 		return NULL;
+	triple->kind = kind;
+	triple->total = (uint64_t *)(triple + 1);
+	to = triple->key = (char *)triple->total + total_bytes;
 	to = stpcpy(to, buffer_string(key)) + 1;
 	for (size_t i = 0; i < NAME_COUNT; i++) {
 		triple->names[i] = names[i] ? to : NULL;
@@ -125,55 +142,52 @@ static struct triple *triple_new(struct request_book *book, const char *const na
 	}
 	list_init(&triple->dirty);
 	list_init(&triple->met);
-	if (table_add(&book->triples, &triple->node, triple->key) < 0) {
+	if (table_add(&triples->table, &triple->node, triple->key) < 0) {
 		free(triple);
 		return NULL;
 	}
-	book->all[book->triple_count++] = triple;
-	book->has_others |= !any_name(names);
+	triples->all[triples->count++] = triple;
+	triples->has_others |= !any_name(names);
 	return triple;
 }
 
 /* The one of these names, made where there is none; NULL: no memory. */
-static struct triple *triple_get(struct request_book *book, const char *const names[NAME_COUNT])
+static struct triple *triple_get(struct request_book *book, enum request_kind kind, const char *const names[NAME_COUNT])
 {
 	static const char *const others[NAME_COUNT];
+	struct triples *triples = &book->triples[kind];
 	_cleanup_(buffer_done) struct buffer key = {};
 	struct table_node *found;
 
 	make_key(names, &key);
 	if (buffer_failed(&key))
 		return NULL;
-	found = table_get(&book->triples, buffer_string(&key));
+	found = table_get(&triples->table, buffer_string(&key));
 	if (found)
 		return container_of(found, struct triple, node);
-	if (book->triple_count >= (size_t)REQUEST_ROWS_MAX + book->has_others && any_name(names))
-		return triple_get(book, others);
-	return triple_new(book, names, &key);
+	if (triples->count >= (size_t)REQUEST_ROWS_MAX + triples->has_others && any_name(names))
+		return triple_get(book, kind, others);
+	return triple_new(triples, kind, names, &key);
 }
 
 /* --- taking a reading ----------------------------------------------------------------------------------------------------------------- */
 
-#define COUNTS (sizeof(struct request_counts) / sizeof(uint64_t))
-
 /* What has grown, into `total`. False: nothing has. */
-static bool add_growth(struct request_counts *total, struct request_counts *last, const struct request_counts *now)
+static bool add_growth(uint64_t *total, uint64_t *last, const uint64_t *now, size_t words)
 {
-	uint64_t *sums = (uint64_t *)total, *before = (uint64_t *)last;
-	const uint64_t *after = (const uint64_t *)now;
 	bool grown = false;
 
-	for (size_t i = 0; i < COUNTS; i++) {
-		sums[i] += after[i] > before[i] ? after[i] - before[i] : 0;
-		grown |= after[i] > before[i];
-		before[i] = after[i];
+	for (size_t i = 0; i < words; i++) {
+		total[i] += now[i] > last[i] ? now[i] - last[i] : 0;
+		grown |= now[i] > last[i];
+		last[i] = now[i];
 	}
 	return grown;
 }
 
-static struct met *met_new(struct process *process, const struct request_ids *ids)
+static struct met *met_new(struct process *process, enum request_kind kind, const struct request_ids *ids)
 {
-	struct met *met = calloc(1, sizeof(*met));
+	struct met *met = calloc(1, sizeof(*met) + kinds[kind].words * sizeof(uint64_t));
 
 	if (!met)
 		return NULL;
@@ -193,9 +207,11 @@ static void process_free(struct request_book *book, struct process *process)
 {
 	list_remove(&process->node);
 	book->process_count--;
-	for (size_t i = 0; i < process->met_count; i++)
-		met_free(process->met[i]);
-	free(process->met);
+	for (size_t kind = 0; kind < REQUEST_KINDS; kind++) {
+		for (size_t i = 0; i < process->met[kind].count; i++)
+			met_free(process->met[kind].list[i]);
+		free(process->met[kind].list);
+	}
 	free(process->sums);
 	free(process);
 }
@@ -238,19 +254,19 @@ static bool has_names(const struct triple *triple, const char *const names[NAME_
 }
 
 /* Ids are given to other names once nothing has them any more: what grows from then on is the new names'. */
-static int find_owner(struct request_book *book, struct met *met, request_name_fn *name, void *arg)
+static int find_owner(struct request_book *book, enum request_kind kind, struct met *met, const char *route, request_name_fn *name, void *arg)
 {
 	char unknown[NAME_COUNT][24];
 	const char *names[NAME_COUNT] = {
 		name_of(met->ids.source, unknown[0], name, arg),
 		name_of(met->ids.service, unknown[1], name, arg),
-		name_of(met->ids.target, unknown[2], name, arg),
+		kind == REQUEST_ROUTES ? route : name_of(met->ids.target, unknown[2], name, arg),
 	};
 	struct triple *owner;
 
 	if (met->owner && has_names(met->owner, names))
 		return 0;
-	owner = triple_get(book, names);
+	owner = triple_get(book, kind, names);
 	if (!owner)
 		return -ENOMEM;
 	if (met->owner)
@@ -261,49 +277,53 @@ static int find_owner(struct request_book *book, struct met *met, request_name_f
 	return 0;
 }
 
-static int take_row(struct request_book *book, struct met *met, const struct request_reading_row *row, request_name_fn *name, void *arg)
+static int take_row(struct request_book *book, enum request_kind kind, struct met *met, const struct request_reading_row *row,
+		    request_name_fn *name, void *arg)
 {
-	int r = find_owner(book, met, name, arg);
+	int r = find_owner(book, kind, met, row->route, name, arg);
 
 	if (r < 0)
 		return r;
-	if (add_growth(&met->owner->total, &met->last, &row->counts))
+	if (add_growth(met->owner->total, met->last, (const uint64_t *)&row->counts, kinds[kind].words))
 		touch(book, met->owner);
 	met->owner->active += row->active;
 	return 0;
 }
 
 /* Both are in order of ids. */
-static int take_rows(struct request_book *book, struct process *process, const struct request_reading *reading, request_name_fn *name,
-		     void *arg)
+static int take_rows(struct request_book *book, enum request_kind kind, struct process *process, const struct request_reading *reading,
+		     request_name_fn *name, void *arg)
 {
-	struct met **next = calloc(reading->row_count + process->met_count + 1, sizeof(struct met *));
+	const struct request_reading_rows *rows = &reading->rows[kind];
+	struct met **met_before = process->met[kind].list;
+	const size_t before = process->met[kind].count;
+	struct met **next = calloc(rows->count + before + 1, sizeof(struct met *));
 	size_t count = 0, at = 0;
 	int r = 0;
 
 	if (!next)
 		return -ENOMEM;
-	for (size_t i = 0; r == 0 && i < reading->row_count; i++) {
-		const struct request_reading_row *row = &reading->rows[i];
+	for (size_t i = 0; r == 0 && i < rows->count; i++) {
+		const struct request_reading_row *row = &rows->list[i];
 		struct met *met;
 
-		while (at < process->met_count && request_ids_order(&process->met[at]->ids, &row->ids) < 0)
-			next[count++] = process->met[at++];
-		if (at < process->met_count && request_ids_order(&process->met[at]->ids, &row->ids) == 0)
-			met = process->met[at++];
+		while (at < before && request_ids_order(&met_before[at]->ids, &row->ids) < 0)
+			next[count++] = met_before[at++];
+		if (at < before && request_ids_order(&met_before[at]->ids, &row->ids) == 0)
+			met = met_before[at++];
 		else
-			met = met_new(process, &row->ids);
-		r = met ? take_row(book, met, row, name, arg) : -ENOMEM;
+			met = met_new(process, kind, &row->ids);
+		r = met ? take_row(book, kind, met, row, name, arg) : -ENOMEM;
 		if (met && met->owner)
 			next[count++] = met;
 		else
 			free(met);
 	}
-	while (at < process->met_count)
-		next[count++] = process->met[at++];
-	free(process->met);
-	process->met = next;
-	process->met_count = count;
+	while (at < before)
+		next[count++] = met_before[at++];
+	free(met_before);
+	process->met[kind].list = next;
+	process->met[kind].count = count;
 	return r;
 }
 
@@ -362,15 +382,18 @@ static int take_sum(struct request_book *book, struct process *process, const ch
 
 void request_book_begin(struct request_book *book)
 {
-	for (size_t i = 0; i < book->triple_count; i++)
-		book->all[i]->active = 0;
+	for (size_t kind = 0; kind < REQUEST_KINDS; kind++)
+		for (size_t i = 0; i < book->triples[kind].count; i++)
+			book->triples[kind].all[i]->active = 0;
 }
 
 int request_book_take(struct request_book *book, const struct request_reading *reading, request_name_fn *name, void *arg)
 {
 	struct process *process = process_get(book, hash_string(reading->process));
-	int r = process ? take_rows(book, process, reading, name, arg) : -ENOMEM;
+	int r = process ? 0 : -ENOMEM;
 
+	for (enum request_kind kind = 0; kind < REQUEST_KINDS && r == 0; kind++)
+		r = take_rows(book, kind, process, reading, name, arg);
 	for (size_t i = 0; r == 0 && i < reading->sum_count; i++)
 		r = take_sum(book, process, reading->sums[i].name, reading->sums[i].count);
 	if (!process)
@@ -386,25 +409,29 @@ int request_book_take(struct request_book *book, const struct request_reading *r
 
 static void row_encode(const struct triple *triple, struct buffer *value)
 {
-	struct stored_row row = { .version = STORED_VERSION, .total = triple->total };
+	const size_t bytes = kinds[triple->kind].words * sizeof(uint64_t);
+	struct stored_row row = { .version = STORED_VERSION };
 
 	list_for_each(it, &triple->met)
 		row.met_count++;
 	buffer_append(value, &row, sizeof(row));
+	buffer_append(value, triple->total, bytes);
 	list_for_each(it, &triple->met) {
 		const struct met *met = container_of(it, struct met, node);
-		const struct stored_met stored = { .process = met->process->hash, .ids = met->ids, .last = met->last };
+		const struct stored_met stored = { .process = met->process->hash, .ids = met->ids };
 
 		buffer_append(value, &stored, sizeof(stored));
+		buffer_append(value, met->last, bytes);
 	}
 	for (size_t i = 0; i < NAME_COUNT; i++)
 		buffer_append(value, triple->names[i] ?: "", strlen(triple->names[i] ?: "") + 1);
 }
 
 /* Where the names are; NULL: it is no such value. */
-static const char *names_in(const struct state_entry *entry, const struct stored_row *row)
+static const char *names_in(const struct state_entry *entry, enum request_kind kind, const struct stored_row *row)
 {
-	const size_t head = sizeof(*row) + (size_t)row->met_count * sizeof(struct stored_met);
+	const size_t bytes = kinds[kind].words * sizeof(uint64_t);
+	const size_t head = sizeof(*row) + bytes + (size_t)row->met_count * (sizeof(struct stored_met) + bytes);
 	const char *value = entry->value;
 	size_t nuls = 0;
 
@@ -415,74 +442,99 @@ static const char *names_in(const struct state_entry *entry, const struct stored
 	return nuls == NAME_COUNT ? value + head : NULL;
 }
 
-static int met_load(struct request_book *book, struct triple *triple, const struct stored_met *stored)
+static int met_load(struct request_book *book, struct triple *triple, const struct stored_met *stored, const char *last)
 {
+	const enum request_kind kind = triple->kind;
 	struct process *process = process_get(book, stored->process);
-	struct met **more = process ? reallocarray(process->met, process->met_count + 1, sizeof(struct met *)) : NULL;
+	struct met **more = process ? reallocarray(process->met[kind].list, process->met[kind].count + 1, sizeof(struct met *)) : NULL;
 	struct met *met;
 
 	if (!more)
 		return -ENOMEM;
-	process->met = more;
-	met = met_new(process, &stored->ids);
+	process->met[kind].list = more;
+	met = met_new(process, kind, &stored->ids);
 	if (!met)
 		return -ENOMEM;
-	met->last = stored->last;
+	memcpy(met->last, last, kinds[kind].words * sizeof(uint64_t));
 	met->owner = triple;
 	list_append(&triple->met, &met->node);
-	more[process->met_count++] = met;
+	more[process->met[kind].count++] = met;
 	return 0;
 }
 
+struct row_loading {
+	struct request_book *book;
+	enum request_kind kind;
+};
+
 static int row_load(const struct state_entry *entry, void *arg)
 {
-	struct request_book *book = arg;
-	const char *names[NAME_COUNT], *name;
+	const struct row_loading *loading = arg;
+	const size_t words = kinds[loading->kind].words, bytes = words * sizeof(uint64_t);
+	const char *names[NAME_COUNT], *name, *at = entry->value;
 	struct stored_row row;
 	struct triple *triple;
 	int r = 0;
 
 	if (entry->value_bytes <= sizeof(row))
 		return 0;
-	memcpy(&row, entry->value, sizeof(row)); /* values need not be aligned */
-	name = names_in(entry, &row);
+	memcpy(&row, at, sizeof(row)); /* values need not be aligned */
+	name = names_in(entry, loading->kind, &row);
 	if (!name)
 		return 0; /* another version's */
 	for (size_t i = 0; i < NAME_COUNT; i++, name += strlen(name) + 1)
 		names[i] = *name ? name : NULL;
-	triple = triple_get(book, names);
+	triple = triple_get(loading->book, loading->kind, names);
 	if (!triple)
 		return -ENOMEM;
-	request_counts_add(&triple->total, &row.total);
-	for (size_t i = 0; i < row.met_count && r == 0; i++) {
+	at += sizeof(row);
+	for (size_t i = 0; i < words; i++) {
+		uint64_t word;
+
+		memcpy(&word, at + i * sizeof(word), sizeof(word));
+		triple->total[i] += word;
+	}
+	at += bytes;
+	for (size_t i = 0; i < row.met_count && r == 0; i++, at += sizeof(struct stored_met) + bytes) {
 		struct stored_met stored;
 
-		memcpy(&stored, (const char *)entry->value + sizeof(row) + i * sizeof(stored), sizeof(stored));
-		r = met_load(book, triple, &stored);
+		memcpy(&stored, at, sizeof(stored));
+		r = met_load(loading->book, triple, &stored, at + sizeof(stored));
 	}
 	return r;
+}
+
+static uint64_t sum_of(const struct met *met)
+{
+	uint64_t sum = 0;
+
+	for (size_t i = 0; i < kinds[met->owner->kind].words; i++)
+		sum += met->last[i];
+	return sum;
 }
 
 static int met_order(const void *a, const void *b)
 {
 	const struct met *x = *(struct met *const *)a, *y = *(struct met *const *)b;
 
-	return request_ids_order(&x->ids, &y->ids) ?: (x->last.requests < y->last.requests) - (x->last.requests > y->last.requests);
+	return request_ids_order(&x->ids, &y->ids) ?: (sum_of(x) < sum_of(y)) - (sum_of(x) > sum_of(y));
 }
 
 /* Ids that went from one name to another may be stored with both: the one that was read last has more. */
-static void met_settle(struct process *process)
+static void met_settle(struct process *process, enum request_kind kind)
 {
+	struct met **list = process->met[kind].list;
+	const size_t count = process->met[kind].count;
 	size_t kept = 0;
 
-	if (process->met_count)
-		qsort(process->met, process->met_count, sizeof(struct met *), met_order);
-	for (size_t i = 0; i < process->met_count; i++)
-		if (kept && request_ids_order(&process->met[kept - 1]->ids, &process->met[i]->ids) == 0)
-			met_free(process->met[i]);
+	if (count)
+		qsort(list, count, sizeof(struct met *), met_order);
+	for (size_t i = 0; i < count; i++)
+		if (kept && request_ids_order(&list[kept - 1]->ids, &list[i]->ids) == 0)
+			met_free(list[i]);
 		else
-			process->met[kept++] = process->met[i];
-	process->met_count = kept;
+			list[kept++] = list[i];
+	process->met[kind].count = kept;
 }
 
 /* {NAME: [total, [process, last], …]} */
@@ -564,7 +616,7 @@ static int sums_save(struct request_book *book)
 
 struct batch {
 	size_t count;
-	char (*keys)[sizeof(ROWS_PREFIX) + 32];
+	char (*keys)[PREFIX_BYTES + 32];
 	struct buffer *values;
 	struct state_op *ops;
 };
@@ -580,7 +632,7 @@ static void batch_done(struct batch *batch)
 
 static int batch_fill(const struct request_book *book, size_t max, struct batch *batch)
 {
-	max = MIN(max, book->triple_count + 1);
+	max = MIN(max, book->triples[REQUEST_TARGETS].count + book->triples[REQUEST_ROUTES].count + 1);
 	batch->keys = calloc(max, sizeof(*batch->keys));
 	batch->values = calloc(max, sizeof(*batch->values));
 	batch->ops = calloc(max, sizeof(*batch->ops));
@@ -595,7 +647,7 @@ static int batch_fill(const struct request_book *book, size_t max, struct batch 
 			break;
 		batch->count++;
 		hash_name(triple->key, strlen(triple->key), hash);
-		snprintf(batch->keys[i], sizeof(batch->keys[i]), ROWS_PREFIX "%016" PRIx64 "%016" PRIx64, hash[0], hash[1]);
+		snprintf(batch->keys[i], sizeof(batch->keys[i]), "%s%016" PRIx64 "%016" PRIx64, kinds[triple->kind].prefix, hash[0], hash[1]);
 		row_encode(triple, &batch->values[i]);
 		if (buffer_failed(&batch->values[i]))
 			return -ENOMEM;
@@ -627,14 +679,15 @@ int request_book_save(struct request_book *book, size_t max)
 int request_book_new(struct state *state, struct request_book **ret_book)
 {
 	struct request_book *book = calloc(1, sizeof(*book));
-	int r;
+	int r = 0;
 
 	if (!book)
 		return -ENOMEM;
 	book->state = state;
 	list_init(&book->dirty);
 	list_init(&book->processes);
-	r = state_list(state, ROWS_PREFIX, NULL, 0, row_load, book, NULL);
+	for (enum request_kind kind = 0; kind < REQUEST_KINDS && r == 0; kind++)
+		r = state_list(state, kinds[kind].prefix, NULL, 0, row_load, &(struct row_loading){ book, kind }, NULL);
 	if (r == 0)
 		r = sums_load(book);
 	if (r < 0) {
@@ -642,7 +695,8 @@ int request_book_new(struct state *state, struct request_book **ret_book)
 		return r;
 	}
 	list_for_each(it, &book->processes)
-		met_settle(container_of(it, struct process, node));
+		for (enum request_kind kind = 0; kind < REQUEST_KINDS; kind++)
+			met_settle(container_of(it, struct process, node), kind);
 	*ret_book = book;
 	return 0;
 }
@@ -653,12 +707,16 @@ struct request_book *request_book_free(struct request_book *book)
 		return NULL;
 	while (!list_empty(&book->processes))
 		process_free(book, container_of(book->processes.next, struct process, node));
-	for (size_t i = 0; i < book->triple_count; i++)
-		free(book->all[i]);
+	for (size_t kind = 0; kind < REQUEST_KINDS; kind++) {
+		struct triples *triples = &book->triples[kind];
+
+		for (size_t i = 0; i < triples->count; i++)
+			free(triples->all[i]);
+		table_done(&triples->table);
+		free(triples->all);
+	}
 	for (size_t i = 0; i < book->sum_count; i++)
 		free(book->sums[i].name);
-	table_done(&book->triples);
-	free(book->all);
 	free(book->sums);
 	free(book);
 	return NULL;
@@ -668,14 +726,30 @@ struct request_book *request_book_free(struct request_book *book)
 
 size_t request_book_rows(const struct request_book *book)
 {
-	return book->triple_count;
+	return book->triples[REQUEST_TARGETS].count;
 }
 
 struct request_row request_book_row(const struct request_book *book, size_t i)
 {
-	const struct triple *triple = book->all[i];
+	const struct triple *triple = book->triples[REQUEST_TARGETS].all[i];
+	struct request_row row = { .source = triple->names[0], .service = triple->names[1], .target = triple->names[2], .active = triple->active };
 
-	return (struct request_row){ triple->names[0], triple->names[1], triple->names[2], triple->total, triple->active };
+	memcpy(&row.counts, triple->total, sizeof(row.counts));
+	return row;
+}
+
+size_t request_book_routes(const struct request_book *book)
+{
+	return book->triples[REQUEST_ROUTES].count;
+}
+
+struct request_route request_book_route(const struct request_book *book, size_t i)
+{
+	const struct triple *triple = book->triples[REQUEST_ROUTES].all[i];
+	struct request_route row = { .source = triple->names[0], .service = triple->names[1], .route = triple->names[2] };
+
+	memcpy(&row.counts, triple->total, sizeof(row.counts));
+	return row;
 }
 
 size_t request_book_sums(const struct request_book *book)

@@ -9,15 +9,25 @@
 #include "base/cleanup.h"
 #include "base/json.h"
 
-#define COUNTS (sizeof(struct request_counts) / sizeof(uint64_t))
+static const size_t words[REQUEST_KINDS] = REQUEST_WORDS;
+
+static void words_add(void *sums, const void *more, size_t count)
+{
+	uint64_t *to = sums;
+	const uint64_t *from = more;
+
+	for (size_t i = 0; i < count; i++)
+		to[i] += from[i];
+}
 
 void request_counts_add(struct request_counts *sums, const struct request_counts *more)
 {
-	uint64_t *to = (uint64_t *)sums;
-	const uint64_t *from = (const uint64_t *)more;
+	words_add(sums, more, words[REQUEST_TARGETS]);
+}
 
-	for (size_t i = 0; i < COUNTS; i++)
-		to[i] += from[i];
+void route_counts_add(struct route_counts *sums, const struct route_counts *more)
+{
+	words_add(sums, more, words[REQUEST_ROUTES]);
 }
 
 int request_ids_order(const struct request_ids *a, const struct request_ids *b)
@@ -63,37 +73,74 @@ static const struct {
 	{ "timeNsSum", offsetof(struct request_counts, time_ns_sum) },
 };
 
-static int rows_read(const json_t *list, struct request_reading *reading)
+static int target_read(const json_t *one, struct request_reading_row *row)
+{
+	row->ids.target = (uint32_t)number(one, "target");
+	for (size_t n = 0; n < ARRAY_SIZE(counts); n++)
+		*(uint64_t *)((char *)&row->counts + counts[n].offset) = number(one, counts[n].name);
+	row->active = number(one, "active");
+	numbers(one, "codes", row->counts.codes, REQUEST_CODES);
+	numbers(one, "timeNs", row->counts.time_ns, HISTOGRAM_BUCKETS);
+	return 0;
+}
+
+static int route_read(const json_t *one, struct request_reading_row *row)
+{
+	const char *name = json_path_string(one, "route");
+
+	row->ids.target = (uint32_t)number(one, "id");
+	row->route_counts.retries = number(one, "retries");
+	row->route_counts.timeouts = number(one, "timeouts");
+	numbers(one, "codes", row->route_counts.codes, REQUEST_CODES);
+	row->route = name ? strdup(name) : NULL;
+	return name && !row->route ? -ENOMEM : 0;
+}
+
+static const struct {
+	const char *member; /* of the text */
+	int (*read)(const json_t *one, struct request_reading_row *row); /* -ENOMEM */
+} kinds[REQUEST_KINDS] = { [REQUEST_TARGETS] = { "rows", target_read }, [REQUEST_ROUTES] = { "routes", route_read } };
+
+/* Puts them in order, and those of one together. */
+static void rows_sort(struct request_reading_rows *rows, enum request_kind kind)
 {
 	size_t kept = 0;
 
-	reading->rows = calloc(json_array_size(list) + 1, sizeof(*reading->rows));
-	if (!reading->rows)
-		return -ENOMEM;
-	for (size_t i = 0; i < json_array_size(list); i++) {
-		const json_t *one = json_array_get(list, i);
-		struct request_reading_row *row = &reading->rows[i];
+	if (rows->count)
+		qsort(rows->list, rows->count, sizeof(*rows->list), row_order);
+	for (size_t i = 0; i < rows->count; i++) {
+		struct request_reading_row *last = kept ? &rows->list[kept - 1] : NULL;
 
-		row->ids = (struct request_ids){ (uint32_t)number(one, "source"), (uint32_t)number(one, "service"),
-						 (uint32_t)number(one, "target") };
-		for (size_t n = 0; n < ARRAY_SIZE(counts); n++)
-			*(uint64_t *)((char *)&row->counts + counts[n].offset) = number(one, counts[n].name);
-		row->active = number(one, "active");
-		numbers(one, "codes", row->counts.codes, REQUEST_CODES);
-		numbers(one, "timeNs", row->counts.time_ns, HISTOGRAM_BUCKETS);
-	}
-	qsort(reading->rows, json_array_size(list), sizeof(*reading->rows), row_order);
-	for (size_t i = 0; i < json_array_size(list); i++) {
-		struct request_reading_row *last = kept ? &reading->rows[kept - 1] : NULL;
-
-		if (last && row_order(last, &reading->rows[i]) == 0) {
-			request_counts_add(&last->counts, &reading->rows[i].counts);
-			last->active += reading->rows[i].active;
+		if (last && row_order(last, &rows->list[i]) == 0) {
+			words_add(&last->counts, &rows->list[i].counts, words[kind]);
+			last->active += rows->list[i].active;
+			free(rows->list[i].route);
 		} else {
-			reading->rows[kept++] = reading->rows[i];
+			rows->list[kept++] = rows->list[i];
 		}
 	}
-	reading->row_count = kept;
+	rows->count = kept;
+}
+
+static int rows_read(const json_t *json, enum request_kind kind, struct request_reading *reading)
+{
+	const json_t *list = json_object_get(json, kinds[kind].member);
+	struct request_reading_rows *rows = &reading->rows[kind];
+
+	rows->list = calloc(json_array_size(list) + 1, sizeof(*rows->list));
+	if (!rows->list)
+		return -ENOMEM;
+	for (; rows->count < json_array_size(list); rows->count++) {
+		const json_t *one = json_array_get(list, rows->count);
+		struct request_reading_row *row = &rows->list[rows->count];
+		int r;
+
+		row->ids = (struct request_ids){ (uint32_t)number(one, "source"), (uint32_t)number(one, "service"), 0 };
+		r = kinds[kind].read(one, row);
+		if (r < 0)
+			return r;
+	}
+	rows_sort(rows, kind);
 	return 0;
 }
 
@@ -154,14 +201,15 @@ int request_reading_parse(const char *text, size_t length, struct request_readin
 	_cleanup_json_ json_t *json = json_loadb(text, length, JSON_REJECT_DUPLICATES, NULL); /* longer than json_parse() takes */
 	const char *started_at = json_path_string(json, "startedAt");
 	const int64_t pid = json_path_int(json, "pid", 0);
-	int r;
+	int r = 0;
 
 	if (pid <= 0 || !started_at || !json_is_object(json_path(json, "totals")) || !json_is_array(json_path(json, "rows")))
 		return error_set(err, -EPROTO, "weft-proxy does not say what it has counted of requests");
 	snprintf(reading.process, sizeof(reading.process), "%lld %s", (long long)pid, started_at);
 	reading.generation = number(json, "generation");
 	reading.workers = number(json, "workers");
-	r = rows_read(json_path(json, "rows"), &reading);
+	for (enum request_kind kind = 0; kind < REQUEST_KINDS && r == 0; kind++)
+		r = rows_read(json, kind, &reading);
 	if (r == 0)
 		r = sums_read(json_path(json, "totals"), NULL, &reading);
 	if (r < 0)
@@ -176,6 +224,10 @@ void request_reading_done(struct request_reading *reading)
 	for (size_t i = 0; i < reading->sum_count; i++)
 		free(reading->sums[i].name);
 	free(reading->sums);
-	free(reading->rows);
+	for (size_t kind = 0; kind < REQUEST_KINDS; kind++) {
+		for (size_t i = 0; i < reading->rows[kind].count; i++)
+			free(reading->rows[kind].list[i].route);
+		free(reading->rows[kind].list);
+	}
 	*reading = (struct request_reading){};
 }

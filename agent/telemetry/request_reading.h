@@ -22,8 +22,19 @@ struct request_counts { /* each is a sum of its own */
 };
 void request_counts_add(struct request_counts *sums, const struct request_counts *more);
 
+struct route_counts { /* likewise, of requests that a route took */
+	uint64_t codes[REQUEST_CODES]; /* one for each */
+	uint64_t retries;
+	uint64_t timeouts; /* requests that ended by one */
+};
+void route_counts_add(struct route_counts *sums, const struct route_counts *more);
+
+/* Rows of the text, and of the book, are of a kind; the counts of each kind are words. */
+enum request_kind { REQUEST_TARGETS, REQUEST_ROUTES, REQUEST_KINDS };
+#define REQUEST_WORDS { sizeof(struct request_counts) / sizeof(uint64_t), sizeof(struct route_counts) / sizeof(uint64_t) }
+
 struct request_ids { /* the kernel's; as in agent/l7/l7.h, 0 says that there is none */
-	uint32_t source, service, target;
+	uint32_t source, service, target; /* of a route's row: its name's number in that process; 0: no route took them */
 };
 int request_ids_order(const struct request_ids *a, const struct request_ids *b); /* <, = or > 0 */
 
@@ -36,12 +47,19 @@ struct request_reading {
 	char process[80]; /* tells one weft-proxy from the next: "PID STARTED" */
 	uint64_t generation, workers;
 	struct request_now now;
-	size_t row_count, sum_count;
-	struct request_reading_row {
-		struct request_ids ids;
-		struct request_counts counts;
-		uint64_t active; /* under way now */
-	} *rows; /* in order of ids, each once */
+	size_t sum_count;
+	struct request_reading_rows {
+		size_t count;
+		struct request_reading_row {
+			struct request_ids ids;
+			char *route; /* its name; NULL: none, as of a target's row */
+			union {
+				struct request_counts counts;
+				struct route_counts route_counts;
+			};
+			uint64_t active; /* under way now */
+		} *list; /* in order of ids, each once */
+	} rows[REQUEST_KINDS];
 	struct request_reading_sum {
 		char *name; /* "requests", "replies.no-route", "retries.retry-limit" */
 		uint64_t count;

@@ -319,17 +319,21 @@ int requests_report(const struct requests *requests, struct requests_report *ret
 		.workers = requests->workers,
 		.now = requests->now,
 		.row_count = request_book_rows(book),
+		.route_count = request_book_routes(book),
 		.sum_count = request_book_sums(book),
 	};
 
 	report.rows = calloc(report.row_count + 1, sizeof(*report.rows));
+	report.routes = calloc(report.route_count + 1, sizeof(*report.routes));
 	report.sums = calloc(report.sum_count + 1, sizeof(*report.sums));
-	if (!report.rows || !report.sums) {
+	if (!report.rows || !report.routes || !report.sums) {
 		requests_report_done(&report);
 		return -ENOMEM;
 	}
 	for (size_t i = 0; i < report.row_count; i++)
 		report.rows[i] = request_book_row(book, i);
+	for (size_t i = 0; i < report.route_count; i++)
+		report.routes[i] = request_book_route(book, i);
 	for (size_t i = 0; i < report.sum_count; i++)
 		report.sums[i] = request_book_sum(book, i);
 	*ret_report = report;
@@ -339,6 +343,7 @@ int requests_report(const struct requests *requests, struct requests_report *ret
 void requests_report_done(struct requests_report *report)
 {
 	free(report->rows);
+	free(report->routes);
 	free(report->sums);
 	*report = (struct requests_report){};
 }

@@ -38,8 +38,9 @@ struct requests_report {
 	uint64_t read_ns; /* CLOCK_MONOTONIC, when it last did; 0: never */
 	uint64_t workers;
 	struct request_now now; /* all 0 where it is not known */
-	size_t row_count, sum_count;
+	size_t row_count, route_count, sum_count;
 	struct request_row *rows; /* as the book has them; names are valid until requests_free() */
+	struct request_route *routes; /* likewise */
 	struct request_sum *sums;
 };
 int requests_report(const struct requests *requests, struct requests_report *ret_report); /* -ENOMEM */

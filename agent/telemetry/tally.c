@@ -78,6 +78,7 @@ struct tallies {
 	struct kernel *kernel;
 	struct apply *apply;
 	struct requests *requests;
+	struct endpoint_series *series;
 	struct state_watch *watch;
 	struct loop_timer *timer;
 	struct list waiting; /* for the next reading */
@@ -522,18 +523,20 @@ static int sum_rows(struct tallies *t, struct reading *reading)
 }
 
 /* Slots may be given to others meanwhile. */
-static int read_endpoints(struct reading *reading, const struct kernel_memory *memory)
+static int read_endpoints(struct reading *reading, const struct kernel_memory *memory, struct endpoint_series *series)
 {
 	struct tally *tally = &reading->tally;
 
 	reading->endpoints = malloc((reading->endpoint_count + 1) * sizeof(*reading->endpoints));
 	if (!reading->endpoints)
 		return -ENOMEM;
+	endpoint_series_begin(series);
 	for (size_t i = 0; i < reading->endpoint_count; i++) {
 		const struct endpoint_ref *ref = &reading->endpoint_copies[i].ref;
 		const struct endpoint *slot = &memory->endpoints[ref->slot];
+		struct tally_endpoint *e = &reading->endpoints[tally->endpoint_count];
 
-		reading->endpoints[tally->endpoint_count] = (struct tally_endpoint){
+		*e = (struct tally_endpoint){
 			.target = reading->endpoint_copies[i].target,
 			.address = ref->address,
 			.port = ref->port,
@@ -541,9 +544,12 @@ static int read_endpoints(struct reading *reading, const struct kernel_memory *m
 			.zone = reading->endpoint_copies[i].zone,
 			.state = *slot,
 		};
-		if (__atomic_load_n(&slot->incarnation, __ATOMIC_ACQUIRE) == ref->incarnation)
-			tally->endpoint_count++;
+		if (__atomic_load_n(&slot->incarnation, __ATOMIC_ACQUIRE) != ref->incarnation || e->state.incarnation != ref->incarnation)
+			continue;
+		e->own_requests = endpoint_series_take(series, ref->slot, &e->state);
+		tally->endpoint_count++;
 	}
+	tally->other_endpoints = endpoint_series_end(series);
 	tally->endpoints = reading->endpoints;
 	if (tally->endpoint_count)
 		qsort(reading->endpoints, tally->endpoint_count, sizeof(*reading->endpoints), compare_endpoints);
@@ -558,7 +564,7 @@ static void work(void *arg)
 
 	reading->r = sum_rows(t, reading);
 	if (reading->r == 0)
-		reading->r = read_endpoints(reading, &t->kernel->memory);
+		reading->r = read_endpoints(reading, &t->kernel->memory, t->series);
 	if (reading->r < 0)
 		return;
 	tally->rows = t->rows;
@@ -598,6 +604,7 @@ static void destroy(struct tallies *t)
 		free(t->zones[i]);
 	free(t->zones);
 	free(t->names);
+	endpoint_series_free(t->series);
 	free(t);
 }
 
@@ -709,7 +716,8 @@ int tallies_new(struct loop *loop, struct offload *offload, struct kernel *kerne
 	t->name_count = kernel->memory.limits.objects;
 	t->owners = calloc(kernel->memory.limits.rows, sizeof(*t->owners));
 	t->names = calloc(t->name_count, sizeof(*t->names));
-	r = t->owners && t->names ? loop_timer_new(loop, on_timer, t, &t->timer) : -ENOMEM;
+	t->series = endpoint_series_new();
+	r = t->owners && t->names && t->series ? loop_timer_new(loop, on_timer, t, &t->timer) : -ENOMEM;
 	if (r == 0)
 		r = state_watch_add(state, TOTALS_PREFIX, totals_changed, t, &t->watch);
 	if (r < 0) {

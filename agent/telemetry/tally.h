@@ -21,6 +21,7 @@
 #include "agent/loop/loop.h"
 #include "agent/state/state.h"
 #include "agent/telemetry/counters.h"
+#include "agent/telemetry/endpoint_series.h"
 #include "agent/telemetry/requests.h"
 #include "maps/kernel.h"
 
@@ -44,6 +45,7 @@ struct tally_endpoint {
 	__be16 port;
 	bool local; /* offered in its own namespace only */
 	const char *zone; /* NULL: none, or its name is not known */
+	bool own_requests; /* those of its state are told by themselves; else among those of all others (endpoint_series.h) */
 	struct endpoint state;
 };
 
@@ -61,6 +63,7 @@ struct tally {
 	const struct tally_row *const *rows; /* in order of source, service, target */
 	const struct tally_endpoint *endpoints; /* in order of target, address, port */
 	const struct tally_reason *reasons; /* in order of source, service, reason; no duplicates */
+	struct endpoint_requests other_endpoints;
 	uint64_t stats[STAT_COUNT];
 	struct requests_report requests;
 };

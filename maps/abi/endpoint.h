@@ -2,7 +2,7 @@
 /* What the kernel keeps with one endpoint {virtual node, address, port, protocol}. The slot outlives generations, so a
  * flapping endpoint consumes none. The agent alone writes `incarnation`, `health` and `gone`; the kernel alone writes the rest,
  * but for the agent's correction of `open` after a restart, and its end of an ejection. weft-proxy reads health and ejection, and ejects
- * and readmits by the same rules (bpf/lib/eject.h); its own connections are not among `open`. */
+ * and readmits by the same rules (bpf/lib/eject.h); its own connections are not among `open`. What it counts it adds each second. */
 #pragma once
 
 #include "types.h"
@@ -34,7 +34,9 @@ struct endpoint {
 	__u32 reset_errors; /* resets before the first byte of an answer, since the last connection that ended otherwise */
 	__u32 gone; /* in no list of the current directory, as the agent saw it last: who is connected drains */
 	__u32 http_errors; /* answers of 5xx, or none, since the last other one; written by weft-proxy alone */
-	__u64 reserved[3]; /* two cache lines, so that neighbours do not share one; what each decision reads is in the first */
+	__u64 requests; /* sent to it by weft-proxy: each try is one */
+	__u64 request_failures; /* of these, answered with 5xx, or not at all */
+	__u64 reserved[1]; /* two cache lines, so that neighbours do not share one; what each decision reads is in the first */
 };
 WEFT_SIZE(struct endpoint, 128);
 

@@ -40,6 +40,10 @@ def requests_of(node, target):
     return rows(node).get(target, {"requests": 0})["requests"]
 
 
+def routes(node):
+    return {row["route"]: row for row in node.status()["requests"]["routes"] if row["to"] == "mesh/m/virtualService/web.example.com"}
+
+
 def test_requests_are_told_by_status_and_by_metrics_and_they_agree(shop):
     client, vip = shop.client_worker, shop.vip("web.example.com")
     before, families = rows(shop), scrape(shop)
@@ -61,6 +65,58 @@ def test_requests_are_told_by_status_and_by_metrics_and_they_agree(shop):
     assert value(later, "weft_request_seconds", "_count", **labels) == after["web-v2:8080"]["requests"]
     assert value(later, "weft_request_body_bytes_total", **labels) == after["web-v2:8080"]["received"]
     assert value(later, "weft_proxy_requests_known") == 1 and value(later, "weft_proxy_events_total", event="requests") >= 9
+
+
+def test_requests_are_told_by_route_and_by_endpoint(shop):
+    client, vip = shop.client_worker, shop.vip("web.example.com")
+    client.many(1, vip, "/v2")
+    before, families = routes(shop), scrape(shop)
+    assert client.many(5, vip, "/v2") == {"10.77.0.1:9002": 5}
+    assert client.many(3, vip, "/", headers={"x-user": "beta"}) == {"10.77.0.1:9002": 3}
+    assert client.ask(vip, "/v2", headers={"x-fail": "1", "x-key": "by-route"})["status"] == 200  # at its second try
+    assert client.ask(vip, "/v2", headers={"x-answer": "404"})["status"] == 404
+    after, later = routes(shop), scrape(shop)
+
+    def grown(name, member, code=None):
+        old, new = before.get(name, {}), after[name]
+        return new["codes"][code] - old.get("codes", {}).get(code, 0) if code else new[member] - old.get(member, 0)
+    assert grown("v2", "requests") == 7 and grown("v2", "retries") == 1 and grown("v2", "timeouts") == 0
+    assert grown("v2", "codes", "2xx") == 6 and grown("v2", "codes", "4xx") == 1 and grown("beta", "codes", "2xx") == 3
+    for name in "v2", "beta":
+        labels = {**ALL, "route": name}
+        assert value(later, "weft_route_requests_total", **labels) == after[name]["requests"]
+        assert value(later, "weft_route_retries_total", **labels) == after[name]["retries"]
+    text = subprocess.run([BUILD / "weft", "status", "--instance", shop.instance], capture_output=True, text=True, check=True).stdout
+    assert re.search(r"^m/client +m/web\.example\.com +v2 +[0-9,]+ ", text.split("\nrequests by route: ")[1], re.M), text
+
+    def tries():
+        row = rows(shop)["web-v2:8080"]
+        return row["requests"] + row["retries"]
+    wait_for(lambda: value(scrape(shop), "weft_endpoint_requests_total", mesh="m", target="web-v2:8080") == tries(),
+             "every try is told by its endpoint, a second later at most")
+    failures = {"name": "weft_endpoint_request_failures_total", "target": "web-v2:8080", "address": "10.77.0.1:9002"}
+    assert value(scrape(shop), **failures) >= 1 and value(scrape(shop), **failures) > value(families, **failures)
+
+
+def test_top_shows_requests_by_route(shop):
+    client = Client(shop)
+    client.worker.start("""
+while not os.path.exists(arguments[1]):
+    ask(arguments[0], "/v2", keep="one")
+""", shop.vip("web.example.com"), str(shop.directory / "stop-routes"))
+    top = [BUILD / "weft", "top", "--instance", shop.instance, "--interval", "1500ms", "--once"]
+    try:
+        answer = json.loads(subprocess.run([*top, "--json"], capture_output=True, text=True, check=True).stdout)
+        row = next(row for row in answer["routes"] if row["route"] == "v2")
+        assert row["requestsPerSecond"] > 5 and row["successPercent"] == 100 and row["to"] == "mesh/m/virtualService/web.example.com"
+        endpoint = next(one for one in answer["endpoints"] if one["address"] == "10.77.0.1:9002" and one["target"].endswith("/web-v2:8080"))
+        assert endpoint["requestsPerSecond"] > 0 and endpoint["requestFailuresPerSecond"] == 0
+        text = subprocess.run([*top, "--routes", "--sort", "req/s"], capture_output=True, text=True, check=True).stdout
+        assert re.search(r"^client +web\.example\.com +v2 +[0-9.]+ +100 ", text.split("REQUESTS OF")[1], re.M), text
+    finally:
+        (shop.directory / "stop-routes").touch()
+        client.worker.answer()
+        client.worker.kill()
 
 
 def test_what_weft_proxy_answers_itself_is_told_by_name(shop):
@@ -110,7 +166,7 @@ def test_connections_that_are_open_are_told_as_they_are_now(shop):
 def test_counts_outlive_weftd_and_weft_proxy(shop):
     client, vip = shop.client_worker, shop.vip("web.example.com")
     client.many(5, vip, "/v2")
-    before = requests_of(shop, "web-v2:8080")
+    before, by_route = requests_of(shop, "web-v2:8080"), routes(shop)["v2"]["requests"]
     shop.kill_agent()
     client.many(3, vip, "/v2")  # while nobody looks
     shop.start_agent()
@@ -128,6 +184,7 @@ def test_counts_outlive_weftd_and_weft_proxy(shop):
     shop.kill_agent()
     shop.start_agent()
     assert requests_of(shop, "web-v2:8080") > first
+    assert routes(shop)["v2"]["requests"] - by_route == requests_of(shop, "web-v2:8080") - before, "counts by route go on in the same way"
 
 
 def test_while_weft_proxy_does_not_answer_what_was_known_is_told(shop):

@@ -186,7 +186,7 @@ def test_every_family_is_documented_with_its_type_labels_and_help_and_no_other(s
         kind, text, labels = documented[name]
         assert (family.type, family.help) == (kind, text), name
         keys = {tuple(label for label in sorted(dict(key[1])) if label != "le") for key in family.series}
-        if not name.startswith(("weft_listener_", "weft_request", "weft_response_")):  # none here; test_limits.py and test_l7_shown.py have them
+        if not name.startswith(("weft_listener_", "weft_request", "weft_response_", "weft_route_", "weft_endpoint_request")):  # none here; test_limits.py and test_l7_shown.py have them
             assert keys == {tuple(sorted(labels.split(", ")) if labels else ())}, name
 
 

@@ -150,12 +150,42 @@ TEST(a_service_that_the_kernel_balances_gets_each_request_of_a_gateway_once)
 	EXPECT_REPLY(w, "no-service", 1);
 }
 
+/* Of the gateway's routes: "r"; of the virtual router behind it: "t". */
+TEST(a_request_is_counted_by_the_gateways_route_and_by_that_of_its_service)
+{
+	_cleanup_world_ struct l7_world *w = l7_world_new(1);
+	_cleanup_wire_ struct wire client = {};
+	_cleanup_message_ struct message answer = {};
+	_cleanup_json_ json_t *json = NULL;
+	const json_t *row;
+	size_t i;
+
+	configure_to(w, "{'port':8088}", BY_WEIGHTS);
+	given_gateway(w);
+	backend_serve(w, 1);
+	program_at(FIRST, &client);
+	wire_say(&client, GET("/bytes/10"));
+	wire_read(&client, &answer);
+	EXPECT_EQ(answer.status, 200);
+	EXPECT_COUNT(w, "totals.requestsActive", 0);
+	json = l7_json(w->l7);
+	EXPECT_EQ(json_path_count(json, "routes"), 2);
+	json_array_foreach(json_object_get(json, "routes"), i, row) {
+		const bool own = !json_path_int(row, "service", -1);
+
+		EXPECT_EQ(json_path_int(row, "source", 0), 20);
+		EXPECT_STR(json_path_string(row, "route"), own ? "r" : "t");
+		EXPECT_EQ(json_integer_value(json_array_get(json_object_get(row, "codes"), 2)), 1);
+	}
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(a_connection_to_an_endpoint_goes_with_the_listener_that_uses_it_and_not_with_the_one_that_opened_it),
 		cmocka_unit_test(a_request_that_waits_for_its_place_or_gets_none_is_no_probe_of_an_ejected_endpoint),
 		cmocka_unit_test(a_service_that_the_kernel_balances_gets_each_request_of_a_gateway_once),
+		cmocka_unit_test(a_request_is_counted_by_the_gateways_route_and_by_that_of_its_service),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

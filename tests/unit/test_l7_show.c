@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* What the HTTP proxy tells of what it counted. */
 #include "agent/l7/internal.h"
+#include "agent/l7/route_names.h"
 #include "tests/unit/l7_world.h"
 
 static int64_t number(const json_t *list, size_t i)
@@ -112,6 +113,148 @@ TEST(many_rows_are_told_whole_in_order_and_each_once)
 	EXPECT_EQ(json_path_int(json_path_at(json, "rows", 0), "source", -1), 0); /* the row for all others */
 }
 
+/* The row of a route; NULL as the name: of what none took. */
+static const json_t *route_row(const json_t *json, const char *name)
+{
+	json_t *row;
+	size_t i;
+
+	json_array_foreach(json_object_get(json, "routes"), i, row)
+		if (!strcmp(json_path_string(row, "route") ?: "", name ?: ""))
+			return row;
+	fail_msg("there is no route '%s'", name ?: "");
+	return NULL;
+}
+
+static int64_t took(const struct l7_world *w, const char *name, size_t code)
+{
+	_cleanup_json_ json_t *json = l7_json(w->l7);
+
+	return number(json_object_get(route_row(json, name), "codes"), code);
+}
+
+TEST(requests_are_told_by_the_route_that_took_them_over_all_workers)
+{
+	_cleanup_world_ struct l7_world *w = l7_world_new(2);
+	_cleanup_json_ json_t *json = NULL;
+	const json_t *row;
+
+	given_http_route(w, "one", "{'prefix':'/status'}", "11", NULL);
+	given_http_route(w, "two", "{'prefix':'/bytes'}", "11 12", NULL);
+	given_http_route(w, "slow", "{'prefix':'/slow'}", "13", "'timeout': {'perRequest': {'unit': 'ms', 'value': 50}}");
+	world_configure(w);
+	backend_serve(w, 1);
+	backend_serve(w, 2);
+	for (int i = 0; i < 8; i++)
+		EXPECT_EQ(ask_status(w, GET("/bytes/10")), 200);
+	EXPECT_EQ(ask_status(w, GET("/status/503")), 503); /* and two more, by the default policy */
+	EXPECT_EQ(ask_status(w, GET("/status/404")), 404);
+	EXPECT_EQ(ask_status(w, GET("/nowhere")), 404);
+	EXPECT_EQ(ask_status(w, GET("/slow")), 504); /* the third backend does not answer */
+	EXPECT_COUNT(w, "totals.requestsActive", 0);
+
+	json = l7_json(w->l7);
+	EXPECT_EQ(json_path_count(json, "routes"), 4);
+	row = route_row(json, "two");
+	EXPECT_EQ(json_path_int(row, "source", 0), WORLD_CALLER);
+	EXPECT_EQ(json_path_int(row, "service", 0), WORLD_SERVICE);
+	EXPECT_EQ(number(json_path(row, "codes"), 2), 8);
+	EXPECT_EQ(json_path_int(row, "retries", -1), 0);
+	row = route_row(json, "one");
+	EXPECT_EQ(number(json_path(row, "codes"), 4), 1);
+	EXPECT_EQ(number(json_path(row, "codes"), 5), 1);
+	EXPECT_EQ(json_path_int(row, "retries", -1), 2);
+	EXPECT_EQ(json_path_int(row, "timeouts", -1), 0);
+	row = route_row(json, "slow");
+	EXPECT_EQ(number(json_path(row, "codes"), 5), 1);
+	EXPECT_EQ(json_path_int(row, "timeouts", -1), 1);
+	row = route_row(json, NULL);
+	EXPECT_EQ(json_path_int(row, "service", 0), WORLD_SERVICE);
+	EXPECT_EQ(number(json_path(row, "codes"), 4), 1);
+}
+
+TEST(a_route_that_changes_or_goes_and_comes_again_counts_on)
+{
+	_cleanup_world_ struct l7_world *w = l7_world_new(1);
+	_cleanup_wire_ struct wire client = {};
+	_cleanup_message_ struct message first = {}, second = {}, third = {};
+
+	given_http_route(w, "r", "{'prefix':'/'}", "11", NULL);
+	world_configure(w);
+	backends_serve(w);
+	program(w, &client); /* one connection: what it was counted by before is not taken for what it is now */
+	wire_say(&client, GET("/"));
+	wire_read(&client, &first);
+	EXPECT_COUNT(w, "totals.requestsActive", 0);
+	EXPECT_EQ(took(w, "r", 2), 1);
+	given_no_routes(w);
+	given_http_route(w, "other", "{'prefix':'/'}", "11", NULL);
+	world_configure(w);
+	EXPECT_COUNT(w, "generation", (int64_t)w->generation);
+	wire_say(&client, GET("/"));
+	wire_read(&client, &second);
+	EXPECT_COUNT(w, "totals.requestsActive", 0);
+	EXPECT_EQ(took(w, "r", 2), 1);
+	EXPECT_EQ(took(w, "other", 2), 1);
+	given_no_routes(w);
+	given_http_route(w, "r", "{'prefix':'/'}", "12", NULL);
+	world_configure(w);
+	wire_say(&client, GET("/"));
+	wire_read(&client, &third);
+	EXPECT_COUNT(w, "totals.requestsActive", 0);
+	EXPECT_EQ(took(w, "r", 2), 2);
+	EXPECT_EQ(world_counted(w, "totals.requests"), 3);
+}
+
+TEST(routes_beyond_the_limit_are_counted_as_one)
+{
+	_cleanup_world_ struct l7_world *w = l7_world_new(2);
+	_cleanup_json_ json_t *json = NULL;
+
+	for (unsigned int worker = 0; worker < 2; worker++)
+		for (uint32_t n = 0; n < STATS_ROWS_MAX + 10; n++)
+			stats_route_get(&w->l7->workers[worker]->stats, 1, 1, 1 + n)->codes[2]++;
+	stats_route_get(&w->l7->workers[0]->stats, 1, 1, ROUTE_NUMBER_OTHER)->codes[2]++;
+	json = l7_json(w->l7);
+	EXPECT_EQ(json_path_count(json, "routes"), STATS_ROWS_MAX + 1);
+	EXPECT_EQ(json_path_int(json_path_at(json, "routes", 0), "source", -1), 0);
+	EXPECT_EQ(number(json_path(json_path_at(json, "routes", 0), "codes"), 2), 21);
+	EXPECT_EQ(number(json_path(json_path_at(json, "routes", 1), "codes"), 2), 2);
+}
+
+TEST(what_is_tried_at_an_endpoint_is_counted_in_its_slot)
+{
+	_cleanup_world_ struct l7_world *w = l7_world_new(2);
+	const struct endpoint *slot = &w->endpoints[1];
+
+	given_http_route(w, "r", "{'prefix':'/'}", "11", NULL);
+	world_configure(w);
+	backend_serve(w, 1);
+	for (int i = 0; i < 5; i++)
+		EXPECT_EQ(ask_status(w, GET("/bytes/10")), 200);
+	EXPECT_EQ(ask_status(w, GET("/status/503")), 503); /* three tries */
+	EXPECT_EQ(ask_status(w, GET("/status/404")), 404);
+	for (const uint64_t until_ns = test_now_ns() + WORLD_WAIT_MS * NSEC_PER_MSEC * test_slowness();
+	     __atomic_load_n(&slot->requests, __ATOMIC_RELAXED) < 9 && test_now_ns() < until_ns;) /* each second */
+		nanosleep(&(struct timespec){ .tv_nsec = 1000000 }, NULL);
+	EXPECT_EQ(__atomic_load_n(&slot->requests, __ATOMIC_RELAXED), 9);
+	EXPECT_EQ(__atomic_load_n(&slot->request_failures, __ATOMIC_RELAXED), 3);
+	EXPECT_EQ(w->endpoints[2].requests, 0);
+}
+
+TEST(what_an_endpoint_was_sent_is_in_its_slot_when_the_proxy_ends)
+{
+	_cleanup_world_ struct l7_world *w = l7_world_new(2);
+
+	given_http_route(w, "r", "{'prefix':'/'}", "11", NULL);
+	world_configure(w);
+	backend_serve(w, 1);
+	EXPECT_EQ(ask_status(w, GET("/bytes/10")), 200);
+	w->l7 = l7_free(w->l7);
+	EXPECT_EQ(w->endpoints[1].requests, 1);
+	EXPECT_EQ(w->endpoints[1].request_failures, 0);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -119,6 +262,11 @@ int main(void)
 		cmocka_unit_test(a_request_is_active_in_its_row_until_it_is_answered),
 		cmocka_unit_test(a_request_that_no_route_takes_has_a_row_without_a_target),
 		cmocka_unit_test(many_rows_are_told_whole_in_order_and_each_once),
+		cmocka_unit_test(requests_are_told_by_the_route_that_took_them_over_all_workers),
+		cmocka_unit_test(a_route_that_changes_or_goes_and_comes_again_counts_on),
+		cmocka_unit_test(routes_beyond_the_limit_are_counted_as_one),
+		cmocka_unit_test(what_is_tried_at_an_endpoint_is_counted_in_its_slot),
+		cmocka_unit_test(what_an_endpoint_was_sent_is_in_its_slot_when_the_proxy_ends),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

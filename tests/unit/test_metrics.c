@@ -353,6 +353,72 @@ TEST(rows_of_requests_beyond_the_limit_are_one_of_others)
 	EXPECT_CONTAINS(f.text.data, "\nweft_metrics_dropped_series 0\n");
 }
 
+TEST(requests_are_told_by_route)
+{
+	FIXTURE;
+	struct request_route routes[] = {
+		{ "mesh/shop/virtualNode/web", "mesh/shop/virtualService/pay.shop", "canary", { .codes = { [2] = 40, [5] = 2 }, .retries = 3, .timeouts = 1 } },
+		{ "mesh/shop/virtualNode/web", "mesh/shop/virtualService/pay.shop", NULL, { .codes = { [4] = 7 } } },
+		{ "mesh/shop/virtualGateway/in", NULL, "entry", { .codes = { [2] = 5 } } },
+	};
+
+	f.tally.requests.routes = routes;
+	f.tally.requests.route_count = ARRAY_SIZE(routes);
+	text_of(&f);
+#define ROUTE_LABELS "mesh=\"shop\",source=\"web\",service=\"pay.shop\",route=\"canary\""
+	EXPECT_CONTAINS(f.text.data, "\nweft_route_requests_total{" ROUTE_LABELS ",code=\"none\"} 0\n");
+	EXPECT_CONTAINS(f.text.data, "\nweft_route_requests_total{" ROUTE_LABELS ",code=\"2xx\"} 40\n");
+	EXPECT_CONTAINS(f.text.data, "\nweft_route_requests_total{" ROUTE_LABELS ",code=\"5xx\"} 2\n");
+	EXPECT_CONTAINS(f.text.data, "\nweft_route_retries_total{" ROUTE_LABELS "} 3\n");
+	EXPECT_CONTAINS(f.text.data, "\nweft_route_timeouts_total{" ROUTE_LABELS "} 1\n");
+	EXPECT_CONTAINS(f.text.data, "\nweft_route_requests_total{mesh=\"shop\",source=\"web\",service=\"pay.shop\",route=\"\",code=\"4xx\"} 7\n");
+	EXPECT_CONTAINS(f.text.data, "\nweft_route_requests_total{mesh=\"shop\",source=\"in\",service=\"\",route=\"entry\",code=\"2xx\"} 5\n");
+}
+
+TEST(routes_beyond_the_limit_are_one_of_others)
+{
+	enum { ROUTES = METRICS_ROUTES_MAX + 50 };
+	FIXTURE;
+	_cleanup_free_ struct request_route *routes = calloc(ROUTES, sizeof(*routes));
+	static char names[ROUTES][16];
+
+	for (size_t i = 0; i < ROUTES; i++) {
+		snprintf(names[i], sizeof(names[i]), "r%zu", i);
+		routes[i] = (struct request_route){ "mesh/shop/virtualNode/web", "mesh/shop/virtualService/s", names[i], { .retries = 2 } };
+	}
+	routes[0] = (struct request_route){ .counts.retries = 7 }; /* what weft-proxy has no row for is one of them, and takes no place */
+	f.tally.requests.routes = routes;
+	f.tally.requests.route_count = ROUTES;
+	text_of(&f);
+	EXPECT_EQ(lines_with(f.text.data, "\nweft_route_retries_total{mesh=\"shop\""), METRICS_ROUTES_MAX);
+	EXPECT_CONTAINS(f.text.data, "\nweft_route_retries_total{mesh=\"\",source=\"other\",service=\"other\",route=\"other\"} 105\n");
+}
+
+TEST(requests_are_told_by_endpoint_and_those_of_all_others_together)
+{
+	FIXTURE;
+	struct tally_endpoint endpoints[4];
+
+	for (size_t i = 0; i < ARRAY_SIZE(endpoints); i++)
+		endpoints[i] = (struct tally_endpoint){
+			.target = "mesh/shop/virtualNode/pay-v1:8080",
+			.port = htons((uint16_t)(80 + i / 2)), /* the first two are one address, of two namespaces */
+			.own_requests = i < 2,
+			.state = { .requests = 10 + i, .request_failures = i },
+		};
+	EXPECT_EQ(ip_parse("10.0.0.1", &endpoints[0].address), 0);
+	for (size_t i = 1; i < ARRAY_SIZE(endpoints); i++)
+		endpoints[i].address = endpoints[0].address;
+	f.tally.endpoints = endpoints;
+	f.tally.endpoint_count = ARRAY_SIZE(endpoints);
+	f.tally.other_endpoints = (struct endpoint_requests){ 25, 5 };
+	text_of(&f);
+	EXPECT_CONTAINS(f.text.data, "\nweft_endpoint_requests_total{mesh=\"shop\",target=\"pay-v1:8080\",address=\"10.0.0.1:80\"} 21\n"
+				     "weft_endpoint_requests_total{mesh=\"\",target=\"other\",address=\"other\"} 25\n# ");
+	EXPECT_CONTAINS(f.text.data, "\nweft_endpoint_request_failures_total{mesh=\"shop\",target=\"pay-v1:8080\",address=\"10.0.0.1:80\"} 1\n"
+				     "weft_endpoint_request_failures_total{mesh=\"\",target=\"other\",address=\"other\"} 5\n# ");
+}
+
 TEST(sums_of_weft_proxy_are_told_by_name_whatever_build_it_is_of)
 {
 	FIXTURE;
@@ -403,6 +469,9 @@ int main(void)
 		cmocka_unit_test(requests_are_told_by_class_with_every_bucket_of_their_time),
 		cmocka_unit_test(a_request_that_came_in_has_a_target_alone),
 		cmocka_unit_test(rows_of_requests_beyond_the_limit_are_one_of_others),
+		cmocka_unit_test(requests_are_told_by_route),
+		cmocka_unit_test(routes_beyond_the_limit_are_one_of_others),
+		cmocka_unit_test(requests_are_told_by_endpoint_and_those_of_all_others_together),
 		cmocka_unit_test(sums_of_weft_proxy_are_told_by_name_whatever_build_it_is_of),
 		cmocka_unit_test(the_process_tells_its_memory_and_time),
 	};

@@ -209,13 +209,16 @@ TEST(endpoints_have_rates_of_their_own)
 
 	add_endpoint(before, FULL_NODE("pay-v1:8080"), "10.0.0.1:80", "{\"connects\": 10, \"failures\": 1}");
 	add_endpoint(before, FULL_NODE("pay-v1:8080"), "10.0.0.2:80", "{\"connects\": 100}");
-	add_endpoint(now, FULL_NODE("pay-v1:8080"), "10.0.0.1:80", "{\"connects\": 30, \"failures\": 2, \"open\": 5}");
+	add_endpoint(now, FULL_NODE("pay-v1:8080"), "10.0.0.1:80",
+		     "{\"connects\": 30, \"failures\": 2, \"open\": 5, \"requests\": 40, \"requestFailures\": 3}");
 	add_endpoint(now, FULL_NODE("pay-v1:8080"), "10.0.0.2:80", "{\"connects\": 3}"); /* its slot is another's by now */
 	top = made(before, now);
 	EXPECT_EQ(top.endpoint_count, 2);
 	EXPECT_RATE(top.endpoints[0].connections, 10);
 	EXPECT_RATE(top.endpoints[0].failures, 0.5);
 	EXPECT_EQ(top.endpoints[0].open, 5);
+	EXPECT_RATE(top.endpoints[0].requests, 20);
+	EXPECT_RATE(top.endpoints[0].request_failures, 1.5);
 	EXPECT_RATE(top.endpoints[1].connections, 0);
 }
 
@@ -229,6 +232,42 @@ static void add_requests(json_t *answer, const char *target, const char *members
 		EXPECT_OK(json_object_set_new(answer, "requests", requests));
 	}
 	add(requests, "rows", json_pack("{s:s, s:s, s:s}", "from", FULL_NODE("web"), "to", FULL_SERVICE("pay"), "target", target), members);
+}
+
+static void add_route(json_t *answer, const char *route, const char *members)
+{
+	json_t *requests = json_object_get(answer, "requests");
+
+	if (!requests) {
+		requests = json_pack("{s:[]}", "routes");
+		EXPECT_OK(json_object_set_new(answer, "requests", requests));
+	}
+	add(requests, "routes", json_pack("{s:s, s:s, s:s?}", "from", FULL_NODE("web"), "to", FULL_SERVICE("pay"), "route", route), members);
+}
+
+TEST(routes_have_rates_of_their_own)
+{
+	_cleanup_json_ json_t *before = answer_at(0), *now = answer_at(2);
+	_cleanup_(top_done) struct top top = {};
+
+	add_route(before, "canary", "{\"requests\": 100, \"codes\": {\"2xx\": 90, \"5xx\": 10}}");
+	add_route(before, "back", "{\"requests\": 100, \"retries\": 7}");
+	add_route(now, "canary", "{\"requests\": 200, \"retries\": 4, \"timeouts\": 3, \"codes\": {\"2xx\": 180, \"4xx\": 5, \"5xx\": 13, \"none\": 2}}");
+	add_route(now, "back", "{\"requests\": 150, \"retries\": 6}");
+	add_route(now, NULL, "{\"requests\": 6, \"codes\": {\"4xx\": 6}}");
+	top = made(before, now);
+	EXPECT_EQ(top.route_count, 3);
+	EXPECT_STR(top.routes[0].from, FULL_NODE("web"));
+	EXPECT_STR(top.routes[0].service, FULL_SERVICE("pay"));
+	EXPECT_STR(top.routes[0].route, "canary");
+	EXPECT_RATE(top.routes[0].requests, 50);
+	EXPECT_RATE(top.routes[0].success, 95);
+	EXPECT_RATE(top.routes[0].retries, 2);
+	EXPECT_RATE(top.routes[0].timeouts, 1.5);
+	EXPECT_RATE(top.routes[1].requests, 0); /* it went back */
+	EXPECT(top.routes[1].success < 0);
+	EXPECT_STR(top.routes[2].route, NULL);
+	EXPECT_RATE(top.routes[2].requests, 3);
 }
 
 TEST(requests_have_rates_percentiles_and_a_share_that_went_well)
@@ -441,6 +480,38 @@ TEST(requests_are_a_table_of_their_own_between_connections_and_endpoints)
 	view.filter = "nothing";
 	text = text_of(&top, &view);
 	EXPECT(!strstr(text, "REQUESTS OF")); /* where there are none there is no table */
+}
+
+TEST(requests_by_route_are_in_the_place_of_those_by_target)
+{
+	struct top_row row = row_of(FULL_SERVICE("pay"), 2);
+	struct top_request request = request_of(FULL_NODE("a:80"), 1, 50);
+	struct top_route routes[] = {
+		{ .from = FULL_NODE("web"), .service = FULL_SERVICE("pay"), .route = "all", .requests = 3, .success = 50, .retries = 1, .timeouts = 0.5 },
+		{ .from = FULL_NODE("web"), .service = FULL_SERVICE("pay"), .requests = 2, .success = 100 },
+		{ .from = FULL_NODE("in"), .route = "entry", .requests = 7, .success = -1 },
+	};
+	const struct top top = { .rows = &row, .row_count = 1, .requests = &request, .request_count = 1, .routes = routes, .route_count = 3 };
+	struct top_view view = everything;
+	_cleanup_free_ char *text = NULL;
+	_cleanup_json_ json_t *object = NULL;
+
+	view.routes = true;
+	text = text_of(&top, &view);
+	EXPECT(!strstr(text, "a:80"));
+	EXPECT_CONTAINS(text, "\n\nREQUESTS OF  SERVICE  ROUTE    REQ/S   OK %  RETRY/S  TIME-OUT/S\n"
+			      "in           -        entry      7.0      -        0           0\n"
+			      "web          pay      all        3.0  50.00      1.0         0.5\n"
+			      "web          pay      -          2.0    100        0           0\n");
+	free(TAKE_PTR(text));
+	view.filter = "entry";
+	text = text_of(&top, &view);
+	EXPECT_CONTAINS(text, "\nin ");
+	EXPECT(!strstr(text, "\nweb          pay      all"));
+	object = top_json(&top, &view);
+	EXPECT_EQ(json_path_count(object, "routes"), 1);
+	EXPECT(json_is_null(json_object_get(json_path_at(object, "routes", 0), "to")));
+	EXPECT_RATE(json_real_value(json_object_get(json_path_at(object, "routes", 0), "requestsPerSecond")), 7);
 }
 
 TEST(each_table_is_sorted_by_the_column_or_by_its_first_number)
@@ -734,6 +805,7 @@ int main(void)
 		cmocka_unit_test(a_row_that_appears_began_at_zero_and_one_that_vanishes_is_gone),
 		cmocka_unit_test(refusals_are_a_row_without_target_while_they_happen),
 		cmocka_unit_test(endpoints_have_rates_of_their_own),
+		cmocka_unit_test(routes_have_rates_of_their_own),
 		cmocka_unit_test(requests_have_rates_percentiles_and_a_share_that_went_well),
 		cmocka_unit_test(requests_that_did_not_happen_have_no_share_and_those_that_went_back_no_rates),
 		cmocka_unit_test(what_is_no_answer_of_top_is_refused),
@@ -742,6 +814,7 @@ int main(void)
 		cmocka_unit_test(names_say_their_mesh_where_there_are_several),
 		cmocka_unit_test(a_narrow_terminal_leaves_columns_out_and_cuts_names_between_characters),
 		cmocka_unit_test(a_low_terminal_says_how_many_rows_it_has_no_room_for),
+		cmocka_unit_test(requests_by_route_are_in_the_place_of_those_by_target),
 		cmocka_unit_test(requests_are_a_table_of_their_own_between_connections_and_endpoints),
 		cmocka_unit_test(each_table_is_sorted_by_the_column_or_by_its_first_number),
 		cmocka_unit_test(three_tables_share_any_height),
