@@ -14,6 +14,7 @@
 #include "agent/api/api.h"
 #include "agent/api/metrics.h"
 #include "agent/configuration.h"
+#include "agent/identity/cgroup.h"
 #include "agent/net/routes.h"
 #include "agent/rollback.h"
 #include "agent/serve.h"
@@ -262,17 +263,31 @@ static int write_exemptions(struct agent *agent, struct error *err)
 	return 0;
 }
 
+/* The cgroup that the instance is attached to. */
+static int scope_find(const struct agent *agent, uint64_t *ret_id, struct error *err)
+{
+	char scope[PATH_MAX];
+	int r = loader_cgroup(agent->options.instance, scope, sizeof(scope), err);
+
+	if (r == 0 && (r = cgroup_id(scope, ret_id)) < 0)
+		error_set(err, r, "cannot look at the cgroup '%s': %s", scope, strerror(-r));
+	return r;
+}
+
 /* Options that hooks read. Member by member: running hooks read along. */
 static int write_config(struct agent *agent, struct error *err)
 {
 	struct config *live = agent->kernel.memory.config;
 	struct config c = {};
+	uint64_t scope_id;
 	int r;
 
 	r = parse_ports(&agent->options.ignored_ports, "egress-ignored-ports", c.ignored_ports, err);
 	if (r == 0)
 		r = parse_ports(&agent->options.reserved_ports, "reserved-ports", c.reserved_ports, err);
 	if (r < 0)
+		return r;
+	if ((r = scope_find(agent, &scope_id, err)) < 0)
 		return r;
 	vips_networks(agent->vips, &c.vip4, &c.vip4_mask, &c.vip6, &c.vip6_mask);
 	r = routes_check(&c.vip4, &c.vip4_mask, "vip-network4", err);
@@ -286,6 +301,7 @@ static int write_config(struct agent *agent, struct error *err)
 	live->vip6_mask = c.vip6_mask;
 	memcpy(live->ignored_ports, c.ignored_ports, sizeof(c.ignored_ports));
 	memcpy(live->reserved_ports, c.reserved_ports, sizeof(c.reserved_ports));
+	__atomic_store_n(&live->scope_id, scope_id, __ATOMIC_RELAXED);
 	__atomic_store_n(&live->drain_ns, agent->options.drain_ns, __ATOMIC_RELAXED);
 	__atomic_store_n(&live->flows_per_second, agent->options.flows_per_second, __ATOMIC_RELEASE);
 	return write_exemptions(agent, err);

@@ -19,6 +19,7 @@ const struct hook hooks[HOOK_COUNT] = {
 	{ "iter_end", HOOK_ITERATOR, false, "open connections that may not go on are closed" },
 	{ "iter_passed", HOOK_ITERATOR, false, "those that left the mesh are, when its egressFilter becomes DROP_ALL", "w_passed" },
 	{ "original_dst", HOOK_PROGRAM, false, "SO_ORIGINAL_DST of weft-proxy's sockets" },
+	{ "iter_earlier", HOOK_ITERATOR, false, "connections from before a listener had a limit are counted in it" },
 	{ "edge_sweep", HOOK_PROGRAM, false, "connections without a local socket end after silence" },
 	{ "edge_egress", HOOK_PROGRAM, false, "`weft expose` and `weft attach`: answers" },
 	{ "edge_ingress", HOOK_PROGRAM, false, "`weft expose` and `weft attach`" },

@@ -26,7 +26,7 @@ struct hook {
 };
 /* In the order of attaching, and of replacing: whoever looks at accounts is there before who ends one, and that before the hooks that open
  * one (bpf/lib/former.h). Detaching goes backwards. */
-#define HOOK_COUNT 23
+#define HOOK_COUNT 24
 extern const struct hook hooks[HOOK_COUNT];
 
 const struct hook *hook_by_name(const char *name); /* NULL: none */

@@ -68,6 +68,7 @@ static const struct {
 	{ "iter_live", offsetof(struct kernel, live_iter_fd) },
 	{ "iter_end", offsetof(struct kernel, end_iter_fd) },
 	{ "iter_passed", offsetof(struct kernel, passed_iter_fd) },
+	{ "iter_earlier", offsetof(struct kernel, earlier_iter_fd) },
 	{ "exec_claim", offsetof(struct kernel, exec_link_fd) },
 };
 
@@ -124,7 +125,7 @@ int kernel_open(const char *instance, struct kernel *ret_kernel, struct error *e
 {
 	struct kernel kernel = {
 		.explain_prog_fd = -1, .standing_prog_fd = -1, .edge_sweep_prog_fd = -1, .live_iter_fd = -1, .end_iter_fd = -1,
-		.passed_iter_fd = -1, .exec_link_fd = -1,
+		.passed_iter_fd = -1, .earlier_iter_fd = -1, .exec_link_fd = -1,
 	};
 	char pin_path[160], path[256];
 	int r = kernel_pin_path(instance, pin_path, sizeof(pin_path), err);

@@ -69,7 +69,7 @@ struct kernel {
 	struct serving *servings; /* MAX_SERVINGS of them, shared like those of `memory` */
 	int explain_prog_fd, standing_prog_fd; /* SEC("syscall") */
 	int edge_sweep_prog_fd; /* likewise; -1 where the kernel does not take it */
-	int live_iter_fd, end_iter_fd, passed_iter_fd; /* pinned iterator links, -1 where the kernel has none */
+	int live_iter_fd, end_iter_fd, passed_iter_fd, earlier_iter_fd; /* pinned iterator links, -1 where the kernel has none */
 	int exec_link_fd; /* to the tracepoint, likewise -1 */
 	int cpu_count; /* possible CPUs: the width of per-CPU values */
 };

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "maps/serving.h"
 
+#include "maps/iterator.h"
 #include "maps/pinned.h"
 
 int serving_set(struct kernel *kernel, const struct serving_key *key, uint32_t place)
@@ -54,4 +55,21 @@ static int served_visit(const void *key, const void *value, void *arg)
 int served_each(struct kernel *kernel, served_fn *fn, void *arg)
 {
 	return pinned_map_each(kernel->served_fd, sizeof(uint64_t), sizeof(struct served), served_visit, &(struct served_visit){ fn, arg });
+}
+
+struct earlier_visit {
+	earlier_fn *fn;
+	void *arg;
+};
+
+static int earlier_visit(const void *record, void *arg)
+{
+	const struct earlier_visit *visit = arg;
+
+	return visit->fn(record, visit->arg);
+}
+
+int serving_earlier_count(struct kernel *kernel, earlier_fn *fn, void *arg)
+{
+	return iterator_each(kernel->earlier_iter_fd, sizeof(struct earlier_connection), earlier_visit, &(struct earlier_visit){ fn, arg });
 }

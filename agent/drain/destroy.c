@@ -2,15 +2,14 @@
 #include "agent/drain/destroy.h"
 
 #include <errno.h>
-#include <fcntl.h>
 #include <linux/inet_diag.h>
 #include <linux/netlink.h>
 #include <linux/sock_diag.h>
 #include <netinet/in.h>
-#include <sched.h>
 #include <string.h>
 #include <sys/socket.h>
 
+#include "agent/identity/cgroup.h"
 #include "base/address.h"
 #include "base/cleanup.h"
 #include "base/log.h"
@@ -20,6 +19,7 @@
 #define PASSES_MAX 16
 
 struct run {
+	struct kernel *kernel;
 	struct destroyed *destroyed;
 	int diag_fd; /* -1: not needed yet */
 };
@@ -106,27 +106,22 @@ static size_t closed_count(const struct destroyed *destroyed)
 	return destroyed->drained + destroyed->policy_changed;
 }
 
-int destroy_in_netns(struct kernel *kernel, int netns_fd, struct destroyed *destroyed)
+static int destroy_here(void *arg)
 {
-	_cleanup_close_ int own_fd = open("/proc/thread-self/ns/net", O_RDONLY | O_CLOEXEC);
-	struct run run = { destroyed, -1 };
+	struct run *run = arg;
 	unsigned passes = 0;
 	size_t before;
 	int r;
 
-	if (own_fd < 0)
-		return -errno;
-	if (setns(netns_fd, CLONE_NEWNET) < 0)
-		return -errno;
 	do {
-		before = closed_count(destroyed);
-		r = kernel_ended_each(kernel, take_ended, &run);
-	} while (r == 0 && closed_count(destroyed) > before && ++passes < PASSES_MAX);
-	fd_close(run.diag_fd);
-	if (setns(own_fd, CLONE_NEWNET) < 0) {
-		/* Whatever this thread does next would be done in somebody else's network. */
-		log_error("cannot return to the own network namespace", LOG_F("errno", LOG_INT(errno)));
-		abort();
-	}
+		before = closed_count(run->destroyed);
+		r = kernel_ended_each(run->kernel, take_ended, run);
+	} while (r == 0 && closed_count(run->destroyed) > before && ++passes < PASSES_MAX);
+	fd_close(run->diag_fd);
 	return r;
+}
+
+int destroy_in_netns(struct kernel *kernel, int netns_fd, struct destroyed *destroyed)
+{
+	return netns_within(netns_fd, destroy_here, &(struct run){ kernel, destroyed, -1 });
 }

@@ -34,6 +34,8 @@ int cgroup_remove(const char *path);
 /* SO_NETNS_COOKIE of the namespace an open /proc/PID/ns/net or /run/netns/NAME refers to. Enters it with setns(2) and
  * returns to the thread's own, aborting when that fails: for the offload thread, or single-threaded programs. */
 int netns_cookie(int netns_fd, uint64_t *ret_cookie);
+/* Calls `fn` in that namespace: what it returned, or -errno. Same thread rule. */
+int netns_within(int netns_fd, int (*fn)(void *arg), void *arg);
 /* A socket made in that namespace: domain, type and protocol as for socket(2). Same thread rule. fd or -errno. */
 int netns_socket(int netns_fd, int domain, int type, int protocol);
 /* SO_NETNS_COOKIE of the namespace a socket was made in. */

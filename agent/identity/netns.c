@@ -13,24 +13,39 @@
 #define SO_NETNS_COOKIE 71 /* Linux 5.14; not in the C library's headers yet */
 #endif
 
-int netns_socket(int netns_fd, int domain, int type, int protocol)
+int netns_within(int netns_fd, int (*fn)(void *arg), void *arg)
 {
 	_cleanup_close_ int own_fd = open("/proc/thread-self/ns/net", O_RDONLY | O_CLOEXEC);
-	int fd;
+	int r;
 
 	if (own_fd < 0)
 		return -errno;
 	if (setns(netns_fd, CLONE_NEWNET) < 0)
 		return -errno;
-	fd = socket(domain, type, protocol);
-	if (fd < 0)
-		fd = -errno;
+	r = fn(arg);
 	if (setns(own_fd, CLONE_NEWNET) < 0) {
 		/* Whatever this thread does next would be done in somebody else's network. */
 		log_error("cannot return to the own network namespace", LOG_F("errno", LOG_INT(errno)));
 		abort();
 	}
-	return fd;
+	return r;
+}
+
+struct socket_wanted {
+	int domain, type, protocol;
+};
+
+static int socket_open(void *arg)
+{
+	const struct socket_wanted *wanted = arg;
+	const int fd = socket(wanted->domain, wanted->type, wanted->protocol);
+
+	return fd < 0 ? -errno : fd;
+}
+
+int netns_socket(int netns_fd, int domain, int type, int protocol)
+{
+	return netns_within(netns_fd, socket_open, &(struct socket_wanted){ domain, type, protocol });
 }
 
 int netns_cookie_of_socket(int fd, uint64_t *ret_cookie)

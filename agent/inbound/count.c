@@ -5,10 +5,12 @@
 #include <stdbool.h>
 #include <stdlib.h>
 
+#include "agent/identity/cgroup.h"
 #include "base/cleanup.h"
 #include "maps/serving.h"
 
 #define READINGS_MAX 5
+#define PASSES_MAX 16 /* as in agent/drain/destroy.c: before Linux 6.17 a walk may pass some over */
 
 #define LOAD(word) __atomic_load_n(&(word), __ATOMIC_ACQUIRE)
 
@@ -76,4 +78,44 @@ int inbound_count_correct(struct kernel *kernel, int (*grace_wait)(void))
 			break;
 	}
 	return corrected;
+}
+
+struct earlier_walk {
+	struct kernel *kernel;
+	struct earlier_count *total, pass;
+};
+
+static int earlier_add(const struct earlier_connection *earlier, void *arg)
+{
+	struct earlier_walk *walk = arg;
+
+	walk->pass.counted += earlier->outcome == EARLIER_COUNTED;
+	walk->pass.uncountable += earlier->outcome == EARLIER_UNCOUNTABLE;
+	return 0;
+}
+
+static int earlier_walk(void *arg)
+{
+	struct earlier_walk *walk = arg;
+	int r = 0;
+
+	for (int i = 0; r == 0 && i < PASSES_MAX; i++) {
+		walk->pass = (struct earlier_count){};
+		r = serving_earlier_count(walk->kernel, earlier_add, walk);
+		walk->total->counted += walk->pass.counted;
+		walk->total->uncountable = walk->pass.uncountable;
+		if (!walk->pass.counted)
+			break;
+	}
+	return r;
+}
+
+int inbound_count_earlier(struct kernel *kernel, int netns_fd, struct earlier_count *ret_count)
+{
+	struct earlier_count count = {};
+	int r = netns_within(netns_fd, earlier_walk, &(struct earlier_walk){ .kernel = kernel, .total = &count });
+
+	if (r == 0)
+		*ret_count = count;
+	return r;
 }

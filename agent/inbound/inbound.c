@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* Entries are written on the loop, at once; one job at a time then attaches, detaches, waits until nobody uses places that were given
- * up, and the first one corrects counts. */
+/* Entries are written on the loop, at once; one job at a time then attaches, detaches, counts what was there before a limit, waits until nobody
+ * uses places that were given up, and the first one corrects counts. */
 #include "agent/inbound/inbound.h"
 
 #include <errno.h>
@@ -42,13 +42,17 @@ struct entry {
 struct netns_state {
 	uint64_t cookie;
 	bool attached;
+	bool counted; /* what was open when the last limit there came */
+	bool uncounted; /* some of it could not be */
 	char trouble[128]; /* "": none */
 };
 
 struct job_step {
 	uint64_t cookie;
 	int netns_fd; /* -1: detach */
-	int r;
+	bool attach, count;
+	int r, count_r;
+	struct earlier_count earlier;
 	struct error err;
 };
 
@@ -100,6 +104,14 @@ static int entry_order(const void *a, const void *b)
 	return key_order(&((const struct entry *)a)->key, &((const struct entry *)b)->key);
 }
 
+static struct netns_state *namespace_find(const struct inbound *in, uint64_t cookie)
+{
+	for (size_t i = 0; i < in->namespace_count; i++)
+		if (in->namespaces[i].cookie == cookie)
+			return &in->namespaces[i];
+	return NULL;
+}
+
 static uint32_t place_find(const struct inbound *in)
 {
 	for (uint32_t i = 0; i < MAX_SERVINGS; i++)
@@ -130,6 +142,7 @@ static int place_take(struct inbound *in, const struct plan_serving *planned, co
 {
 	const uint32_t place = place_find(in);
 	struct serving *serving = place == NO_PLACE ? NULL : &in->kernel->servings[place];
+	struct netns_state *state = namespace_find(in, key->netns_cookie);
 	int r;
 
 	if (!serving)
@@ -143,6 +156,8 @@ static int place_take(struct inbound *in, const struct plan_serving *planned, co
 		in->uses[place] = PLACE_LEFT;
 		return r;
 	}
+	if (state)
+		state->counted = false;
 	*ret_place = place;
 	return 0;
 }
@@ -245,14 +260,6 @@ static int entries_merge(struct inbound *in, const struct plan *plan)
 	return 0;
 }
 
-static struct netns_state *namespace_find(const struct inbound *in, uint64_t cookie)
-{
-	for (size_t i = 0; i < in->namespace_count; i++)
-		if (in->namespaces[i].cookie == cookie)
-			return &in->namespaces[i];
-	return NULL;
-}
-
 /* Those of the entries. What is known of them is kept. */
 static int namespaces_list(struct inbound *in, struct netns_state **ret_states, size_t *ret_count)
 {
@@ -298,8 +305,10 @@ static void job_work(void *arg)
 
 		if (step->netns_fd < 0)
 			lookup_detach(job->pin_path, step->cookie);
-		else if (!lookup_attached(job->pin_path, step->cookie))
+		else if (step->attach && !lookup_attached(job->pin_path, step->cookie))
 			step->r = lookup_attach(job->pin_path, step->cookie, step->netns_fd, &step->err);
+		if (step->count)
+			step->count_r = inbound_count_earlier(job->kernel, step->netns_fd, &step->earlier);
 	}
 	job->r = grace_wait();
 	if (job->first && job->r >= 0)
@@ -342,13 +351,10 @@ static void places_free(struct inbound *in)
 		}
 }
 
-static void step_done(struct inbound *in, const struct job_step *step)
+static void attach_done(struct inbound *in, struct netns_state *state, const struct job_step *step)
 {
-	struct netns_state *state = namespace_find(in, step->cookie);
 	char text[ERROR_MESSAGE_BYTES + ERROR_FIELD_BYTES];
 
-	if (!state || step->netns_fd < 0)
-		return;
 	state->attached = step->r >= 0;
 	state->trouble[0] = '\0';
 	if (step->r >= 0)
@@ -357,6 +363,32 @@ static void step_done(struct inbound *in, const struct job_step *step)
 	log_limited(LOG_LEVEL_WARN, "listeners of a namespace are neither limited nor served by weft-proxy",
 		    LOG_F("netns_cookie", LOG_U64(step->cookie)), LOG_F("error", LOG_STR(state->trouble)));
 	loop_timer_arm(in->retry, time_now_ns() + RETRY_NS);
+}
+
+static void count_done(struct inbound *in, struct netns_state *state, const struct job_step *step)
+{
+	state->counted = step->count_r >= 0 || step->count_r == -EOPNOTSUPP;
+	state->uncounted = step->count_r == -EOPNOTSUPP || step->earlier.uncountable > 0;
+	if (step->earlier.counted)
+		log_info("connections from before a limit are counted in it", LOG_F("netns_cookie", LOG_U64(step->cookie)),
+			 LOG_F("connections", LOG_U64(step->earlier.counted)));
+	if (state->counted)
+		return;
+	log_limited(LOG_LEVEL_WARN, "connections from before a limit cannot be counted", LOG_F("netns_cookie", LOG_U64(step->cookie)),
+		    LOG_F("error", LOG_STR(strerror(-step->count_r))));
+	loop_timer_arm(in->retry, time_now_ns() + RETRY_NS);
+}
+
+static void step_done(struct inbound *in, const struct job_step *step)
+{
+	struct netns_state *state = namespace_find(in, step->cookie);
+
+	if (!state || step->netns_fd < 0)
+		return;
+	if (step->attach)
+		attach_done(in, state, step);
+	if (step->count)
+		count_done(in, state, step);
 }
 
 static void job_done(void *arg)
@@ -384,16 +416,41 @@ static void job_done(void *arg)
 		inbound_sync(in);
 }
 
-static int job_add(struct job *job, uint64_t cookie, int netns_fd)
+/* Takes netns_fd, also on failure. */
+static int job_add(struct job *job, const struct job_step *step)
 {
 	struct job_step *grown = reallocarray(job->steps, job->step_count + 1, sizeof(*grown));
 
 	if (!grown) {
-		fd_close(netns_fd);
+		fd_close(step->netns_fd);
 		return -ENOMEM;
 	}
 	job->steps = grown;
-	job->steps[job->step_count++] = (struct job_step){ .cookie = cookie, .netns_fd = netns_fd };
+	job->steps[job->step_count++] = *step;
+	return 0;
+}
+
+static bool is_limited(const struct inbound *in, uint64_t netns_cookie)
+{
+	for (size_t i = 0; i < in->entry_count; i++)
+		if (in->entries[i].key.netns_cookie == netns_cookie && in->entries[i].place != NO_PLACE)
+			return true;
+	return false;
+}
+
+/* What is to be done in a namespace, if anything. */
+static int job_add_place(struct inbound *in, struct job *job, struct netns_state *state)
+{
+	struct job_step step = { .cookie = state->cookie, .attach = !state->attached };
+
+	step.count = !state->counted && is_limited(in, state->cookie);
+	if (!step.attach && !step.count)
+		return 0;
+	step.netns_fd = workloads_netns_fd(in->workloads, state->cookie);
+	if (step.netns_fd >= 0)
+		return job_add(job, &step);
+	if (step.attach) /* inbound_sync() follows when we are in there */
+		snprintf(state->trouble, sizeof(state->trouble), "%s", step.netns_fd == -EAGAIN ? "" : strerror(-step.netns_fd));
 	return 0;
 }
 
@@ -409,7 +466,7 @@ static int job_plan(struct inbound *in, struct job *job)
 		while (w < count && wanted[w].cookie < in->namespaces[i].cookie)
 			w++;
 		if (w == count || wanted[w].cookie != in->namespaces[i].cookie)
-			r = job_add(job, in->namespaces[i].cookie, -1);
+			r = job_add(job, &(struct job_step){ .cookie = in->namespaces[i].cookie, .netns_fd = -1 });
 	}
 	free(in->namespaces);
 	in->namespaces = wanted;
@@ -418,13 +475,8 @@ static int job_plan(struct inbound *in, struct job *job)
 	if (!job->keep)
 		return -ENOMEM;
 	for (size_t i = 0; r == 0 && i < count; i++) {
-		const int fd = wanted[i].attached ? -1 : workloads_netns_fd(in->workloads, wanted[i].cookie);
-
 		job->keep[job->keep_count++] = wanted[i].cookie;
-		if (fd >= 0)
-			r = job_add(job, wanted[i].cookie, fd);
-		else if (!wanted[i].attached) /* inbound_sync() follows when we are in there */
-			snprintf(wanted[i].trouble, sizeof(wanted[i].trouble), "%s", fd == -EAGAIN ? "" : strerror(-fd));
+		r = job_add_place(in, job, &wanted[i]);
 	}
 	return r;
 }
@@ -617,8 +669,10 @@ static const char *state_text(const struct inbound *in, const struct entry *entr
 		return "pending: weft-proxy does not have it yet";
 	if (!entry->proxied && entry->place == NO_PLACE)
 		return "pending: no place is free yet";
-	if (state && state->attached)
-		return entry->proxied ? "served by weft-proxy" : "enforced";
+	if (state && state->attached && entry->proxied)
+		return "served by weft-proxy";
+	if (state && state->attached && state->counted)
+		return state->uncounted ? "enforced, but for connections from before the limit: this kernel cannot count them" : "enforced";
 	return state && state->trouble[0] ? state->trouble : "pending";
 }
 

@@ -46,7 +46,7 @@ struct inbound_listener { /* a copy of one moment */
 	char *target; /* "mesh/M/virtualNode/N:8080" */
 	char address[ENDPOINT_TEXT_BYTES]; /* "10.0.0.1:8080"; "*:8080": all of the namespace but loopback ones */
 	bool proxied; /* weft-proxy's to serve: the counts below are none */
-	char state[128]; /* "enforced", "served by weft-proxy", "pending" or what is in the way */
+	char state[128]; /* "enforced", with what is not, "served by weft-proxy", "pending" or what is in the way */
 	uint64_t netns_cookie;
 	uint64_t max_connections, open, handshakes, accepted, refused;
 };

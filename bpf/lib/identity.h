@@ -37,17 +37,21 @@ static __always_inline __u32 identity_by_cgroup(void)
 	return owner ? owner->node : 0;
 }
 
-/* weft-proxy, also one that has a successor, and the agent where it checks health: their sockets are in workloads' namespaces, and are no
- * workload's. */
-static __always_inline bool is_weft_itself(void)
+/* The cgroup of weft-proxy, also one that has a successor, or of the agent where it checks health: their sockets are in workloads' namespaces,
+ * and are no workload's. */
+static __always_inline bool is_wefts(__u64 id)
 {
 	__u32 zero = 0;
 	const struct proxy_state *proxy = bpf_map_lookup_elem(&w_proxy, &zero);
-	const __u64 id = bpf_get_current_cgroup_id();
 
 	return proxy && id &&
 	       (READ_ONCE(proxy->cgroup_id) == id || READ_ONCE(proxy->agent_cgroup_id) == id ||
 		READ_ONCE(proxy->former_cgroup_ids[0]) == id || READ_ONCE(proxy->former_cgroup_ids[1]) == id);
+}
+
+static __always_inline bool is_weft_itself(void)
+{
+	return is_wefts(bpf_get_current_cgroup_id());
 }
 
 /* The object id of the caller's node; 0: unmanaged, at the price of one lookup where nobody in the namespace is managed. */

@@ -9,7 +9,17 @@ struct cookie_counter {
 	long long counter;
 };
 
+struct net {
+	__u64 net_cookie;
+} __attribute__((preserve_access_index));
+
+struct net_of { /* possible_net_t */
+	struct net *net;
+};
+
 struct sock_common {
+	unsigned short skc_family;
+	struct net_of skc_net;
 	unsigned char skc_state;
 	__be16 skc_dport;
 	__u16 skc_num;
@@ -22,9 +32,16 @@ struct sock_common {
 	struct cookie_counter skc_cookie; /* atomic64_t */
 } __attribute__((preserve_access_index));
 
+struct cgroup;
+struct sock_cgroup_data {
+	struct cgroup *cgroup;
+} __attribute__((preserve_access_index));
+
 struct sock {
 	struct sock_common __sk_common;
 	int sk_err;
+	__u8 sk_userlocks : 4;
+	struct sock_cgroup_data sk_cgrp_data;
 } __attribute__((preserve_access_index));
 
 struct inet_sock {
@@ -41,6 +58,8 @@ struct tcp_sock {
 	__u64 bytes_received;
 	__u32 srtt_us;
 	__u32 total_retrans;
+	struct request_sock *fastopen_rsk;
+	__u8 bpf_sock_ops_cb_flags;
 } __attribute__((preserve_access_index));
 
 struct mptcp_sock { /* the socket of an MPTCP program; connect hooks see its first subflow, which is a TCP socket */

@@ -21,9 +21,10 @@ struct config {
 	__be16 reserved_ports[MAX_CONFIG_PORTS];
 	__u32 flows_per_second; /* normal closes recorded in full up to this rate, by each CPU; 0: no limit */
 	__u32 serving; /* SERVING_* */
+	__u64 scope_id; /* of the cgroup that the instance is attached to */
 	__u64 drain_ns; /* how long a connection may go on after no connect() would lead where it goes */
 };
-WEFT_SIZE(struct config, 152);
+WEFT_SIZE(struct config, 160);
 
 #ifdef __bpf__
 WEFT_MAP(w_config, BPF_MAP_TYPE_ARRAY, __u32, struct config, 1, BPF_F_MMAPABLE);

@@ -42,6 +42,18 @@ struct served {
 };
 WEFT_SIZE(struct served, 8);
 
+/* By iter_earlier, for each accepted socket of a listener with a limit that has no place in it yet, wherever it came from. */
+enum earlier_outcome {
+	EARLIER_KNOWN, /* it has: this is not told */
+	EARLIER_COUNTED,
+	EARLIER_UNCOUNTABLE, /* the kernel could not tell of its end, or there is no room */
+};
+struct earlier_connection {
+	__u32 place;
+	__u32 outcome; /* enum earlier_outcome */
+};
+WEFT_SIZE(struct earlier_connection, 8);
+
 #ifdef __bpf__
 WEFT_MAP(w_serving, BPF_MAP_TYPE_HASH, struct serving_key, __u32 /* place */, MAX_SERVINGS, BPF_F_NO_PREALLOC);
 WEFT_MAP(w_serving_place, BPF_MAP_TYPE_ARRAY, __u32, struct serving, MAX_SERVINGS, BPF_F_MMAPABLE);

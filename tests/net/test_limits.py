@@ -367,6 +367,100 @@ def test_a_limit_comes_changes_and_goes_with_the_configuration(node):
     assert storm(6) == {"ok": 6}
 
 
+def test_what_was_open_before_a_limit_counts_in_it_and_is_given_back(node):
+    configure(node)
+    node.node("web")
+    server = serve(node, "10.77.0.1:8080")
+    outside = node.worker()
+    outside.run(STORM)
+
+    def storm(count):
+        return outside.run("result = storm(*arguments)", "10.77.0.1", 8080, count)
+    assert storm(4) == {"ok": 4}
+    for limit in (5, 6):  # once it came, and went, and came back
+        configure(node, limit)
+        wait_enforced(node, "10.77.0.1:8080")
+        assert listeners_of(node)["10.77.0.1:8080"]["open"] == limit - 1
+        assert storm(2) == {"ok": 1, "ECONNREFUSED": 1}
+        node.node("web")
+        wait_for(lambda: not listeners_of(node), "no limit is left")
+    node.kill_agent()
+    configure(node, 4)  # fewer than there are: none of them is closed
+    node.start_agent()
+    wait_enforced(node, "10.77.0.1:8080")
+    wait_count(node, "10.77.0.1:8080", 6)
+    assert storm(1) == {"ECONNREFUSED": 1}
+    outside.run("[s.close() for s in kept[:3]]; del kept[:3]")
+    wait_count(node, "10.77.0.1:8080", 3)
+    assert storm(2) == {"ok": 1, "ECONNREFUSED": 1}
+    node.kill_agent()
+    outside.run("kept.pop().close()")
+    wait_for(lambda: sockets_at(node.namespace) == 3, "it is closed")
+    node.start_agent()
+    wait_enforced(node, "10.77.0.1:8080")
+    wait_count(node, "10.77.0.1:8080", 3)
+    server.kill()
+    wait_for(lambda: sockets_at(node.namespace) == 0, "all are closed")
+
+
+def test_what_was_open_before_its_listener_was_known_counts(node):
+    configure(node, 5)
+    process = node.workload([PYTHON, HERE / "echo.py", "10.77.0.1:8080"], "web", stdout=subprocess.PIPE, text=True)
+    assert process.stdout.readline() == "ready\n"
+    outside = node.worker()
+    outside.run(STORM)
+    assert outside.run("result = storm(*arguments)", "10.77.0.1", 8080, 4) == {"ok": 4}
+    node.register("web", "1", "10.77.0.1:8080")
+    wait_enforced(node, "10.77.0.1:8080")
+    wait_count(node, "10.77.0.1:8080", 4)
+    assert outside.run("result = storm(*arguments)", "10.77.0.1", 8080, 2) == {"ok": 1, "ECONNREFUSED": 1}
+
+
+# Connections that come and go, some of them kept, until a time.
+CHURN = """
+import time
+ends, n = collections.Counter(), 0
+while time.monotonic() < arguments[2]:
+    n += 1
+    try:
+        s = socket.create_connection((arguments[0], arguments[1]), timeout=5)
+        s.recv(100)
+        if n % 50:
+            s.close()
+        else:
+            kept.append(s)
+        ends['ok'] += 1
+    except OSError as e:
+        ends[errno.errorcode.get(e.errno, 'timeout')] += 1
+result = ends
+"""
+
+
+def test_the_count_is_exact_where_a_limit_comes_while_connections_come_and_go(node):
+    configure(node)
+    node.node("web")
+    serve(node, "10.77.0.1:8080")
+    workers = [node.worker() for _ in range(3)]
+    for worker in workers:
+        worker.run(STORM)
+        worker.start(CHURN, "10.77.0.1", 8080, time.monotonic() + 6)
+    for _ in range(3):
+        configure(node, 1000)
+        wait_enforced(node, "10.77.0.1:8080")
+        node.node("web")
+        wait_for(lambda: not listeners_of(node), "no limit is left")
+    configure(node, 1000)
+    ends = [worker.answer() for worker in workers]
+    assert all(set(end) == {"ok"} for end in ends), ends
+    wait_enforced(node, "10.77.0.1:8080")
+    kept = sum(worker.run("result = len(kept)") for worker in workers)
+    assert kept >= 3
+    wait_count(node, "10.77.0.1:8080", kept)
+    for worker in workers:
+        worker.run(CLOSE)
+    wait_count(node, "10.77.0.1:8080", 0)
+
+
 def test_the_limit_holds_over_an_upgrade_and_while_tables_grow(node):
     configure(node, 3)
     serve(node, "10.77.0.1:8080")
