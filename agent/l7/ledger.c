@@ -12,7 +12,6 @@
 #include <unistd.h>
 
 #include "base/cleanup.h"
-#include "base/hash.h"
 #include "base/log.h"
 
 #define MAGIC "weft pools 1"
@@ -21,22 +20,21 @@
 #define LOCK_OF_TABLE LEDGER_COLUMNS /* bytes of the file that are locked: one for each column, then this one */
 #define LOOK_AGAIN_NS (10 * NSEC_PER_MSEC)
 
-enum row_state { ROW_UNUSED, ROW_USED, ROW_LEFT /* may be used anew; what was put behind it is still found */ };
-
 struct ledger_row {
 	char key[LEDGER_KEY_BYTES];
 	uint64_t counts[LEDGER_KINDS]; /* COLUMN_BITS for each column */
 	uint32_t said[LEDGER_KINDS];
 	uint32_t waits_ms[LEDGER_COLUMNS]; /* CLOCK_MONOTONIC, modulo 2^32 */
-	uint32_t state;
-	uint32_t holders; /* a bit for each column; written with the table's lock */
+	uint32_t holders; /* a bit for each column; written with the table's lock. None: the row is free */
+	uint32_t pad;
 };
 _Static_assert(sizeof(struct ledger_row) == 128, "the file is named for its layout: raise LEDGER_FILE");
 
 struct ledger_table {
 	char magic[16];
 	uint32_t claimed; /* a bit for each column that a process has, or had and nobody has cleared since; with the table's lock */
-	uint32_t pad[27];
+	uint32_t row_count; /* rows that were ever used: what follows takes no memory; with the table's lock */
+	uint32_t pad[26];
 	struct ledger_row rows[LEDGER_ROWS];
 };
 
@@ -191,23 +189,21 @@ static struct ledger_row *row_alone(const char *key)
 static struct ledger_row *row_find(struct ledger_table *table, const char *key)
 {
 	struct ledger_row *room = NULL;
-	size_t place = hash_string(key);
 
-	for (size_t i = 0; i < LEDGER_ROWS; i++, place++) {
-		struct ledger_row *row = &table->rows[place % LEDGER_ROWS];
+	for (size_t i = 0; i < table->row_count; i++) {
+		struct ledger_row *row = &table->rows[i];
 
-		if (row->state == ROW_USED && !strncmp(row->key, key, LEDGER_KEY_BYTES))
+		if (row->holders && !strncmp(row->key, key, LEDGER_KEY_BYTES))
 			return row;
-		if (row->state != ROW_USED && !room)
+		if (!row->holders && !room)
 			room = row;
-		if (row->state == ROW_UNUSED)
-			break;
 	}
+	if (!room && table->row_count < LEDGER_ROWS)
+		room = &table->rows[table->row_count++];
 	if (!room)
 		return NULL;
 	*room = (struct ledger_row){};
 	strcpy(room->key, key);
-	room->state = ROW_USED; /* last: one that is killed before has done nothing */
 	return room;
 }
 
@@ -216,8 +212,6 @@ static void row_drop(struct ledger_row *row, unsigned int column)
 	for (size_t kind = 0; kind < LEDGER_KINDS; kind++)
 		word_set(&row->counts[kind], column, 0);
 	__atomic_and_fetch(&row->holders, ~(1u << column), __ATOMIC_RELAXED);
-	if (!row->holders)
-		row->state = ROW_LEFT;
 }
 
 /* With the lock: everything of a column that nobody has. */
@@ -225,8 +219,8 @@ static void column_clear(struct ledger *ledger, unsigned int column)
 {
 	struct ledger_table *table = ledger->table;
 
-	for (size_t i = 0; i < LEDGER_ROWS; i++)
-		if (table->rows[i].state == ROW_USED && table->rows[i].holders & 1u << column)
+	for (size_t i = 0; i < table->row_count; i++)
+		if (table->rows[i].holders & 1u << column)
 			row_drop(&table->rows[i], column);
 	table->claimed &= ~(1u << column);
 	ledger->dead_ns[column] = 0;
@@ -300,7 +294,7 @@ static int table_init(struct ledger *ledger)
 	}
 	if (!*ledger->table->magic)
 		strcpy(ledger->table->magic, MAGIC);
-	return strncmp(ledger->table->magic, MAGIC, sizeof(ledger->table->magic)) ? -EPROTO : 0;
+	return strncmp(ledger->table->magic, MAGIC, sizeof(ledger->table->magic)) || ledger->table->row_count > LEDGER_ROWS ? -EPROTO : 0;
 }
 
 /* With the lock. One that was somebody's who is gone is the last choice: what that one had counts for a moment longer. */

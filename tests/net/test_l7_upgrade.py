@@ -304,7 +304,7 @@ def test_of_three_that_still_serve_the_eldest_is_ended_and_counted(shop):
     for name in "second", "third":
         client.close_tunnel(name)
     wait_for(lambda: former(shop)["now"] == [] and former(shop)["ends"]["drained"] == 2, "the others ended")
-    assert all(ended(shop, pid) for pid in pids[:3])
+    wait_for(lambda: all(ended(shop, pid) for pid in pids[:3]), "their processes are gone")
     assert client.ask(shop.address)["status"] == 200
 
 
