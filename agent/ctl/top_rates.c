@@ -198,6 +198,16 @@ static int rows_fill(const json_t *before, const json_t *now, double seconds, st
 	return r;
 }
 
+/* Percent of the requests that were answered, and with no 5xx; negative: there were none. */
+static double success_of(struct delta *delta, uint64_t requests)
+{
+	const uint64_t failed = grown(delta, "codes.5xx") + grown(delta, "codes.none");
+
+	if (!requests)
+		return -1;
+	return failed < requests ? 100.0 * (double)(requests - failed) / (double)requests : 0;
+}
+
 static void request_fill(struct delta *delta, struct top_request *row)
 {
 	__u64 buckets[HISTOGRAM_BUCKETS];
@@ -208,12 +218,11 @@ static void request_fill(struct delta *delta, struct top_request *row)
 		.active = count_of(delta->now, "active"),
 		.success = -1,
 	};
-	const uint64_t requests = grown(delta, "requests"), failed = grown(delta, "codes.5xx") + grown(delta, "codes.none");
+	const uint64_t requests = grown(delta, "requests");
 
 	*row = nothing;
 	row->requests = per_second(delta, requests);
-	if (requests)
-		row->success = failed < requests ? 100.0 * (double)(requests - failed) / (double)requests : 0;
+	row->success = success_of(delta, requests);
 	row->retries = per_second(delta, grown(delta, "retries"));
 	row->sent = per_second(delta, grown(delta, "received")); /* by weft-proxy, from the program */
 	row->received = per_second(delta, grown(delta, "sent"));
@@ -247,12 +256,11 @@ static void route_fill(struct delta *delta, struct top_route *row)
 		.route = json_path_string(delta->now, "route"),
 		.success = -1,
 	};
-	const uint64_t requests = grown(delta, "requests"), failed = grown(delta, "codes.5xx") + grown(delta, "codes.none");
+	const uint64_t requests = grown(delta, "requests");
 
 	*row = nothing;
 	row->requests = per_second(delta, requests);
-	if (requests)
-		row->success = failed < requests ? 100.0 * (double)(requests - failed) / (double)requests : 0;
+	row->success = success_of(delta, requests);
 	row->retries = per_second(delta, grown(delta, "retries"));
 	row->timeouts = per_second(delta, grown(delta, "timeouts"));
 	if (delta->went_back || delta->seconds <= 0)

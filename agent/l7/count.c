@@ -228,6 +228,8 @@ static void count_reply(struct request *request, size_t code)
 	request->downstream->http->replies[request->reply]++;
 	if (request->reply == L7_NO_ROUTE)
 		count_on_route(route_row_get(request, request->service, 0), request, code);
+	else if (request->route && request->route->number && !request->route_row) /* it leads nowhere */
+		count_on_route(route_row_get(request, request->service, request->route->number), request, code);
 }
 
 void count_request(struct request *request, int status)

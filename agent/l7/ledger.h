@@ -28,8 +28,8 @@ enum ledger_kind { LEDGER_CONNECTIONS, LEDGER_PENDING, LEDGER_KINDS };
 struct ledger;
 struct ledger_row;
 
-/* Makes the file where there is none; it takes memory as rows come. NULL: memory of this process alone. -EBUSY: more processes live than there are columns, for
- * LEDGER_BUSY_NS; -EPROTO: it is no such file; -errno. */
+/* Makes the file where there is none; it takes memory as rows come. NULL: memory of this process alone. -EBUSY: more processes live than there
+ * are columns, for LEDGER_BUSY_NS; -EPROTO: it is no such file; -errno. */
 #define LEDGER_BUSY_NS (5 * NSEC_PER_SEC)
 int ledger_open(const char *path, struct ledger **ret_ledger, struct error *err);
 struct ledger *ledger_close(struct ledger *ledger); /* nobody has a row of it any more. NULL is fine */
