@@ -120,7 +120,7 @@ static void on_hangup(int signal, void *arg)
 		argv[i] = running->argv[i];
 	if (!strchr(argv[0], '/'))
 		argv[0] = "/proc/self/exe"; /* it was looked for along PATH */
-	if (process_spawn(running->loop, argv, on_successor_ended, running, &running->successor, &err) < 0)
+	if (process_spawn(running->loop, argv, -1, on_successor_ended, running, &running->successor, &err) < 0)
 		log_error("no successor is started", LOG_F("error", LOG_STR(error_text(&err, text, sizeof(text)))));
 	else
 		log_info("a successor was started", LOG_F("pid", LOG_INT(running->successor->pid)));

@@ -80,28 +80,68 @@ static bool strip_made(char *cgroup, const char *program, const char *instance)
 	return false;
 }
 
-static int enter_below(const char *parent, const char *program, const char *instance, char *path, size_t size, struct error *err)
+static int path_below(const char *parent, const char *program, const char *instance, char *path, size_t size, struct error *err)
+{
+	if (snprintf(path, size, "%s/%s-%s", parent, program, instance) >= (int)size)
+		return error_set(err, -ENAMETOOLONG, "the path of a cgroup below '%s' is too long", parent);
+	return 0;
+}
+
+static int make(const char *path, struct error *err)
+{
+	if (mkdir(path, 0755) < 0 && errno != EEXIST)
+		return error_set(err, -errno, "cannot make the cgroup '%s': %m", path);
+	return 0;
+}
+
+static int enter(const char *path, struct error *err)
 {
 	int r = -ENOENT;
 
-	if (snprintf(path, size, "%s/%s-%s", parent, program, instance) >= (int)size)
-		return error_set(err, -ENAMETOOLONG, "the path of a cgroup below '%s' is too long", parent);
 	for (int i = 0; i < ENTER_TRIES && (r == -ENOENT || r == -ENODEV); i++) { /* one that ends just now removes it */
-		if (mkdir(path, 0755) < 0 && errno != EEXIST)
-			return error_set(err, -errno, "cannot make the cgroup '%s': %m", path);
+		r = make(path, err);
+		if (r < 0)
+			return r;
 		r = move_to(path);
 	}
 	return r < 0 ? error_set(err, r, "cannot enter the cgroup '%s': %s", path, strerror(-r)) : 0;
 }
 
+int own_cgroup_for(const char *program, const char *instance, int *ret_fd, struct error *err)
+{
+	char parent[PATH_MAX], path[PATH_MAX];
+	int fd, r = path_now(parent, sizeof(parent), err);
+
+	if (r == 0) {
+		strip_made(parent, program, instance);
+		r = path_below(parent, program, instance, path, sizeof(path), err);
+	}
+	if (r == 0)
+		r = make(path, err);
+	if (r < 0)
+		return r;
+	fd = open(path, O_PATH | O_DIRECTORY | O_CLOEXEC);
+	if (fd < 0)
+		return error_set(err, -errno, "cannot open the cgroup '%s': %m", path);
+	*ret_fd = fd;
+	return 0;
+}
+
 int own_cgroup_enter(const char *program, const char *instance, struct own_cgroup *ret_cgroup, struct error *err)
 {
 	struct own_cgroup cgroup = {};
-	int r = path_now(cgroup.path, sizeof(cgroup.path), err);
+	char now[PATH_MAX], parent[PATH_MAX];
+	int r = path_now(now, sizeof(now), err);
 
-	if (r == 0 && (strip_made(cgroup.path, program, instance) || !is_alone_in(cgroup.path))) {
-		memcpy(cgroup.parent, cgroup.path, sizeof(cgroup.parent));
-		r = enter_below(cgroup.parent, program, instance, cgroup.path, sizeof(cgroup.path), err);
+	if (r < 0)
+		return r;
+	memcpy(parent, now, sizeof(parent));
+	memcpy(cgroup.path, now, sizeof(cgroup.path));
+	if (strip_made(parent, program, instance) || !is_alone_in(now)) {
+		memcpy(cgroup.parent, parent, sizeof(cgroup.parent));
+		r = path_below(parent, program, instance, cgroup.path, sizeof(cgroup.path), err);
+		if (r == 0 && strcmp(cgroup.path, now)) /* else it began there */
+			r = enter(cgroup.path, err);
 	}
 	if (r < 0)
 		return r;

@@ -14,10 +14,12 @@ struct own_cgroup {
 	char path[PATH_MAX];
 };
 
+/* The cgroup that a "PROGRAM" of this instance enters when this process starts it, made where there is none: a program that begins in it need
+ * not move. The caller owns the descriptor. */
+int own_cgroup_for(const char *program, const char *instance, int *ret_fd, struct error *err);
 /* Moves this process into "PROGRAM-INSTANCE" below its cgroup (made, or left by an earlier one), unless it is alone where it
- * is. Started in the cgroup that a weftd made for itself, it goes beside that one, so that each can be removed; in one that another of
- * its kind made, which is its predecessor, it stays there. -errno of cgroup2 with
- * what could not be done. */
+ * is. Started in the cgroup that a weftd made for itself, it goes beside that one, so that each can be removed; in one that was
+ * made for its kind it stays. -errno of cgroup2 with what could not be done. */
 int own_cgroup_enter(const char *program, const char *instance, struct own_cgroup *ret_cgroup, struct error *err);
 /* Back to where it came from, and removes the cgroup unless another one is in there, such as its successor. All zero is fine. */
 void own_cgroup_leave(const struct own_cgroup *cgroup);

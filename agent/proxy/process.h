@@ -22,9 +22,10 @@ struct process {
 /* Both are told of the end once: "killed by signal 9", "exited with status 1", or, of somebody else's, "ended". `ended` frees it. */
 typedef void process_ended_fn(struct process *process, const char *how, void *arg);
 /* Starts argv[0], a path, in a session of its own, with /dev/null as input, our standard error as output and error, and signals as a
- * new program expects them. argv ends with NULL. -errno of the start. */
-int process_spawn(struct loop *loop, const char *const argv[], process_ended_fn *ended, void *arg, struct process **ret_process,
-		  struct error *err);
+ * new program expects them. argv ends with NULL. `cgroup_fd` is the directory of a cgroup2 that it begins in, -1: in ours, as where the kernel
+ * starts nothing in that one. -errno of the start. */
+int process_spawn(struct loop *loop, const char *const argv[], int cgroup_fd, process_ended_fn *ended, void *arg,
+		  struct process **ret_process, struct error *err);
 /* -ESRCH: it is gone. */
 int process_adopt(struct loop *loop, pid_t pid, process_ended_fn *ended, void *arg, struct process **ret_process, struct error *err);
 int process_signal(const struct process *process, int signal); /* by the pidfd: never another one that has its pid by now */

@@ -211,12 +211,12 @@ static int make_parts(struct proxy *proxy, struct error *err)
 
 static int start(struct proxy *proxy, struct error *err)
 {
-	int r = proxy_maps_open(proxy->instance, &proxy->maps, err);
+	int r = own_cgroup_enter("weft-proxy", proxy->instance, &proxy->cgroup, err); /* first: where it was started in it, it is removed */
 
 	if (r == 0)
-		r = build_of(BUILD_OWN, proxy->build, err);
+		r = proxy_maps_open(proxy->instance, &proxy->maps, err);
 	if (r == 0)
-		r = own_cgroup_enter("weft-proxy", proxy->instance, &proxy->cgroup, err);
+		r = build_of(BUILD_OWN, proxy->build, err);
 	if (r == 0)
 		answer_original(proxy);
 	proxy->responder_maps = (struct responder_maps){

@@ -15,6 +15,7 @@
 #include "agent/net/unix.h"
 #include "agent/proxy/build.h"
 #include "agent/proxy/control.h"
+#include "agent/proxy/own_cgroup.h"
 #include "agent/proxy/seat.h"
 #include "agent/proxy/supervisor_internal.h"
 #include "base/cleanup.h"
@@ -250,10 +251,15 @@ static int start(struct supervisor *s, struct process **ret_process, struct erro
 	char path[PATH_MAX], drain_max[32];
 	const char *const argv[] = { path, "--instance", s->options.instance, "--log-level", s->options.log_level, "--log-format",
 				     s->options.log_format, "--drain-max", drain_max, NULL };
+	_cleanup_close_ int cgroup_fd = -1;
+	struct error elsewhere = {};
 	int r = program_path(path, sizeof(path), err);
 
+	if (r < 0)
+		return r;
 	snprintf(drain_max, sizeof(drain_max), "%llums", (unsigned long long)(s->options.drain_max_ns / NSEC_PER_MSEC));
-	return r < 0 ? r : process_spawn(s->loop, argv, on_ended, s, ret_process, err);
+	own_cgroup_for("weft-proxy", s->options.instance, &cgroup_fd, &elsewhere); /* else it goes there by itself, and says why it cannot */
+	return process_spawn(s->loop, argv, cgroup_fd, on_ended, s, ret_process, err);
 }
 
 static void start_first(struct supervisor *s)

@@ -42,7 +42,7 @@ static void spawn(struct fixture *f, const char *script)
 {
 	struct error err = {};
 
-	EXPECT_OK(process_spawn(f->loop, (const char *const[]){ "/bin/sh", "-c", script, NULL }, on_ended, f, &f->process, &err), &err);
+	EXPECT_OK(process_spawn(f->loop, (const char *const[]){ "/bin/sh", "-c", script, NULL }, -1, on_ended, f, &f->process, &err), &err);
 }
 
 static const char *end_of(struct fixture *f)
@@ -93,8 +93,21 @@ TEST(a_program_that_is_not_there_is_named)
 	struct error err = {};
 
 	given(&f);
-	EXPECT_EQ(process_spawn(f.loop, (const char *const[]){ "/nowhere/weft-proxy", NULL }, on_ended, &f, &f.process, &err), -ENOENT);
+	EXPECT_EQ(process_spawn(f.loop, (const char *const[]){ "/nowhere/weft-proxy", NULL }, -1, on_ended, &f, &f.process, &err), -ENOENT);
 	EXPECT_CONTAINS(err.message, "/nowhere/weft-proxy");
+	done(&f);
+}
+
+TEST(where_the_kernel_starts_nothing_in_a_directory_it_is_started_here)
+{
+	_cleanup_close_ int no_cgroup = open("/", O_PATH | O_DIRECTORY | O_CLOEXEC);
+	struct error err = {};
+	struct fixture f;
+
+	given(&f);
+	EXPECT_OK(process_spawn(f.loop, (const char *const[]){ "/bin/sh", "-c", "exit 4", NULL }, no_cgroup, on_ended, &f, &f.process, &err),
+		  &err);
+	EXPECT_STR(end_of(&f), "exited with status 4");
 	done(&f);
 }
 
@@ -161,6 +174,7 @@ int main(void)
 		cmocka_unit_test(a_childs_end_is_told_with_its_status_or_signal),
 		cmocka_unit_test(a_child_has_a_session_of_its_own_no_input_and_signals_as_a_new_program_expects),
 		cmocka_unit_test(a_program_that_is_not_there_is_named),
+		cmocka_unit_test(where_the_kernel_starts_nothing_in_a_directory_it_is_started_here),
 		cmocka_unit_test(somebody_elses_process_is_watched_to_its_end),
 		cmocka_unit_test(a_process_goes_on_when_its_watch_is_freed),
 		cmocka_unit_test(a_build_is_told_by_the_content_of_its_file),
