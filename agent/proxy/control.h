@@ -6,7 +6,7 @@
  *
  * | op | more | descriptors | answer |
  * |---|---|---|---|
- * | hello | | | {"pid", "version", "startedAt", "build"} |
+ * | hello | "build"?: false where nobody asks for it | | {"pid", "version", "startedAt", "build"} |
  * | attach | "workload": id, "netnsCookie", "node", "nodeId", "cgroup": path below the cgroup2 mount, "cgroupId",
  *     "waits"? | the namespace | {} |
  * | detach | "workload", "netnsCookie" | | {} |

@@ -216,8 +216,6 @@ static int start(struct proxy *proxy, struct error *err)
 	if (r == 0)
 		r = proxy_maps_open(proxy->instance, &proxy->maps, err);
 	if (r == 0)
-		r = build_of(BUILD_OWN, proxy->build, err);
-	if (r == 0)
 		answer_original(proxy);
 	proxy->responder_maps = (struct responder_maps){
 		.name_get = name_get,

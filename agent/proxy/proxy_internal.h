@@ -12,7 +12,6 @@
 #include "agent/l7/l7.h"
 #include "agent/proxy/admin_ports.h"
 #include "agent/proxy/attachments.h"
-#include "agent/proxy/build.h"
 #include "agent/proxy/formers.h"
 #include "agent/proxy/own_cgroup.h"
 #include "agent/proxy/proxy.h"
@@ -46,7 +45,6 @@ struct proxy {
 	struct retirement *retirement; /* NULL: we have the seat, or are taking it */
 	struct loop_timer *beat_timer;
 	uint64_t started_wall_ns;
-	char build[BUILD_TEXT_BYTES];
 	bool uninstalled;
 };
 

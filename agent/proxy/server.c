@@ -7,6 +7,7 @@
 #include <sys/socket.h>
 #include <unistd.h>
 
+#include "agent/proxy/build.h"
 #include "agent/proxy/control.h"
 #include "agent/proxy/proxy_internal.h"
 #include "base/cleanup.h"
@@ -112,9 +113,14 @@ static json_t *time_json(uint64_t wall_ns)
 
 static int op_hello(const struct request *q, struct answer *answer, struct error *err)
 {
-	(void)err;
-	answer->message = json_pack("{s:i, s:s, s:o, s:s}", "pid", getpid(), "version", WEFT_VERSION, "startedAt",
-				    time_json(q->proxy->started_wall_ns), "build", q->proxy->build);
+	char build[BUILD_TEXT_BYTES];
+	const bool asked = json_path_bool(q->message, "build", true);
+	int r = asked ? build_of(BUILD_OWN, build, err) : 0;
+
+	if (r < 0)
+		return r;
+	answer->message = json_pack("{s:i, s:s, s:o, s:s*}", "pid", getpid(), "version", WEFT_VERSION, "startedAt",
+				    time_json(q->proxy->started_wall_ns), "build", asked ? build : NULL);
 	return 0;
 }
 

@@ -298,6 +298,12 @@ static void start_successor(struct supervisor *s, const char *build)
 		log_info("weft-proxy is of another build: started its successor", LOG_F("pid", LOG_INT(s->successor->pid)));
 }
 
+/* One that we have started ourselves is of the build beside us. Both files would be read to know that once more. */
+static bool wants_build(const struct supervisor *s)
+{
+	return s->options.supervision == SUPERVISION_START && !(s->process && s->process->child);
+}
+
 static void on_hello(struct supervisor *s, const struct ask_request *request, const json_t *answer, const struct error *err)
 {
 	char text[ERROR_FIELD_BYTES + ERROR_MESSAGE_BYTES];
@@ -315,7 +321,7 @@ static void on_hello(struct supervisor *s, const struct ask_request *request, co
 	snprintf(s->started_at, sizeof(s->started_at), "%s", json_path_string(answer, "startedAt") ?: "");
 	log_info(s->process && s->process->child ? "weft-proxy answers" : "weft-proxy is adopted", LOG_F("pid", LOG_INT(s->pid)),
 		 LOG_F("version", LOG_STR(s->version)));
-	if (s->options.supervision == SUPERVISION_START)
+	if (wants_build(s))
 		start_successor(s, json_path_string(answer, "build") ?: "");
 	configuration_sync(s); /* first: connections are handed over in the namespaces that it is told of */
 	told_sync(s);
@@ -343,10 +349,11 @@ static int know_process(struct supervisor *s, pid_t pid, struct error *err)
 
 static int begin(struct supervisor *s, int fd, struct error *err)
 {
-	_cleanup_json_ json_t *hello = json_pack("{s:s}", "op", "hello");
+	_cleanup_json_ json_t *hello = NULL;
 	const int pid = unix_peer_pid(fd);
 	int r = know_process(s, pid, err);
 
+	hello = json_pack("{s:s, s:b}", "op", "hello", "build", wants_build(s));
 	if (r == 0)
 		r = loop_io_add(s->loop, fd, EPOLLIN, on_connection, s, &s->io);
 	if (r < 0) {
