@@ -256,9 +256,9 @@ struct endpoint *l7_slot(const struct l7 *l7, const struct target_endpoint *endp
 
 /* --- configuration ------------------------------------------------------------------------------------------------------- */
 
-int l7_configure(struct l7 *l7, uint64_t base, uint64_t generation, const json_t *json, struct error *err)
+int l7_configure(struct l7 *l7, uint64_t base, uint64_t generation, struct span text, struct error *err)
 {
-	int r = snapshots_apply(l7->snapshots, base, generation, json, err);
+	int r = snapshots_apply(l7->snapshots, base, generation, text, err);
 
 	for (unsigned int i = 0; r == 0 && i < l7->worker_count; i++) {
 		r = worker_tell_snapshot(l7->workers[i], snapshots_now(l7->snapshots));

@@ -14,6 +14,7 @@
 #include "base/bytes.h"
 #include "base/error.h"
 #include "base/json.h"
+#include "base/span.h"
 #include "base/time.h"
 #include "maps/abi/endpoint.h"
 #include "maps/abi/handover.h"
@@ -83,7 +84,7 @@ json_t *l7_listens(const struct l7 *l7, uint64_t netns_cookie, int ret_fds[L7_LI
  * descriptors, also on failure. -EBADMSG: they are not what `listens` says. */
 int l7_inherit(struct l7 *l7, uint64_t netns_cookie, const json_t *listens, const int *fds, size_t fd_count, struct error *err);
 uint64_t l7_generation(const struct l7 *l7);
-/* Appends its configuration, as JSON that l7_configure() takes with base 0. Generation 0 has nothing. 0 or -ENOMEM. */
+/* Appends its configuration, as text that l7_configure() takes with base 0. Generation 0 has nothing. 0 or -ENOMEM. */
 int l7_configuration(const struct l7 *l7, uint64_t *ret_generation, struct buffer *text);
 
 /* Accepts nothing more once this returns, and closes what it listens on. What was accepted goes on to its end: answers say "connection:
@@ -107,7 +108,7 @@ json_t *l7_give(struct l7 *l7, int *ret_fds, size_t max);
 int l7_take(struct l7 *l7, const json_t *connection, int fd);
 
 /* As snapshots_apply(); every worker has it at its loop's next turn. Requests under way go on by what they began with. */
-int l7_configure(struct l7 *l7, uint64_t base, uint64_t generation, const json_t *json, struct error *err);
+int l7_configure(struct l7 *l7, uint64_t base, uint64_t generation, struct span text, struct error *err);
 
 /* What Envoy beside the workloads of a namespace would show now (stats_view.h): what its nodes and gateways have by the configuration, and
  * what was counted of it there; nothing of any other namespace. Without L7_VIEW_NUMBERS only the server is there, which costs next to

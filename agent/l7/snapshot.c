@@ -8,9 +8,8 @@
 
 #include "agent/l7/route_names.h"
 #include "agent/l7/snapshot_internal.h"
+#include "agent/l7/snapshot_text.h"
 #include "base/cleanup.h"
-
-#define SNAPSHOT_IDS_MAX (1u << 24) /* more than the kernel has room for */
 
 struct snapshots {
 	struct snapshot *now;
@@ -259,17 +258,6 @@ static int draft_put(struct snapshot *draft, enum snapshot_kind kind, uint32_t i
 	return 0;
 }
 
-static int id_read(const char *text, uint32_t *ret_id)
-{
-	char *end;
-	const unsigned long id = strtoul(text, &end, 10);
-
-	if (*text < '1' || *text > '9' || *end || id >= SNAPSHOT_IDS_MAX)
-		return -EBADMSG;
-	*ret_id = (uint32_t)id;
-	return 0;
-}
-
 static uint64_t lineage_of(struct snapshots *all, const struct snapshot_object *object, const struct snapshot_object *before)
 {
 	return before && !strcmp(before->name, object->name) ? before->lineage : ++all->lineages;
@@ -293,56 +281,48 @@ static void number_routes(struct snapshots *all, enum snapshot_kind kind, struct
 	}
 }
 
-static int draft_read_one(struct snapshots *all, struct snapshot *draft, enum snapshot_kind kind, const char *key, const json_t *json,
-			  struct error *err)
+struct reading {
+	struct snapshots *all;
+	struct snapshot *draft;
+};
+
+static int draft_read_one(enum snapshot_kind kind, uint32_t id, const json_t *json, struct span text, void *arg, struct error *err)
 {
+	const struct reading *reading = arg;
 	struct snapshot_object *object = NULL;
 	struct error inner = {};
-	uint32_t id;
-	int r = id_read(key, &id);
+	int r = json ? snapshot_kinds[kind].read(json, &object, &inner) : 0;
 
 	if (r < 0)
-		return error_set_field(err, r, snapshot_kinds[kind].member, "'%s' is no id", key);
-	if (!json_is_null(json))
-		r = snapshot_kinds[kind].read(json, &object, &inner);
-	if (r < 0)
-		return error_set_field(err, r, snapshot_kinds[kind].member, "%s: %s: %s", key, inner.field, inner.message);
+		return error_set(err, r, "%" PRIu32 ": %s: %s", id, inner.field, inner.message);
 	if (object) {
 		object->refs = 1;
 		object->id = id;
-		object->lineage = lineage_of(all, object, object_of(all->now, kind, id));
-		number_routes(all, kind, object);
-		object->text = json_dumps(json, JSON_COMPACT);
+		object->lineage = lineage_of(reading->all, object, object_of(reading->all->now, kind, id));
+		number_routes(reading->all, kind, object);
+		object->text = strndup(text.data, text.length);
 		if (!object->text) {
 			object_unref(kind, object);
 			return error_set(err, -ENOMEM, "out of memory");
 		}
 	}
-	r = draft_put(draft, kind, id, object);
+	r = draft_put(reading->draft, kind, id, object);
 	return r < 0 ? error_set(err, r, "out of memory") : 0;
 }
 
-int snapshots_apply(struct snapshots *all, uint64_t base, uint64_t generation, const json_t *json, struct error *err)
+int snapshots_apply(struct snapshots *all, uint64_t base, uint64_t generation, struct span text, struct error *err)
 {
 	_cleanup_(cleanup_snapshot) struct snapshot *draft = NULL;
-	int r = 0;
+	int r;
 
 	if (base && base != all->now->generation)
 		return error_set(err, -ESTALE, "there is generation %" PRIu64 ", not %" PRIu64, all->now->generation, base);
 	draft = draft_new(base ? all->now : NULL, generation);
 	if (!draft)
 		return error_set(err, -ENOMEM, "out of memory");
-	for (enum snapshot_kind kind = 0; kind < SNAPSHOT_KINDS; kind++) {
-		const json_t *objects = json_object_get(json, snapshot_kinds[kind].member);
-		const char *key;
-		json_t *one;
-
-		json_object_foreach((json_t *)objects, key, one) {
-			r = draft_read_one(all, draft, kind, key, one, err);
-			if (r < 0)
-				return r;
-		}
-	}
+	r = snapshot_text_each(text, draft_read_one, &(struct reading){ all, draft }, err);
+	if (r < 0)
+		return r;
 	snapshot_unref(all->now);
 	all->now = TAKE_PTR(draft);
 	return 0;

@@ -16,6 +16,7 @@
 #include "base/bytes.h"
 #include "base/error.h"
 #include "base/json.h"
+#include "base/span.h"
 #include "maps/abi/record.h"
 #include "maps/abi/types.h"
 
@@ -26,7 +27,7 @@ struct snapshot_object { /* what each of them begins with */
 	uint32_t id;
 	uint64_t lineage; /* one for all that follow each other with this id and this name: tells those apart that had one id */
 	char *name; /* full: "mesh/M/virtualService/S" */
-	char *text; /* the JSON that it is of, for a successor */
+	char *text; /* that it is of, for a successor */
 };
 
 struct service_port {
@@ -124,6 +125,6 @@ struct snapshots *snapshots_free(struct snapshots *snapshots); /* NULL is fine *
 struct snapshot *snapshots_now(const struct snapshots *snapshots); /* borrowed */
 const char *snapshots_route_name(const struct snapshots *snapshots, uint32_t number); /* NULL: no route has it, or had */
 
-/* Makes the next one from a "configuration" message (agent/proxy/control.h), whole or not at all. -ESTALE: `base` is neither 0 nor the
- * generation that is there; -EBADMSG names the member; -ENOMEM. */
-int snapshots_apply(struct snapshots *snapshots, uint64_t base, uint64_t generation, const json_t *json, struct error *err);
+/* Makes the next one from the text of a "configuration" message (agent/proxy/control.h), whole or not at all. -ESTALE: `base` is neither 0
+ * nor the generation that is there; -EBADMSG names the member; -ENOMEM. */
+int snapshots_apply(struct snapshots *snapshots, uint64_t base, uint64_t generation, struct span text, struct error *err);

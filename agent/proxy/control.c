@@ -170,22 +170,37 @@ int control_file_make(const char *name, const struct buffer *text, int *ret_fd)
 	return 0;
 }
 
-int control_file_read(int fd, json_t **ret_value, size_t *ret_length, struct error *err)
+int control_file_map(int fd, struct span *ret_text, struct error *err)
 {
-	struct json_place place;
-	size_t offset = 0;
 	struct stat st;
 	void *text;
-	int r;
 
 	if (fstat(fd, &st) < 0 || st.st_size <= 0 || st.st_size > CONTROL_CONFIGURATION_MAX_BYTES)
 		return error_set(err, -EBADMSG, "the descriptor is no memory file of 1 to %d bytes", CONTROL_CONFIGURATION_MAX_BYTES);
-	text = mmap(NULL, (size_t)st.st_size, PROT_READ, MAP_PRIVATE, fd, 0);
+	text = mmap(NULL, (size_t)st.st_size, PROT_READ, MAP_PRIVATE | MAP_POPULATE, fd, 0);
 	if (text == MAP_FAILED)
 		return error_set(err, -errno, "cannot map the configuration: %s", strerror(errno));
-	r = json_parse_next(text, (size_t)st.st_size, &offset, ret_value, &place, err);
-	munmap(text, (size_t)st.st_size);
-	*ret_length = (size_t)st.st_size;
+	*ret_text = (struct span){ text, (size_t)st.st_size };
+	return 0;
+}
+
+void control_file_unmap(struct span text)
+{
+	munmap((void *)text.data, text.length);
+}
+
+int control_file_read(int fd, json_t **ret_value, size_t *ret_length, struct error *err)
+{
+	struct json_place place;
+	struct span text;
+	size_t offset = 0;
+	int r = control_file_map(fd, &text, err);
+
+	if (r < 0)
+		return r;
+	r = json_parse_next(text.data, text.length, &offset, ret_value, &place, err);
+	control_file_unmap(text);
+	*ret_length = text.length;
 	return r;
 }
 

@@ -43,6 +43,7 @@
 #include "base/bytes.h"
 #include "base/error.h"
 #include "base/json.h"
+#include "base/span.h"
 
 #define CONTROL_MESSAGE_MAX_BYTES (256 * 1024)
 #define CONTROL_FDS_MAX 64
@@ -66,6 +67,9 @@ int control_connect(const char *instance, int *ret_fd, struct error *err);
 
 /* What is too long for a message goes along as a memory file, sealed: who maps it reads what is there now. The caller owns it. -errno. */
 int control_file_make(const char *name, const struct buffer *text, int *ret_fd);
+/* The text of such a file, until it is unmapped. -EBADMSG: it is none, or too long. */
+int control_file_map(int fd, struct span *ret_text, struct error *err);
+void control_file_unmap(struct span text);
 /* The JSON of such a file, a new reference, and the length of its text. -EBADMSG: it is none, or too long; -EINVAL: it is no JSON. */
 int control_file_read(int fd, json_t **ret_value, size_t *ret_length, struct error *err);
 

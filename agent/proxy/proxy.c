@@ -1,6 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include <errno.h>
-#include <malloc.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -13,7 +12,6 @@
 #include "base/log.h"
 #include "base/time.h"
 
-#define LARGE_CONFIGURATION_BYTES (256 * 1024)
 #define FORMERS_COME_NS (30 * NSEC_PER_SEC) /* one that served when we came has told us until then, or is gone */
 
 /* --- the kernel's maps, as the parts see them ----------------------------------------------------------------------------- */
@@ -77,16 +75,13 @@ static int way_remove(void *arg, const struct proxy_way_key *key)
 
 int proxy_configure(struct proxy *proxy, uint64_t base, uint64_t generation, int fd, struct error *err)
 {
-	json_t *configuration = NULL;
-	size_t length = 0;
-	int r = control_file_read(fd, &configuration, &length, err);
+	struct span text;
+	int r = control_file_map(fd, &text, err);
 
-	if (r == 0)
-		r = l7_configure(proxy->l7, base, generation, configuration, err);
-	json_decref(configuration);
-	/* The parsed text takes ten times its length, and lies below what was made of it: without this it would stay with the process. */
-	if (length >= LARGE_CONFIGURATION_BYTES)
-		malloc_trim(0);
+	if (r < 0)
+		return r;
+	r = l7_configure(proxy->l7, base, generation, text, err);
+	control_file_unmap(text);
 	return r;
 }
 

@@ -48,7 +48,7 @@ struct proxy {
 	bool uninstalled;
 };
 
-/* By a memory file of JSON, as l7_configure() takes it. */
+/* By a memory file of what l7_configure() takes. */
 int proxy_configure(struct proxy *proxy, uint64_t base, uint64_t generation, int fd, struct error *err);
 /* Tells the hooks that we are here. */
 void proxy_beat(struct proxy *proxy);

@@ -284,7 +284,6 @@ static char *target_text(const struct l7_world *w, unsigned int id)
 void world_configure(struct l7_world *w)
 {
 	_cleanup_free_ char *targets = text_of("%s", ""), *text = NULL;
-	_cleanup_json_ json_t *json = NULL;
 	struct error err = {};
 
 	for (unsigned int id = WORLD_ALL; id <= WORLD_ALL + WORLD_BACKENDS; id++) {
@@ -298,8 +297,7 @@ void world_configure(struct l7_world *w)
 	for (char *c = text; *c; c++)
 		if (*c == '\'')
 			*c = '"';
-	EXPECT_OK(json_parse(text, strlen(text), &json, &err), &err);
-	EXPECT_OK(l7_configure(w->l7, 0, ++w->generation, json, &err), &err);
+	EXPECT_OK(l7_configure(w->l7, 0, ++w->generation, span_of(text), &err), &err);
 }
 
 /* --- wires --------------------------------------------------------------------------------------------------------------- */

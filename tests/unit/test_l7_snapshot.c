@@ -5,20 +5,9 @@
 #include "base/cleanup.h"
 #include "tests/lib/test.h"
 
-static json_t *parsed(const char *text)
-{
-	struct error err = {};
-	json_t *json;
-
-	EXPECT_OK(json_parse(text, strlen(text), &json, &err));
-	return json;
-}
-
 static int apply(struct snapshots *all, uint64_t base, uint64_t generation, const char *text, struct error *err)
 {
-	_cleanup_json_ json_t *json = parsed(text);
-
-	return snapshots_apply(all, base, generation, json, err);
+	return snapshots_apply(all, base, generation, span_of(text), err);
 }
 
 #define TARGET(port) "{\"name\":\"mesh/M/virtualNode/n:8080\",\"virtualNode\":\"n\",\"port\":8080,\"panicPct\":50,\"endpoints\":[" \
@@ -140,6 +129,17 @@ TEST(resources_of_another_realm_are_known_by_their_names)
 #undef ARN
 }
 
+TEST(white_space_and_members_of_a_later_build_are_passed_over)
+{
+	struct snapshots *all = given();
+
+	EXPECT_OK(apply(all, 5, 6, " {\n \"policies\" : { \"7\" : [] } , \"services\":{ } ,\t\"targets\" : { \"3\" : " TARGET(80) " , \"9\" : null }\r\n} ", NULL));
+	EXPECT(snapshot_target(snapshots_now(all), 3));
+	EXPECT_STR(snapshot_target(snapshots_now(all), 3)->object.text, TARGET(80));
+	EXPECT(!snapshot_target(snapshots_now(all), 9));
+	snapshots_free(all);
+}
+
 TEST(another_base_is_stale)
 {
 	struct snapshots *all = given();
@@ -155,6 +155,20 @@ TEST(what_cannot_be_read_is_named_and_nothing_changes)
 		const char *text, *named;
 	} bad[] = {
 		{ "{\"targets\":{\"0\":{}}}", "'0'" },
+		{ "{\"targets\":{\"7x\":{}}}", "'7x'" },
+		{ "{\"targets\":{\"\":{}}}", "''" },
+		{ "{\"targets\":{\"16777216\":null}}", "'16777216'" },
+		{ "{\"targets\":{\"7\":null,\"7\":null}}", "7 is there twice" },
+		{ "{\"targets\":{},\"targets\":{}}", "is there twice" },
+		{ "{\"targets\":[]}", "is no object" },
+		{ "{\"targets\":{\"7\":7}}", "is no object" },
+		{ "{\"targets\":{\"7\":{\"name\":}}}", "at byte" },
+		{ "{\"targets\":{\"7\":null}", "'}' is missing" },
+		{ "{\"targets\":{\"7\" null}}", "':' is missing" },
+		{ "{\"tar\\u0067ets\":{}}", "is no name" },
+		{ "{\"targets", "ends in a name" },
+		{ "{\"targets\":{}}{}", "more than one" },
+		{ "", "is no object" },
 		{ "{\"targets\":{\"99999999999\":{}}}", "'99999999999'" },
 		{ "{\"targets\":{\"2\":{\"name\":\"x\",\"port\":0}}}", "port" },
 		{ "{\"targets\":{\"2\":{\"name\":\"mesh/M/virtualNode/x:1\",\"port\":1,\"virtualNode\":\"n\",\"endpoints\":[{\"address\":\"x\",\"port\":1}]}}}", "address" },
@@ -217,6 +231,7 @@ int main(void)
 		cmocka_unit_test(a_change_shares_what_it_does_not_name_and_leaves_what_is_held),
 		cmocka_unit_test(base_zero_is_all_there_is),
 		cmocka_unit_test(resources_of_another_realm_are_known_by_their_names),
+		cmocka_unit_test(white_space_and_members_of_a_later_build_are_passed_over),
 		cmocka_unit_test(another_base_is_stale),
 		cmocka_unit_test(what_cannot_be_read_is_named_and_nothing_changes),
 		cmocka_unit_test(what_follows_under_one_id_and_name_is_of_one_lineage),

@@ -117,6 +117,7 @@ static void learn(json_t *known, const json_t *said)
 static void tell(struct scene *s)
 {
 	const uint64_t base = s->told ? in_force_generation(s->told) : 0;
+	_cleanup_free_ char *text = NULL;
 	struct error err = {};
 
 	json_decref(s->said);
@@ -124,7 +125,8 @@ static void tell(struct scene *s)
 	in_force_unref(s->told);
 	s->told = apply_in_force(s->w.apply);
 	learn(s->known, s->said);
-	EXPECT_OK(snapshots_apply(s->snapshots, base, in_force_generation(s->told), s->said, &err), &err);
+	text = json_dumps(s->said, 0);
+	EXPECT_OK(snapshots_apply(s->snapshots, base, in_force_generation(s->told), span_of(text), &err), &err);
 }
 
 static void change(struct scene *s)
