@@ -174,7 +174,7 @@ static void close_log(struct l7 *l7, struct act *act)
 static void log_follow(struct l7 *l7, struct act *act)
 {
 	const json_t *logging, *file;
-	const struct snapshot_object *object = configured(snapshots_now(l7->snapshots), act->name, &logging);
+	const struct snapshot_object *object = configured(l7->snapshot, act->name, &logging);
 
 	file = json_path(logging, "accessLog.file");
 	if (!file) {

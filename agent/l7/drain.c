@@ -15,12 +15,12 @@
 
 uint64_t l7_generation(const struct l7 *l7)
 {
-	return snapshot_generation(snapshots_now(l7->snapshots));
+	return snapshot_generation(l7->snapshot);
 }
 
 int l7_configuration(const struct l7 *l7, uint64_t *ret_generation, struct buffer *text)
 {
-	const struct snapshot *snapshot = snapshots_now(l7->snapshots);
+	const struct snapshot *snapshot = l7->snapshot;
 	int r = snapshot_print(snapshot, text);
 
 	if (r == 0)

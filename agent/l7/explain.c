@@ -386,7 +386,7 @@ json_t *l7_explain(struct l7 *l7, const struct l7_question *q)
 	struct explaining x = {
 		.l7 = l7,
 		.question = q,
-		.snapshot = snapshots_now(l7->snapshots),
+		.snapshot = l7->snapshot,
 		.now_ns = time_now_ns(),
 		.v6 = !ip_is_v4(&q->handover.destination),
 	};

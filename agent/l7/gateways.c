@@ -49,7 +49,7 @@ static bool is_wanted(const struct l7 *l7, const struct l7_place *place)
 {
 	list_for_each(it, &l7->acts) {
 		const struct act *act = container_of(it, struct act, node);
-		const struct gateway *gateway = gateway_named(snapshots_now(l7->snapshots), act->name);
+		const struct gateway *gateway = gateway_named(l7->snapshot, act->name);
 
 		if (act->netns_cookie == place->netns_cookie && gateway &&
 		    listener_find(gateway->listeners, gateway->listener_count, place->port))
@@ -80,7 +80,7 @@ void gateways_follow(struct l7 *l7)
 	close_unwanted(l7);
 	list_for_each(it, &l7->acts) {
 		const struct act *act = container_of(it, struct act, node);
-		const struct gateway *gateway = gateway_named(snapshots_now(l7->snapshots), act->name);
+		const struct gateway *gateway = gateway_named(l7->snapshot, act->name);
 
 		for (size_t i = 0; gateway && i < gateway->listener_count; i++)
 			for (int family = 0; family < LIST_COUNT; family++)

@@ -92,7 +92,8 @@ struct l7 {
 	struct loop *loop;
 	enum l7_state state;
 	struct l7_kernel kernel;
-	struct snapshots *snapshots;
+	struct snapshots *snapshots; /* of whoever prepares: perhaps on another thread */
+	struct snapshot *snapshot; /* in force */
 	struct list places;
 	struct list acts; /* l7_act_add() */
 	struct list inherited; /* l7_inherit() */

@@ -256,18 +256,35 @@ struct endpoint *l7_slot(const struct l7 *l7, const struct target_endpoint *endp
 
 /* --- configuration ------------------------------------------------------------------------------------------------------- */
 
-int l7_configure(struct l7 *l7, uint64_t base, uint64_t generation, struct span text, struct error *err)
+int l7_prepare(struct l7 *l7, uint64_t base, uint64_t generation, struct span text, struct snapshot **ret_snapshot, struct error *err)
 {
 	int r = snapshots_apply(l7->snapshots, base, generation, text, err);
 
-	for (unsigned int i = 0; r == 0 && i < l7->worker_count; i++) {
-		r = worker_tell_snapshot(l7->workers[i], snapshots_now(l7->snapshots));
-		if (r < 0)
-			error_set(err, r, "out of memory");
-	}
 	if (r == 0)
-		acts_follow(l7);
+		*ret_snapshot = snapshot_ref(snapshots_now(l7->snapshots));
 	return r;
+}
+
+int l7_publish(struct l7 *l7, struct snapshot *snapshot, struct error *err)
+{
+	int r = 0;
+
+	snapshot_unref(l7->snapshot);
+	l7->snapshot = snapshot;
+	for (unsigned int i = 0; r == 0 && i < l7->worker_count; i++)
+		r = worker_tell_snapshot(l7->workers[i], snapshot);
+	if (r < 0)
+		return error_set(err, r, "out of memory");
+	acts_follow(l7);
+	return 0;
+}
+
+int l7_configure(struct l7 *l7, uint64_t base, uint64_t generation, struct span text, struct error *err)
+{
+	struct snapshot *snapshot = NULL;
+	int r = l7_prepare(l7, base, generation, text, &snapshot, err);
+
+	return r < 0 ? r : l7_publish(l7, snapshot, err);
 }
 
 /* --- life ---------------------------------------------------------------------------------------------------------------- */
@@ -309,6 +326,8 @@ int l7_new(struct loop *loop, const struct l7_kernel *kernel, const struct l7_op
 		r = l7->active && l7->workers ? snapshots_new(&l7->snapshots) : -ENOMEM;
 	}
 	if (r == 0)
+		l7->snapshot = snapshot_ref(snapshots_now(l7->snapshots));
+	if (r == 0)
 		r = access_logs_new(&(struct access_logs_options){ .worker_count = workers, .workload_files = options->workload_files },
 				    &l7->logs);
 	if (r == 0)
@@ -345,6 +364,7 @@ struct l7 *l7_free(struct l7 *l7)
 	acts_done(l7);
 	access_logs_free(l7->logs);
 	ledger_close(l7->ledger);
+	snapshot_unref(l7->snapshot);
 	snapshots_free(l7->snapshots);
 	free(l7->workers);
 	free(l7->active);

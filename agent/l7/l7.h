@@ -109,6 +109,12 @@ int l7_take(struct l7 *l7, const json_t *connection, int fd);
 
 /* As snapshots_apply(); every worker has it at its loop's next turn. Requests under way go on by what they began with. */
 int l7_configure(struct l7 *l7, uint64_t base, uint64_t generation, struct span text, struct error *err);
+/* The same in two steps. The first takes as long as there are objects, a second for 30,000, and belongs to any thread, but one at a time; its errors are
+ * those of snapshots_apply(). The second takes the reference. What is prepared is published in its order, or not at all; `base` of the next
+ * one is what was prepared last. */
+struct snapshot;
+int l7_prepare(struct l7 *l7, uint64_t base, uint64_t generation, struct span text, struct snapshot **ret_snapshot, struct error *err);
+int l7_publish(struct l7 *l7, struct snapshot *snapshot, struct error *err);
 
 /* What Envoy beside the workloads of a namespace would show now (stats_view.h): what its nodes and gateways have by the configuration, and
  * what was counted of it there; nothing of any other namespace. Without L7_VIEW_NUMBERS only the server is there, which costs next to

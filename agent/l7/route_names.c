@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "agent/l7/route_names.h"
 
+#include <pthread.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -14,6 +15,7 @@ struct route_name {
 };
 
 struct route_names {
+	pthread_mutex_t lock; /* guards what follows; names stay where they are */
 	struct table table;
 	size_t count, room;
 	struct route_name **all; /* by number - 1 */
@@ -21,7 +23,11 @@ struct route_names {
 
 struct route_names *route_names_new(void)
 {
-	return calloc(1, sizeof(struct route_names));
+	struct route_names *names = calloc(1, sizeof(*names));
+
+	if (names)
+		pthread_mutex_init(&names->lock, NULL);
+	return names;
 }
 
 struct route_names *route_names_free(struct route_names *names)
@@ -31,6 +37,7 @@ struct route_names *route_names_free(struct route_names *names)
 	for (size_t i = 0; i < names->count; i++)
 		free(names->all[i]);
 	table_done(&names->table);
+	pthread_mutex_destroy(&names->lock);
 	free(names->all);
 	free(names);
 	return NULL;
@@ -65,13 +72,24 @@ static struct route_name *name_add(struct route_names *names, const char *text)
 
 uint32_t route_names_number(struct route_names *names, const char *text)
 {
-	struct table_node *node = text ? table_get(&names->table, text) : NULL;
-	const struct route_name *name = node ? container_of(node, struct route_name, node) : text ? name_add(names, text) : NULL;
+	const struct route_name *name;
+	struct table_node *node;
 
-	return name ? name->number : text ? ROUTE_NUMBER_OTHER : 0;
+	if (!text)
+		return 0;
+	pthread_mutex_lock(&names->lock);
+	node = table_get(&names->table, text);
+	name = node ? container_of(node, struct route_name, node) : name_add(names, text);
+	pthread_mutex_unlock(&names->lock);
+	return name ? name->number : ROUTE_NUMBER_OTHER;
 }
 
-const char *route_names_text(const struct route_names *names, uint32_t number)
+const char *route_names_text(struct route_names *names, uint32_t number)
 {
-	return number >= 1 && number <= names->count ? names->all[number - 1]->text : NULL;
+	const char *text;
+
+	pthread_mutex_lock(&names->lock);
+	text = number >= 1 && number <= names->count ? names->all[number - 1]->text : NULL;
+	pthread_mutex_unlock(&names->lock);
+	return text;
 }

@@ -278,7 +278,7 @@ int l7_write(const struct l7 *l7, struct buffer *text)
 	if (!places || !totals)
 		return -ENOMEM;
 	buffer_printf(text, "\"generation\":%" PRIu64 ",\"workers\":%u,\"places\":%s,\"totals\":%s,\"rows\":[",
-		      snapshot_generation(snapshots_now(l7->snapshots)), l7->worker_count, places, totals);
+		      snapshot_generation(l7->snapshot), l7->worker_count, places, totals);
 	r = rows_write(l7, &targets, text);
 	buffer_add(text, "],\"routes\":[");
 	if (r == 0)

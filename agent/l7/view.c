@@ -567,7 +567,7 @@ struct l7_stats_view *l7_view(const struct l7 *l7, uint64_t netns_cookie, unsign
 	d->sidecar = sidecar;
 	d->netns_cookie = netns_cookie;
 	d->now_ns = time_now_ns();
-	d->snapshot = snapshot_ref(snapshots_now(l7->snapshots));
+	d->snapshot = snapshot_ref(l7->snapshot);
 	r = draw_server(d, name);
 	if (r == 0 && parts)
 		r = draw_numbers(d);

@@ -621,7 +621,7 @@ int worker_new(struct l7 *l7, unsigned int index, struct worker **ret_worker)
 	else
 		r = loop_new(&worker->loop);
 	if (r == 0)
-		r = view_new(snapshot_ref(snapshots_now(l7->snapshots)), &worker->view);
+		r = view_new(snapshot_ref(l7->snapshot), &worker->view);
 	if (r == 0)
 		r = loop_timer_new(worker->loop, on_sweep, worker, &worker->sweep);
 	if (r == 0)

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* What weftd, a successor and `weft` by way of weftd say to weft-proxy: JSON messages over a Unix socket of type SOCK_SEQPACKET at
  * /run/weft/INSTANCE/proxy.sock (mode 0600, root), a message a packet, descriptors beside it (SCM_RIGHTS). A request is
- * {"op": …}; each gets one answer, in order: {…} or {"error": "text", "field"?, "code": negative errno}. Messages over
+ * {"op": …}; each gets one answer, in the order of the requests, though one to "configuration" takes its time: {…} or {"error": "text", "field"?, "code": negative errno}. Messages over
  * CONTROL_MESSAGE_MAX_BYTES are refused; lists in answers are cut to fit, and "leftOut" says of which how many: {"places": 12}.
  *
  * | op | more | descriptors | answer |

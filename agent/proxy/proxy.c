@@ -71,20 +71,6 @@ static int way_remove(void *arg, const struct proxy_way_key *key)
 	return proxy_way_remove(arg, key);
 }
 
-/* --- configuration --------------------------------------------------------------------------------------------------------------- */
-
-int proxy_configure(struct proxy *proxy, uint64_t base, uint64_t generation, int fd, struct error *err)
-{
-	struct span text;
-	int r = control_file_map(fd, &text, err);
-
-	if (r < 0)
-		return r;
-	r = l7_configure(proxy->l7, base, generation, text, err);
-	control_file_unmap(text);
-	return r;
-}
-
 /* --- life ------------------------------------------------------------------------------------------------------------------------ */
 
 void proxy_beat(struct proxy *proxy)
@@ -158,6 +144,8 @@ static int make_parts(struct proxy *proxy, struct error *err)
 	char ledger[128];
 	int r = offload_new(proxy->loop, "weft-proxy-look", &proxy->offload);
 
+	if (r == 0)
+		r = offload_new(proxy->loop, "weft-proxy-read", &proxy->reader);
 	if (r == 0)
 		r = liveness_new(proxy->loop, &proxy->liveness);
 	if (r == 0)
@@ -277,15 +265,16 @@ struct proxy *proxy_stop(struct proxy *proxy)
 		counts_clear(proxy);
 	else if (proxy->server || proxy->retirement)
 		counts_leave(proxy);
-	retirement_free(proxy->retirement);
-	server_free(proxy->server);
+	proxy->retirement = retirement_free(proxy->retirement);
+	proxy->server = server_free(proxy->server);
 	attachments_free(proxy->attachments);
 	admin_ports_free(proxy->admin_ports);
-	l7_free(proxy->l7);
+	offload_free(proxy->reader);
+	proxy->l7 = l7_free(proxy->l7);
 	responder_free(proxy->responder);
 	resolv_watches_free(proxy->watches);
 	offload_free(proxy->offload);
-	loop_turn(proxy->loop, 0); /* what the thread had under way is reported, and finds them gone */
+	loop_turn(proxy->loop, 0); /* what the threads had under way is reported, and finds them gone */
 	liveness_free(proxy->liveness);
 	loop_timer_free(proxy->beat_timer);
 	fd_close(proxy->original_fd);

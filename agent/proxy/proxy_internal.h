@@ -30,7 +30,8 @@ struct proxy {
 	struct proxy_maps maps;
 	struct own_cgroup cgroup;
 	int original_fd; /* answers SO_ORIGINAL_DST for our sockets; -1: nobody does */
-	struct offload *offload;
+	struct offload *offload; /* for a look */
+	struct offload *reader; /* of configurations alone, which may take a second */
 	struct liveness *liveness;
 	struct resolv_watches *watches;
 	struct responder_maps responder_maps;
@@ -48,12 +49,23 @@ struct proxy {
 	bool uninstalled;
 };
 
-/* By a memory file of what l7_configure() takes. */
-int proxy_configure(struct proxy *proxy, uint64_t base, uint64_t generation, int fd, struct error *err);
 /* Tells the hooks that we are here. */
 void proxy_beat(struct proxy *proxy);
 /* A successor has all: serves what is under way, then ends the loop. */
 void proxy_hand_over(struct proxy *proxy);
+
+/* --- configure.c: what the mesh is told to be ------------------------------------------------------------------------------------- */
+
+struct configuration { /* as l7_configure() takes it */
+	uint64_t base, generation;
+	int fd; /* memory file of its text */
+};
+/* Before the loop runs. The descriptor stays the caller's. */
+int proxy_configure_now(struct proxy *proxy, const struct configuration *configuration, struct error *err);
+/* Reads it on a thread of its own, for the loop answers names meanwhile, and puts it in force, in the order of these calls. Then `done` comes, on the loop,
+ * from no call of ours: with NULL or with what is wrong. Takes the descriptor, also where it returns -ENOMEM. */
+typedef void configured_fn(struct proxy *proxy, uint64_t whose, const struct error *err);
+int proxy_configure(struct proxy *proxy, const struct configuration *configuration, configured_fn *done, uint64_t whose);
 
 /* --- counts.c: requests ---------------------------------------------------------------------------------------------------------- */
 

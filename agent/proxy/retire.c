@@ -34,6 +34,7 @@ struct retirement {
 	struct loop_io *io;
 	unsigned int asked; /* and not answered yet; the first is "retiring" */
 	bool known; /* that was answered */
+	bool configures; /* with what came with an answer */
 	json_t *given; /* on their way, unanswered: ours, unless they are taken. NULL: none */
 	int given_fds[CONTROL_FDS_MAX];
 };
@@ -88,16 +89,28 @@ static void end(struct retirement *r, enum retire_reason why)
 	loop_timer_arm(r->timer, r->asked ? loop_now_ns(r->proxy->loop) + LOOK_NS : 0); /* the answer, or none */
 }
 
-/* Some request waited for it. */
+static void on_configured(struct proxy *proxy, uint64_t whose, const struct error *err)
+{
+	char text[ERROR_FIELD_BYTES + ERROR_MESSAGE_BYTES];
+
+	(void)whose;
+	if (proxy->retirement)
+		proxy->retirement->configures = false;
+	if (err)
+		log_limited(LOG_LEVEL_WARN, "the successor's configuration is not taken",
+			    LOG_F("error", LOG_STR(error_text(err, text, sizeof(text)))));
+}
+
+/* Some request waited for it. Takes the descriptor. */
 static void take_configuration(struct retirement *r, const json_t *answer, int fd)
 {
 	const int64_t generation = json_path_int(answer, "generation", 0);
-	char text[ERROR_FIELD_BYTES + ERROR_MESSAGE_BYTES];
-	struct error err = {};
 
-	if (generation > 0 && proxy_configure(r->proxy, 0, (uint64_t)generation, fd, &err) < 0)
-		log_limited(LOG_LEVEL_WARN, "the successor's configuration is not taken",
-			    LOG_F("error", LOG_STR(error_text(&err, text, sizeof(text)))));
+	if (generation <= 0)
+		fd_close(fd);
+	else
+		r->configures = proxy_configure(r->proxy, &(struct configuration){ .generation = (uint64_t)generation, .fd = fd }, on_configured,
+						0) == 0;
 }
 
 static void take_answer(struct retirement *r, const json_t *answer)
@@ -150,8 +163,6 @@ static void on_message(struct loop_io *io, uint32_t events, void *arg)
 				take_configuration(r, message, fds[0]);
 			take_message(r, message);
 		}
-		for (size_t i = 0; i < fd_count; i++)
-			fd_close(fds[i]);
 	}
 }
 
@@ -233,7 +244,7 @@ static void on_look(struct loop_timer *timer, void *arg)
 		counts_leave(proxy);
 	}
 	left = l7_left(proxy->l7);
-	if (left.parked && r->known && !r->asked)
+	if (left.parked && r->known && !r->asked && !r->configures)
 		ask_configuration(r);
 	if (now_ns >= r->until_ns)
 		end(r, r->late);

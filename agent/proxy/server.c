@@ -28,6 +28,7 @@ struct peer {
 	uint64_t id; /* as owner of attachments */
 	struct former *former; /* that it is; NULL: none */
 	bool configures; /* it is weftd */
+	struct list replies; /* from the first that is not there yet on: they go in the order of the questions */
 	bool broken; /* does not read; is disconnected at the next chance */
 };
 
@@ -50,7 +51,14 @@ struct request {
 	size_t fd_count;
 };
 
+struct reply { /* that waits */
+	struct list node;
+	json_t *message; /* NULL: it is not there yet */
+	int fd; /* -1: none */
+};
+
 struct answer {
+	bool later; /* as the next reply that is not there yet */
 	json_t *message;
 	int fds[CONTROL_FDS_MAX]; /* borrowed */
 	size_t fd_count;
@@ -80,12 +88,22 @@ static void heir_gone(struct server *server)
 	attachments_thaw(server->proxy->attachments);
 }
 
+static void reply_free(struct reply *reply)
+{
+	list_remove(&reply->node);
+	json_decref(reply->message);
+	fd_close(reply->fd);
+	free(reply);
+}
+
 static void peer_free(struct peer *peer)
 {
 	struct server *server = peer->server;
 
 	if (server->heir == peer)
 		heir_gone(server);
+	list_for_each_safe(it, &peer->replies)
+		reply_free(container_of(it, struct reply, node));
 	former_free(peer->former);
 	list_remove(&peer->node);
 	server->peer_count--;
@@ -221,19 +239,25 @@ static int op_queries(const struct request *q, struct answer *answer, struct err
 	return 0;
 }
 
+static void on_configured(struct proxy *proxy, uint64_t whose, const struct error *err);
+
 static int op_configuration(const struct request *q, struct answer *answer, struct error *err)
 {
 	const int64_t base = json_path_int(q->message, "base", -1), generation = json_path_int(q->message, "generation", -1);
-	int r;
+	struct configuration told = { .fd = q->fds[0] };
 
 	if (base < 0)
 		return error_set_field(err, -EINVAL, "base", "missing, or no generation");
 	if (generation < 1)
 		return error_set_field(err, -EINVAL, "generation", "missing, or no generation");
+	if (q->peer->server->heir == q->peer)
+		return error_set_field(err, -EINVAL, "op", "a successor tells nothing");
 	q->peer->configures = true;
-	r = proxy_configure(q->proxy, (uint64_t)base, (uint64_t)generation, q->fds[0], err);
-	answer->message = json_pack("{s:I}", "generation", (json_int_t)generation);
-	return r;
+	told.base = (uint64_t)base;
+	told.generation = (uint64_t)generation;
+	q->fds[0] = -1;
+	answer->later = true;
+	return proxy_configure(q->proxy, &told, on_configured, q->peer->id) < 0 ? error_set(err, -ENOMEM, "out of memory") : 0;
 }
 
 static int op_requests(const struct request *q, struct answer *answer, struct error *err)
@@ -284,8 +308,11 @@ static int op_takeover(const struct request *q, struct answer *answer, struct er
 	struct server *server = q->peer->server;
 	struct attachments *attachments = q->proxy->attachments;
 	uint64_t generation;
-	int r = add_configuration(q->proxy, answer, &generation);
+	int r;
 
+	if (q->peer->configures)
+		return error_set_field(err, -EINVAL, "op", "who tells the configuration is no successor");
+	r = add_configuration(q->proxy, answer, &generation);
 	if (r < 0)
 		return error_set(err, r, "cannot hand over the configuration: %s", strerror(-r));
 	server->heir = q->peer; /* two at once cannot be: the second is not heard */
@@ -432,7 +459,7 @@ static int run(const struct request *request, struct answer *answer, struct erro
 			return error_set_field(err, -EINVAL, "op", "\"%s\" comes with %zu descriptors, not %zu", op, ops[i].fds,
 					       request->fd_count);
 		r = ops[i].run(request, answer, err);
-		return r == 0 && !answer->message ? error_set(err, -ENOMEM, "out of memory") : r;
+		return r == 0 && !answer->message && !answer->later ? error_set(err, -ENOMEM, "out of memory") : r;
 	}
 	return error_set_field(err, -EINVAL, "op", "%s%s%s", op ? "there is no \"" : "missing, or not a string", op ?: "", op ? "\"" : "");
 }
@@ -468,6 +495,12 @@ static void cut_to_fit(json_t *answer)
 	}
 }
 
+static void peer_break(struct peer *peer)
+{
+	peer->broken = true;
+	loop_timer_arm(peer->server->cut_timer, 0);
+}
+
 static void peer_send(struct peer *peer, const json_t *message, const int *fds, size_t fd_count)
 {
 	int r = peer->broken ? 0 : control_send(peer->fd, message, fds, fd_count);
@@ -477,8 +510,53 @@ static void peer_send(struct peer *peer, const json_t *message, const int *fds, 
 	if (r != -EPIPE)
 		log_warn("disconnecting who does not take an answer", LOG_F("pid", LOG_INT(peer->pid)),
 			 LOG_F("error", LOG_STR(strerror(-r))));
-	peer->broken = true;
-	loop_timer_arm(peer->server->cut_timer, 0);
+	peer_break(peer);
+}
+
+/* Takes both. `message` NULL: it comes later. */
+static void reply_wait(struct peer *peer, json_t *message, int fd)
+{
+	struct reply *reply = malloc(sizeof(*reply));
+
+	if (!reply) {
+		json_decref(message);
+		fd_close(fd);
+		peer_break(peer);
+		return;
+	}
+	*reply = (struct reply){ .message = message, .fd = fd };
+	list_append(&peer->replies, &reply->node);
+}
+
+static void replies_send(struct peer *peer)
+{
+	list_for_each_safe(it, &peer->replies) {
+		struct reply *reply = container_of(it, struct reply, node);
+
+		if (!reply->message)
+			return;
+		peer_send(peer, reply->message, &reply->fd, reply->fd >= 0);
+		reply_free(reply);
+	}
+}
+
+/* Takes the message, and what was made for it. */
+static void answer_send(struct peer *peer, const struct answer *answer)
+{
+	const int made_fd = answer->made_fd > 0 ? answer->made_fd : -1;
+
+	if (!answer->message) {
+		fd_close(made_fd);
+		peer_break(peer);
+		return;
+	}
+	if (!list_empty(&peer->replies)) { /* of none that borrows descriptors: those are a successor's, which waits for nothing */
+		reply_wait(peer, answer->message, made_fd);
+		return;
+	}
+	peer_send(peer, answer->message, answer->fds, answer->fd_count);
+	json_decref(answer->message);
+	fd_close(made_fd);
 }
 
 static void serve(struct peer *peer, const json_t *message, int *fds, size_t fd_count)
@@ -491,13 +569,14 @@ static void serve(struct peer *peer, const json_t *message, int *fds, size_t fd_
 	if (r < 0) {
 		json_decref(answer.message);
 		answer.message = control_error_json(&err);
+		answer.fd_count = 0;
+	} else if (answer.later) {
+		reply_wait(peer, NULL, -1);
+		return;
 	} else {
 		cut_to_fit(answer.message);
 	}
-	peer_send(peer, answer.message, answer.fds, r < 0 ? 0 : answer.fd_count);
-	json_decref(answer.message);
-	if (answer.made_fd > 0)
-		fd_close(answer.made_fd);
+	answer_send(peer, &answer);
 }
 
 static void on_readable(struct loop_io *io, uint32_t events, void *arg)
@@ -521,8 +600,7 @@ static void on_readable(struct loop_io *io, uint32_t events, void *arg)
 		if (r == -EAGAIN)
 			return;
 		if (r == -EBADMSG) {
-			message = control_error_json(&err);
-			peer_send(peer, message, NULL, 0);
+			answer_send(peer, &(struct answer){ .message = control_error_json(&err) });
 			continue;
 		}
 		if (r < 0) {
@@ -561,6 +639,25 @@ static struct peer *peer_find(const struct proxy *proxy, uint64_t id)
 			return peer;
 	}
 	return NULL;
+}
+
+static void on_configured(struct proxy *proxy, uint64_t whose, const struct error *err)
+{
+	struct peer *peer = peer_find(proxy, whose);
+
+	if (!peer)
+		return; /* it has hung up */
+	list_for_each(it, &peer->replies) {
+		struct reply *reply = container_of(it, struct reply, node);
+
+		if (reply->message)
+			continue;
+		reply->message = err ? control_error_json(err) : json_pack("{s:I}", "generation", (json_int_t)l7_generation(proxy->l7));
+		if (!reply->message)
+			peer_break(peer);
+		break;
+	}
+	replies_send(peer);
 }
 
 static void tell_resolvers(uint64_t owner, uint64_t workload, uint64_t netns_cookie, const struct resolv_found *found, void *arg)
@@ -604,6 +701,7 @@ static int peer_new(struct server *server, int fd, const struct ucred *who)
 	peer->fd = fd;
 	peer->pid = who->pid;
 	peer->id = server->next_id++;
+	list_init(&peer->replies);
 	list_append(&server->peers, &peer->node);
 	server->peer_count++;
 	return 0;

@@ -54,7 +54,7 @@ static void take_configuration(struct proxy *proxy, const json_t *promise, int f
 	char text[ERROR_FIELD_BYTES + ERROR_MESSAGE_BYTES];
 	struct error err = {};
 
-	if (proxy_configure(proxy, 0, (uint64_t)generation, fd, &err) < 0)
+	if (proxy_configure_now(proxy, &(struct configuration){ .generation = (uint64_t)generation, .fd = fd }, &err) < 0)
 		log_warn("the predecessor's configuration is not taken: requests wait for weftd",
 			 LOG_F("error", LOG_STR(error_text(&err, text, sizeof(text)))));
 }

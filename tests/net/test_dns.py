@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """Names of the mesh, as the programs of workloads see them: whatever library asks, whatever kind of socket it uses."""
 import pytest
+from control_peer import ControlPeer, large_configuration
 from dns_world import RESOLVER, RESOLVER6, ZONE, Client, grown, make_client, make_names, named_world, wait_for_names
 from weft import BUILD, PYTHON, wait_for
 
@@ -430,3 +431,13 @@ def test_weft_dns_says_what_a_workload_gets_and_what_it_asked(names, client):
     client.ask(RESOLVER, "outside.example.net")
     last = names.weft("dns", "--last", "2", "--from", "mesh/m/virtualNode/client")["queries"]
     assert [(query["name"], query["outcome"]) for query in last] == [("outside.example.net", "forwarded"), ("web.example.com", "answered")]
+
+
+def test_names_are_answered_while_weft_proxy_reads_a_large_configuration(names, client):
+    with ControlPeer(names) as peer:
+        peer.tell(1000000, large_configuration(20000))
+        for _ in range(10):
+            assert client.addresses(RESOLVER, "four.example.com") == [names.vip("four.example.com")]
+            assert client.addresses(RESOLVER, "outside.example.net") == ["198.51.100.7"]
+        assert not peer.has_answer(), "twenty answers came while it was read"
+        assert peer.answer() == {"generation": 1000000}

@@ -1,9 +1,11 @@
 # SPDX-License-Identifier: Apache-2.0
 """What weft-proxy has of the configuration: that of the generation in force, whoever of it and weftd was away."""
+import errno
 import os
 import signal
 
 import pytest
+from control_peer import ControlPeer, large_configuration
 from weft import Node, is_proxy, wait_for
 
 
@@ -95,3 +97,57 @@ def test_explain_shows_the_targets_of_all_routes_in_their_order(node):
     wait_for(lambda: node.explain("web:8080")["reason"] == "needs-proxy", "its requests are nobody's")
     answer = node.explain("web:8080")
     assert answer["route"] == "mesh/m/virtualRouter/web/route/beta" and answer["targets"] == [] and answer["note"] == "route beta: match.prefix"
+
+
+# --- reading takes its time ---------------------------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def peer(node):
+    with ControlPeer(node) as peer:
+        yield peer
+
+
+def test_who_else_asks_is_answered_while_a_large_configuration_is_read(node, peer):
+    peer.tell(1000000, large_configuration(20000))
+    with ControlPeer(node) as other:
+        for _ in range(10):
+            other.ask("status")
+            assert "outcomes" in other.answer()
+    assert not peer.has_answer(), "ten answers came while it was read"
+    assert peer.answer() == {"generation": 1000000}
+
+
+def test_answers_come_in_the_order_of_the_questions_though_one_takes_its_time(node, peer):
+    peer.tell(1000000, large_configuration(5000))
+    peer.ask("hello", build=False)
+    peer.ask("requests")
+    peer.tell(1000001, '{"targets":[]}')
+    peer.ask("takeover")
+    peer.ask("snapshot", after=1000000000)
+    assert peer.answer() == {"generation": 1000000}
+    assert peer.answer()["pid"] == node.proxy_pid()
+    assert peer.answer() == {}
+    refused = peer.answer()
+    assert refused["field"] == "targets" and refused["code"] == -errno.EBADMSG
+    assert peer.answer()["error"] == "who tells the configuration is no successor"
+    assert peer.answer()["generation"] in (generation(node), 1000000)  # of when it was asked
+
+
+def test_what_was_told_is_in_force_though_who_told_it_has_hung_up(node):
+    with ControlPeer(node) as peer:
+        peer.tell(1000000, large_configuration(5000))
+
+    def in_force():
+        with ControlPeer(node) as other:
+            other.ask("snapshot", after=1000000000)
+            return other.answer()["generation"]
+    wait_for(lambda: in_force() == 1000000, "it is in force")
+
+
+def test_a_weft_proxy_that_is_told_to_end_while_it_reads_ends(node, peer):
+    pid = node.proxy_pid()
+    peer.tell(1000000, large_configuration(5000))
+    os.kill(pid, signal.SIGTERM)
+    wait_for(lambda: not is_proxy(pid, node.instance), "it has ended")
+    wait_for(lambda: has_all(node), "the next one is told")
