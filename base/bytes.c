@@ -8,6 +8,7 @@
 #include <string.h>
 
 #define FIRST_CAPACITY 128
+#define PRINT_ROOM 120 /* what most texts fit into */
 
 void buffer_done(struct buffer *b)
 {
@@ -63,24 +64,41 @@ void buffer_add(struct buffer *b, const char *string)
 	buffer_append(b, string, strlen(string));
 }
 
+void buffer_add_i64(struct buffer *b, int64_t number)
+{
+	uint64_t left = number < 0 ? 0 - (uint64_t)number : (uint64_t)number;
+	char digits[20], *at = digits + sizeof(digits); /* 2^63 has 19, and a sign */
+
+	do
+		*--at = (char)('0' + left % 10);
+	while (left /= 10);
+	if (number < 0)
+		*--at = '-';
+	buffer_append(b, at, (size_t)(digits + sizeof(digits) - at));
+}
+
 void buffer_printf(struct buffer *b, const char *format, ...)
 {
 	int saved = errno; /* for %m, also the second time */
+	char *to = buffer_reserve(b, PRINT_ROOM);
 	va_list args, again;
-	char *to;
 	int length;
 
+	if (!to)
+		return;
 	va_start(args, format);
 	va_copy(again, args);
-	length = vsnprintf(NULL, 0, format, args);
-	to = length < 0 ? NULL : buffer_reserve(b, (size_t)length);
-	if (to) {
+	length = vsnprintf(to, PRINT_ROOM, format, args);
+	if (length >= PRINT_ROOM) { /* it was cut */
+		to = buffer_reserve(b, (size_t)length);
 		errno = saved;
-		vsnprintf(to, (size_t)length + 1, format, again);
-		b->length += (size_t)length;
-	} else {
-		b->failed = true;
+		if (to)
+			vsnprintf(to, (size_t)length + 1, format, again);
 	}
+	b->failed |= length < 0 || !to;
+	if (!b->failed)
+		b->length += (size_t)length;
+	b->data[b->length] = '\0';
 	va_end(again);
 	va_end(args);
 }

@@ -20,6 +20,7 @@ void buffer_clear(struct buffer *b); /* keeps the memory, forgets a failure */
 char *buffer_reserve(struct buffer *b, size_t extra);
 void buffer_append(struct buffer *b, const void *data, size_t length);
 void buffer_add(struct buffer *b, const char *string);
+void buffer_add_i64(struct buffer *b, int64_t number); /* in decimal */
 void buffer_printf(struct buffer *b, const char *format, ...) __attribute__((format(printf, 2, 3)));
 /* Drops the first `length` bytes. */
 void buffer_consume(struct buffer *b, size_t length);

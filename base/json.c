@@ -112,6 +112,91 @@ int json_parse_file(const char *path, json_t **ret_value, struct error *err)
 	return json_parse_file_stat(path, &st, ret_value, err);
 }
 
+static void print_string(const char *string, size_t length, struct buffer *text)
+{
+	static const char *const escapes[] = {
+		['\b'] = "\\b", ['\f'] = "\\f", ['\n'] = "\\n", ['\r'] = "\\r", ['\t'] = "\\t", ['"'] = "\\\"", ['\\'] = "\\\\",
+	};
+	size_t done = 0;
+
+	buffer_append(text, "\"", 1);
+	for (size_t i = 0; i < length; i++) {
+		const unsigned char c = (unsigned char)string[i];
+
+		if (c >= ' ' && c != '"' && c != '\\')
+			continue;
+		buffer_append(text, string + done, i - done);
+		if (escapes[c])
+			buffer_append(text, escapes[c], 2);
+		else
+			buffer_printf(text, "\\u%04X", c);
+		done = i + 1;
+	}
+	buffer_append(text, string + done, length - done);
+	buffer_append(text, "\"", 1);
+}
+
+static void print_object(const json_t *object, struct buffer *text)
+{
+	const char *separator = "{";
+	const char *key;
+	json_t *value;
+
+	json_object_foreach((json_t *)object, key, value) {
+		buffer_append(text, separator, 1);
+		print_string(key, strlen(key), text);
+		buffer_append(text, ":", 1);
+		json_print(value, text);
+		separator = ",";
+	}
+	buffer_add(text, *separator == '{' ? "{}" : "}");
+}
+
+static void print_array(const json_t *array, struct buffer *text)
+{
+	for (size_t i = 0; i < json_array_size(array); i++) {
+		buffer_append(text, i ? "," : "[", 1);
+		json_print(json_array_get(array, i), text);
+	}
+	buffer_add(text, json_array_size(array) ? "]" : "[]");
+}
+
+static int append(const char *bytes, size_t length, void *arg)
+{
+	buffer_append(arg, bytes, length);
+	return 0;
+}
+
+void json_print(const json_t *value, struct buffer *text)
+{
+	switch (value ? json_typeof(value) : JSON_NULL) {
+	case JSON_OBJECT:
+		print_object(value, text);
+		return;
+	case JSON_ARRAY:
+		print_array(value, text);
+		return;
+	case JSON_STRING:
+		print_string(json_string_value(value), json_string_length(value), text);
+		return;
+	case JSON_INTEGER:
+		buffer_add_i64(text, json_integer_value(value));
+		return;
+	case JSON_REAL: /* of which none is in what is printed often */
+		json_dump_callback(value, append, text, JSON_COMPACT | JSON_ENCODE_ANY);
+		return;
+	case JSON_TRUE:
+		buffer_append(text, "true", 4);
+		return;
+	case JSON_FALSE:
+		buffer_append(text, "false", 5);
+		return;
+	case JSON_NULL:
+		buffer_append(text, "null", 4);
+		return;
+	}
+}
+
 static uint64_t object_hash(const json_t *object)
 {
 	uint64_t sum = 0; /* the same in any order */

@@ -63,12 +63,6 @@ static json_t *reason_json(const struct tally_reason *r)
 			 (json_int_t)r->count, "text", reason_text(r->reason));
 }
 
-static int append_text(const char *text, size_t length, void *arg)
-{
-	buffer_append(arg, text, length);
-	return 0;
-}
-
 static void top_write(const struct tally *tally, void *arg)
 {
 	struct top *top = arg;
@@ -85,7 +79,8 @@ static void top_write(const struct tally *tally, void *arg)
 	answer = json_pack("{s:I, s:I, s:b, s:o, s:o, s:o, s:o}", "timeNs", (json_int_t)tally->time_ns, "generation",
 			   (json_int_t)tally->generation, "openKnown", tally->open_known, "rows", rows, "endpoints", endpoints, "reasons",
 			   reasons, "requests", api_requests_json(&tally->requests));
-	top->text.failed |= !answer || json_dump_callback(answer, append_text, &top->text, JSON_COMPACT) < 0;
+	top->text.failed |= !answer;
+	json_print(answer, &top->text);
 	buffer_add(&top->text, "\n");
 }
 

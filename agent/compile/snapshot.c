@@ -13,29 +13,18 @@
 
 /* --- text ------------------------------------------------------------------------------------------------------------------ */
 
-static int append(const char *bytes, size_t length, void *arg)
-{
-	buffer_append(arg, bytes, length);
-	return 0;
-}
-
-/* NULL: null. */
-static void add_json(struct buffer *text, const json_t *json)
-{
-	if (!json)
-		buffer_add(text, "null");
-	else if (json_dump_callback(json, append, text, JSON_COMPACT | JSON_ENCODE_ANY) < 0)
-		text->failed = true;
-}
-
 static void add_string(struct buffer *text, const char *string)
 {
 	_cleanup_json_ json_t *json = json_string(string);
 
-	if (json)
-		add_json(text, json);
-	else
-		text->failed = true;
+	text->failed |= !json;
+	json_print(json, text);
+}
+
+static void add_number(struct buffer *text, const char *before, uint64_t number)
+{
+	buffer_add(text, before);
+	buffer_add_i64(text, (int64_t)number);
 }
 
 static void add_bool(struct buffer *text, bool value)
@@ -156,6 +145,22 @@ static bool tells_service(const struct plan_object *object)
 
 /* --- targets --------------------------------------------------------------------------------------------------------------- */
 
+static void write_endpoint(const struct endpoint_ref *ref, struct buffer *text)
+{
+	char address[IP_TEXT_BYTES];
+
+	buffer_add(text, "{\"address\":\"");
+	buffer_add(text, ip_format(&ref->address, address));
+	add_number(text, "\",\"port\":", ntohs(ref->port));
+	if (ref->netns_cookie)
+		add_number(text, ",\"netns\":", ref->netns_cookie);
+	add_number(text, ",\"slot\":", ref->slot);
+	add_number(text, ",\"incarnation\":", ref->incarnation);
+	if (ref->run)
+		add_number(text, ",\"run\":", ref->run);
+	buffer_add(text, "}");
+}
+
 static void write_endpoints(const struct snapshot_sides *sides, uint32_t id, struct buffer *text)
 {
 	const struct target_record *record = sides->target(id, sides->arg);
@@ -163,38 +168,37 @@ static void write_endpoints(const struct snapshot_sides *sides, uint32_t id, str
 
 	for (int list = 0; record && list < LIST_COUNT; list++)
 		for (uint32_t i = 0; i < record->count[list]; i++, first = false) {
-			const struct endpoint_ref *ref = &sides->refs[record->first[list] + i];
-			char address[IP_TEXT_BYTES];
-
-			buffer_printf(text,
-				      "%s{\"address\":\"%s\",\"port\":%u,\"netns\":%" PRIu64 ",\"slot\":%" PRIu32 ",\"incarnation\":%" PRIu32
-				      ",\"run\":%u}",
-				      first ? "" : ",", ip_format(&ref->address, address), ntohs(ref->port), (uint64_t)ref->netns_cookie,
-				      ref->slot, ref->incarnation, ref->run);
+			add_separator(text, first);
+			write_endpoint(&sides->refs[record->first[list] + i], text);
 		}
 }
 
 static void write_zones(const struct plan_target *target, struct buffer *text)
 {
+	if (!target->zone_count[LIST_V4] && !target->zone_count[LIST_V6])
+		return;
 	for (int list = 0; list < LIST_COUNT; list++) {
-		buffer_add(text, list ? ",[" : "[");
-		for (size_t z = 0; z < target->zone_count[list]; z++)
-			buffer_printf(text, "%s{\"count\":%" PRIu32 ",\"below\":%" PRIu32 "}", z ? "," : "", target->zones[list][z].count,
-				      target->zones[list][z].below);
+		buffer_add(text, list ? ",[" : ",\"zones\":[[");
+		for (size_t z = 0; z < target->zone_count[list]; z++) {
+			add_number(text, z ? ",{\"count\":" : "{\"count\":", target->zones[list][z].count);
+			add_number(text, ",\"below\":", target->zones[list][z].below);
+			buffer_add(text, "}");
+		}
 		buffer_add(text, "]");
 	}
+	buffer_add(text, "]");
 }
 
 static void write_outlier(const struct plan_outlier *outlier, struct buffer *text)
 {
-	if (!outlier->max_errors)
-		buffer_add(text, "null");
-	else
+	if (outlier->max_errors)
 		buffer_printf(text,
-			      "{\"maxErrors\":%" PRIu32 ",\"intervalNs\":%" PRIu64 ",\"baseEjectionNs\":%" PRIu64 ",\"maxEjectionPct\":%u}",
+			      ",\"outlier\":{\"maxErrors\":%" PRIu32 ",\"intervalNs\":%" PRIu64 ",\"baseEjectionNs\":%" PRIu64
+			      ",\"maxEjectionPct\":%u}",
 			      outlier->max_errors, outlier->interval_ns, outlier->base_ejection_ns, outlier->max_ejection_pct);
 }
 
+/* What most targets have not is left out: a node may have 10,000, and each byte is read. */
 static void write_target(const struct snapshot_sides *sides, uint32_t place, struct buffer *text)
 {
 	const struct plan_target *target = sides->now->plan->targets[place];
@@ -203,19 +207,26 @@ static void write_target(const struct snapshot_sides *sides, uint32_t place, str
 	add_string(text, target->name);
 	buffer_add(text, ",\"virtualNode\":");
 	add_string(text, short_name(target->node));
-	buffer_printf(text, ",\"port\":%u,\"protocol\":\"%s\",\"needsTls\":", target->port, target->protocol);
-	add_bool(text, target->flags & TARGET_NEEDS_TLS);
-	buffer_add(text, ",\"timeout\":");
-	add_json(text, target->timeout);
-	buffer_add(text, ",\"connectionPool\":");
-	add_json(text, target->pool);
-	buffer_add(text, ",\"outlier\":");
+	add_number(text, ",\"port\":", target->port);
+	buffer_add(text, ",\"protocol\":");
+	add_string(text, target->protocol);
+	if (target->flags & TARGET_NEEDS_TLS)
+		buffer_add(text, ",\"needsTls\":true");
+	if (target->timeout) {
+		buffer_add(text, ",\"timeout\":");
+		json_print(target->timeout, text);
+	}
+	if (target->pool) {
+		buffer_add(text, ",\"connectionPool\":");
+		json_print(target->pool, text);
+	}
 	write_outlier(&target->outlier, text);
-	buffer_printf(text, ",\"panicPct\":%u,\"endpoints\":[", target->panic_pct);
+	add_number(text, ",\"panicPct\":", target->panic_pct);
+	buffer_add(text, ",\"endpoints\":[");
 	write_endpoints(sides, sides->now->ids[OBJECT_TARGET][place], text);
-	buffer_add(text, "],\"zones\":[");
+	buffer_add(text, "]");
 	write_zones(target, text);
-	buffer_add(text, "]}");
+	buffer_add(text, "}");
 }
 
 static bool tells_target(const struct plan_object *object)
@@ -256,9 +267,9 @@ static void write_listeners(const struct plan_node *node, struct buffer *text)
 		const struct plan_listener *listener = &node->listeners[i];
 
 		buffer_printf(text, "%s{\"port\":%u,\"timeout\":", i ? "," : "", listener->port);
-		add_json(text, listener->timeout);
+		json_print(listener->timeout, text);
 		buffer_add(text, ",\"connectionPool\":");
-		add_json(text, listener->pool);
+		json_print(listener->pool, text);
 		buffer_add(text, "}");
 	}
 }
@@ -276,7 +287,7 @@ static void write_node(const struct snapshot_sides *sides, uint32_t place, struc
 	buffer_add(text, ",\"dropAll\":");
 	add_bool(text, node->flags & NODE_DROP_ALL);
 	buffer_add(text, ",\"logging\":");
-	add_json(text, node->logging);
+	json_print(node->logging, text);
 	buffer_add(text, ",\"listeners\":[");
 	write_listeners(node, text);
 	buffer_add(text, "]}");
@@ -343,7 +354,7 @@ static void write_gateway(const struct snapshot_sides *sides, uint32_t place, st
 	buffer_add(text, "],\"routes\":[");
 	write_gateway_routes(sides, gateway, text);
 	buffer_add(text, "],\"logging\":");
-	add_json(text, gateway->logging);
+	json_print(gateway->logging, text);
 	buffer_add(text, "}");
 }
 

@@ -11,10 +11,10 @@
  * | PORT | {"port": 8080, "routes": [{"name": "R", "spec": a route resource's, "targets": [ID or null, …as weightedTargets]}…]}, in the order in
  *     which they are tried; or {"port": 8080, "node": ID, "virtualNode": "N"} where the provider is a virtual node. L7 ports; and those of the kernel that
  *     gateways lead to: {"port": 8080, "route": "R" or null, "weighted": [{"node": ID or null, "virtualNode": "N", "weight": 90}…]} |
- * | target | {"name": "mesh/M/virtualNode/N:8080", "virtualNode": "N", "port", "protocol": "http", "needsTls": bool, "timeout" and
- *     "connectionPool": the listener's for that protocol or null, "outlier": {"maxErrors", "intervalNs", "baseEjectionNs",
- *     "maxEjectionPct"} or null, "panicPct", "endpoints": [{"address", "port", "netns", "slot", "incarnation", "run"}…], as in struct
- *     endpoint_ref, those of IPv4 first, "zones": [[{"count", "below"}…] of IPv4, […] of IPv6]} as in struct target_record |
+ * | target | {"name": "mesh/M/virtualNode/N:8080", "virtualNode": "N", "port", "protocol": "http", "needsTls"?: true, "timeout"? and
+ *     "connectionPool"?: the listener's for that protocol, "outlier"?: {"maxErrors", "intervalNs", "baseEjectionNs", "maxEjectionPct"}, "panicPct", "endpoints": [{"address", "port", "netns"?, "slot",
+ *     "incarnation", "run"?}…], as in struct endpoint_ref, those of IPv4 first, "zones"?: [[{"count", "below"}…] of IPv4, […] of IPv6]} as in
+ *     struct target_record. What is not there is none, or 0 |
  * | node | {"name": "mesh/M/virtualNode/N", "backends": [IDs of services, ascending], "audit": bool, "dropAll": bool, "logging": the node's or
  *     null, "listeners": [{"port", "timeout": the listener's for http or null, "connectionPool": the listener's, the default one, or null}…]: those that
  *     weft-proxy serves in the place of the applications here}. Services that are no backends, and are let pass in audit mode, are not listed; those that are not weft-proxy's are |

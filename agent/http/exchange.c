@@ -128,14 +128,6 @@ void http_reply(struct http_exchange *exchange, int status, const char *content_
 	http_answer(exchange, &(struct http_answer){ .status = status, .content_type = content_type, .body = { body, length } });
 }
 
-static int append_json(const char *text, size_t length, void *arg)
-{
-	struct buffer *body = arg;
-
-	buffer_append(body, text, length);
-	return buffer_failed(body) ? -1 : 0;
-}
-
 /* Of an answer: the values that it was of took several times as much, and lie where what is there for longer may be behind them. */
 #define LARGE_JSON_BYTES (256 * 1024)
 
@@ -143,8 +135,9 @@ void http_reply_json(struct http_exchange *exchange, int status, json_t *value)
 {
 	static const char failed[] = "{\"error\":\"the answer could not be put together\"}\n";
 	_cleanup_(buffer_done) struct buffer body = {};
-	bool good = value && json_dump_callback(value, append_json, &body, JSON_COMPACT | JSON_ENCODE_ANY) == 0;
+	const bool good = value;
 
+	json_print(value, &body);
 	json_decref(value);
 	buffer_add(&body, "\n"); /* for those who read it in a terminal */
 	if (good && !buffer_failed(&body))

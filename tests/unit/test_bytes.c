@@ -124,13 +124,41 @@ TEST(what_failed_cannot_be_taken)
 	EXPECT(!b.data && !b.failed);
 }
 
+TEST(numbers_of_any_size_are_added_in_decimal)
+{
+	struct buffer b = {};
+
+	buffer_add_i64(&b, 0);
+	buffer_add_i64(&b, -1);
+	buffer_add_i64(&b, INT64_MAX);
+	buffer_add_i64(&b, INT64_MIN);
+	EXPECT_STR(buffer_string(&b), "0-19223372036854775807-9223372036854775808");
+	buffer_done(&b);
+}
+
+TEST(what_is_printed_may_be_of_any_length)
+{
+	char text[400];
+
+	memset(text, 'x', sizeof(text));
+	for (size_t length = 100; length < sizeof(text); length++) {
+		struct buffer b = {};
+
+		buffer_printf(&b, "<%.*s>", (int)length, text);
+		EXPECT_EQ(b.length, length + 2);
+		EXPECT_EQ(strlen(b.data), length + 2);
+		EXPECT_EQ(b.data[length + 1], '>');
+		buffer_done(&b);
+	}
+}
+
 TEST(the_errno_text_survives_printing_twice)
 {
 	_cleanup_(buffer_done) struct buffer b = {};
 
 	errno = ENOENT;
-	buffer_printf(&b, "%m");
-	EXPECT_STR(buffer_string(&b), "No such file or directory");
+	buffer_printf(&b, "%200s%m", ""); /* longer than what there is room for at first */
+	EXPECT_STR(buffer_string(&b) + 200, "No such file or directory");
 }
 
 TEST(well_formed_utf8_is_measured_and_everything_else_is_not)
@@ -184,6 +212,8 @@ int main(void)
 		cmocka_unit_test(a_cleared_buffer_keeps_its_memory),
 		cmocka_unit_test(an_impossible_size_is_remembered_until_the_buffer_is_cleared),
 		cmocka_unit_test(what_failed_cannot_be_taken),
+		cmocka_unit_test(numbers_of_any_size_are_added_in_decimal),
+		cmocka_unit_test(what_is_printed_may_be_of_any_length),
 		cmocka_unit_test(the_errno_text_survives_printing_twice),
 		cmocka_unit_test(texts_are_put_one_behind_the_other_until_one_does_not_fit),
 		cmocka_unit_test(well_formed_utf8_is_measured_and_everything_else_is_not),

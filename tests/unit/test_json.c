@@ -5,6 +5,7 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
+#include "base/bytes.h"
 #include "base/cleanup.h"
 #include "tests/lib/test.h"
 
@@ -209,6 +210,24 @@ TEST(what_is_equal_has_the_same_hash)
 	}
 }
 
+TEST(a_value_is_printed_as_the_library_prints_it)
+{
+	static const char *const texts[] = {
+		"{}", "[]", "{\"b\":1,\"a\":{\"c\":[]}}", "[[],{},[null,true,false]]", "[0,-1,9223372036854775807,-9223372036854775808]",
+		"[1.5,1e300,-0.0]", "\"\"", "[\"a\\\"b\\\\c\\/d\",\"\\b\\f\\n\\r\\t\\u0001\\u001f\\u007f\",\"\u00e9\u20ac\U0001f600\"]",
+		"{\"k\\n\\\"\":\"v\"}", "null", "true", "7",
+	};
+
+	for (size_t i = 0; i < ARRAY_SIZE(texts); i++) {
+		_cleanup_json_ json_t *value = parse(texts[i]);
+		_cleanup_free_ char *by_library = json_dumps(value, JSON_COMPACT | JSON_ENCODE_ANY);
+		_cleanup_(buffer_done) struct buffer text = {};
+
+		json_print(value, &text);
+		EXPECT_STR(buffer_string(&text), by_library);
+	}
+}
+
 TEST(the_hash_tells_apart_what_differs_in_a_value_a_type_a_name_or_an_order)
 {
 	static const char *const texts[] = {
@@ -254,6 +273,7 @@ int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(what_is_equal_has_the_same_hash),
+		cmocka_unit_test(a_value_is_printed_as_the_library_prints_it),
 		cmocka_unit_test(the_hash_tells_apart_what_differs_in_a_value_a_type_a_name_or_an_order),
 		cmocka_unit_test(the_hash_is_the_same_in_every_build),
 		cmocka_unit_test(a_fault_is_told_in_utf8_whatever_was_met),
