@@ -1,12 +1,13 @@
 # SPDX-License-Identifier: Apache-2.0
 """Routes as App Mesh users have them in their repositories, word for word but for the names of nodes."""
 import os
+import re
 import time
 
 import pytest
 
 from l7_world import make_shop
-from weft import wait_for
+from weft import PYTHON, SLOWNESS, wait_for
 
 V1, V2 = "10.77.0.1:9001", "10.77.0.1:9002"
 
@@ -98,3 +99,67 @@ for path in ("/report", "/other"):
     answers = wait_for(lambda: len(found := client.worker.run("result = {path: a.get('status') for path, a in answers.items()}")) == 2 and found,
                        "both answers", 40)
     assert answers == {"/report": 200, "/other": 504}
+
+
+# Answers 501 to whatever is POSTed, as http.server does.
+FAILING = "import http.server; http.server.ThreadingHTTPServer(('10.77.0.2', 9003), http.server.SimpleHTTPRequestHandler).serve_forever()"
+BROKEN = "10.77.0.2:9003"
+TIME_SCALE = 20
+
+
+@pytest.fixture
+def quick_shop():
+    node = make_shop("--time-scale", str(TIME_SCALE))
+    yield node
+    node.close()
+
+
+def test_circuit_breaking_puts_an_endpoint_out_after_five_errors_for_thirty_seconds(quick_shop):
+    """The other half of the example, connectionPool, is in test_l7_inbound.py: at the serving side."""
+    shop = quick_shop
+    shop.node("web-v1", listeners=[{"portMapping": {"port": 8080, "protocol": "http"},
+                                    "connectionPool": {"http": {"maxConnections": 100, "maxPendingRequests": 50}},
+                                    "outlierDetection": {"maxServerErrors": 5, "interval": {"value": 10, "unit": "s"},
+                                                         "baseEjectionDuration": {"value": 30, "unit": "s"}, "maxEjectionPercent": 50}}])
+    put_route(shop, "all", {"httpRoute": {"match": {"prefix": "/"}, "action": {"weightedTargets": [{"virtualNode": "web-v1", "weight": 1}]}}}, priority=0)
+    client, vip = shop.client_worker, shop.vip("web.example.com")
+    wait_for(lambda: client.many(20, vip) == {V1: 20}, "the route is in force")
+    shop.spawn([PYTHON, "-c", FAILING], stderr=open(os.devnull, "w"))
+    wait_for(lambda: shop.worker().connect("10.77.0.2", 9003) != "ECONNREFUSED", "the server that fails is there")
+    shop.register("web-v1", "broken", BROKEN)
+
+    def statuses(until):
+        """When each request ended that failed, until so many did; and how many did not."""
+        return client.worker.run("""
+failed, went_well, end = [], 0, time.monotonic() + 60
+while len(failed) < arguments[1] and time.monotonic() < end:
+    answer = ask(arguments[0], "/", "POST", body="x")
+    if answer["status"] == 501:
+        failed.append(time.monotonic())
+    else:
+        assert answer["status"] == 200, answer
+        went_well += 1
+result = [failed, went_well]
+""", vip, until)
+    failed, _ = statuses(7)  # five put it out, each of the others is a probe
+    assert failed[4] - failed[0] < 30 / TIME_SCALE * SLOWNESS
+    for times, probe in enumerate(failed[5:], 1):
+        assert times * 30 / TIME_SCALE <= probe - failed[3 + times] < times * 30 / TIME_SCALE + 2 * SLOWNESS, failed
+    endpoint = {e["address"]: e for e in shop.explain("web.example.com:8080")["targets"][0]["endpoints"]}[BROKEN]
+    assert endpoint["health"] == "ejected" and endpoint["ejections"] == 3
+
+
+def test_an_access_log_in_the_documented_format(shop):
+    path = shop.directory / "access.log"
+    shop.node("client", port=None, backends=["web.example.com"], logging={"accessLog": {"file": {"path": str(path), "format": {
+        "text": "[%START_TIME%] %REQ(:METHOD)% %REQ(X-ENVOY-ORIGINAL-PATH?:PATH)% %PROTOCOL% %RESPONSE_CODE% %RESPONSE_FLAGS% %BYTES_RECEIVED% "
+                "%BYTES_SENT% %DURATION% %RESP(X-ENVOY-UPSTREAM-SERVICE-TIME)% %REQ(X-FORWARDED-FOR)% %REQ(USER-AGENT)% %REQ(X-REQUEST-ID)% "
+                "%REQ(:AUTHORITY)% %UPSTREAM_HOST%\n"}}}})
+    client, vip = shop.client_worker, shop.vip("web.example.com")
+
+    def logged():
+        client.ask(vip, "/v2/pay?now=1", "POST", {"User-Agent": "tests"}, "12345")
+        return path.exists() and path.read_text()
+    line = wait_for(logged, "a line").splitlines()[0]
+    assert re.fullmatch(r"\[\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{3}Z\] POST /v2/pay\?now=1 HTTP/1\.1 200 - 5 \d+ \d+ \d+ - tests [0-9a-f-]{36} "
+                        r"web\.example\.com " + re.escape(V2), line), line

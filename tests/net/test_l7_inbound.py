@@ -8,7 +8,7 @@ from collections import Counter
 import pytest
 
 from l7_world import CLIENT, http_servers
-from weft import BUILD, HERE, PYTHON, Node, wait_for
+from weft import BUILD, HERE, PYTHON, SLOWNESS, Node, wait_for
 
 # `count` requests at the same time, each on a connection of its own.
 AT_ONCE = CLIENT + """
@@ -351,7 +351,7 @@ def test_circuit_breaking_with_the_numbers_of_the_documentation(world):
     """maxConnections 100, maxPendingRequests 50: of 200 requests at a time 50 are too many."""
     world.configure((100, 50))
     wait_for(lambda: world.storm(3, "0.1") == {200: 3}, "the pool is in force")
-    assert world.storm(200, "2") == {200: 150, 503: 50}
+    assert world.storm(200, str(2 * SLOWNESS)) == {200: 150, 503: 50}
 
 
 # --- health checks -----------------------------------------------------------------------------------------------------------------
