@@ -68,7 +68,7 @@ void count_target(struct request *request)
 void count_set_out(struct request *request)
 {
 	request->row = request->target_row;
-	request->row->active++;
+	COUNT(request->row->active, 1);
 }
 
 /* --- tries --------------------------------------------------------------------------------------------------------------- */
@@ -93,10 +93,10 @@ void count_try(struct request *request)
 	request->under_way = true;
 	if (request->endpoint->slot != SLOT_NONE)
 		__atomic_add_fetch(&request->worker->l7->active[request->endpoint->slot], 1, __ATOMIC_RELAXED);
-	request->cluster_row->tries++;
-	request->cluster_row->tries_active++;
-	request->host_row->tries++;
-	request->host_row->tries_active++;
+	COUNT(request->cluster_row->tries, 1);
+	COUNT(request->cluster_row->tries_active, 1);
+	COUNT(request->host_row->tries, 1);
+	COUNT(request->host_row->tries_active, 1);
 }
 
 void count_try_done(struct request *request)
@@ -106,30 +106,30 @@ void count_try_done(struct request *request)
 	request->under_way = false;
 	if (request->endpoint->slot != SLOT_NONE)
 		__atomic_sub_fetch(&request->worker->l7->active[request->endpoint->slot], 1, __ATOMIC_RELAXED);
-	request->cluster_row->tries_active--;
-	request->host_row->tries_active--;
+	COUNT(request->cluster_row->tries_active, -1);
+	COUNT(request->host_row->tries_active, -1);
 }
 
 void count_try_failed(struct request *request, enum l7_reply why)
 {
-	request->cluster_row->failed[why]++;
-	request->host_row->failed += why != L7_NO_MEMORY; /* which is ours */
-	request->host_row->connect_failed += why == L7_CONNECT_FAILED || why == L7_CONNECT_TIMEOUT;
-	request->host_row->timed_out += why == L7_TRY_TIMEOUT;
+	COUNT(request->cluster_row->failed[why], 1);
+	COUNT(request->host_row->failed, why != L7_NO_MEMORY); /* which is ours */
+	COUNT(request->host_row->connect_failed, why == L7_CONNECT_FAILED || why == L7_CONNECT_TIMEOUT);
+	COUNT(request->host_row->timed_out, why == L7_TRY_TIMEOUT);
 }
 
 void count_timed_out(struct request *request)
 {
-	request->host_row->failed += request->state == REQUEST_TRYING; /* else its answer has said how it did */
-	request->host_row->timed_out++;
+	COUNT(request->host_row->failed, request->state == REQUEST_TRYING); /* else its answer has said how it did */
+	COUNT(request->host_row->timed_out, 1);
 }
 
 void count_answer(struct request *request, int status)
 {
 	if (status >= 500)
-		request->host_row->failed++;
+		COUNT(request->host_row->failed, 1);
 	else
-		request->host_row->answered++;
+		COUNT(request->host_row->answered, 1);
 }
 
 static void tell_slot(const struct l7 *l7, struct sidecar_host *host)
@@ -170,17 +170,17 @@ static void count_on_node(struct request *request, size_t code, uint64_t took_ns
 	struct worker *worker = request->worker;
 	struct stats_row *row = request->target_row ?: row_of(request);
 
-	worker->stats.requests++;
-	worker->stats.requests_active--;
-	worker->stats.retries_active -= request->retry.retries > 0;
-	row->active -= request->row != NULL;
-	row->requests++;
-	row->codes[code]++;
-	row->retries += request->retry.retries;
-	row->bytes_received += request->bytes_received;
-	row->bytes_sent += request->bytes_sent;
-	row->time_ns_sum += took_ns;
-	row->time_ns[histogram_bucket(took_ns)]++;
+	COUNT(worker->stats.requests, 1);
+	COUNT(worker->stats.requests_active, -1);
+	COUNT(worker->stats.retries_active, -(request->retry.retries > 0));
+	COUNT(row->active, -(request->row != NULL));
+	COUNT(row->requests, 1);
+	COUNT(row->codes[code], 1);
+	COUNT(row->retries, request->retry.retries);
+	COUNT(row->bytes_received, request->bytes_received);
+	COUNT(row->bytes_sent, request->bytes_sent);
+	COUNT(row->time_ns_sum, took_ns);
+	COUNT(row->time_ns[histogram_bucket(took_ns)], 1);
 }
 
 static bool is_timeout(enum l7_reply reply)
@@ -191,9 +191,9 @@ static bool is_timeout(enum l7_reply reply)
 
 static void count_on_route(struct stats_route *row, const struct request *request, size_t code)
 {
-	row->codes[code]++;
-	row->retries += request->retry.retries;
-	row->timeouts += request->reply != L7_REPLY_COUNT && is_timeout(request->reply);
+	COUNT(row->codes[code], 1);
+	COUNT(row->retries, request->retry.retries);
+	COUNT(row->timeouts, request->reply != L7_REPLY_COUNT && is_timeout(request->reply));
 }
 
 static void count_of_cluster(struct request *request, int status, size_t code, uint64_t now_ns)
@@ -201,31 +201,31 @@ static void count_of_cluster(struct request *request, int status, size_t code, u
 	struct sidecar_cluster *cluster = request->cluster_row;
 	const uint64_t took_ns = request->received ? now_ns - request->received_ns : 0;
 
-	cluster->requests++;
-	cluster->codes[code]++;
+	COUNT(cluster->requests, 1);
+	COUNT(cluster->codes[code], 1);
 	if (request->reply != L7_REPLY_COUNT) {
-		cluster->replies[request->reply]++;
+		COUNT(cluster->replies[request->reply], 1);
 		return;
 	}
-	cluster->retry_success += request->retry.retries > 0 && status < 500;
-	cluster->time_ns_sum += took_ns;
-	cluster->time_ns[histogram_bucket(took_ns)]++;
+	COUNT(cluster->retry_success, request->retry.retries > 0 && status < 500);
+	COUNT(cluster->time_ns_sum, took_ns);
+	COUNT(cluster->time_ns[histogram_bucket(took_ns)], 1);
 }
 
 void count_begin(struct request *request)
 {
 	struct sidecar_http *http = request->downstream->http;
 
-	request->worker->stats.requests_active++;
-	http->requests++;
-	http->requests_active++;
+	COUNT(request->worker->stats.requests_active, 1);
+	COUNT(http->requests, 1);
+	COUNT(http->requests_active, 1);
 }
 
 /* Weft's own answers, and ends without one. */
 static void count_reply(struct request *request, size_t code)
 {
-	request->worker->stats.replies[request->reply]++;
-	request->downstream->http->replies[request->reply]++;
+	COUNT(request->worker->stats.replies[request->reply], 1);
+	COUNT(request->downstream->http->replies[request->reply], 1);
 	if (request->reply == L7_NO_ROUTE)
 		count_on_route(route_row_get(request, request->service, 0), request, code);
 	else if (request->route && request->route->number && !request->route_row) /* it leads nowhere */
@@ -239,11 +239,11 @@ void count_request(struct request *request, int status)
 	const size_t code = code_of(status);
 
 	count_on_node(request, code, took_ns);
-	http->requests_active--;
-	http->upgrades_active -= request->state == REQUEST_TUNNEL;
-	http->codes[code]++;
-	http->time_ns_sum += took_ns;
-	http->time_ns[histogram_bucket(took_ns)]++;
+	COUNT(http->requests_active, -1);
+	COUNT(http->upgrades_active, -(request->state == REQUEST_TUNNEL));
+	COUNT(http->codes[code], 1);
+	COUNT(http->time_ns_sum, took_ns);
+	COUNT(http->time_ns[histogram_bucket(took_ns)], 1);
 	if (request->cluster_row)
 		count_of_cluster(request, status, code, now_ns);
 	if (request->route_row)

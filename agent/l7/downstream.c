@@ -49,8 +49,8 @@ void downstream_close(struct downstream *d)
 	list_remove(&d->place_node);
 	list_remove(&d->node);
 	list_append(&worker->dead_downstreams, &d->node);
-	worker->stats.open--;
-	d->listener_row->open--;
+	COUNT(worker->stats.open, -1);
+	COUNT(d->listener_row->open, -1);
 }
 
 /* --- bytes out ----------------------------------------------------------------------------------------------------------- */
@@ -66,7 +66,7 @@ bool downstream_send(struct downstream *d, struct span more)
 		downstream_close(d);
 		return false;
 	}
-	d->http->sent_bytes += before - queue_length(&d->output);
+	COUNT(d->http->sent_bytes, before - queue_length(&d->output));
 	return true;
 }
 
@@ -280,7 +280,7 @@ void downstream_run(struct downstream *d)
 
 static void close_unused(struct downstream *d)
 {
-	d->http->cx_idle_timeout += !d->worker->draining;
+	COUNT(d->http->cx_idle_timeout, !d->worker->draining);
 	linger(d);
 }
 
@@ -337,11 +337,11 @@ static bool receive(struct downstream *d)
 	if (n < 0)
 		return errno == EAGAIN || errno == EINTR;
 	if (d->wait == WAIT_LINGER) {
-		worker->stats.too_late += n > 0 && !d->answered;
+		COUNT(worker->stats.too_late, n > 0 && !d->answered);
 		d->answered = true;
 		return n > 0;
 	}
-	d->http->received_bytes += (uint64_t)n;
+	COUNT(d->http->received_bytes, (uint64_t)n);
 	d->data = worker->input;
 	d->length = (size_t)n;
 	d->eof |= n == 0;
@@ -455,11 +455,11 @@ static int start(struct worker_place *place, const struct accepted *accepted, co
 	list_append(&place->downstreams, &d->place_node);
 	d->number = ++worker->last_connection;
 	wait_for(d, WAIT_REQUEST);
-	worker->stats.connections++;
-	worker->stats.open++;
+	COUNT(worker->stats.connections, 1);
+	COUNT(worker->stats.open, 1);
 	worker->open_peak = MAX(worker->open_peak, worker->stats.open);
-	d->listener_row->connections++;
-	d->listener_row->open++;
+	COUNT(d->listener_row->connections, 1);
+	COUNT(d->listener_row->open, 1);
 	return 0;
 }
 
@@ -510,7 +510,7 @@ static int look_inbound(const struct worker_place *place, struct accepted *accep
 void downstream_take(struct worker_place *place, const struct accepted *accepted)
 {
 	if (start(place, accepted, listener_of(place, accepted)) < 0) {
-		place->worker->stats.accept_failed++;
+		COUNT(place->worker->stats.accept_failed, 1);
 		fd_close(accepted->fd);
 	}
 }
@@ -531,7 +531,7 @@ void downstream_accept(struct worker_place *place, const struct accepted *from)
 	else
 		r = look_inbound(place, &accepted);
 	if (r < 0) {
-		worker->stats.no_handover++;
+		COUNT(worker->stats.no_handover, 1);
 		fd_close(accepted.fd);
 		return;
 	}
@@ -541,7 +541,7 @@ void downstream_accept(struct worker_place *place, const struct accepted *from)
 	if (owner == worker->index) {
 		downstream_take(place, &accepted);
 	} else if (worker_tell_connection(l7->workers[owner], place->place, &accepted) < 0) {
-		worker->stats.accept_failed++;
+		COUNT(worker->stats.accept_failed, 1);
 		fd_close(accepted.fd);
 	}
 }

@@ -264,7 +264,7 @@ static bool give(struct downstream *d, struct given *given)
 		return false;
 	}
 	given->fds[count] = fd;
-	d->worker->stats.given++;
+	COUNT(d->worker->stats.given, 1);
 	downstream_close(d);
 	return true;
 }

@@ -142,8 +142,8 @@ enum limit_verdict limit_enter(struct listener_limit *limit, struct request *req
 	if (!ledger_enter(ledger_of(limit), limit->row, LEDGER_PENDING, limit->pending, max_of(limit, LEDGER_PENDING)))
 		return LIMIT_OVER;
 	limit->pending++;
-	request->cluster_row->pending++;
-	request->cluster_row->pending_active++;
+	COUNT(request->cluster_row->pending, 1);
+	COUNT(request->cluster_row->pending_active, 1);
 	request->state = REQUEST_PENDING;
 	list_append(&limit->waiting, &request->node);
 	return LIMIT_WAIT;
@@ -161,7 +161,7 @@ void limit_forget(struct request *request)
 
 	list_remove(&request->node);
 	ledger_leave(ledger_of(limit), limit->row, LEDGER_PENDING, --limit->pending);
-	request->cluster_row->pending_active--;
+	COUNT(request->cluster_row->pending_active, -1);
 }
 
 bool limit_is_short(const struct listener_limit *limit)

@@ -569,8 +569,8 @@ void request_upstream_head(struct request *request)
 	response_head_write(&d->output.bytes, &request->answer, &rewrite);
 	if (status == 101) {
 		request->state = REQUEST_TUNNEL;
-		d->http->upgrades++;
-		d->http->upgrades_active++;
+		COUNT(d->http->upgrades, 1);
+		COUNT(d->http->upgrades_active, 1);
 		request->total_until_ns = 0;
 		downstream_run(d);
 	} else {

@@ -68,12 +68,12 @@ static bool again(struct request *request, const struct retry_try *ended)
 							loop_now_ns(worker->loop), (uint32_t)(worker_random(worker) >> 32),
 							&request->again_ns);
 
-	worker->stats.verdicts[verdict]++;
-	request->cluster_row->verdicts[verdict]++;
+	COUNT(worker->stats.verdicts[verdict], 1);
+	COUNT(request->cluster_row->verdicts[verdict], 1);
 	request->out_of_retries = verdict == RETRY_LIMIT;
 	if (verdict != RETRY_AGAIN)
 		return false;
-	worker->stats.retries_active += request->retry.retries == 1;
+	COUNT(worker->stats.retries_active, request->retry.retries == 1);
 	request->state = REQUEST_WAITING;
 	request_arm(request);
 	return true;
@@ -107,7 +107,7 @@ static void try_failed(struct request *request, enum l7_reply why)
 	if (may_be_resent(request, why)) {
 		request_try_done(request);
 		request->resent = true;
-		request->worker->stats.resent++;
+		COUNT(request->worker->stats.resent, 1);
 		request_try(request);
 		return;
 	}

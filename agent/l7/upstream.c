@@ -113,9 +113,9 @@ void upstream_close(struct upstream *u)
 	list_remove(&u->node);
 	list_append(&worker->dead_upstreams, &u->node);
 	pool_unref(worker, u->pool);
-	worker->stats.upstream_open--;
-	u->cluster_row->open--;
-	u->host_row->open--;
+	COUNT(worker->stats.upstream_open, -1);
+	COUNT(u->cluster_row->open, -1);
+	COUNT(u->host_row->open, -1);
 }
 
 static bool tell(struct upstream *u, uint32_t events)
@@ -149,7 +149,7 @@ static int send_counted(struct upstream *u, struct span more)
 	int r = queue_send(&u->output, u->fd, more);
 
 	if (r == 0 && u->request)
-		u->request->cluster_row->sent_bytes += before - queue_length(&u->output);
+		COUNT(u->request->cluster_row->sent_bytes, before - queue_length(&u->output));
 	return r;
 }
 
@@ -284,7 +284,7 @@ static void on_readable(struct upstream *u, uint32_t events)
 	if (n < 0 && (errno == EAGAIN || errno == EINTR))
 		return;
 	if (n > 0 && u->request)
-		u->request->cluster_row->received_bytes += (uint64_t)n;
+		COUNT(u->request->cluster_row->received_bytes, (uint64_t)n);
 	if (!u->request) /* it waits: its end, or bytes that nobody asked for */
 		upstream_close(u);
 	else if (n < 0 || (events & EPOLLERR && u->request->from_upstream_eof)) /* after the end recv() tells of no reset */
@@ -422,14 +422,14 @@ static int upstream_new(struct request *request, struct upstream_pool *pool, str
 		request->has_place = false;
 	}
 	pool->connections++;
-	worker->stats.upstream_connections++;
-	worker->stats.upstream_open++;
+	COUNT(worker->stats.upstream_connections, 1);
+	COUNT(worker->stats.upstream_open, 1);
 	u->cluster_row = request->cluster_row;
-	u->cluster_row->connections++;
-	u->cluster_row->open++;
+	COUNT(u->cluster_row->connections, 1);
+	COUNT(u->cluster_row->open, 1);
 	u->host_row = request->host_row;
-	u->host_row->connections++;
-	u->host_row->open++;
+	COUNT(u->host_row->connections, 1);
+	COUNT(u->host_row->open, 1);
 	list_append(&request->downstream->place->upstreams, &u->place_node);
 	*ret_upstream = u;
 	return 0;

@@ -166,7 +166,7 @@ static void on_listener(struct loop_io *io, uint32_t events, void *arg)
 
 		if (connection < 0) {
 			if (errno == EMFILE || errno == ENFILE || errno == ENOMEM || errno == ENOBUFS)
-				worker->stats.accept_failed++;
+				COUNT(worker->stats.accept_failed, 1);
 			break;
 		}
 		tcp_address_read((struct sockaddr *)&address, &accepted.peer, &accepted.peer_port);
@@ -338,7 +338,7 @@ static void take_connection(void *arg)
 	if (place) {
 		downstream_take(place, &told->accepted);
 	} else { /* it was closed meanwhile */
-		worker->stats.accept_failed++;
+		COUNT(worker->stats.accept_failed, 1);
 		fd_close(told->accepted.fd);
 	}
 	l7_place_unref(told->place);
