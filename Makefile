@@ -13,11 +13,14 @@ SHELL := /bin/bash
 .SECONDARY:
 .DEFAULT_GOAL := all
 
-# SAN=1 in the environment or on the command line: address and undefined behaviour sanitizers.
+# SAN=1 in the environment or on the command line: address and undefined behaviour sanitizers. SAN=thread: that of data races.
 SAN ?=
 ifeq ($(SAN),1)
 BUILD ?= build-san
 SANITIZE ?= address,undefined
+else ifeq ($(SAN),thread)
+BUILD ?= build-tsan
+SANITIZE ?= thread
 else
 BUILD ?= build
 endif
@@ -86,6 +89,10 @@ C_STANDARD := -std=gnu17
 C_FLAGS := $(C_STANDARD) -D_GNU_SOURCE $(CFLAGS) $(WARNINGS) -DWEFT_VERSION='"$(VERSION)"' -I. -I$(BUILD)/gen -isystem /usr/share/include \
 	-MMD -MP
 LINK_FLAGS := $(LDFLAGS) -Wl,--as-needed
+# Fences, which the race detector does not see, order what programs in the kernel read: it does not see those either.
+ifeq ($(SANITIZE),thread)
+C_FLAGS += -Wno-tsan
+endif
 ifneq ($(SANITIZE),)
 C_FLAGS += -fsanitize=$(SANITIZE) -fno-sanitize-recover=all -fno-omit-frame-pointer
 LINK_FLAGS += -fsanitize=$(filter-out fuzzer-no-link%,$(SANITIZE))
@@ -267,12 +274,13 @@ bpf-test: bpf-test-build ## kernel programs by BPF_PROG_TEST_RUN; root
 layout2: all
 	@$(MAKE) BUILD=$(BUILD)/layout2 TEST_LAYOUT=1 all
 # Most of their time they wait. The tests of one file stay together: many share a node.
+NET_TESTS ?= tests/net
 PYTEST_AT_ONCE := -n $(shell expr $(shell nproc) + 1) --dist loadfile
 # Whatever a test runs: none of them builds it while others use it.
 net-build: all demo-build manual $(NET_TOOLS) $(MUSL_TOOLS) $(GO_TOOLS)
 	@:
 net: net-build layout2 ## real sockets in namespaces of their own; root
-	@$(if $(wildcard tests/net/test_*.py),WEFT_BUILD=$(abspath $(BUILD)) $(PYTHON) -m pytest -q $(PYTEST_AT_ONCE) tests/net,echo "net: no tests")
+	@$(if $(wildcard tests/net/test_*.py),WEFT_BUILD=$(abspath $(BUILD)) $(PYTHON) -m pytest -q $(PYTEST_AT_ONCE) $(NET_TESTS),echo "net: no tests")
 
 .PHONY: sdk
 sdk: ## SDKs of other languages for `make api`, which leaves out those that are not there
@@ -372,11 +380,12 @@ uninstall: ## removes what `make install` put there
 	@rm -rf $(DESTDIR)$(PREFIX)/share/doc/weft
 
 clean: ## removes every build directory
-	@rm -rf build build-san build-fuzz
+	@rm -rf build build-san build-tsan build-fuzz
 
 help: ## this
 	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/\1|\2/p' Makefile | while IFS='|' read -r target what; do \
 		printf '  make %-12s %s\n' "$$target" "$$what"; done
-	@echo "  SAN=1 builds into build-san/ with AddressSanitizer and UndefinedBehaviorSanitizer"
+	@echo "  SAN=1 builds into build-san/ with AddressSanitizer and UndefinedBehaviorSanitizer, SAN=thread into build-tsan/ with ThreadSanitizer"
+	@echo "  NET_TESTS='tests/net/test_l7*.py ...' are those that make net runs"
 
 -include $(shell find $(BUILD) -name '*.d' 2>/dev/null)

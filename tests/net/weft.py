@@ -7,6 +7,7 @@ import itertools
 import json
 import os
 import pathlib
+import re
 import shutil
 import signal
 import subprocess
@@ -18,6 +19,7 @@ BUILD = pathlib.Path(os.environ.get("WEFT_BUILD", "build")).resolve()
 HERE = pathlib.Path(__file__).resolve().parent
 PYTHON = "/usr/bin/python3"
 SLOWNESS = int(os.environ.get("WEFT_TEST_SLOWNESS", 1))  # how many times slower than usual the machine is: an emulated one
+SANITIZER = re.compile(r"=+\n(WARNING|ERROR): \w+Sanitizer|runtime error: ")  # what a build with SAN=1 or SAN=thread has found
 LOG_SHOWN = 6000  # characters of its end, where a test fails
 LOADER_CALLS = ("bpf", "link", "renameat2", "unlink", "mkdir", "rmdir")
 libc = ctypes.CDLL(None, use_errno=True)
@@ -427,8 +429,11 @@ class Node:
         self.end_proxy(proxy_pid)
         for namespace in self.namespaces:
             namespace.remove()
+        log = self.log.read_text(errors="replace") if self.log.exists() else ""
         shutil.rmtree(self.directory, ignore_errors=True)
         shutil.rmtree(f"/run/weft/{self.instance}", ignore_errors=True)
+        found = SANITIZER.search(log)
+        assert not found, log[found.start():][:LOG_SHOWN]
 
     def proxy_pid(self):
         """The process that has the instance's seat, or had it last; None: none ever did."""
