@@ -61,6 +61,7 @@ RUN_NEEDS := /usr/include/cmocka.h=libcmocka-dev \
 	/usr/lib/python3/dist-packages/boto3/__init__.py=python3-boto3 /usr/bin/aws=awscli \
 	/usr/lib/llvm-*/lib/clang/*/lib/linux/libclang_rt.fuzzer-*.a=libclang-rt-14-dev \
 	ip=iproute2 nsenter=util-linux curl=curl strace=strace groff=groff-base dnsmasq=dnsmasq-base busybox=busybox-static musl-gcc=musl-tools \
+	iptables-legacy=iptables nft=nftables \
 	$(if $(GO),,go=golang-go)
 BENCH_NEEDS := haproxy=haproxy nginx=nginx-light wrk=wrk /usr/lib/python3*/ensurepip/__init__.py=python3-venv
 

@@ -12,12 +12,12 @@ static __always_inline int hook_bind(struct bpf_sock_addr *ctx, const struct ip 
 {
 	__u32 zero = 0, node;
 	const struct config *config = bpf_map_lookup_elem(&w_config, &zero);
-	bool shared;
+	__u32 flags;
 
 	if (!is_responder_port(ctx->user_port) && ctx->user_port != bpf_htons(PROXY_OUTBOUND_PORT) &&
 	    !(config && port_listed(config->reserved_ports, ctx->user_port)))
 		return HOOK_PROCEED;
-	node = identity(bpf_get_netns_cookie(ctx), &shared);
+	node = identity(bpf_get_netns_cookie(ctx), &flags);
 	if (!node)
 		return HOOK_PROCEED;
 	count_reason(node, 0, config && is_vip_network(address, config) && is_probe(address, config) ? REASON_PROBE : REASON_RESERVED_PORT);

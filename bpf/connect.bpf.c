@@ -93,12 +93,13 @@ static __always_inline void hook_connect(struct bpf_sock_addr *ctx, struct flow 
 	struct account *a = NULL;
 	struct draw draw;
 	__u64 now_ns, cookie = 0;
-	bool shared;
+	__u32 flags;
 
 	flow->netns_cookie = bpf_get_netns_cookie(ctx);
-	flow->node = identity(flow->netns_cookie, &shared);
-	if (!flow->node && !shared)
+	flow->node = identity(flow->netns_cookie, &flags);
+	if (!flow->node && !(flags & OWNER_SHARED))
 		return;
+	flow->flags = flags & OWNER_FOREIGN ? FLOW_FOREIGN : 0;
 	now_ns = bpf_ktime_get_ns();
 	draw = draw_words();
 	if (flow->is_tcp) {
@@ -119,7 +120,7 @@ static __always_inline void hook_connect(struct bpf_sock_addr *ctx, struct flow 
 	if (a && reason_verdict(d->reason) != VERDICT_ROUTE)
 		account_drop(cookie);
 	if (passed_by_filter(d->reason))
-		passed_note(ctx, flow, d, now_ns, shared);
+		passed_note(ctx, flow, d, now_ns, flags & OWNER_SHARED);
 	if (d->reason != REASON_UNMANAGED && d->reason != REASON_ROUTED) /* the rows count what is routed */
 		count_reason(flow->node, d->service, d->reason);
 	/* getaddrinfo() connects UDP sockets to what it was given, to sort it: two of them a name, and no attempt at a connection. */
@@ -197,9 +198,9 @@ static __always_inline const struct ip *probe_shown(struct bpf_sock_addr *ctx, c
 {
 	__u32 zero = 0;
 	const struct config *config = bpf_map_lookup_elem(&w_config, &zero);
-	bool shared;
+	__u32 flags;
 
-	if (peer->words[3] != bpf_htonl(DNS_PROBE_ADDRESS) || !config || !identity(bpf_get_netns_cookie(ctx), &shared))
+	if (peer->words[3] != bpf_htonl(DNS_PROBE_ADDRESS) || !config || !identity(bpf_get_netns_cookie(ctx), &flags))
 		return NULL;
 	return &config->vip4;
 }
@@ -269,12 +270,12 @@ static __always_inline void hook_sendmsg(struct bpf_sock_addr *ctx, const struct
 	struct flow flow = { .destination = *destination, .port = ctx->user_port };
 	const struct resolver *to;
 	__u64 now_ns;
-	bool shared;
+	__u32 flags;
 
 	if (!is_vip && !is_query(&flow))
 		return;
 	flow.netns_cookie = bpf_get_netns_cookie(ctx);
-	flow.node = identity(flow.netns_cookie, &shared);
+	flow.node = identity(flow.netns_cookie, &flags);
 	if (!flow.node)
 		return;
 	now_ns = bpf_ktime_get_ns();

@@ -25,7 +25,7 @@ static __always_inline bool flow_of(const struct packet *p, const struct edge_de
 	const struct exposed *exposed;
 
 	*flow = (struct flow){
-		.is_tcp = 1, .no_socket = 1, .node = device->node, .destination = p->destination, .port = p->tcp.start.destination,
+		.is_tcp = 1, .flags = FLOW_NO_SOCKET, .node = device->node, .destination = p->destination, .port = p->tcp.start.destination,
 	};
 	if (device->node)
 		return true;

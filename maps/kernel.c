@@ -198,6 +198,16 @@ int kernel_netns_set(struct kernel *kernel, uint64_t cookie, const struct owner 
 	return pinned_map_set(kernel->netns_fd, &cookie, owner);
 }
 
+int kernel_netns_get(struct kernel *kernel, uint64_t cookie, struct owner *ret_owner)
+{
+	struct owner owner;
+
+	if (bpf_map_lookup_elem(kernel->netns_fd, &cookie, &owner) < 0)
+		return -errno;
+	*ret_owner = owner;
+	return 0;
+}
+
 int kernel_netns_remove(struct kernel *kernel, uint64_t cookie)
 {
 	return pinned_map_remove(kernel->netns_fd, &cookie);

@@ -86,6 +86,7 @@ void kernel_close(struct kernel *kernel); /* all zero, or half open, is fine */
 int kernel_vip_set(struct kernel *kernel, const struct ip *vip, uint32_t service);
 int kernel_vip_remove(struct kernel *kernel, const struct ip *vip);
 int kernel_netns_set(struct kernel *kernel, uint64_t cookie, const struct owner *owner);
+int kernel_netns_get(struct kernel *kernel, uint64_t cookie, struct owner *ret_owner); /* -ENOENT: nobody's */
 int kernel_netns_remove(struct kernel *kernel, uint64_t cookie);
 int kernel_cgroup_set(struct kernel *kernel, uint64_t id, const struct owner *owner);
 int kernel_cgroup_remove(struct kernel *kernel, uint64_t id);

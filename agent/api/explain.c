@@ -343,6 +343,7 @@ static int source_read(struct agent *agent, struct explanation *x, const char *f
 	x->request.flow.is_tcp = 1;
 	workloads_each(agent->workloads, workload_first_of, &first);
 	x->request.flow.netns_cookie = first.netns_cookie;
+	x->request.flow.flags = workloads_foreign(agent->workloads, first.netns_cookie) ? FLOW_FOREIGN : 0;
 	return 0;
 }
 

@@ -12,11 +12,12 @@ json_t *api_workload_json(struct agent *agent, const struct workload *w)
 {
 	const bool known = resources_get(agent_in_force(agent), w->node) != NULL;
 
-	return json_pack("{s:I, s:s, s:s, s:I, s:b, s:s?, s:s?, s:s, s:o, s:i, s:o, s:b}", "id", (json_int_t)w->id, "virtualNode",
+	return json_pack("{s:I, s:s, s:s, s:I, s:b, s:s?, s:s?, s:s, s:o, s:i, s:o, s:b, s:s?}", "id", (json_int_t)w->id, "virtualNode",
 			 w->node, "cgroup", w->cgroup, "netnsCookie", (json_int_t)w->netns_cookie, "ownNetns", w->own_netns, "netns",
 			 w->netns, "zone", w->zone ?: agent->options.zone, "origin", w->origin, "since",
 			 api_time_json(w->since_wall_ns), "pid", w->pid, "earlierSockets",
-			 w->earlier_sockets == UINT32_MAX ? json_null() : json_integer(w->earlier_sockets), "known", known);
+			 w->earlier_sockets == UINT32_MAX ? json_null() : json_integer(w->earlier_sockets), "known", known,
+			 "foreignRedirect", workloads_foreign(agent->workloads, w->netns_cookie));
 }
 
 static int workload_append(const struct workload *workload, void *arg)

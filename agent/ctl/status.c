@@ -234,6 +234,16 @@ static void proxy_print(const json_t *proxy)
 
 static void warnings_print(const json_t *answer)
 {
+	for (size_t i = 0; i < json_path_count(answer, "workloads"); i++) {
+		const json_t *workload = json_path_at(answer, "workloads", i);
+		char name[NAME_TEXT_BYTES];
+
+		if (json_path_string(workload, "foreignRedirect"))
+			printf("%s%-14s %s%s in '%s': another proxy redirects its connections: %s. What is for weft-proxy is refused there "
+			       "(foreign-redirect) until these rules are gone\n",
+			       style(stdout, STYLE_WARN), "warning", style(stdout, STYLE_PLAIN), format_member_name(workload, "virtualNode", name),
+			       json_path_string(workload, "cgroup") ?: "?", json_path_string(workload, "foreignRedirect"));
+	}
 	for (size_t i = 0; i < json_path_count(answer, "warnings"); i++)
 		printf("%s%-14s %s%s\n", style(stdout, STYLE_WARN), "warning", json_string_value(json_path_at(answer, "warnings", i)),
 		       style(stdout, STYLE_PLAIN));

@@ -145,6 +145,23 @@ static void foreign_judge(const struct sighting *s, size_t place, size_t hook, s
 			    place_text(s, &s->places.list[place], text, sizeof(text)));
 }
 
+void check_redirects(const struct sighting *s, struct findings *findings)
+{
+	char text[PLACE_TEXT_BYTES];
+
+	for (size_t i = 0; i < s->places.count; i++) {
+		const char *rules = redirects_text(&s->places.list[i].redirects);
+
+		if (rules)
+			finding_add(findings, WEIGHT_WRONG,
+				    "end App Mesh's Envoy there, and take its rules away (`nsenter -t PID -n iptables -t nat -F`, or `nft delete`): weftd sees "
+				    "it within five seconds",
+				    "%s: another proxy redirects connections of its network namespace (%s), so what is for weft-proxy is refused there "
+				    "(foreign-redirect)",
+				    place_text(s, &s->places.list[i], text, sizeof(text)), rules);
+	}
+}
+
 void check_foreign(const struct sighting *s, struct findings *findings)
 {
 	for (size_t place = 0; place < s->places.count; place++)

@@ -11,6 +11,7 @@ const struct doctor_check doctor_checks[] = {
 	{ "features", "the kernel has all that weft can use", NEED_KERNEL, check_features },
 	{ "effect", "the hooks that are attached are in force where processes of workloads are", NEED_KERNEL | NEED_PLACES, check_effect },
 	{ "foreign", "no other program has a say at these hooks", NEED_KERNEL | NEED_PLACES, check_foreign },
+	{ "redirects", "no other proxy's rules redirect connections of a workload", NEED_PLACES, check_redirects },
 	{ "probes", "the hooks answer in every workload's cgroup and namespace", NEED_PLACES, check_probes },
 	{ "tables", "no table is more than 80 % full", NEED_MAPS, check_tables },
 	{ "records", "no flow record is lost, and every count has its row", NEED_MAPS, check_records },

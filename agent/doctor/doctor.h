@@ -52,6 +52,7 @@ void check_mounts(const struct sighting *sighting, struct findings *findings);
 void check_hooks(const struct sighting *sighting, struct findings *findings);
 void check_features(const struct sighting *sighting, struct findings *findings);
 void check_effect(const struct sighting *sighting, struct findings *findings);
+void check_redirects(const struct sighting *sighting, struct findings *findings);
 void check_foreign(const struct sighting *sighting, struct findings *findings);
 void check_probes(const struct sighting *sighting, struct findings *findings);
 void check_tables(const struct sighting *sighting, struct findings *findings);

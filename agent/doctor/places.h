@@ -8,6 +8,7 @@
 #include <stdint.h>
 
 #include "agent/doctor/hook_probe.h"
+#include "agent/identity/redirects.h"
 #include "base/error.h"
 #include "loader/hooks.h"
 #include "loader/loader.h"
@@ -42,6 +43,7 @@ struct place {
 	struct error probe_error; /* code 0: `probe` is known */
 	struct hook_probe probe;
 	char routes[ROUTE_TEXT_BYTES]; /* a route there that overlaps the VIP networks; "": none */
+	struct redirects redirects; /* of another proxy there; of the first place of each namespace */
 };
 
 struct places_namespace {

@@ -193,6 +193,8 @@ static void places_see(struct sighting *s, struct kernel *kernel, const char *ro
 		place_see(s, kernel, root, &s->places.list[i]);
 		if (s->places.list[i].netns_cookie != own_cookie && is_first_there(&s->places, i))
 			routes_see_in(s, &s->places.list[i]);
+		if (is_first_there(&s->places, i)) /* what cannot be told is weftd's to say */
+			redirects_look(s->places.list[i].netns_fd, &s->places.list[i].redirects);
 	}
 }
 

@@ -32,6 +32,7 @@ struct workloads {
 	struct patterns *patterns;
 	struct removals removals;
 	struct loop_timer *settle_timer; /* the first turn, after adoption */
+	struct redirect_rounds *redirect_rounds;
 };
 
 struct entry {

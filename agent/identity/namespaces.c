@@ -105,6 +105,7 @@ static int write_entry(struct netns *netns)
 		if (owner.node == 0)
 			return -E2BIG;
 	}
+	owner.flags |= netns->foreign ? OWNER_FOREIGN : 0;
 	r = kernel_netns_set(netns->all->kernel, netns->cookie, &owner);
 	netns->published |= r == 0;
 	return r;
@@ -118,8 +119,29 @@ int netns_publish(struct netns *netns)
 
 int netns_adopt(struct netns *netns)
 {
+	struct owner before;
+
+	if (!netns->published && kernel_netns_get(netns->all->kernel, netns->cookie, &before) == 0)
+		netns->foreign = before.flags & OWNER_FOREIGN;
 	netns->wanted = true;
 	return netns->published ? 0 : write_entry(netns);
+}
+
+int netns_redirects(struct netns *netns, const struct redirects *found)
+{
+	const char *text = redirects_text(found), *before = redirects_text(&netns->redirects);
+	const bool changed = netns->foreign != (text != NULL);
+
+	if (text && (!before || strcmp(before, text)))
+		log_warn("foreign-redirect: rules of another proxy, of App Mesh's Envoy maybe, redirect connections of a workload's network "
+			 "namespace. What is for weft-proxy is refused there until they are gone",
+			 LOG_F("netns_cookie", LOG_U64(netns->cookie)), LOG_F("node", LOG_STR(netns->owner)), LOG_F("rules", LOG_STR(text)));
+	else if (!text && netns->foreign)
+		log_info("no other proxy's rules are in the network namespace any more", LOG_F("netns_cookie", LOG_U64(netns->cookie)),
+			 LOG_F("node", LOG_STR(netns->owner)));
+	netns->redirects = *found;
+	netns->foreign = text != NULL;
+	return changed ? netns_refresh(netns) : 0;
 }
 
 int netns_refresh(struct netns *netns)

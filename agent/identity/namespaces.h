@@ -7,6 +7,7 @@
 #include <stdbool.h>
 #include <stdint.h>
 
+#include "agent/identity/redirects.h"
 #include "agent/identity/workloads.h"
 #include "base/list.h"
 
@@ -21,6 +22,8 @@ struct netns {
 	bool published;
 	int ready; /* -EINPROGRESS until its addresses are in the map; 0, or why they are not */
 	struct own_addresses *addresses;
+	struct redirects redirects; /* of another proxy, as last seen */
+	bool foreign; /* there are, or were when the agent before us looked last: the entry says so */
 };
 
 struct namespaces {
@@ -46,7 +49,10 @@ int netns_follow(struct netns *netns, int *route_fd);
 /* Writes the netns entry: connections from the namespace are decided from now on. Before its addresses are known: once
  * they are. */
 int netns_publish(struct netns *netns);
-/* The same for one that acted before this agent started: at once, for its addresses are in the map as they were then. */
+/* The same for one that acted before this agent started: at once, for its addresses are in the map as they were then. What it said of
+ * redirections holds until the first look. */
 int netns_adopt(struct netns *netns);
+/* What redirects_look() has found there: the entry follows, and a change is logged. 0 or -errno of the entry. */
+int netns_redirects(struct netns *netns, const struct redirects *found);
 /* An id was made anew: writes the entry again. */
 int netns_refresh(struct netns *netns);

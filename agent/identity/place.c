@@ -120,7 +120,9 @@ int place_take(struct entry *entry, struct probe_netns *found, struct error *err
 	place->own |= found->pid == 0;
 	place->seen = true;
 	place->misses = 0;
-	r = netns_follow(place->netns, &found->route_fd);
+	r = found->redirects_known ? netns_redirects(place->netns, &found->redirects) : 0;
+	if (r == 0)
+		r = netns_follow(place->netns, &found->route_fd);
 	if (r == 0)
 		r = place_watch(place, &found->pidfd);
 	if (r == 0 && entry->running)

@@ -106,6 +106,7 @@ static int add_netns(struct scan *scan, int pid, bool witness)
 		return r;
 	if (scan->probe->count_sockets) /* a failure is what "unknown" means */
 		diag_fd = netns_socket(netns_fd, AF_NETLINK, SOCK_RAW | SOCK_CLOEXEC, NETLINK_SOCK_DIAG);
+	found.redirects_known = redirects_look(netns_fd, &found.redirects) == 0;
 	found.inode = st.st_ino;
 	found.pidfd = pidfd;
 	found.route_fd = route_fd;

@@ -9,6 +9,7 @@
 #include <stddef.h>
 #include <stdint.h>
 
+#include "agent/identity/redirects.h"
 #include "base/error.h"
 
 struct probe_netns {
@@ -17,6 +18,8 @@ struct probe_netns {
 	int pid; /* a process of the cgroup that is in it; 0: the agent's own namespace */
 	int pidfd; /* of that process; -1 for the agent */
 	int route_fd; /* NETLINK_ROUTE in that namespace, non-blocking, subscribed to addresses: it pins the namespace */
+	struct redirects redirects;
+	bool redirects_known; /* otherwise the kernel did not say */
 };
 
 struct probe {

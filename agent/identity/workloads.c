@@ -9,6 +9,7 @@
 #include "agent/identity/entry.h"
 #include "agent/identity/own_address.h"
 #include "agent/identity/place.h"
+#include "agent/identity/redirect_rounds.h"
 #include "base/cleanup.h"
 #include "base/log.h"
 
@@ -109,6 +110,8 @@ static int init(struct workloads *all, struct error *err)
 		r = patterns_new(all->loop, all->root, on_match, all, &all->patterns);
 	if (r == 0)
 		r = loop_timer_new(all->loop, on_settle, all, &all->settle_timer);
+	if (r == 0)
+		r = redirect_rounds_new(all, &all->redirect_rounds);
 	if (r < 0)
 		return error_set(err, r, "cannot watch cgroups: %s", strerror(-r));
 	loop_timer_arm(all->settle_timer, 0);
@@ -165,6 +168,7 @@ struct workloads *workloads_free(struct workloads *all)
 			entry_free(entry);
 		}
 	patterns_free(all->patterns);
+	redirect_rounds_free(all->redirect_rounds);
 	liveness_free(all->liveness);
 	namespaces_done(&all->namespaces);
 	removals_done(&all->removals);
@@ -267,6 +271,15 @@ int workloads_netns_fd(const struct workloads *all, uint64_t cookie)
 	if (!workloads_by_netns(all, cookie))
 		return -ENOENT;
 	return own_addresses_netns_fd(netns_find(&all->namespaces, cookie)->addresses);
+}
+
+const char *workloads_foreign(const struct workloads *all, uint64_t cookie)
+{
+	const struct netns *netns = netns_find(&all->namespaces, cookie);
+
+	if (!netns || !netns->foreign)
+		return NULL;
+	return redirects_text(&netns->redirects) ?: "found before this start of weftd, which looks again";
 }
 
 int workloads_refresh(struct workloads *all)

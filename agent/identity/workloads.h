@@ -98,5 +98,8 @@ int workloads_each_place(const struct workloads *workloads, workloads_place_fn *
 /* A new descriptor of a namespace that some workload acts in, the caller's to close (SIOCGSKNS of our netlink socket there). -ENOENT: none
  * does; -EAGAIN: we are not in there yet, `changed` follows. */
 int workloads_netns_fd(const struct workloads *workloads, uint64_t netns_cookie);
+/* The rules of another proxy that redirect connections of the namespace (redirects.h), in words; while there are any, the hooks refuse what is
+ * for weft-proxy there (foreign-redirect). NULL: there are none. They are looked for at enrolment, and every five seconds. */
+const char *workloads_foreign(const struct workloads *workloads, uint64_t netns_cookie);
 /* The nodes' ids changed (an id was made anew): write all kernel entries again. */
 int workloads_refresh(struct workloads *workloads);

@@ -82,7 +82,7 @@ static void tell_taken(const struct l7_place *place)
 {
 	if (place->role == L7_OUTBOUND && place->why != -EADDRINUSE)
 		log_warn("foreign-redirect: another program has the port that HTTP connections of a namespace are handed to, an Envoy of App Mesh maybe; "
-			 "they are refused (proxy-down) while it has it",
+			 "they are refused while it has it",
 			 LOG_F("netns_cookie", LOG_U64(place->netns_cookie)), LOG_F("port", LOG_INT(PROXY_OUTBOUND_PORT)),
 			 LOG_F("family", LOG_STR(place->family == LIST_V4 ? "IPv4" : "IPv6")));
 }
@@ -121,6 +121,7 @@ void l7_place_open(struct l7 *l7, struct l7_place *place)
 static void tell_kernel(struct l7 *l7, uint64_t netns_cookie)
 {
 	static const uint32_t bits_of[LIST_COUNT] = { [LIST_V4] = PROXY_PLACE_V4, [LIST_V6] = PROXY_PLACE_V6 };
+	static const uint32_t taken_bits_of[LIST_COUNT] = { [LIST_V4] = PROXY_PLACE_TAKEN_V4, [LIST_V6] = PROXY_PLACE_TAKEN_V6 };
 	uint32_t bits = 0;
 	int r;
 
@@ -129,8 +130,12 @@ static void tell_kernel(struct l7 *l7, uint64_t netns_cookie)
 	list_for_each(it, &l7->places) {
 		const struct l7_place *place = container_of(it, struct l7_place, node);
 
-		if (place->netns_cookie == netns_cookie && place->role == L7_OUTBOUND && place->listen_fd >= 0)
+		if (place->netns_cookie != netns_cookie || place->role != L7_OUTBOUND)
+			continue;
+		if (place->listen_fd >= 0)
 			bits |= bits_of[place->family];
+		else if (place->why == -EADDRINUSE)
+			bits |= taken_bits_of[place->family];
 	}
 	r = l7->kernel.place_set(l7->kernel.arg, netns_cookie, bits);
 	if (r < 0)
@@ -236,10 +241,12 @@ void l7_retry(struct l7 *l7)
 	list_for_each(it, &l7->places) {
 		struct l7_place *place = container_of(it, struct l7_place, node);
 
+		const int why = place->why;
+
 		if (place->listen_fd >= 0)
 			continue;
 		l7_place_open(l7, place);
-		if (place->listen_fd >= 0 && place->role == L7_OUTBOUND)
+		if ((place->listen_fd >= 0 || place->why != why) && place->role == L7_OUTBOUND)
 			tell_kernel(l7, place->netns_cookie);
 	}
 }

@@ -65,9 +65,10 @@ static __always_inline enum reason decide_again(const struct flow *flow, const s
 static __always_inline enum reason decide_proxied(const struct flow *flow, __u64 now_ns, struct decision *d)
 {
 	const bool v4 = ip_is_v4(&flow->destination);
+	const enum reason taken = flow->flags & FLOW_FOREIGN ? REASON_FOREIGN_REDIRECT : proxy_takes(flow->netns_cookie, v4, now_ns);
 
-	if (!proxy_takes(flow->netns_cookie, v4, now_ns))
-		return REASON_PROXY_DOWN;
+	if (taken != REASON_PROXIED)
+		return taken;
 	d->address = proxy_address(v4);
 	d->port = bpf_htons(PROXY_OUTBOUND_PORT);
 	d->row = d->slot = ACCOUNT_NONE;
@@ -109,7 +110,7 @@ static __always_inline enum reason decide_service(const struct flow *flow, const
 	route = bpf_map_lookup_elem(&w_route, &route_index);
 	if (!route)
 		return REASON_BAD_RECORD;
-	proxied = route->flags & ROUTE_L7 && !flow->no_socket;
+	proxied = route->flags & ROUTE_L7 && !(flow->flags & FLOW_NO_SOCKET);
 	if (route->closed && !proxied)
 		return route->closed;
 	if (backend->tls_ports >> (port & 31) & 1)
@@ -150,7 +151,7 @@ static __noinline enum reason decide_egress(const struct flow *flow, const struc
 	node = directory_node(d->generation, flow->node);
 	if (!node)
 		return REASON_NO_NODE;
-	if (!flow->no_socket && policy_l7_port(node, flow->port))
+	if (!(flow->flags & FLOW_NO_SOCKET) && policy_l7_port(node, flow->port))
 		return decide_proxied(flow, now_ns, d); /* Host says what it is for: no service yet */
 	return policy_filter(node);
 }

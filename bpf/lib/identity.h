@@ -54,15 +54,16 @@ static __always_inline bool is_weft_itself(void)
 	return is_wefts(bpf_get_current_cgroup_id());
 }
 
-/* The object id of the caller's node; 0: unmanaged, at the price of one lookup where nobody in the namespace is managed. */
-static __always_inline __u32 identity(__u64 netns_cookie, bool *ret_shared)
+/* The object id of the caller's node; 0: unmanaged, at the price of one lookup where nobody in the namespace is managed. The flags are
+ * OWNER_*, of the namespace. */
+static __always_inline __u32 identity(__u64 netns_cookie, __u32 *ret_flags)
 {
 	const struct owner *owner = bpf_map_lookup_elem(&w_netns, &netns_cookie);
 	__u32 node;
 
-	*ret_shared = owner && owner->flags & OWNER_SHARED;
+	*ret_flags = owner ? owner->flags : 0;
 	if (!owner)
 		return 0;
-	node = *ret_shared ? identity_by_cgroup() : owner->node;
+	node = *ret_flags & OWNER_SHARED ? identity_by_cgroup() : owner->node;
 	return node && is_weft_itself() ? 0 : node;
 }

@@ -5,6 +5,7 @@
 #include "ip.h"
 #include "maps/abi/handover.h"
 #include "maps/abi/proxy.h"
+#include "maps/abi/reason.h"
 
 /* Alive as its own loop tells. A beat of another CPU may be a little newer than `now_ns`. */
 static __always_inline bool proxy_is_alive(__u64 now_ns)
@@ -16,12 +17,15 @@ static __always_inline bool proxy_is_alive(__u64 now_ns)
 	return beat_ns && (__s64)(now_ns - beat_ns) <= (__s64)PROXY_BEAT_MAX_NS;
 }
 
-/* It lives, and takes connections of this family in the namespace. */
-static __always_inline bool proxy_takes(__u64 netns_cookie, bool v4, __u64 now_ns)
+/* REASON_PROXIED: it lives, and takes connections of this family in the namespace. Else why it does not. */
+static __always_inline enum reason proxy_takes(__u64 netns_cookie, bool v4, __u64 now_ns)
 {
-	const __u32 *families = bpf_map_lookup_elem(&w_proxy_place, &netns_cookie);
+	const __u32 *place = bpf_map_lookup_elem(&w_proxy_place, &netns_cookie);
+	const __u32 families = place ? READ_ONCE(*place) : 0;
 
-	return families && READ_ONCE(*families) & (v4 ? PROXY_PLACE_V4 : PROXY_PLACE_V6) && proxy_is_alive(now_ns);
+	if (families & (v4 ? PROXY_PLACE_TAKEN_V4 : PROXY_PLACE_TAKEN_V6))
+		return REASON_FOREIGN_REDIRECT;
+	return families & (v4 ? PROXY_PLACE_V4 : PROXY_PLACE_V6) && proxy_is_alive(now_ns) ? REASON_PROXIED : REASON_PROXY_DOWN;
 }
 
 static __always_inline struct ip proxy_address(bool v4)

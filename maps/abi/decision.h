@@ -13,9 +13,12 @@ struct flow {
 	__u32 node; /* object id of the caller's virtual node */
 	__be16 port;
 	__u8 is_tcp;
-	__u8 no_socket; /* of this host: seen by its packets alone, it cannot be handed to weft-proxy */
+	__u8 flags; /* FLOW_* */
 };
 WEFT_SIZE(struct flow, 40);
+
+#define FLOW_NO_SOCKET 1u /* of this host: seen by its packets alone, it cannot be handed to weft-proxy */
+#define FLOW_FOREIGN 2u /* its namespace has OWNER_FOREIGN */
 
 /* All randomness of a decision. */
 struct draw {

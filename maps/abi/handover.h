@@ -11,6 +11,8 @@
  * handed over where it does not, or while its heartbeat (maps/abi/proxy.h) is old, is refused. */
 #define PROXY_PLACE_V4 1u /* 127.0.0.1 */
 #define PROXY_PLACE_V6 2u /* ::1 */
+#define PROXY_PLACE_TAKEN_V4 4u /* another program has the port there */
+#define PROXY_PLACE_TAKEN_V6 8u
 
 /* handover: by what weft-proxy sees of a connection as its peer. Written by the kernel as the connection begins, and taken away as it ends at
  * its program: until then weft-proxy, and whoever asks a socket of weft-proxy's for SO_ORIGINAL_DST, finds it here. */

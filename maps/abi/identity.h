@@ -6,12 +6,13 @@
 #include "types.h"
 
 #define OWNER_SHARED 1u /* several act in this namespace: ask the cgroup */
+#define OWNER_FOREIGN 2u /* of a namespace: another proxy's rules redirect connections there (agent/identity/redirects.h) */
 
 /* netns, cgroup: who a process in this namespace (by cookie), or in this cgroup or below (by id), acts for. */
 struct owner {
 	WEFT_TEST_SHIFT(__u64)
 	__u32 node; /* object id; 0 with OWNER_SHARED */
-	__u32 flags;
+	__u32 flags; /* OWNER_* */
 };
 WEFT_SIZE(struct owner, 8);
 

@@ -71,7 +71,7 @@ static struct decision decide(const char *vip, bool no_socket, uint64_t now_ns)
 {
 	struct explain request = {
 		.flow = { .destination = ip(vip), .port = htons(PORT), .netns_cookie = world.netns_cookie, .node = WORLD_NODE, .is_tcp = 1,
-			  .no_socket = no_socket },
+			  .flags = no_socket ? FLOW_NO_SOCKET : 0 },
 		.now_ns = now_ns,
 	};
 
@@ -142,6 +142,17 @@ TEST(where_weft_proxy_does_not_listen_the_door_is_closed)
 	EXPECT_EQ(reason_of(VIP4), REASON_PROXY_DOWN);
 	EXPECT_EQ(reason_verdict(REASON_PROXY_DOWN), VERDICT_REFUSE);
 	EXPECT_EQ(decide(VIP6, false, 0).slot, 0);
+}
+
+TEST(where_another_program_has_the_port_the_door_is_closed_by_that_name)
+{
+	EXPECT_OK(proxy_place_set(&world.maps, world.netns_cookie, PROXY_PLACE_TAKEN_V4 | PROXY_PLACE_V6));
+	EXPECT_EQ(reason_of(VIP4), REASON_FOREIGN_REDIRECT);
+	EXPECT_EQ(reason_of(VIP6), REASON_PROXIED);
+	EXPECT_OK(proxy_place_set(&world.maps, world.netns_cookie, PROXY_PLACE_V4 | PROXY_PLACE_TAKEN_V6));
+	EXPECT_EQ(reason_of(VIP4), REASON_PROXIED);
+	EXPECT_EQ(reason_of(VIP6), REASON_FOREIGN_REDIRECT);
+	EXPECT_EQ(reason_verdict(REASON_FOREIGN_REDIRECT), VERDICT_REFUSE);
 }
 
 TEST(while_weft_proxy_has_not_beaten_for_two_seconds_the_door_is_closed)
@@ -537,6 +548,28 @@ TEST(while_weft_proxy_is_away_a_connection_is_refused_at_once_and_told)
 	}
 }
 
+TEST(where_another_proxys_rules_redirect_what_is_for_weft_proxy_is_refused_and_nothing_else)
+{
+	const struct owner foreign = { .node = WORLD_NODE, .flags = OWNER_FOREIGN }, own = { .node = WORLD_NODE };
+
+	EXPECT_OK(kernel_netns_set(&world.kernel, world.netns_cookie, &foreign));
+	FOR_EACH_WAY(way) {
+		_cleanup_close_ int listener = proxy(way), fd = new_socket(way->family, SOCK_STREAM);
+		const struct counts before = counts_now();
+
+		EXPECT_EQ(connect_to(fd, way->family, way->vip, PORT), -ECONNREFUSED);
+		EXPECT_COUNTED(before, REASON_FOREIGN_REDIRECT, 1);
+		EXPECT_EQ(last_record().reason, REASON_FOREIGN_REDIRECT);
+		EXPECT_EQ(account_count(), 0);
+		EXPECT(!readable(listener, 0));
+	}
+	*route() = (struct route_record){ .target_count = 1, .cumulative = { 1 }, .target = { TARGET } }; /* the kernel's */
+	EXPECT_EQ(reason_of(VIP4), REASON_ROUTED);
+	*route() = (struct route_record){ .flags = ROUTE_L7, .closed = REASON_NEEDS_PROXY };
+	EXPECT_OK(kernel_netns_set(&world.kernel, world.netns_cookie, &own));
+	EXPECT_EQ(reason_of(VIP4), REASON_PROXIED);
+}
+
 TEST(a_socket_that_failed_to_connect_may_try_again_and_is_told_anew)
 {
 	_cleanup_close_ int fd = new_socket(AF_INET, SOCK_STREAM), listener = -1, accepted = -1;
@@ -591,6 +624,7 @@ int main(void)
 		IN_A_WORKLOAD(a_port_that_needs_it_leads_to_weft_proxy_in_the_callers_family),
 		IN_A_WORKLOAD(an_unknown_address_on_a_port_of_an_http_backend_leads_to_weft_proxy_for_no_service_yet),
 		IN_A_WORKLOAD(where_weft_proxy_does_not_listen_the_door_is_closed),
+		IN_A_WORKLOAD(where_another_program_has_the_port_the_door_is_closed_by_that_name),
 		IN_A_WORKLOAD(while_weft_proxy_has_not_beaten_for_two_seconds_the_door_is_closed),
 		IN_A_WORKLOAD(authorization_and_tls_come_before_weft_proxy),
 		IN_A_WORKLOAD(audit_mode_hands_over_what_is_no_backend_and_says_so),
@@ -606,6 +640,7 @@ int main(void)
 		IN_A_WORKLOAD(a_socket_that_is_bound_to_an_address_of_the_namespace_is_handed_over_with_it),
 		IN_A_WORKLOAD(a_socket_that_is_bound_to_a_device_does_not_reach_weft_proxy_and_is_refused),
 		IN_A_WORKLOAD(while_weft_proxy_is_away_a_connection_is_refused_at_once_and_told),
+		IN_A_WORKLOAD(where_another_proxys_rules_redirect_what_is_for_weft_proxy_is_refused_and_nothing_else),
 		IN_A_WORKLOAD(a_socket_that_failed_to_connect_may_try_again_and_is_told_anew),
 		IN_A_WORKLOAD(weft_proxys_own_connections_are_never_handed_over),
 		IN_A_WORKLOAD(no_workload_may_have_the_port_of_weft_proxy),

@@ -290,6 +290,6 @@ for family, address in ((socket.AF_INET, "0.0.0.0"), (socket.AF_INET6, "::")):
     vip = own_shop.vip("web.example.com")
     wait_for(lambda: "foreign-redirect" in own_shop.log.read_text(), "it is told")
     assert client.ask(vip)["error"] == "ECONNREFUSED"
-    assert own_shop.reasons()[("client", "web.example.com", "proxy-down")] > 0
+    assert own_shop.reasons()[("client", "web.example.com", "foreign-redirect")] > 0
     envoy.kill()
     wait_for(lambda: "error" not in client.ask(vip), "connections are handed over")
