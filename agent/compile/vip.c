@@ -38,7 +38,6 @@ struct network {
 /* What a service has, or had: kept after its quarantine as well, so that it comes back with its old addresses for as long as
  * nobody else was given them. */
 struct entry {
-	char *key; /* of the state */
 	struct ip addresses[FAMILIES];
 	char texts[FAMILIES][IP_TEXT_BYTES];
 	bool in_use;
@@ -47,6 +46,7 @@ struct entry {
 	bool dirty;
 	struct list dirty_link;
 	struct table_node by_key, by_address[FAMILIES];
+	char key[]; /* of the state */
 };
 
 struct removal { /* a key that goes at the next commit */
@@ -62,11 +62,18 @@ struct vips {
 	size_t dirty_count, removal_count;
 };
 
+static struct entry *entry_make(const char *key) /* without addresses. NULL: no memory */
+{
+	const size_t size = strlen(key) + 1;
+	struct entry *entry = calloc(1, sizeof(*entry) + size);
+
+	if (entry)
+		memcpy(entry->key, key, size);
+	return entry;
+}
+
 static struct entry *entry_free(struct entry *entry)
 {
-	if (!entry)
-		return NULL;
-	free(entry->key);
 	free(entry);
 	return NULL;
 }
@@ -158,7 +165,7 @@ static bool in_networks(const struct vips *vips, const struct entry *entry)
 static int load_entry(const struct state_entry *stored, void *arg)
 {
 	static const char *const members[FAMILIES] = { [V4] = "v4", [V6] = "v6" };
-	_cleanup_(cleanup_entry) struct entry *entry = calloc(1, sizeof(*entry));
+	_cleanup_(cleanup_entry) struct entry *entry = entry_make(stored->key);
 	_cleanup_json_ json_t *value = NULL;
 	struct vips *vips = arg;
 	int r;
@@ -178,9 +185,6 @@ static int load_entry(const struct state_entry *stored, void *arg)
 	}
 	entry->in_use = json_path_bool(value, "inUse", true);
 	entry->last_use_ns = (uint64_t)json_path_int(value, "lastUseNs", 0);
-	entry->key = strdup(stored->key);
-	if (!entry->key)
-		return -ENOMEM;
 	if (!in_networks(vips, entry))
 		return 0;
 	r = entry_link(vips, entry);
@@ -324,13 +328,10 @@ static int hash_service(const char *owner, const char *mesh, const char *service
 
 static int entry_new(struct vips *vips, const char *key, uint64_t hash, uint64_t now_ns, struct entry **ret_entry)
 {
-	_cleanup_(cleanup_entry) struct entry *entry = calloc(1, sizeof(*entry));
+	_cleanup_(cleanup_entry) struct entry *entry = entry_make(key);
 	int r;
 
 	if (!entry)
-		return -ENOMEM;
-	entry->key = strdup(key);
-	if (!entry->key)
 		return -ENOMEM;
 	for (int f = 0; f < FAMILIES; f++) {
 		r = probe(vips, f, hash, now_ns, entry);

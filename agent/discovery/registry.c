@@ -18,9 +18,9 @@
 /* The instances of one service, in order of id. */
 struct service {
 	struct table_node node;
-	char *key; /* "NAMESPACE/SERVICE": neither holds a '/' */
 	struct instance **instances;
 	size_t count, capacity;
+	char key[]; /* "NAMESPACE/SERVICE": neither holds a '/' */
 };
 
 struct registry {
@@ -38,7 +38,6 @@ static struct service *service_free(struct service *s)
 	for (size_t i = 0; i < s->count; i++)
 		free(s->instances[i]);
 	free(s->instances);
-	free(s->key);
 	free(s);
 	return NULL;
 }
@@ -70,15 +69,17 @@ static struct service *service_find(const struct registry *registry, const char 
 static int service_make(struct registry *registry, const struct instance *i, struct service **ret_service)
 {
 	_cleanup_(cleanup_service) struct service *s = NULL;
-	char buffer[SERVICE_KEY_BYTES];
+	char key[SERVICE_KEY_BYTES];
 	int r;
 
 	*ret_service = service_find(registry, i->namespace_name, i->service_name);
 	if (*ret_service)
 		return 0;
-	s = calloc(1, sizeof(*s));
-	if (!s || !(s->key = strdup(service_key(buffer, i->namespace_name, i->service_name))))
+	service_key(key, i->namespace_name, i->service_name);
+	s = calloc(1, sizeof(*s) + strlen(key) + 1);
+	if (!s)
 		return -ENOMEM;
+	strcpy(s->key, key);
 	r = table_add(&registry->services, &s->node, s->key);
 	if (r < 0)
 		return r;

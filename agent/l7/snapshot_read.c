@@ -208,7 +208,7 @@ static int service_fill(const json_t *json, struct service *service, struct erro
 	if (!resource_name_split(service->object.name, &parts) || !span_equal(parts.kind, SPAN("virtualService")))
 		return bad(err, "name", "is not that of a virtual service");
 	service->host = parts.name;
-	service->ports = calloc(json_array_size(ports) + 1, sizeof(*service->ports));
+	service->ports = calloc(MAX(json_array_size(ports), 1u), sizeof(*service->ports));
 	if (!service->ports)
 		return no_memory(err);
 	json_array_foreach(ports, i, one) {

@@ -39,7 +39,7 @@ struct file {
 	struct list changed_link; /* alone, or in directory.changed */
 	bool seen; /* by the walk at hand */
 	bool unlisted; /* the last walk did not come by */
-	char path[];
+	char *own_path; /* NULL: its path is the resource's source */
 };
 
 struct reading { /* of a file that changed, by the directory_read() at hand */
@@ -48,6 +48,11 @@ struct reading { /* of a file that changed, by the directory_read() at hand */
 	uint64_t stamp;
 	bool gone;
 };
+
+static const char *path_of(const struct file *file)
+{
+	return file->node.key;
+}
 
 static struct file *file_of(struct table_node *node)
 {
@@ -62,15 +67,15 @@ static struct file *changed_file(struct list *link)
 static int file_make(struct directory *d, const char *path, struct file **ret_file)
 {
 	struct file *file = file_of(table_get(&d->files, path));
-	const size_t size = strlen(path) + 1;
 
 	if (!file) {
-		file = calloc(1, sizeof(*file) + size);
+		file = calloc(1, sizeof(*file));
 		if (!file)
 			return -ENOMEM;
-		memcpy(file->path, path, size);
+		file->own_path = strdup(path);
 		list_init(&file->changed_link);
-		if (table_add(&d->files, &file->node, file->path) < 0) {
+		if (!file->own_path || table_add(&d->files, &file->node, file->own_path) < 0) {
+			free(file->own_path);
 			free(file);
 			return -ENOMEM;
 		}
@@ -79,11 +84,22 @@ static int file_make(struct directory *d, const char *path, struct file **ret_fi
 	return 0;
 }
 
+/* What the set has from it is this one from now on, which is taken over. */
+static void file_set(struct file *file, struct resource *resource)
+{
+	file->node.key = resource->source; /* the same path */
+	resource_unref(file->resource);
+	file->resource = resource;
+	free(file->own_path);
+	file->own_path = NULL;
+}
+
 static void file_free(struct directory *d, struct file *file)
 {
 	table_remove(&d->files, &file->node);
 	list_remove(&file->changed_link);
 	resource_unref(file->resource);
+	free(file->own_path);
 	free(file);
 }
 
@@ -251,8 +267,8 @@ static int read_file(struct reading *reading, struct error *err)
 	reading->gone = file->unlisted;
 	if (reading->gone)
 		return 0;
-	r = json_parse_file_stat(file->path, &st, &document, err);
-	reading->gone = (r == -ENOENT || r == -ENOTDIR) && is_gone(file->path);
+	r = json_parse_file_stat(path_of(file), &st, &document, err);
+	reading->gone = (r == -ENOENT || r == -ENOTDIR) && is_gone(path_of(file));
 	if (reading->gone && err)
 		*err = (struct error){};
 	if (reading->gone)
@@ -261,15 +277,15 @@ static int read_file(struct reading *reading, struct error *err)
 		return r;
 	if (is_settled(&st))
 		reading->stamp = stamp_of(&st);
-	r = resource_new(document, NULL, file->path, &reading->fresh, err);
+	r = resource_new(document, NULL, path_of(file), &reading->fresh, err);
 	if (r < 0)
-		error_prefix(err, "'%s'", file->path);
+		error_prefix(err, "'%s'", path_of(file));
 	return r;
 }
 
 static int path_order(const void *a, const void *b)
 {
-	return strcmp(((const struct reading *)a)->file->path, ((const struct reading *)b)->file->path);
+	return strcmp(path_of(((const struct reading *)a)->file), path_of(((const struct reading *)b)->file));
 }
 
 struct readings {
@@ -310,14 +326,14 @@ static int bring_in_line(struct resources *set, const struct readings *readings,
 		struct reading *reading = &readings->list[i];
 
 		r = read_file(reading, err);
-		if (r >= 0 && reading->file->resource)
-			resources_remove(set, reading->file->resource->full_name);
+		if (r >= 0 && reading->file->resource && resources_remove(set, reading->file->resource->full_name) == -ENOMEM)
+			r = error_set(err, -ENOMEM, "no memory to read the files");
 	}
 	for (size_t i = 0; r >= 0 && i < readings->count; i++) {
 		if (readings->list[i].fresh)
 			r = resources_add(set, readings->list[i].fresh, err);
 		if (r < 0)
-			error_prefix(err, "'%s'", readings->list[i].file->path);
+			error_prefix(err, "'%s'", path_of(readings->list[i].file));
 	}
 	return r < 0 ? r : resources_check(set, err);
 }
@@ -329,12 +345,13 @@ static void settle(struct directory *d, const struct readings *readings)
 		struct reading *reading = &readings->list[i];
 		struct file *file = reading->file;
 
-		resource_unref(file->resource);
-		file->resource = TAKE_PTR(reading->fresh);
-		file->stamp = reading->stamp;
 		list_remove(&file->changed_link);
-		if (reading->gone)
+		if (reading->gone) {
 			file_free(d, file);
+			continue;
+		}
+		file_set(file, TAKE_PTR(reading->fresh));
+		file->stamp = reading->stamp;
 	}
 }
 

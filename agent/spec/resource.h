@@ -107,7 +107,7 @@ int resources_put(struct resources *set, const struct resource *resource);
 int resources_add(struct resources *set, const struct resource *resource, struct error *err);
 /* resource_new() at home, and resources_add(). */
 int resources_add_json(struct resources *set, const json_t *document, const char *source, struct error *err);
-int resources_remove(struct resources *set, const char *full_name); /* 0 or -ENOENT */
+int resources_remove(struct resources *set, const char *full_name); /* 0, -ENOENT or -ENOMEM */
 
 /* Checks rules that need more than one resource (kinds of routes against listeners, ports, several listeners), where both ends
  * exist and one of them changed since the last commit. References to what does not exist are no error: see

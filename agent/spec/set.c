@@ -13,24 +13,28 @@ struct entry;
 struct edge { /* a reference of a resource */
 	struct entry *from, *to;
 	struct list link; /* in to->referrers, while the set holds the resource; alone otherwise */
-	struct edge *next; /* of the same resource */
 };
 
 struct held { /* a resource and its references; all zero: none */
 	const struct resource *resource;
 	struct edge *edges;
+	size_t edge_count;
 };
 
 struct entry {
 	struct table_node node; /* of set->entries */
 	struct held now;
-	struct held before; /* where touched: what the last commit left */
-	bool touched;
-	bool queued; /* for the check at hand */
-	struct list touched_link;
+	struct touch *touch; /* NULL: it is as the last commit left it */
 	struct list referrers; /* edges */
 	unsigned uses; /* edges that lead here, linked or not */
+	bool queued; /* for the check at hand */
 	char name[];
+};
+
+struct touch { /* a change since the last commit */
+	struct list link; /* of set->touched */
+	struct entry *entry;
+	struct held before; /* what the last commit left */
 };
 
 static struct entry *entry_of(const struct resources *set, const char *name)
@@ -52,7 +56,6 @@ static int entry_make(struct resources *set, const char *name, struct entry **re
 			return -ENOMEM;
 		memcpy(entry->name, name, size);
 		list_init(&entry->referrers);
-		list_init(&entry->touched_link);
 		if (table_add(&set->entries, &entry->node, entry->name) < 0) {
 			free(entry);
 			return -ENOMEM;
@@ -64,7 +67,7 @@ static int entry_make(struct resources *set, const char *name, struct entry **re
 
 static void entry_free_if_unused(struct resources *set, struct entry *entry)
 {
-	if (entry->now.resource || entry->touched || entry->uses)
+	if (entry->now.resource || entry->touch || entry->uses)
 		return;
 	table_remove(&set->entries, &entry->node);
 	free(entry);
@@ -74,26 +77,27 @@ static void entry_free_if_unused(struct resources *set, struct entry *entry)
 
 static void held_link(const struct held *held)
 {
-	for (struct edge *edge = held->edges; edge; edge = edge->next)
-		list_append(&edge->to->referrers, &edge->link);
+	for (size_t i = 0; i < held->edge_count; i++)
+		list_append(&held->edges[i].to->referrers, &held->edges[i].link);
 }
 
 static void held_unlink(const struct held *held)
 {
-	for (struct edge *edge = held->edges; edge; edge = edge->next)
-		list_remove(&edge->link);
+	for (size_t i = 0; i < held->edge_count; i++)
+		list_remove(&held->edges[i].link);
 }
 
 static void held_free(struct resources *set, struct held *held)
 {
-	for (struct edge *edge = held->edges, *next; edge; edge = next) {
-		next = edge->next;
+	for (size_t i = 0; i < held->edge_count; i++) {
+		struct edge *edge = &held->edges[i];
+
 		list_remove(&edge->link);
 		edge->to->uses--;
 		if (edge->to != edge->from)
 			entry_free_if_unused(set, edge->to);
-		free(edge);
 	}
+	free(held->edges);
 	resource_unref(held->resource);
 	*held = (struct held){};
 }
@@ -101,47 +105,66 @@ static void held_free(struct resources *set, struct held *held)
 struct making { /* of edges */
 	struct resources *set;
 	struct entry *from;
-	struct held *held;
+	struct held *held; /* none is linked */
+	size_t capacity;
 	int r;
 };
 
 static void make_edge(const char *field, const char *full_name, void *arg)
 {
 	struct making *making = arg;
-	struct edge *edge;
+	struct held *held = making->held;
 	struct entry *to;
 
 	(void)field;
+	if (making->r == 0 && held->edge_count == making->capacity) {
+		const size_t capacity = making->capacity ? 2 * making->capacity : 4;
+		struct edge *edges = reallocarray(held->edges, capacity, sizeof(*edges));
+
+		making->r = edges ? 0 : -ENOMEM;
+		held->edges = edges ?: held->edges;
+		making->capacity = edges ? capacity : making->capacity;
+	}
+	if (making->r == 0)
+		making->r = entry_make(making->set, full_name, &to);
 	if (making->r < 0)
 		return;
-	edge = calloc(1, sizeof(*edge));
-	making->r = edge ? entry_make(making->set, full_name, &to) : -ENOMEM;
-	if (making->r < 0) {
-		free(edge);
-		return;
-	}
-	*edge = (struct edge){ .from = making->from, .to = to, .next = making->held->edges };
-	list_init(&edge->link);
+	held->edges[held->edge_count++] = (struct edge){ .from = making->from, .to = to };
 	to->uses++;
-	making->held->edges = edge;
 }
 
-static void touch(struct resources *set, struct entry *entry)
+/* They stay where they are from now on, with no room for more. */
+static void edges_settle(struct held *held)
 {
-	if (entry->touched)
-		return;
-	entry->touched = true;
-	list_append(&set->touched, &entry->touched_link);
-	entry->before = entry->now;
-	held_unlink(&entry->before);
-	entry->now = (struct held){};
+	struct edge *edges = held->edge_count ? reallocarray(held->edges, held->edge_count, sizeof(*edges)) : NULL;
+
+	held->edges = edges ?: held->edges;
+	for (size_t i = 0; i < held->edge_count; i++)
+		list_init(&held->edges[i].link);
 }
 
+/* 0 or -ENOMEM. */
+static int touch(struct resources *set, struct entry *entry)
+{
+	if (entry->touch)
+		return 0;
+	entry->touch = malloc(sizeof(*entry->touch));
+	if (!entry->touch)
+		return -ENOMEM;
+	*entry->touch = (struct touch){ .entry = entry, .before = entry->now };
+	list_append(&set->touched, &entry->touch->link);
+	held_unlink(&entry->now);
+	if (entry->now.resource)
+		set->count--;
+	entry->now = (struct held){};
+	return 0;
+}
+
+/* Of one that is touched. */
 static void hold(struct resources *set, struct entry *entry, const struct held *held)
 {
 	const bool was = entry->now.resource != NULL;
 
-	touch(set, entry);
 	held_free(set, &entry->now);
 	entry->now = *held;
 	held_link(&entry->now);
@@ -162,6 +185,9 @@ int resources_put(struct resources *set, const struct resource *resource)
 	graph_references(resource, make_edge, &making);
 	making.from->uses--;
 	resource_ref(resource);
+	edges_settle(&held);
+	if (making.r == 0)
+		making.r = touch(set, making.from);
 	if (making.r < 0) {
 		held_free(set, &held);
 		entry_free_if_unused(set, making.from);
@@ -201,6 +227,8 @@ int resources_remove(struct resources *set, const char *full_name)
 
 	if (!entry || !entry->now.resource)
 		return -ENOENT;
+	if (touch(set, entry) < 0)
+		return -ENOMEM;
 	hold(set, entry, &(struct held){});
 	return 0;
 }
@@ -267,7 +295,7 @@ int resources_check(struct resources *set, struct error *err)
 	int r;
 
 	list_for_each(it, &set->touched)
-		queue_touched(&queue, container_of(it, struct entry, touched_link));
+		queue_touched(&queue, container_of(it, struct touch, link)->entry);
 	if (queue.r < 0)
 		return error_set(err, queue.r, "no memory to check the resources");
 	if (queue.count > 1)
@@ -287,10 +315,13 @@ int resources_check(struct resources *set, struct error *err)
 	return 0;
 }
 
-static void untouch(struct resources *set, struct entry *entry)
+static void untouch(struct resources *set, struct touch *touch)
 {
-	entry->touched = false;
-	list_remove(&entry->touched_link);
+	struct entry *entry = touch->entry;
+
+	entry->touch = NULL;
+	list_remove(&touch->link);
+	free(touch);
 	entry_free_if_unused(set, entry);
 }
 
@@ -302,28 +333,26 @@ static bool differ(const struct resource *before, const struct resource *now)
 void resources_commit(struct resources *set, resources_changed_fn *fn, void *arg)
 {
 	list_for_each(it, &set->touched) {
-		const struct entry *entry = container_of(it, struct entry, touched_link);
+		const struct touch *touch = container_of(it, struct touch, link);
 
-		if (fn && differ(entry->before.resource, entry->now.resource))
-			fn(entry->before.resource, entry->now.resource, arg);
+		if (fn && differ(touch->before.resource, touch->entry->now.resource))
+			fn(touch->before.resource, touch->entry->now.resource, arg);
 	}
 	list_for_each_safe(it, &set->touched) {
-		struct entry *entry = container_of(it, struct entry, touched_link);
+		struct touch *touch = container_of(it, struct touch, link);
 
-		held_free(set, &entry->before);
-		untouch(set, entry);
+		held_free(set, &touch->before);
+		untouch(set, touch);
 	}
 }
 
 void resources_rollback(struct resources *set)
 {
 	list_for_each_safe(it, &set->touched) {
-		struct entry *entry = container_of(it, struct entry, touched_link);
-		const struct held before = entry->before;
+		struct touch *touch = container_of(it, struct touch, link);
 
-		entry->before = (struct held){};
-		hold(set, entry, &before);
-		untouch(set, entry);
+		hold(set, touch->entry, &touch->before);
+		untouch(set, touch);
 	}
 }
 
@@ -338,11 +367,13 @@ void resources_init(struct resources *set)
 void resources_done(struct resources *set)
 {
 	for (struct table_node *node = table_first(&set->entries); node; node = table_next(&set->entries, node))
-		container_of(node, struct entry, node)->touched = true; /* so that none is freed on the way */
+		container_of(node, struct entry, node)->uses++; /* so that none is freed on the way */
 	for (struct table_node *node = table_first(&set->entries); node; node = table_next(&set->entries, node)) {
 		struct entry *entry = container_of(node, struct entry, node);
 
-		held_free(set, &entry->before);
+		if (entry->touch)
+			held_free(set, &entry->touch->before);
+		free(entry->touch);
 		held_free(set, &entry->now);
 	}
 	for (struct table_node *node = table_first(&set->entries), *next; node; node = next) {
@@ -440,8 +471,8 @@ static bool is_resolved(const struct resources *set, const struct resource *reso
 
 	if (!entry || entry->now.resource != resource)
 		return false;
-	for (const struct edge *edge = entry->now.edges; edge; edge = edge->next)
-		if (!edge->to->now.resource)
+	for (size_t i = 0; i < entry->now.edge_count; i++)
+		if (!entry->now.edges[i].to->now.resource)
 			return false;
 	return true;
 }
