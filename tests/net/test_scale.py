@@ -2,6 +2,7 @@
 """A node with 1,000 services: single changes, many at once, and faults, with the rest of the mesh as it is."""
 import json
 import signal
+from pathlib import Path
 
 import pytest
 from weft import Node, wait_for
@@ -110,3 +111,12 @@ def test_a_new_agent_takes_all_of_it_up_without_a_generation(large):
     large.start_agent()
     wait_for(lambda: generation(large) == before and resolves(large, "svc-0:8080", "routed"), "the mesh is as it was", 30)
     assert generation(large) == before
+
+
+def test_what_loading_took_goes_back_and_a_service_costs_some_kilobytes(large):
+    def own_bytes():
+        status = dict(line.split(":", 1) for line in Path(f"/proc/{large.agent.pid}/status").read_text().splitlines())
+        return int(status["RssAnon"].split()[0]) * 1024
+
+    assert len(large.weft("get", "virtualService")["resources"]) == SERVICES # an answer of megabytes
+    wait_for(lambda: own_bytes() < 14000 * SERVICES, "weftd to have what it needs and no more", 30)
