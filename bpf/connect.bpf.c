@@ -7,28 +7,64 @@
 #include "lib/inbound.h"
 #include "lib/passed.h"
 #include "lib/resolve.h"
+#include "lib/tcp.h"
 
 char LICENSE[] SEC("license") = "Dual BSD/GPL";
 
-/* The account that the last connect() on this socket left, closed; NULL for a fresh socket. */
-static __always_inline struct account *leftover(__u64 cookie, __u64 now_ns)
+/* Nobody has asked for its cookie, by which accounts are found. */
+static __always_inline bool is_new_socket(struct bpf_sock_addr *ctx)
+{
+	struct bpf_sock *sk = ctx->sk;
+	const struct tcp_sock *tcp = sk ? bpf_skc_to_tcp_sock(sk) : NULL;
+
+	return tcp && !tcp->inet_conn.icsk_inet.sk.__sk_common.skc_cookie.counter;
+}
+
+/* Ends what the last connect() on this socket left, which came to nothing. */
+static __always_inline void end_leftover(__u64 cookie, __u64 now_ns)
 {
 	struct account *a = account_of(cookie);
 
-	if (a && READ_ONCE(a->held) == cookie) {
+	if (!a)
+		return;
+	if (READ_ONCE(a->held) == cookie) {
 		account_abandon(a, cookie, now_ns);
 		count_stat(STAT_RECONNECTS);
 	}
-	return a;
+	account_drop(cookie);
 }
 
-/* A new one, held by nobody yet. NULL: no memory, or MAX_ACCOUNTS. Not inlined: the frame of a hook has no room for one. */
-static __noinline struct account *account_make(__u64 cookie)
+/* False: no memory, or MAX_ACCOUNTS. Whole as it appears. Not inlined: the frame of a hook has no room for one. */
+static __noinline bool account_make(__u64 cookie, const struct flow *flow, __u64 now_ns, const struct decision *d)
 {
-	const struct account empty = {};
+	struct account a;
 
-	bpf_map_update_elem(&w_account, &cookie, &empty, BPF_ANY);
-	return bpf_map_lookup_elem(&w_account, &cookie);
+	account_fill(&a, cookie, flow, now_ns, d);
+	a.cgroup_id = bpf_get_current_cgroup_id();
+	a.pid = bpf_get_current_pid_tgid() >> 32;
+	return !bpf_map_update_elem(&w_account, &cookie, &a, BPF_ANY);
+}
+
+/* Takes the place of a routed connection in the open counts, and opens its account. The reason, of the endpoint that it got in the end. */
+static __always_inline enum reason begin(__u64 cookie, const struct flow *flow, struct draw *draw, __u64 now_ns, struct decision *d)
+{
+	const enum reason reason = claim_endpoint(flow, draw, now_ns, d);
+	struct row *row;
+
+	if (reason_verdict(reason) != VERDICT_ROUTE)
+		return reason;
+	row = row_of(d->row, d->row_incarnation);
+	if (row)
+		ADD(row->open, 1);
+	if (!account_make(cookie, flow, now_ns, d)) {
+		if (row)
+			ADD(row->open, -1);
+		claim_undo(d, now_ns);
+		return REASON_NO_MEMORY;
+	}
+	if (row)
+		ADD(row->attempts, 1);
+	return reason;
 }
 
 /* Not inlined: its keys would be on the stack together with those of decide(). False: it is no query to a resolver of the workload. */
@@ -90,9 +126,8 @@ static __noinline void passed_note(struct bpf_sock_addr *ctx, const struct flow 
 /* Decides, counts and claims. */
 static __always_inline void hook_connect(struct bpf_sock_addr *ctx, struct flow *flow, struct decision *d)
 {
-	struct account *a = NULL;
 	struct draw draw;
-	__u64 now_ns, cookie = 0;
+	__u64 now_ns;
 	__u32 flags;
 
 	flow->netns_cookie = bpf_get_netns_cookie(ctx);
@@ -102,23 +137,12 @@ static __always_inline void hook_connect(struct bpf_sock_addr *ctx, struct flow 
 	flow->flags = flags & OWNER_FOREIGN ? FLOW_FOREIGN : 0;
 	now_ns = bpf_ktime_get_ns();
 	draw = draw_words();
-	if (flow->is_tcp) {
-		cookie = bpf_get_socket_cookie(ctx);
-		a = leftover(cookie, now_ns);
-	}
+	if (flow->is_tcp && !is_new_socket(ctx))
+		end_leftover(bpf_get_socket_cookie(ctx), now_ns);
 	if (flow->node)
 		decide_any(ctx, flow, &draw, now_ns, d);
-	if (reason_verdict(d->reason) == VERDICT_ROUTE) {
-		if (!a)
-			a = account_make(cookie);
-		d->reason = a ? claim(a, cookie, flow, &draw, now_ns, d) : REASON_NO_MEMORY;
-		if (a) {
-			a->cgroup_id = bpf_get_current_cgroup_id();
-			a->pid = bpf_get_current_pid_tgid() >> 32;
-		}
-	}
-	if (a && reason_verdict(d->reason) != VERDICT_ROUTE)
-		account_drop(cookie);
+	if (reason_verdict(d->reason) == VERDICT_ROUTE)
+		d->reason = begin(bpf_get_socket_cookie(ctx), flow, &draw, now_ns, d);
 	if (passed_by_filter(d->reason))
 		passed_note(ctx, flow, d, now_ns, flags & OWNER_SHARED);
 	if (d->reason != REASON_UNMANAGED && d->reason != REASON_ROUTED) /* the rows count what is routed */

@@ -12,32 +12,40 @@
 
 /* The row; NULL where it has none, or it was given to another triple since. Which cannot happen while an account names it and the agent
  * works as it should: counted, and nothing is changed. */
-static __always_inline struct row *account_row(const struct account *a)
+static __always_inline struct row *row_of(__u32 key, __u32 incarnation)
 {
-	__u32 key = a->row;
 	struct row *row;
 
 	if (key == ACCOUNT_NONE)
 		return NULL;
 	row = bpf_map_lookup_elem(&w_row, &key);
-	if (row && row->incarnation == a->row_incarnation)
+	if (row && row->incarnation == incarnation)
 		return row;
 	count_stat(STAT_ROW_MISMATCH);
 	return NULL;
 }
 
-static __always_inline struct endpoint *account_slot(const struct account *a)
+static __always_inline struct row *account_row(const struct account *a)
 {
-	__u32 key = a->slot;
+	return row_of(a->row, a->row_incarnation);
+}
+
+static __always_inline struct endpoint *slot_of(__u32 key, __u32 incarnation)
+{
 	struct endpoint *endpoint;
 
 	if (key == ACCOUNT_NONE)
 		return NULL;
 	endpoint = bpf_map_lookup_elem(&w_endpoint, &key);
-	if (endpoint && endpoint->incarnation == a->slot_incarnation)
+	if (endpoint && endpoint->incarnation == incarnation)
 		return endpoint;
 	count_stat(STAT_SLOT_MISMATCH);
 	return NULL;
+}
+
+static __always_inline struct endpoint *account_slot(const struct account *a)
+{
+	return slot_of(a->slot, a->slot_incarnation);
 }
 
 static __always_inline void account_established(struct account *a, __u64 now_ns)

@@ -21,15 +21,39 @@ static __always_inline bool claim_place(struct endpoint *endpoint, struct decisi
 	return false;
 }
 
-/* Opens the account of a routed connection and takes its place in the open counts; one that is handed to weft-proxy has none. May change the
- * decision to another endpoint of the target, or to none. Of the caller the account knows what `flow` says. `holder` is not 0. */
-static __always_inline enum reason claim(struct account *a, __u64 holder, const struct flow *flow, struct draw *draw, __u64 now_ns,
-					 struct decision *d)
+/* Takes a place at an endpoint; a connection that is handed to weft-proxy needs none. May change the decision to another endpoint of the
+ * target, or to none. */
+static __always_inline enum reason claim_endpoint(const struct flow *flow, struct draw *draw, __u64 now_ns, struct decision *d)
 {
 	struct endpoint *endpoint;
-	struct row *row;
-	int i;
 
+	for (int i = 0; i < CLAIMS; i++) {
+		endpoint = slot_of(d->slot, d->slot_incarnation);
+		if (!endpoint || claim_place(endpoint, d, now_ns))
+			return d->reason;
+		*draw = draw_words();
+		d->reason = decide_again(flow, draw, now_ns, d);
+		if (reason_verdict(d->reason) != VERDICT_ROUTE)
+			return d->reason;
+	}
+	return d->max_connections ? REASON_OVER_MAX_CONNECTIONS : REASON_NO_ENDPOINT;
+}
+
+/* Gives it back, where nothing came of the connection. */
+static __always_inline void claim_undo(const struct decision *d, __u64 now_ns)
+{
+	struct endpoint *endpoint = slot_of(d->slot, d->slot_incarnation);
+
+	if (!endpoint)
+		return;
+	ADD(endpoint->open, -1);
+	if (d->flags & DECISION_PROBE)
+		probe_give_back(endpoint, now_ns);
+}
+
+/* Of the caller the account knows what `flow` says. `holder` is not 0. */
+static __always_inline void account_fill(struct account *a, __u64 holder, const struct flow *flow, __u64 now_ns, const struct decision *d)
+{
 	*a = (struct account){};
 	a->generation = d->generation;
 	a->connect_ns = now_ns;
@@ -39,32 +63,33 @@ static __always_inline enum reason claim(struct account *a, __u64 holder, const 
 	a->target = d->target;
 	a->row = d->row;
 	a->row_incarnation = d->row_incarnation;
+	a->slot = d->slot;
+	a->slot_incarnation = d->slot_incarnation;
 	a->vip = flow->destination;
 	a->vip_port = flow->port;
-	for (i = 0; i < CLAIMS; i++) {
-		a->slot = d->slot;
-		a->slot_incarnation = d->slot_incarnation;
-		endpoint = account_slot(a);
-		if (!endpoint || claim_place(endpoint, d, now_ns))
-			break;
-		*draw = draw_words();
-		d->reason = decide_again(flow, draw, now_ns, d);
-		if (reason_verdict(d->reason) != VERDICT_ROUTE)
-			return d->reason;
-	}
-	if (i == CLAIMS)
-		return d->max_connections ? REASON_OVER_MAX_CONNECTIONS : REASON_NO_ENDPOINT;
 	a->address = d->address;
 	a->port = d->port;
 	a->reason = d->reason;
 	a->probe = !!(d->flags & DECISION_PROBE);
-	row = account_row(a);
+	__sync_lock_test_and_set(&a->held, holder);
+}
+
+/* Opens the account of a routed connection, whose memory is there, and takes its place in the open counts. */
+static __always_inline enum reason claim(struct account *a, __u64 holder, const struct flow *flow, struct draw *draw, __u64 now_ns,
+					 struct decision *d)
+{
+	const enum reason reason = claim_endpoint(flow, draw, now_ns, d);
+	struct row *row;
+
+	if (reason_verdict(reason) != VERDICT_ROUTE)
+		return reason;
+	row = row_of(d->row, d->row_incarnation);
 	if (row) {
 		ADD(row->attempts, 1);
 		ADD(row->open, 1);
 	}
-	__sync_lock_test_and_set(&a->held, holder);
-	return d->reason;
+	account_fill(a, holder, flow, now_ns, d);
+	return reason;
 }
 
 /* `pid` is that of a caller on this host, or 0. Not inlined: a record is large beside what the stack holds. */
