@@ -43,14 +43,21 @@ __weak int route_target(const struct route_record *route, __u32 random)
 	return -1;
 }
 
+/* 64 bits that each depend on all of `x` (the finalizer of MurmurHash3). */
+static __always_inline __u64 mix(__u64 x)
+{
+	x = (x ^ x >> 33) * 0xff51afd7ed558ccdull;
+	x = (x ^ x >> 33) * 0xc4ceb9fe1a85ec53ull;
+	return x ^ x >> 33;
+}
+
+/* Of one random word: each that the kernel is asked for takes longer than all of this. */
 static __always_inline struct draw draw_words(void)
 {
-	return (struct draw){
-		.target = bpf_get_prandom_u32(),
-		.zone = bpf_get_prandom_u32(),
-		.first = bpf_get_prandom_u32(),
-		.second = bpf_get_prandom_u32(),
-	};
+	const __u64 random = bpf_get_prandom_u32();
+	const __u64 a = mix(random + 0x9e3779b97f4a7c15ull), b = mix(random + 0x3c6ef372fe94f82aull);
+
+	return (struct draw){ .target = a, .zone = a >> 32, .first = b, .second = b >> 32 };
 }
 
 /* Another endpoint of the same target, where the one decided for was taken by others meanwhile. */

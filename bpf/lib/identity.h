@@ -7,23 +7,41 @@
 #include "maps/abi/identity.h"
 #include "maps/abi/proxy.h"
 
+/* The highest bit that is set; 0 where none is. Without branches, for the verifier's sake. */
+static __always_inline __u32 highest_bit(__u32 word)
+{
+	__u32 bit = (word > 0xffff) << 4, step;
+
+	word >>= bit;
+	step = (word > 0xff) << 3;
+	word >>= step;
+	bit |= step;
+	step = (word > 0xf) << 2;
+	word >>= step;
+	bit |= step;
+	step = (word > 3) << 1;
+	word >>= step;
+	bit |= step;
+	return bit | word >> 1;
+}
+
 /* What this process acts for by its cgroup, or an ancestor's, the deepest first, which `ret_id` is then. NULL: nothing. */
 static __always_inline const struct owner *owner_by_cgroup(__u64 *ret_id)
 {
 	__u32 zero = 0;
 	const struct config *config = bpf_map_lookup_elem(&w_config, &zero);
-	__u64 depths = config ? READ_ONCE(config->cgroup_depths) : 0;
+	__u32 depths = config ? READ_ONCE(config->cgroup_depths) : 0;
 
-	for (int depth = MAX_CGROUP_DEPTH - 1; depth >= 0; depth--) {
-		if (depths >> depth & 1) {
-			__u64 id = bpf_get_current_ancestor_cgroup_id(depth);
-			const struct owner *owner = id ? bpf_map_lookup_elem(&w_cgroup, &id) : NULL;
+	for (int i = 0; i < MAX_CGROUP_DEPTH && depths; i++) {
+		const __u32 depth = highest_bit(depths);
+		__u64 id = bpf_get_current_ancestor_cgroup_id(depth);
+		const struct owner *owner = id ? bpf_map_lookup_elem(&w_cgroup, &id) : NULL;
 
-			if (owner) {
-				*ret_id = id;
-				return owner;
-			}
+		if (owner) {
+			*ret_id = id;
+			return owner;
 		}
+		depths &= ~(1u << depth);
 	}
 	return NULL;
 }
