@@ -1,8 +1,11 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* Times of requests: of all of one, of each try, without activity; and what is answered when one is over. The times in here are short, so
  * they are waited for. */
+#include <dirent.h>
 #include <netinet/tcp.h>
 #include <sys/socket.h>
+#include <sys/syscall.h>
+#include <unistd.h>
 
 #include "tests/unit/l7_world.h"
 
@@ -268,6 +271,57 @@ TEST(many_timeouts_at_once_are_all_told)
 	free(p);
 }
 
+/* How long a turn of a thread is, as sched_getattr(2) has it; 0: the kernel does not tell. */
+static uint64_t turn_ns(int thread)
+{
+	struct {
+		uint32_t size, policy;
+		uint64_t flags;
+		int32_t nice;
+		uint32_t priority;
+		uint64_t runtime_ns, deadline_ns, period_ns;
+	} attributes = { .size = sizeof(attributes) };
+
+	EXPECT_EQ(syscall(SYS_sched_getattr, thread, &attributes, sizeof(attributes), 0), 0);
+	return attributes.runtime_ns;
+}
+
+static bool is_worker(const char *thread)
+{
+	char path[64], name[32] = "";
+	FILE *file;
+
+	snprintf(path, sizeof(path), "/proc/self/task/%.20s/comm", thread);
+	file = fopen(path, "re");
+	EXPECT(file);
+	EXPECT(fgets(name, sizeof(name), file));
+	fclose(file);
+	return !strcmp(name, "weft-l7-0\n");
+}
+
+TEST(a_worker_that_is_woken_gets_its_turn_before_those_with_longer_ones)
+{
+	_cleanup_world_ struct l7_world *w = world(REQUEST_MS(5000));
+	_cleanup_wire_ struct wire p, e;
+	int worker = 0;
+	DIR *threads;
+
+	if (!turn_ns(0))
+		skip(); /* before Linux 6.12 */
+	program(w, &p);
+	wire_say(&p, GET("/"));
+	backend_accept(w, 1, &e); /* it is at work */
+	threads = opendir("/proc/self/task");
+	EXPECT(threads);
+	for (struct dirent *entry; (entry = readdir(threads));)
+		if (entry->d_name[0] != '.' && is_worker(entry->d_name))
+			worker = atoi(entry->d_name);
+	closedir(threads);
+	EXPECT(worker);
+	EXPECT_EQ(turn_ns(worker), 100000);
+	EXPECT(turn_ns(0) > turn_ns(worker));
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -284,6 +338,7 @@ int main(void)
 		cmocka_unit_test(the_time_of_a_try_ends_with_the_head_of_its_answer),
 		cmocka_unit_test(a_connection_that_does_not_come_about_is_given_up),
 		cmocka_unit_test(many_timeouts_at_once_are_all_told),
+		cmocka_unit_test(a_worker_that_is_woken_gets_its_turn_before_those_with_longer_ones),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);
