@@ -134,7 +134,7 @@ static void file_open(struct writer *w, uint64_t now_ns)
 		access_log_file_open(&place, w->log->path, &file, &error);
 	note_error(w, &error, now_ns);
 	w->retry_ns = error.code ? now_ns + RETRY_NS : 0;
-	w->look_ns = now_ns + ACCESS_LOG_FLUSH_NS;
+	w->look_ns = now_ns + ACCESS_LOG_LOOK_NS;
 	if (error.code)
 		return;
 	access_log_file_close(&w->file);
@@ -161,7 +161,7 @@ static void file_check(struct writer *w, uint64_t now_ns)
 		w->reopen_seen = reopen;
 		file_open(w, now_ns);
 	} else if (w->file.fd >= 0 && now_ns >= w->look_ns && now_ns >= w->retry_ns) {
-		w->look_ns = now_ns + ACCESS_LOG_FLUSH_NS;
+		w->look_ns = now_ns + ACCESS_LOG_LOOK_NS;
 		if (file_moved(w))
 			file_open(w, now_ns);
 	}
