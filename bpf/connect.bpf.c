@@ -34,15 +34,32 @@ static __always_inline void end_leftover(__u64 cookie, __u64 now_ns)
 	account_drop(cookie);
 }
 
-/* False: no memory, or MAX_ACCOUNTS. Whole as it appears. Not inlined: the frame of a hook has no room for one. */
-static __noinline bool account_make(__u64 cookie, const struct flow *flow, __u64 now_ns, const struct decision *d)
+/* Fills and holds it. */
+static __always_inline void account_open(struct account *a, __u64 cookie, const struct flow *flow, __u64 now_ns, const struct decision *d)
+{
+	account_fill(a, flow, now_ns, d);
+	a->cgroup_id = bpf_get_current_cgroup_id();
+	a->pid = bpf_get_current_pid_tgid() >> 32;
+	account_hold(a, cookie);
+}
+
+/* Whole as it appears. False: no memory, or MAX_ACCOUNTS. Not inlined: the frame of a hook has no room for one. */
+static __noinline bool account_insert(__u64 cookie, const struct flow *flow, __u64 now_ns, const struct decision *d)
 {
 	struct account a;
 
-	account_fill(&a, cookie, flow, now_ns, d);
-	a.cgroup_id = bpf_get_current_cgroup_id();
-	a.pid = bpf_get_current_pid_tgid() >> 32;
+	account_open(&a, cookie, flow, now_ns, d);
 	return !bpf_map_update_elem(&w_account, &cookie, &a, BPF_ANY);
+}
+
+static __always_inline bool account_make(__u64 cookie, const struct flow *flow, __u64 now_ns, const struct decision *d)
+{
+	struct near_account *near = near_take(cookie);
+
+	if (!near)
+		return account_insert(cookie, flow, now_ns, d);
+	account_open(&near->account, cookie, flow, now_ns, d);
+	return true;
 }
 
 /* Takes the place of a routed connection in the open counts, and opens its account. The reason, of the endpoint that it got in the end. */
@@ -198,12 +215,12 @@ int connect6(struct bpf_sock_addr *ctx)
  * would reckon with pointers that are NULL, which the verifier does not allow. */
 static __noinline bool account_seen(__u64 cookie, struct account *ret_account)
 {
-	const struct account *a = bpf_map_lookup_elem(&w_account, &cookie);
+	const struct account *a = account_here(cookie);
 
 	if (!a && former_account.bytes) {
 		if (account_former(cookie, ret_account))
 			return true;
-		a = bpf_map_lookup_elem(&w_account, &cookie); /* it was moved just now */
+		a = account_here(cookie); /* it was moved just now */
 	}
 	if (a)
 		*ret_account = *a;

@@ -36,13 +36,11 @@ static __always_inline void note_standing(struct account *a, enum standing stand
 	a->standing = standing;
 }
 
-static long look_at(void *map, const __u64 *cookie, struct account *a, struct standing_look *look)
+static __always_inline void look_at(struct account *a, struct standing_look *look)
 {
 	enum standing standing;
 	bool audited = false;
 
-	if (READ_ONCE(a->held) != *cookie)
-		return 0;
 	standing = account_standing(a, &audited);
 	if (audited)
 		count_audited(a);
@@ -50,6 +48,19 @@ static long look_at(void *map, const __u64 *cookie, struct account *a, struct st
 	look->good += standing == STANDING_GOOD;
 	look->left += standing == STANDING_LEFT;
 	look->denied += standing == STANDING_DENIED;
+}
+
+static long look_in_table(void *map, const __u64 *cookie, struct account *a, struct standing_look *look)
+{
+	if (READ_ONCE(a->held) == *cookie)
+		look_at(a, look);
+	return 0;
+}
+
+static long look_near(void *map, const __u32 *place, struct near_account *near, struct standing_look *look)
+{
+	if (READ_ONCE(near->account.held))
+		look_at(&near->account, look);
 	return 0;
 }
 
@@ -59,7 +70,8 @@ int look_standing(struct standing_look *ctx)
 {
 	struct standing_look look = { .now_ns = ctx->now_ns };
 
-	bpf_for_each_map_elem(&w_account, look_at, &look, 0);
+	bpf_for_each_map_elem(&w_account_near, look_near, &look, 0);
+	bpf_for_each_map_elem(&w_account, look_in_table, &look, 0);
 	*ctx = look;
 	return 0;
 }

@@ -18,7 +18,9 @@
 #include "weft.skel.h"
 
 #define ACCOUNTS "w_account"
+#define NEAR_ACCOUNTS_MAP "w_account_near"
 #define FORMER_ACCOUNTS "former_accounts"
+#define FORMER_NEAR "former_near"
 
 #define HOOK_BIT(hook) (1u << ((hook)-hooks))
 #define ALL_HOOKS ((1u << HOOK_COUNT) - 1)
@@ -65,12 +67,12 @@ struct opening {
 	bool beside; /* maps that are not as they should be are made anew */
 	unsigned wanted; /* programs: those of the hooks in this bit set */
 	bool differs; /* out: some map has another layout */
-	struct bpf_map *former; /* out: of the object; libbpf gives it the name of the map that it is given */
+	struct bpf_map *former, *former_near; /* out: of the object; libbpf gives them the names of the maps that they are given */
 };
 
 bool object_pins(const struct object *object, const struct bpf_map *map)
 {
-	return !bpf_map__is_internal(map) && map != object->former;
+	return !bpf_map__is_internal(map) && map != object->former && map != object->former_near;
 }
 
 /* What a ring buffer holds: it has no type of its own. */
@@ -108,27 +110,45 @@ static int meanings_check(const struct opening *o, const struct bpf_object *obje
 	return r < 0 || !pinned.btf ? r : numbers_check(pinned.btf, bpf_object__btf(object), err);
 }
 
-/* The programs that take over find accounts of the former layout. */
-static int former_accounts_use(struct bpf_map *accounts, const struct bpf_object *object, const struct relation *relation, int fd,
+/* Each byte of an account of this build, of one that is so long. */
+static void former_read_by(struct former_account *former, const struct layout_conversion *conversion, uint32_t bytes)
+{
+	former->bytes = bytes;
+	memset(former->from, FORMER_NONE, sizeof(former->from));
+	for (size_t i = 0; i < conversion->count; i++) {
+		const struct layout_step *step = &conversion->steps[i];
+
+		for (uint32_t n = 0; n < step->count; n++)
+			for (uint32_t byte = 0; byte < step->from_bytes; byte++) {
+				const uint32_t to = step->to + n * step->to_bytes + byte;
+
+				if (to < sizeof(former->from)) /* what is beyond is the owner's */
+					former->from[to] = step->from + n * step->from_bytes + byte;
+			}
+	}
+}
+
+/* The programs that take over find accounts of the former layout, in the map that is `fd`. */
+static int former_accounts_use(struct opening *o, const struct bpf_object *object, const char *name, const struct relation *relation, int fd,
 			       struct error *err)
 {
-	struct bpf_map *constants = bpf_object__find_map_by_name(object, ".rodata");
+	const bool near = !strcmp(name, NEAR_ACCOUNTS_MAP);
+	struct bpf_map *accounts = near ? o->former_near : o->former, *constants = bpf_object__find_map_by_name(object, ".rodata");
 	const struct layout_conversion *conversion = &relation->value;
 	struct former_account *former = NULL;
 	size_t size = 0;
 
 	if (constants)
 		former = (void *)bpf_map__initial_value(constants, &size);
-	if (!accounts || !former || size < sizeof(*former) || conversion->to_bytes > sizeof(former->from))
+	if (!accounts || !former || size < sizeof(*former) || conversion->to_bytes > (near ? sizeof(struct near_account) : sizeof(former->from)))
 		return error_set(err, -EINVAL, "the BPF object of this build has no place for accounts of another");
-	former->bytes = conversion->from_bytes;
-	memset(former->from, FORMER_NONE, sizeof(former->from));
-	for (size_t i = 0; i < conversion->count; i++) {
-		const struct layout_step *step = &conversion->steps[i];
-
-		for (uint32_t n = 0; n < step->count; n++)
-			for (uint32_t byte = 0; byte < step->from_bytes; byte++)
-				former->from[step->to + n * step->to_bytes + byte] = step->from + n * step->from_bytes + byte;
+	if (near) {
+		former->near_entries = relation->from_entries;
+		former->near_owner = layout_conversion_source(conversion, "owner", 8); /* takeover_check() */
+		former_read_by(former, conversion, former->near_owner);
+	} else {
+		former->in_table = 1;
+		former_read_by(former, conversion, conversion->from_bytes);
 	}
 	return bpf_map__reuse_fd(accounts, fd) < 0 ? error_set(err, -errno, "cannot use the former accounts: %m") : 0;
 }
@@ -161,8 +181,8 @@ static int map_reuse(struct opening *o, const struct bpf_object *object, struct 
 	if (usable)
 		return bpf_map__reuse_fd(map, fd) < 0 ? error_set(err, -errno, "cannot use pinned map '%s' again: %m", name) : 0;
 	r = takeover_check(o->directory, &pinned, &built, &relation, err);
-	if (r == 0 && !strcmp(name, ACCOUNTS))
-		r = former_accounts_use(o->former, object, &relation, fd, err);
+	if (r == 0 && (!strcmp(name, ACCOUNTS) || !strcmp(name, NEAR_ACCOUNTS_MAP)))
+		r = former_accounts_use(o, object, name, &relation, fd, err);
 	return r;
 }
 
@@ -195,8 +215,9 @@ static int object_open(struct opening *o, struct bpf_object **ret_object, struct
 	if (r < 0)
 		return r;
 	o->former = bpf_object__find_map_by_name(object, FORMER_ACCOUNTS);
+	o->former_near = bpf_object__find_map_by_name(object, FORMER_NEAR);
 	bpf_object__for_each_map(map, object) {
-		r = !bpf_map__is_internal(map) && map != o->former ? map_reuse(o, object, map, err) : 0;
+		r = !bpf_map__is_internal(map) && map != o->former && map != o->former_near ? map_reuse(o, object, map, err) : 0;
 
 		if (r < 0)
 			return r;
@@ -322,6 +343,7 @@ static int load(struct opening *o, struct object *ret_object, struct error *err)
 		return error_set(err, r, "cannot inspect the programs: %s", strerror(-r));
 	ret_object->bpf = TAKE_PTR(object.bpf);
 	ret_object->former = o->former;
+	ret_object->former_near = o->former_near;
 	return 0;
 }
 

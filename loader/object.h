@@ -11,7 +11,7 @@
 
 struct object {
 	struct bpf_object *bpf;
-	const struct bpf_map *former; /* accounts of the former layout, or in place of them nothing: not a map of ours */
+	const struct bpf_map *former, *former_near; /* accounts of the former layout, or in place of them nothing: not maps of ours */
 };
 
 /* Loads every program of the hook table. Maps pinned in `directory` are used again (-EPROTO when one has another layout); those that are

@@ -17,6 +17,7 @@ enum rule {
 	RULE_COPY,
 	RULE_COUNTS,
 	RULE_ACCOUNTS,
+	RULE_NEAR_ACCOUNTS, /* they go into w_account */
 	RULE_STATISTICS,
 	RULE_REASONS,
 	RULE_FLOWS,
@@ -69,6 +70,7 @@ static const struct map_rule {
 	{ "w_serving_place", RULE_COUNTS, .agents = NAMES("incarnation", "max_connections", "node"), .states = NAMES("handshakes") },
 	{ "w_exec_state", RULE_COUNTS, .agents = NAMES("wanted") },
 	{ "w_account", RULE_ACCOUNTS },
+	{ "w_account_near", RULE_NEAR_ACCOUNTS },
 	{ "w_stat", RULE_STATISTICS },
 	{ "w_reason", RULE_REASONS },
 	{ "w_flow", RULE_FLOWS },
@@ -143,6 +145,18 @@ static int devices_check(const char *directory, const char *map, struct error *e
 	return 0;
 }
 
+/* Programs read the account of a place as one of w_account, and then the owner behind it. */
+static int near_check(const struct relation *relation, const struct map_shape *from, struct error *err)
+{
+	const uint32_t owner = layout_conversion_source(&relation->value, "owner", 8);
+	const uint32_t held = layout_conversion_source(&relation->value, "account.held", 8);
+
+	if (from->type != BPF_MAP_TYPE_ARRAY || from->entries & (from->entries - 1) || owner % 8 || owner > FORMER_ACCOUNT_MAX_BYTES ||
+	    owner + 8 > from->value_bytes || held >= owner)
+		return error_set(err, -EPROTO, "pinned map '%s' has accounts that cannot be taken over: uninstall, then install", from->name);
+	return 0;
+}
+
 int takeover_check(const char *directory, const struct map_shape *from, const struct map_shape *to, const struct relation *relation,
 		   struct error *err)
 {
@@ -163,6 +177,8 @@ int takeover_check(const char *directory, const struct map_shape *from, const st
 			return error_set(err, -EPROTO, "pinned map '%s' has accounts that cannot be taken over: uninstall, then install",
 					 to->name);
 		return 0;
+	case RULE_NEAR_ACCOUNTS:
+		return near_check(relation, from, err);
 	case RULE_EDGE:
 		return devices_check(directory, to->name, err);
 	default:
@@ -454,14 +470,11 @@ static int copy_entry(const void *key, const void *value, void *arg)
 	return pinned_map_set(visit->pair->to_fd, visit->key, visit->value);
 }
 
-static uint64_t holder_of(const struct pair *pair, const char *account)
+static uint64_t word_at(const struct pair *pair, const char *value, const char *path)
 {
-	const struct layout_conversion *conversion = &pair->relation.value;
+	const uint32_t at = layout_conversion_source(&pair->relation.value, path, 8);
 
-	for (size_t i = 0; i < conversion->count; i++)
-		if (!strcmp(conversion->steps[i].path, "held") && conversion->steps[i].from_bytes == 8)
-			return load(account + conversion->steps[i].from, 8);
-	return 0;
+	return at == UINT32_MAX ? 0 : load(value + at, 8);
 }
 
 /* As account_take_over() in bpf/lib/former.h. */
@@ -470,7 +483,7 @@ static int move_account(const void *key, const void *value, void *arg)
 	const struct hash_visit *visit = arg;
 	bool made;
 
-	if (holder_of(visit->pair, value) != *(const uint64_t *)key)
+	if (word_at(visit->pair, value, "held") != *(const uint64_t *)key)
 		return 0;
 	part_convert(&visit->pair->relation.value, value, visit->value);
 	made = bpf_map_update_elem(visit->pair->to_fd, key, visit->value, BPF_NOEXIST) == 0;
@@ -479,6 +492,36 @@ static int move_account(const void *key, const void *value, void *arg)
 	if (bpf_map_delete_elem(visit->pair->from_fd, key) < 0 && errno == ENOENT && made)
 		return pinned_map_remove(visit->pair->to_fd, key);
 	return 0;
+}
+
+/* The account of one place goes into `accounts_fd`. */
+static int move_near(const struct pair *pair, int accounts_fd, char *place)
+{
+	uint64_t *const owner = (uint64_t *)(place + layout_conversion_source(&pair->relation.value, "owner", 8)); /* near_check() */
+	uint64_t cookie = __atomic_load_n(owner, __ATOMIC_RELAXED);
+	struct near_account moved;
+	bool made;
+
+	if (!cookie || word_at(pair, place, "account.held") != cookie)
+		return 0;
+	part_convert(&pair->relation.value, place, &moved);
+	made = bpf_map_update_elem(accounts_fd, &cookie, &moved.account, BPF_NOEXIST) == 0;
+	if (!made && errno != EEXIST)
+		return -errno;
+	if (!__sync_bool_compare_and_swap(owner, cookie, 0) && made)
+		return pinned_map_remove(accounts_fd, &cookie);
+	return 0;
+}
+
+static int near_move(const struct takeover *t, const struct pair *pair)
+{
+	_cleanup_close_ int accounts_fd = pin_open(t->to, "", "w_account");
+	_cleanup_(array_done) struct array from = {};
+	int r = accounts_fd < 0 ? accounts_fd : array_map(pair->from_fd, &from);
+
+	for (uint32_t i = 0; r == 0 && i < pair->relation.from_entries; i++)
+		r = move_near(pair, accounts_fd, from.memory + i * from.value_bytes);
+	return r;
 }
 
 /* --- what is counted on each CPU ------------------------------------------------------------------------------------------------ */
@@ -597,6 +640,8 @@ static int pair_complete(struct takeover *t, const struct pair *pair, int cpu_co
 		return counts_carry(t, pair);
 	case RULE_ACCOUNTS:
 		return hash_each(t, pair, 0, move_account);
+	case RULE_NEAR_ACCOUNTS:
+		return near_move(t, pair);
 	case RULE_STATISTICS:
 		return statistics_carry(t, pair, cpu_count);
 	case RULE_REASONS:

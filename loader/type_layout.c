@@ -280,6 +280,14 @@ int layout_conversion_make(const struct type_layout *from, const struct type_lay
 	return 0;
 }
 
+uint32_t layout_conversion_source(const struct layout_conversion *conversion, const char *path, uint32_t bytes)
+{
+	for (size_t i = 0; i < conversion->count; i++)
+		if (!strcmp(conversion->steps[i].path, path) && conversion->steps[i].from_bytes == bytes)
+			return conversion->steps[i].from;
+	return UINT32_MAX;
+}
+
 void layout_conversion_done(struct layout_conversion *conversion)
 {
 	free(conversion->steps);

@@ -48,5 +48,7 @@ struct layout_conversion {
 /* -EPROTO names the member that would be lost, or does not fit; -ENOMEM. `to` outlives the conversion. */
 int layout_conversion_make(const struct type_layout *from, const struct type_layout *to, struct layout_conversion *ret_conversion,
 			   struct error *err);
+/* Where the former build has a member of so many bytes, by its path; UINT32_MAX: it has none. */
+uint32_t layout_conversion_source(const struct layout_conversion *conversion, const char *path, uint32_t bytes);
 void layout_conversion_done(struct layout_conversion *conversion); /* all zero is fine */
 void layout_conversion_apply(const struct layout_conversion *conversion, const void *from, void *to);

@@ -47,6 +47,7 @@ static const struct pinned_map map_rows[] = {
 	FD("w_exec", BPF_MAP_TYPE_RINGBUF, 0, 0, EXEC_RING_BYTES, exec_fd),
 	FD("w_explain", BPF_MAP_TYPE_HASH, sizeof(struct explain_key), 8, 4096, explain_fd),
 	FD("w_account", BPF_MAP_TYPE_HASH, 8, sizeof(struct account), MAX_ACCOUNTS, account_fd),
+	FD("w_account_near", BPF_MAP_TYPE_ARRAY, 4, sizeof(struct near_account), NEAR_ACCOUNTS, account_near_fd),
 	FD("w_exposed", BPF_MAP_TYPE_HASH, sizeof(struct exposed_key), sizeof(struct exposed), MAX_EXPOSED, exposed_fd),
 	FD("w_edge_device", BPF_MAP_TYPE_HASH, 4, sizeof(struct edge_device), MAX_EDGE_DEVICES, edge_device_fd),
 	FD("w_edge", BPF_MAP_TYPE_ARRAY, 4, sizeof(struct edge_connection), MAX_EDGE_CONNECTIONS, edge_fd),
@@ -363,13 +364,23 @@ static int account_visit(const void *key, const void *value, void *arg)
 	const struct account_visit *visit = arg;
 	const struct account *account = value;
 
-	return account->held == *(const uint64_t *)key ? visit->fn(account, visit->arg) : 0;
+	return account->held && account->held == *(const uint64_t *)key ? visit->fn(account, visit->arg) : 0;
+}
+
+static int account_near_visit(const void *key, const void *value, void *arg)
+{
+	const struct near_account *near = value;
+
+	(void)key;
+	return account_visit(&near->owner, &near->account, arg);
 }
 
 int kernel_socket_account_each(struct kernel *kernel, kernel_account_fn *fn, void *arg)
 {
-	return pinned_map_each(kernel->account_fd, sizeof(uint64_t), sizeof(struct account), account_visit,
-			       &(struct account_visit){ fn, arg });
+	struct account_visit visit = { fn, arg };
+	int r = pinned_map_each(kernel->account_near_fd, sizeof(uint32_t), sizeof(struct near_account), account_near_visit, &visit);
+
+	return r < 0 ? r : pinned_map_each(kernel->account_fd, sizeof(uint64_t), sizeof(struct account), account_visit, &visit);
 }
 
 int kernel_account_each(struct kernel *kernel, kernel_account_fn *fn, void *arg)

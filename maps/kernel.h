@@ -62,7 +62,7 @@ struct kernel {
 	const struct layout_note *layout;
 	uint32_t directory_pages;
 	int vip_fd, netns_fd, cgroup_fd, own_address_fd, exempt_fd, name_fd;
-	int reason_fd, stat_fd, flow_fd, exec_fd, explain_fd, account_fd;
+	int reason_fd, stat_fd, flow_fd, exec_fd, explain_fd, account_fd, account_near_fd;
 	int exposed_fd, edge_device_fd, edge_fd; /* see maps/edge.h */
 	int serving_fd, served_fd; /* see maps/serving.h */
 	int intercept_fd, way_fd; /* see maps/intercept.h */

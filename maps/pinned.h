@@ -39,7 +39,7 @@ void pinned_maps_close(const struct pinned_map *maps, size_t count, void *into);
 /* 0 or -errno; -E2BIG when the table is full; -ENOENT on removal is no error. */
 int pinned_map_set(int fd, const void *key, const void *value);
 int pinned_map_remove(int fd, const void *key);
-/* Calls visit(key, value) for every entry of a hash, and returns a negative value of its at once. The table may change meanwhile, also
+/* Calls visit(key, value) for every entry of a hash or an array, and returns a negative value of its at once. The table may change meanwhile, also
  * by visit(): an entry that is there all the time is seen once. */
 typedef int pinned_map_fn(const void *key, const void *value, void *arg);
 int pinned_map_each(int fd, size_t key_bytes, size_t value_bytes, pinned_map_fn *visit, void *arg);

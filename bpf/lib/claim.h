@@ -51,8 +51,8 @@ static __always_inline void claim_undo(const struct decision *d, __u64 now_ns)
 		probe_give_back(endpoint, now_ns);
 }
 
-/* Of the caller the account knows what `flow` says. `holder` is not 0. */
-static __always_inline void account_fill(struct account *a, __u64 holder, const struct flow *flow, __u64 now_ns, const struct decision *d)
+/* Of the caller the account knows what `flow` says. Nobody holds it yet. */
+static __always_inline void account_fill(struct account *a, const struct flow *flow, __u64 now_ns, const struct decision *d)
 {
 	*a = (struct account){};
 	a->generation = d->generation;
@@ -71,6 +71,11 @@ static __always_inline void account_fill(struct account *a, __u64 holder, const 
 	a->port = d->port;
 	a->reason = d->reason;
 	a->probe = !!(d->flags & DECISION_PROBE);
+}
+
+/* From here on it counts. `holder` is not 0. */
+static __always_inline void account_hold(struct account *a, __u64 holder)
+{
 	__sync_lock_test_and_set(&a->held, holder);
 }
 
@@ -88,7 +93,8 @@ static __always_inline enum reason claim(struct account *a, __u64 holder, const 
 		ADD(row->attempts, 1);
 		ADD(row->open, 1);
 	}
-	account_fill(a, holder, flow, now_ns, d);
+	account_fill(a, flow, now_ns, d);
+	account_hold(a, holder);
 	return reason;
 }
 

@@ -5,9 +5,9 @@
  * of their own accord, and last those that open them. The former accounts are only moved, never written, but for what the former programs
  * do, each under the lock of its socket.
  *
- * Whoever comes first puts the account into w_account and takes it out of w_former. One that finds it gone from there was second, whether
- * the account is still open or closed by now: what it has put there itself is nobody's, and goes again. The loader moves those that
- * nobody asks for by the same rules (loader/carry.c). */
+ * Whoever comes first puts the account into w_account, wherever it was before, and takes it out of the former map: by removing it, or by giving
+ * up its place. One that finds it gone from there was second, whether the account is still open or closed by now: what it has put
+ * there itself is nobody's, and goes again. The loader moves those that nobody asks for by the same rules (loader/takeover.c). */
 #pragma once
 
 #include "bpf.h"
@@ -25,6 +25,15 @@ struct {
 	__type(key, __u64);
 	__type(value, __u64);
 } former_accounts __weak SEC(".maps");
+
+/* And its w_account_near. */
+struct {
+	__uint(type, BPF_MAP_TYPE_ARRAY);
+	__uint(max_entries, 1);
+	__uint(map_flags, BPF_F_MMAPABLE);
+	__type(key, __u32);
+	__type(value, __u64);
+} former_near __weak SEC(".maps");
 
 struct account_reading {
 	const __u8 *from;
@@ -44,15 +53,42 @@ static long account_read_byte(__u32 i, void *arg)
 	return 0;
 }
 
+/* The place of this cookie in the former array; NULL: another one has it, or none. */
+static __always_inline __u8 *former_place(__u64 cookie)
+{
+	__u32 key = cookie & (former_account.near_entries - 1);
+	__u8 *place = former_account.near_entries ? bpf_map_lookup_elem(&former_near, &key) : NULL;
+
+	return place && READ_ONCE(*(__u64 *)(place + former_account.near_owner)) == cookie ? place : NULL;
+}
+
+static __always_inline bool account_convert(const __u8 *from, __u64 cookie, struct account *a)
+{
+	struct account_reading reading = { .from = from, .to = (__u8 *)a };
+
+	bpf_loop(sizeof(*a), account_read_byte, &reading, 0);
+	return a->held == cookie;
+}
+
 /* The account as this build has it, into `a`, which is all zero. False: there is none, or it was ended, by whoever is about to drop it. */
 static __always_inline bool account_former(__u64 cookie, struct account *a)
 {
-	struct account_reading reading = { .from = bpf_map_lookup_elem(&former_accounts, &cookie), .to = (__u8 *)a };
+	const __u8 *from = former_place(cookie);
 
-	if (!reading.from)
-		return false;
-	bpf_loop(sizeof(*a), account_read_byte, &reading, 0);
-	return a->held == cookie;
+	if (from)
+		return account_convert(from, cookie, a);
+	from = former_account.in_table ? bpf_map_lookup_elem(&former_accounts, &cookie) : NULL;
+	return from && account_convert(from, cookie, a);
+}
+
+/* False: it is not there any more. */
+static __always_inline bool former_remove(__u64 cookie)
+{
+	__u8 *place = former_place(cookie);
+
+	if (place)
+		return __sync_bool_compare_and_swap((__u64 *)(place + former_account.near_owner), cookie, 0);
+	return former_account.in_table && bpf_map_delete_elem(&former_accounts, &cookie) == 0;
 }
 
 /* Where it is not there any more it was moved just now. */
@@ -63,7 +99,7 @@ static __noinline struct account *account_take_over(__u64 cookie)
 
 	if (account_former(cookie, &a)) {
 		made = bpf_map_update_elem(&w_account, &cookie, &a, BPF_NOEXIST) == 0;
-		if (bpf_map_delete_elem(&former_accounts, &cookie) && made)
+		if (!former_remove(cookie) && made)
 			bpf_map_delete_elem(&w_account, &cookie);
 	}
 	return bpf_map_lookup_elem(&w_account, &cookie);

@@ -1,7 +1,11 @@
 /* SPDX-License-Identifier: Apache-2.0 OR GPL-2.0 OR BSD-2-Clause */
 /* What the kernel keeps of one connection, from connect() to close: the decision, and what was counted for it. Kept by the cookie of
- * its socket in a hash, not in the socket's own storage: that can be listed by every kernel, and without regard to who may enter which
- * namespace; and it is made and freed in half the time. */
+ * its socket in maps, not in the socket's own storage: they can be listed by every kernel, and without regard to who may enter which
+ * namespace; and an account is made and freed in half the time.
+ *
+ * There are two maps. A cookie has its place in an array, by its lower bits; where that is taken, by a connection that is open for longer,
+ * the account goes into a hash. Cookies are numbers in a row, so most connections that come and go get their place, which
+ * takes neither a lock nor memory from anywhere, and is beside that of the connection before. An account stays where it was opened. */
 #pragma once
 
 #include "types.h"
@@ -42,6 +46,13 @@ struct account {
 };
 WEFT_SIZE(struct account, 136);
 
+/* account_near: the array's element. */
+struct near_account {
+	struct account account; /* first, so that it is read as one of the hash is */
+	__u64 owner; /* cookie of the socket that has the place, whether its account is held or not; 0: none. Taken by exchange for 0 */
+};
+WEFT_SIZE(struct near_account, 144);
+
 /* Whether a connection may go on, after a change. */
 enum standing {
 	STANDING_GOOD,
@@ -51,5 +62,6 @@ enum standing {
 
 #ifdef __bpf__
 #include "limits.h"
+WEFT_MAP(w_account_near, BPF_MAP_TYPE_ARRAY, __u32 /* lower bits of the cookie */, struct near_account, NEAR_ACCOUNTS, BPF_F_MMAPABLE);
 WEFT_MAP(w_account, BPF_MAP_TYPE_HASH, __u64 /* socket cookie */, struct account, MAX_ACCOUNTS, BPF_F_NO_PREALLOC);
 #endif

@@ -43,6 +43,9 @@ WEFT_SIZE(struct carry, 32);
 #define FORMER_NONE 255 /* no byte of the former: 0 */
 struct former_account {
 	__u32 bytes; /* how large one is; 0: there are none */
+	__u32 in_table; /* whether some are in the hash */
+	__u32 near_entries; /* of the array; 0: none are there */
+	__u32 near_owner; /* offset of the owner of a place there */
 	__u8 from[sizeof(struct account)]; /* which byte of it each byte is */
 };
 

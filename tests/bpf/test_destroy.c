@@ -44,6 +44,7 @@ static int set_up(void **state __attribute__((unused)))
 	enter_fresh_netns();
 	fixture_init(&f);
 	f.kernel.account_fd = bpf_map__fd(f.skeleton->maps.w_account);
+	f.kernel.account_near_fd = bpf_map__fd(f.skeleton->maps.w_account_near);
 	f.kernel.stat_fd = bpf_map__fd(f.skeleton->maps.w_stat);
 	f.kernel.cpu_count = libbpf_num_possible_cpus();
 	f.kernel.standing_prog_fd = bpf_program__fd(f.skeleton->progs.look_standing);
@@ -154,20 +155,30 @@ static struct account account_for(int fd, uint32_t service)
 	return account;
 }
 
+/* Those of odd cookies have their place in the array, the others are in the table. */
 static void set_account(int fd, const struct account *account)
 {
 	const uint64_t cookie = cookie_option(fd, SO_COOKIE);
+	const struct near_account near = { .account = *account, .owner = cookie };
+	const uint32_t place = cookie % NEAR_ACCOUNTS;
 
-	EXPECT_OK(bpf_map_update_elem(f.kernel.account_fd, &cookie, account, BPF_ANY));
+	if (cookie % 2)
+		EXPECT_OK(bpf_map_update_elem(f.kernel.account_near_fd, &place, &near, BPF_ANY));
+	else
+		EXPECT_OK(bpf_map_update_elem(f.kernel.account_fd, &cookie, account, BPF_ANY));
 }
 
 static struct account get_account(int fd)
 {
 	const uint64_t cookie = cookie_option(fd, SO_COOKIE);
-	struct account account;
+	const uint32_t place = cookie % NEAR_ACCOUNTS;
+	struct near_account near = {};
 
-	EXPECT_OK(bpf_map_lookup_elem(f.kernel.account_fd, &cookie, &account));
-	return account;
+	if (cookie % 2)
+		EXPECT_OK(bpf_map_lookup_elem(f.kernel.account_near_fd, &place, &near));
+	else
+		EXPECT_OK(bpf_map_lookup_elem(f.kernel.account_fd, &cookie, &near.account));
+	return near.account;
 }
 
 static struct pair routed(const char *address, int family, uint32_t service)

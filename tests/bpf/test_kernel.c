@@ -344,7 +344,14 @@ TEST(every_account_is_met_once)
 		sockets[i] = socket(i % 2 ? AF_INET : AF_INET6, SOCK_STREAM | SOCK_CLOEXEC, 0);
 		EXPECT(sockets[i] >= 0);
 		account.held = cookie_of(sockets[i]);
-		EXPECT_OK(bpf_map_update_elem(kernel.account_fd, &account.held, &account, BPF_ANY));
+		if (i % 3) {
+			EXPECT_OK(bpf_map_update_elem(kernel.account_fd, &account.held, &account, BPF_ANY));
+		} else {
+			const struct near_account near = { .account = account, .owner = account.held };
+			const uint32_t place = account.held % NEAR_ACCOUNTS;
+
+			EXPECT_OK(bpf_map_update_elem(kernel.account_near_fd, &place, &near, BPF_ANY));
+		}
 	}
 	EXPECT_OK(kernel_account_each(&kernel, see, &seen));
 	EXPECT_EQ(seen.count, SOCKETS);
@@ -370,12 +377,15 @@ TEST(an_account_whose_socket_no_process_has_open_is_told_without_figures)
 {
 	_cleanup_(kernel_close) struct kernel kernel = {};
 	const struct account account = { .held = 1ull << 60 }, nobodys = { .held = 0 };
+	const struct near_account being_filled = { .owner = (1ull << 60) + 1 };
 	const uint64_t other = 1ull << 61;
+	const uint32_t place = 1;
 	unsigned count = 0;
 
 	given_open(&kernel);
 	EXPECT_OK(bpf_map_update_elem(kernel.account_fd, &account.held, &account, BPF_ANY));
 	EXPECT_OK(bpf_map_update_elem(kernel.account_fd, &other, &nobodys, BPF_ANY));
+	EXPECT_OK(bpf_map_update_elem(kernel.account_near_fd, &place, &being_filled, BPF_ANY));
 	EXPECT_OK(kernel_open_each(&kernel, see_not_live, &count));
 	EXPECT_EQ(count, 1);
 }
