@@ -317,25 +317,29 @@ static int changed_in_order(struct directory *d, struct readings *ret_readings)
 	return 0;
 }
 
-/* First all that was goes, then all that is comes: so a name may move from one file to another. */
+/* First all that was goes, then all that is comes: so a name may move from one file to another. What was read is added at once, while its parsed
+ * spec is still there (resource_spec()). */
 static int bring_in_line(struct resources *set, const struct readings *readings, struct error *err)
 {
-	int r = 0;
+	for (size_t i = 0; i < readings->count; i++) {
+		const struct resource *resource = readings->list[i].file->resource;
 
-	for (size_t i = 0; r >= 0 && i < readings->count; i++) {
+		if (resource && resources_remove(set, resource->full_name) == -ENOMEM)
+			return error_set(err, -ENOMEM, "no memory to read the files");
+	}
+	for (size_t i = 0; i < readings->count; i++) {
 		struct reading *reading = &readings->list[i];
+		int r = read_file(reading, err);
 
-		r = read_file(reading, err);
-		if (r >= 0 && reading->file->resource && resources_remove(set, reading->file->resource->full_name) == -ENOMEM)
-			r = error_set(err, -ENOMEM, "no memory to read the files");
-	}
-	for (size_t i = 0; r >= 0 && i < readings->count; i++) {
-		if (readings->list[i].fresh)
-			r = resources_add(set, readings->list[i].fresh, err);
 		if (r < 0)
-			error_prefix(err, "'%s'", path_of(readings->list[i].file));
+			return r;
+		r = reading->fresh ? resources_add(set, reading->fresh, err) : 0;
+		if (r < 0) {
+			error_prefix(err, "'%s'", path_of(reading->file));
+			return r;
+		}
 	}
-	return r < 0 ? r : resources_check(set, err);
+	return resources_check(set, err);
 }
 
 /* What the files are known for from now on. */

@@ -9,6 +9,7 @@
 #include "agent/spec/graph.h"
 #include "agent/spec/kind.h"
 #include "agent/spec/model.h"
+#include "base/bytes.h"
 #include "base/cleanup.h"
 
 const struct kind_rules *const kind_rules[RESOURCE_KIND_COUNT] = {
@@ -352,14 +353,18 @@ static const char *place_text(char **at, const char *text)
 static int resource_make(enum resource_kind kind, const struct texts *t, json_t *spec, const json_t *tags, struct resource **ret_resource,
 			 struct error *err)
 {
-	_cleanup_free_ char *spec_text = json_dumps(spec, JSON_COMPACT), *tags_text = tags ? json_dumps(tags, JSON_COMPACT) : NULL;
-	const char *const texts[] = { t->full_name, t->scope, t->mesh, t->parent, t->account, t->region, t->source, spec_text, tags_text };
+	_cleanup_(buffer_done) struct buffer spec_text = {}, tags_text = {};
 	_cleanup_(cleanup_resource) struct resource *resource = NULL;
 	size_t size = sizeof(*resource);
 	char *at;
 
-	if (!spec_text || (tags && !tags_text))
+	json_print(spec, &spec_text);
+	if (tags)
+		json_print(tags, &tags_text);
+	if (buffer_failed(&spec_text) || buffer_failed(&tags_text))
 		return error_set(err, -ENOMEM, "no memory for a resource");
+	const char *const texts[] = { t->full_name, t->scope, t->mesh, t->parent, t->account, t->region, t->source, spec_text.data, tags_text.data };
+
 	for (size_t i = 0; i < ARRAY_SIZE(texts); i++)
 		size += texts[i] ? strlen(texts[i]) + 1 : 0;
 	resource = malloc(size);
@@ -376,8 +381,8 @@ static int resource_make(enum resource_kind kind, const struct texts *t, json_t 
 		.mesh = place_text(&at, t->mesh),
 		.parent = place_text(&at, t->parent),
 		.source = place_text(&at, t->source),
-		.spec_text = place_text(&at, spec_text),
-		.tags_text = place_text(&at, tags_text),
+		.spec_text = place_text(&at, spec_text.data),
+		.tags_text = place_text(&at, tags_text.data),
 		.spec_hash = json_hash(spec),
 	};
 	resource->name = resource->full_name + strlen(t->full_name) - strlen(t->name); /* which ends with it */
