@@ -34,8 +34,8 @@ struct endpoint {
 	__u32 reset_errors; /* resets before the first byte of an answer, since the last connection that ended otherwise */
 	__u32 gone; /* in no list of the current directory, as the agent saw it last: who is connected drains */
 	__u32 http_errors; /* answers of 5xx, or none, since the last other one; written by weft-proxy alone */
-	__u64 requests; /* sent to it by weft-proxy: each try is one */
-	__u64 request_failures; /* of these, answered with 5xx, or not at all */
+	__u64 requests WEFT_MAY_DROP; /* sent to it by weft-proxy: each try is one */
+	__u64 request_failures WEFT_MAY_DROP; /* of these, answered with 5xx, or not at all */
 	__u64 reserved[1]; /* two cache lines, so that neighbours do not share one; what each decision reads is in the first */
 };
 WEFT_SIZE(struct endpoint, 128);
