@@ -130,27 +130,14 @@ static __always_inline void end_account(struct bpf_iter__tcp *ctx, struct sock_c
 /* The end of a connection that has no account: sock_ops does not hear of it. */
 static __always_inline void passed_record(const struct passed *p, struct tcp_sock *tcp, __u8 state, __u64 now_ns)
 {
+	struct flow_record record = passed_end(p, now_ns);
+
+	record.bytes_sent = tcp_bytes_sent(tcp->bytes_acked, tcp_fin_is_acked(state));
+	record.bytes_received = tcp_bytes_received(tcp->bytes_received, tcp->inet_conn.icsk_inet.sk.__sk_common.skc_flags);
+	record.rtt_us = tcp->srtt_us >> 3;
+	record.retransmits = tcp->total_retrans;
 	count_stat(STAT_POLICY_CHANGED);
-	record_write(&(struct flow_record){
-		.end_ns = now_ns,
-		.duration_ns = now_ns - p->connect_ns,
-		.generation = p->generation,
-		.netns_cookie = p->netns_cookie,
-		.bytes_sent = tcp_bytes_sent(tcp->bytes_acked, tcp_fin_is_acked(state)),
-		.bytes_received = tcp_bytes_received(tcp->bytes_received, tcp->inet_conn.icsk_inet.sk.__sk_common.skc_flags),
-		.pid = p->pid,
-		.source = p->source,
-		.rtt_us = tcp->srtt_us >> 3,
-		.retransmits = tcp->total_retrans,
-		.sampled_one_in = 1,
-		.asked = p->address,
-		.address = p->address,
-		.asked_port = p->port,
-		.port = p->port,
-		.reason = p->reason,
-		.close = FLOW_POLICY_CHANGED,
-		.ip_protocol = IPPROTO_TCP,
-	});
+	record_write(&record);
 }
 
 static __always_inline void end_passed(struct bpf_iter__tcp *ctx, struct sock_common *common, struct tcp_sock *tcp, __u64 cookie)
@@ -160,7 +147,7 @@ static __always_inline void end_passed(struct bpf_iter__tcp *ctx, struct sock_co
 	const __u8 state = common->skc_state;
 	bool audited = false;
 
-	if (!p || !passed_is_of(p, common) || passed_standing(p, now_ns, &audited) != STANDING_DENIED ||
+	if (!p || !passed_is_of(p, common) || !passed_is_owned(p) || passed_standing(p, now_ns, &audited) != STANDING_DENIED ||
 	    !tell(ctx, common, cookie, &p->address, p->port, FLOW_POLICY_CHANGED))
 		return;
 	if (bpf_sock_destroy && bpf_sock_destroy(common) < 0)
@@ -206,6 +193,8 @@ int iter_passed(struct bpf_iter__bpf_sk_storage_map *ctx)
 	p = *value; /* the kernel takes no key out of a buffer */
 	if (!passed_is_of(&p, &sk->__sk_common) &&
 	    (sk->__sk_common.skc_state != BPF_TCP_CLOSE || p.ended || now_ns - p.connect_ns > PASSED_ON_ITS_WAY_NS))
+		return 0;
+	if (!passed_is_owned(&p))
 		return 0;
 	denied.netns_cookie = p.netns_cookie;
 	if (passed_standing(&p, now_ns, &audited) == STANDING_DENIED)

@@ -3,6 +3,7 @@
  * by; see maps/abi/edge.h for what becomes of their addresses. On a device that services are exposed on everything else is none of
  * our business; what comes from an attached one is the traffic of a node, and meets the mesh's egress filter. */
 #include "lib/edge.h"
+#include "lib/passed.h"
 #include "lib/reset.h"
 #include "lib/standing.h"
 
@@ -127,6 +128,32 @@ __noinline int edge_open(__u32 place)
 	return c->account.reason;
 }
 
+static __always_inline struct edge_passed_key passed_key_of(const struct packet *p)
+{
+	return (struct edge_passed_key){
+		.client = p->source, .destination = p->destination, .client_port = p->tcp.start.source, .port = p->tcp.start.destination,
+	};
+}
+
+/* Keeps in mind that the egress filter has let it out, or forgets what was of these ends before. Not inlined: its key and value are large. */
+static __noinline void edge_note(const struct edge_work *work, enum reason reason)
+{
+	const struct edge_passed_key key = passed_key_of(&work->packet);
+	const struct passed noted = {
+		.connect_ns = bpf_ktime_get_ns(),
+		.generation = work->decision.generation,
+		.source = work->flow.node,
+		.address = key.destination,
+		.port = key.port,
+		.reason = reason,
+	};
+
+	if (!passed_by_filter(reason))
+		bpf_map_delete_elem(&w_edge_passed, &key);
+	else if (bpf_map_update_elem(&w_edge_passed, &key, &noted, BPF_ANY))
+		count_stat(STAT_PASSED_UNNOTED);
+}
+
 /* Counts and tells what is not routed. */
 __noinline int edge_tell(__u32 reason)
 {
@@ -134,6 +161,8 @@ __noinline int edge_tell(__u32 reason)
 
 	if (!work || reason == REASON_ROUTED || reason == REASON_UNMANAGED)
 		return 0;
+	if (!work->exposed)
+		edge_note(work, reason);
 	count_reason(work->flow.node, work->decision.service, reason);
 	if (reason_verdict(reason) < VERDICT_REFUSE || reason == REASON_PROBE)
 		return 0;
@@ -142,6 +171,50 @@ __noinline int edge_tell(__u32 reason)
 	work->decision.reason = reason;
 	record_refusal(&work->flow, &work->decision, bpf_ktime_get_ns(), IPPROTO_TCP, 0);
 	return 0;
+}
+
+/* Told once. */
+static __noinline void passed_tell(struct passed *p, __u64 now_ns)
+{
+	const struct flow_record record = passed_end(p, now_ns);
+
+	p->ended = 1;
+	count_stat(STAT_POLICY_CHANGED);
+	record_write(&record);
+}
+
+/* From an attached device, to no service: what passed before goes on, unless the egress filter let it out and would not any more. Then it ends
+ * with the next packet of its client. Who resets it, or has sent the last of its data, ends it by itself. */
+__noinline int edge_hold_to_filter(__u32 node_id)
+{
+	const struct edge_work *work = edge_work();
+	const struct node_record *node = directory_node(generation_current(), node_id);
+	const __u64 now_ns = bpf_ktime_get_ns();
+	struct edge_passed_key key;
+	struct passed *p, copy;
+	bool audited = false;
+
+	if (!work)
+		return TC_NEXT;
+	key = passed_key_of(&work->packet);
+	if (work->packet.tcp.flags & (TCP_RST | TCP_FIN)) {
+		bpf_map_delete_elem(&w_edge_passed, &key);
+		return TC_NEXT;
+	}
+	p = node && policy_filter(node) != REASON_ALLOW_ALL ? bpf_map_lookup_elem(&w_edge_passed, &key) : NULL;
+	if (!p || p->source != node_id)
+		return TC_NEXT;
+	copy = *p;
+	if (passed_standing(&copy, now_ns, &audited) == STANDING_DENIED) {
+		if (!copy.ended)
+			passed_tell(p, now_ns);
+		return EDGE_RESET;
+	}
+	if (audited && !copy.audited && copy.reason != REASON_AUDIT_NOT_IN_MESH) {
+		p->audited = 1;
+		count_stat(STAT_AUDIT_KEPT);
+	}
+	return TC_NEXT;
 }
 
 /* A packet of no connection that is known, on its way to something exposed or to a VIP: its sender learns at once that it is gone. */
@@ -154,7 +227,7 @@ static __always_inline int answer_unknown(const struct packet *p, const struct e
 		return TC_NEXT;
 	service = bpf_map_lookup_elem(&w_vip, &flow.destination);
 	if (!service)
-		return TC_NEXT; /* from an attached device, to no service: what passed before goes on */
+		return device->node ? edge_hold_to_filter(device->node) : TC_NEXT;
 	count_reason(flow.node, *service, REASON_EDGE_UNKNOWN);
 	return EDGE_RESET;
 }

@@ -77,6 +77,7 @@ static const struct map_rule {
 	{ "w_edge", RULE_EDGE },
 	{ "w_edge_pair", RULE_EDGE },
 	{ "w_edge_hand", RULE_EDGE },
+	{ "w_edge_passed", RULE_COPY },
 	{ "w_edge_work", RULE_NOTHING },
 	{ "w_sampling", RULE_NOTHING },
 	{ "w_explain", RULE_NOTHING },

@@ -33,13 +33,34 @@ static __always_inline enum standing passed_standing(const struct passed *p, __u
 	const struct config *config = bpf_map_lookup_elem(&w_config, &zero);
 	enum reason reason;
 
-	if (!node || !config || !passed_is_owned(p))
+	if (!node || !config)
 		return STANDING_GOOD;
 	reason = policy_filter(node);
 	if (reason == REASON_ALLOW_ALL || policy_exempt(&flow, config, now_ns) != REASON_UNMANAGED)
 		return STANDING_GOOD;
 	*ret_audited = reason == REASON_AUDIT_NOT_IN_MESH;
 	return *ret_audited ? STANDING_GOOD : STANDING_DENIED;
+}
+
+/* The record of its end, as far as that is known without a socket. */
+static __always_inline struct flow_record passed_end(const struct passed *p, __u64 now_ns)
+{
+	return (struct flow_record){
+		.end_ns = now_ns,
+		.duration_ns = now_ns - p->connect_ns,
+		.generation = p->generation,
+		.netns_cookie = p->netns_cookie,
+		.pid = p->pid,
+		.source = p->source,
+		.sampled_one_in = 1,
+		.asked = p->address,
+		.address = p->address,
+		.asked_port = p->port,
+		.port = p->port,
+		.reason = p->reason,
+		.close = FLOW_POLICY_CHANGED,
+		.ip_protocol = IPPROTO_TCP,
+	};
 }
 
 /* Whether the socket is connected, or connecting, to the peer that was noted. */

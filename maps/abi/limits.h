@@ -44,6 +44,7 @@ enum default_entries {
 #define MAX_SERVINGS 4096 /* listeners of workloads on this node that have a limit on connections; and that weft-proxy serves */
 #define MAX_EXPOSED 4096 /* addresses that stand for services */
 #define MAX_EDGE_DEVICES 4096
+#define MAX_EDGE_PASSED 8192 /* connections out of their mesh that have none either, and of which a change of its filter takes notice */
 #define MAX_EDGE_CONNECTIONS 32768 /* connections without a socket of this host; a power of two */
 
 #define RING_DIRECTORIES 64 /* generations kept; a power of two */

@@ -1,8 +1,10 @@
 /* SPDX-License-Identifier: Apache-2.0 OR GPL-2.0 OR BSD-2-Clause */
 /* Connections that went where they asked because the mesh's egress filter let them out (allow-all, audit-not-in-mesh). They have no account,
- * and cost nothing while they are open; what a later change of the filter needs to know is kept with the socket, and goes with it. */
+ * and cost nothing while they are open; what a later change of the filter needs to know is kept with the socket, and goes with it, or, where
+ * they have none here, by their ends. */
 #pragma once
 
+#include "limits.h"
 #include "types.h"
 
 /* passed: by socket. One that connects anew may have it still of an earlier connection: it is of the one at hand where the peer is the same. */
@@ -31,7 +33,16 @@ struct passed_denied {
 };
 WEFT_SIZE(struct passed_denied, 8);
 
+/* edge_passed: the same of connections from attached devices (edge.h), which have no socket here. The eldest goes where there is no room. */
+struct edge_passed_key {
+	struct ip client, destination;
+	__be16 client_port, port;
+	__u32 pad;
+};
+WEFT_SIZE(struct edge_passed_key, 40);
+
 #ifdef __bpf__
+WEFT_MAP(w_edge_passed, BPF_MAP_TYPE_LRU_HASH, struct edge_passed_key, struct passed, MAX_EDGE_PASSED, 0);
 struct {
 	__uint(type, BPF_MAP_TYPE_SK_STORAGE);
 	__uint(map_flags, BPF_F_NO_PREALLOC);

@@ -542,6 +542,74 @@ TEST(what_comes_from_an_attached_device_is_its_nodes)
 	EXPECT_EQ(reason_count(&e, NODE, 0, REASON_ALLOW_ALL), 1);
 }
 
+/* Of a mesh with these flags, what has been let out of it by ALLOW_ALL before. */
+static void given_let_out(struct edge *e, const char *client, const char *to, uint32_t flags)
+{
+	e->f.kernel.memory.nodes[NODE].flags = 0;
+	EXPECT_EQ(tcp_in(e, tcp(client, 40000, to, 443, FRAME_SYN)), NEXT);
+	EXPECT_EQ(tcp_in(e, tcp(client, 40000, to, 443, FRAME_ACK)), NEXT);
+	e->f.kernel.memory.nodes[NODE].flags = flags;
+}
+
+TEST(what_left_the_mesh_from_an_attached_device_is_reset_when_the_filter_closes)
+{
+	static const struct {
+		const char *client, *to;
+	} families[] = { { "10.9.9.9", "203.0.113.5" }, { "fd09::9", "2001:db8::5" } };
+	WITH_EDGE;
+
+	given_route(&e, 1, 1);
+	given_device(&e, NODE);
+	for (size_t i = 0; i < ARRAY_SIZE(families); i++) {
+		const char *client = families[i].client, *to = families[i].to;
+		const struct ip asked = ip(to);
+		struct flow_record record;
+
+		given_let_out(&e, client, to, NODE_DROP_ALL);
+		last_record(&e);
+		for (unsigned n = 0; n < 2; n++) { /* where the first reset is lost */
+			EXPECT_EQ(tcp_in(&e, tcp(client, 40000, to, 443, FRAME_ACK)), SENT_BACK);
+			EXPECT_EQ(stat_count(&e, STAT_POLICY_CHANGED), i + 1);
+		}
+		record = last_record(&e);
+		EXPECT_EQ(record.reason, REASON_ALLOW_ALL);
+		EXPECT_EQ(record.close, FLOW_POLICY_CHANGED);
+		EXPECT_EQ(record.source, NODE);
+		EXPECT_EQ(ip_equal(&record.asked, &asked), true);
+		EXPECT_EQ(record.asked_port, htons(443));
+		EXPECT_EQ(tcp_in(&e, tcp(client, 40000, to, 443, FRAME_RST)), NEXT); /* by which the other side learns of it */
+	}
+}
+
+TEST(what_comes_from_an_attached_device_otherwise_goes_on_when_the_filter_closes)
+{
+	const struct ip address = ip("203.0.113.5");
+	WITH_EDGE;
+
+	given_route(&e, 1, 1);
+	given_device(&e, NODE);
+	given_let_out(&e, "10.9.9.9", "203.0.113.5", NODE_DROP_ALL | NODE_AUDIT);
+	for (unsigned n = 0; n < 2; n++) {
+		EXPECT_EQ(tcp_in(&e, tcp("10.9.9.9", 40000, "203.0.113.5", 443, FRAME_ACK)), NEXT);
+		EXPECT_EQ(stat_count(&e, STAT_AUDIT_KEPT), 1);
+	}
+	e.f.kernel.memory.nodes[NODE].flags = NODE_DROP_ALL;
+	EXPECT_EQ(tcp_in(&e, tcp("10.9.9.9", 443, "203.0.113.5", 40000, FRAME_ACK)), NEXT); /* it was connected to */
+	EXPECT_OK(kernel_exempt_set(&e.f.kernel, &address, &(struct exemption){ .reason = REASON_IGNORED_IP }));
+	EXPECT_EQ(tcp_in(&e, tcp("10.9.9.9", 40000, "203.0.113.5", 443, FRAME_ACK)), NEXT);
+	EXPECT_EQ(tcp_in(&e, tcp("10.9.9.9", 40000, "203.0.113.5", 443, FRAME_SYN)), NEXT); /* connected anew, by the exemption */
+	EXPECT_OK(kernel_exempt_remove(&e.f.kernel, &address));
+	EXPECT_EQ(tcp_in(&e, tcp("10.9.9.9", 40000, "203.0.113.5", 443, FRAME_ACK)), NEXT);
+	given_let_out(&e, "10.9.9.9", "203.0.113.5", 0);
+	EXPECT_EQ(tcp_in(&e, tcp("10.9.9.9", 40000, "203.0.113.5", 443, FRAME_ACK | FRAME_FIN)), NEXT);
+	e.f.kernel.memory.nodes[NODE].flags = NODE_DROP_ALL;
+	EXPECT_EQ(tcp_in(&e, tcp("10.9.9.9", 40000, "203.0.113.5", 443, FRAME_ACK)), NEXT); /* it ends by itself */
+	given_let_out(&e, "10.9.9.9", "203.0.113.5", NODE_DROP_ALL);
+	given_device(&e, NODE + 1); /* somebody else's by now */
+	EXPECT_EQ(tcp_in(&e, tcp("10.9.9.9", 40000, "203.0.113.5", 443, FRAME_ACK)), NEXT);
+	EXPECT_EQ(stat_count(&e, STAT_POLICY_CHANGED), 0);
+}
+
 TEST(from_an_attached_device_nothing_slips_by_in_pieces)
 {
 	WITH_EDGE;
@@ -712,6 +780,8 @@ int main(void)
 		cmocka_unit_test(a_fragment_for_an_exposed_address_is_dropped_and_counted),
 		cmocka_unit_test(a_packet_with_extension_headers_is_translated_behind_them),
 		cmocka_unit_test(what_comes_from_an_attached_device_is_its_nodes),
+		cmocka_unit_test(what_left_the_mesh_from_an_attached_device_is_reset_when_the_filter_closes),
+		cmocka_unit_test(what_comes_from_an_attached_device_otherwise_goes_on_when_the_filter_closes),
 		cmocka_unit_test(from_an_attached_device_nothing_slips_by_in_pieces),
 		cmocka_unit_test(a_node_is_never_sent_to_itself_behind_its_device),
 		cmocka_unit_test(silence_ends_each_state_after_its_time),

@@ -359,3 +359,47 @@ def test_a_workload_behind_an_attached_device_is_its_virtual_node(lan):
         node.mesh()
         node.weft("attach", "--device", device, "--remove")
     wait_for(lambda: ask(worker, "10.77.0.1", 9001).startswith("here"), "nothing is decided there any more")
+
+
+# A connection that is held, and how a byte there and back goes on it.
+HOLD = """
+held = socket.create_connection(tuple(arguments), timeout=10)
+result = held.recv(100).decode()
+"""
+PING = """
+try:
+    held.sendall(b'x')
+    result = held.recv(1).decode()
+except OSError as e:
+    result = errno.errorcode[e.errno]
+"""
+
+
+def test_what_left_the_mesh_from_an_attached_device_is_reset_when_its_filter_closes(lan):
+    node = lan.node
+    pod, server = node.add_pod(), node.add_pod()
+    device = f"pod{len(node.namespaces) - 1}"
+    node.echo(f"{server.ipv4}:9001", f"[{server.ipv6}]:9001", namespace=server)
+    node.echo(f"{pod.ipv4}:9001", namespace=pod)
+    workers = [node.worker(netns=pod) for _ in range(2)]
+    inward = node.worker(netns=server)
+    node.mesh("ALLOW_ALL")
+    node.weft("attach", "--device", device, "--virtual-node", "mesh/m/virtualNode/client")
+    try:
+        wait_for(lambda: {d["state"] for d in node.weft("attach")["attached"]} == {"attached"}, "it is attached")
+        before = node.status()["stats"]["policy-changed"]
+        for worker, address in zip(workers, (server.ipv4, server.ipv6)):
+            wait_for(lambda: worker.run(HOLD, address, 9001) and node.reasons().get(("client", None, "allow-all")), "it passes")
+            assert worker.run(HOLD, address, 9001).endswith("9001\n")
+            assert worker.run(PING) == "x"
+        inward.run(HOLD, pod.ipv4, 9001)
+        node.mesh("DROP_ALL")
+        for worker in workers:
+            wait_for(lambda: worker.run(PING) == "ECONNRESET", "it is reset with its next packet")
+        assert inward.run(PING) == "x"  # others connect to it as before
+        wait_for(lambda: node.status()["stats"]["policy-changed"] == before + 2, "each is counted once")
+        records = [r for r in node.weft("connections", "--reason", "allow-all")["closed"] if r["close"] == "policy-changed"]
+        assert {r["asked"] for r in records} == {f"{server.ipv4}:9001", f"[{server.ipv6}]:9001"}
+    finally:
+        node.mesh()
+        node.weft("attach", "--device", device, "--remove")
