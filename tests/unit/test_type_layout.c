@@ -350,6 +350,30 @@ TEST(a_reason_that_has_another_number_is_refused_by_name)
 	EXPECT_CONTAINS(err.message, "REASON_B is 1, and 2 in this build");
 }
 
+TEST(where_the_former_build_has_a_member_is_told_by_its_path)
+{
+	_cleanup_(types_done) struct types t = types_new();
+	const int account = given_struct(&t, "account", 8);
+	int place, former;
+
+	given_member(&t, "held", t.u64, 0);
+	place = given_struct(&t, "place", 16);
+	given_member(&t, "account", account, 0);
+	given_member(&t, "owner", t.u64, 8);
+	former = given_struct(&t, "place", 24);
+	given_member(&t, "owner", t.u64, 16);
+	given_member(&t, "account", account, 8);
+
+	_cleanup_(type_layout_done) struct type_layout from = layout_of(&t, former), to = layout_of(&t, place);
+	_cleanup_(layout_conversion_done) struct layout_conversion conversion = {};
+
+	EXPECT_OK(layout_conversion_make(&from, &to, &conversion, NULL));
+	EXPECT_EQ(layout_conversion_source(&conversion, "owner", 8), 16);
+	EXPECT_EQ(layout_conversion_source(&conversion, "account.held", 8), 8);
+	EXPECT_EQ(layout_conversion_source(&conversion, "account.held", 4), UINT32_MAX);
+	EXPECT_EQ(layout_conversion_source(&conversion, "held", 8), UINT32_MAX);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -368,6 +392,7 @@ int main(void)
 		cmocka_unit_test(structures_that_unfold_without_measure_are_refused),
 		cmocka_unit_test(reasons_keep_their_numbers_where_new_ones_come_last),
 		cmocka_unit_test(a_reason_that_has_another_number_is_refused_by_name),
+		cmocka_unit_test(where_the_former_build_has_a_member_is_told_by_its_path),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);
