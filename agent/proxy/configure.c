@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include <errno.h>
+#include <malloc.h>
 #include <stdlib.h>
 
 #include "agent/l7/snapshot.h"
@@ -18,7 +19,7 @@ struct job {
 	struct snapshot *snapshot; /* what was read; NULL: nothing */
 };
 
-/* What the text takes is mapped, and what is made of it is parsed object by object: nothing large is left behind. */
+/* What the text takes is mapped, and what is made of it is parsed object by object. */
 static int prepare(struct l7 *l7, const struct configuration *configuration, struct snapshot **ret_snapshot, struct error *err)
 {
 	struct span text;
@@ -59,6 +60,8 @@ static void job_done(void *arg)
 		job->r = l7_publish(proxy->l7, job->snapshot, &job->err);
 	if (proxy->l7)
 		job->done(proxy, job->whose, job->r < 0 ? &job->err : NULL);
+	if (!job->configuration.base) /* libc has a heap for each thread, and keeps megabytes at the end of the reader's */
+		malloc_trim(0);
 	free(job);
 }
 
