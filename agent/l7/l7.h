@@ -31,8 +31,10 @@ struct l7_kernel {
 	int (*way_set)(void *arg, const struct proxy_way_key *key, const struct ip *client, __be16 client_port); /* by workers */
 	int (*way_remove)(void *arg, const struct proxy_way_key *key); /* by workers */
 	void *arg;
+	/* Slots below `count` are among `endpoints` from then on, where the kernel has so many. 0 or -errno. */
+	int (*endpoints_reach)(void *arg, uint32_t count, struct error *err);
 	struct endpoint *endpoints; /* by slot; shared with the kernel and the agent: single words, atomically */
-	const uint32_t *endpoint_count; /* may grow */
+	const uint32_t *endpoint_count; /* grows */
 };
 
 struct l7;

@@ -78,6 +78,11 @@ uint64_t snapshot_generation(const struct snapshot *snapshot)
 	return snapshot->generation;
 }
 
+uint32_t snapshot_slots(const struct snapshot *snapshot)
+{
+	return snapshot->slots;
+}
+
 size_t snapshot_ids(const struct snapshot *snapshot, enum snapshot_kind kind)
 {
 	return snapshot->kinds[kind].page_count * SNAPSHOT_PAGE;
@@ -188,6 +193,7 @@ static struct snapshot *draft_new(const struct snapshot *of, uint64_t generation
 		return NULL;
 	draft->refs = 1;
 	draft->generation = generation;
+	draft->slots = of ? of->slots : 0;
 	for (size_t kind = 0; of && kind < SNAPSHOT_KINDS; kind++) {
 		const struct snapshot_index *from = &of->kinds[kind];
 		struct snapshot_page **pages = from->page_count ? calloc(from->page_count, sizeof(struct snapshot_page *)) : NULL;
@@ -258,6 +264,16 @@ static int draft_put(struct snapshot *draft, enum snapshot_kind kind, uint32_t i
 	return 0;
 }
 
+static uint32_t slots_of(const struct target *target)
+{
+	uint32_t slots = 0;
+
+	for (int l = 0; l < LIST_COUNT; l++)
+		for (size_t i = 0; i < target->lists[l].count; i++)
+			slots = MAX(slots, target->lists[l].endpoints[i].slot + 1);
+	return slots;
+}
+
 static uint64_t lineage_of(struct snapshots *all, const struct snapshot_object *object, const struct snapshot_object *before)
 {
 	return before && !strcmp(before->name, object->name) ? before->lineage : ++all->lineages;
@@ -298,6 +314,8 @@ static int draft_read_one(enum snapshot_kind kind, uint32_t id, const json_t *js
 	if (object) {
 		object->refs = 1;
 		object->id = id;
+		if (kind == SNAPSHOT_TARGET)
+			reading->draft->slots = MAX(reading->draft->slots, slots_of((const struct target *)object));
 		object->lineage = lineage_of(reading->all, object, object_of(reading->all->now, kind, id));
 		number_routes(reading->all, kind, object);
 		object->text = strndup(text.data, text.length);

@@ -110,6 +110,7 @@ const struct target *snapshot_target(const struct snapshot *snapshot, uint32_t i
 const struct caller *snapshot_caller(const struct snapshot *snapshot, uint32_t id);
 const struct gateway *snapshot_gateway(const struct snapshot *snapshot, uint32_t id);
 const struct snapshot_object *snapshot_named(const struct snapshot *snapshot, enum snapshot_kind kind, const char *name);
+uint32_t snapshot_slots(const struct snapshot *snapshot); /* every slot of an endpoint is below, and was in those that it was made from */
 size_t snapshot_ids(const struct snapshot *snapshot, enum snapshot_kind kind); /* every id is below */
 /* Appends what snapshots_apply() makes the same of, with base 0. 0 or -ENOMEM. */
 int snapshot_print(const struct snapshot *snapshot, struct buffer *text);

@@ -19,6 +19,7 @@ struct snapshot_index {
 struct snapshot {
 	uint32_t refs; /* atomic */
 	uint64_t generation;
+	uint32_t slots;
 	struct snapshot_index kinds[SNAPSHOT_KINDS];
 };
 

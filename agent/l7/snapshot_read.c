@@ -262,7 +262,7 @@ static int endpoint_read(const json_t *json, struct target_endpoint *endpoint, s
 	r = port_read(json, &port, err);
 	if (r < 0)
 		return r;
-	r = number_read(json, "slot", UINT32_MAX, &slot, err);
+	r = number_read(json, "slot", INT32_MAX, &slot, err);
 	r = r ?: number_read(json, "incarnation", UINT32_MAX, &incarnation, err);
 	r = r ?: number_read(json, "run", MAX_TARGET_ZONES - 1, &run, err);
 	r = r ?: number_read(json, "netns", INT64_MAX, &endpoint->netns_cookie, err);

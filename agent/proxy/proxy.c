@@ -71,6 +71,14 @@ static int way_remove(void *arg, const struct proxy_way_key *key)
 	return proxy_way_remove(arg, key);
 }
 
+static int endpoints_reach(void *arg, uint32_t count, struct error *err)
+{
+	struct proxy_maps *maps = arg;
+	const struct proxy *proxy = container_of(maps, struct proxy, maps);
+
+	return proxy_endpoints_reach(maps, proxy->instance, count, err);
+}
+
 /* --- life ------------------------------------------------------------------------------------------------------------------------ */
 
 void proxy_beat(struct proxy *proxy)
@@ -163,6 +171,7 @@ static int make_parts(struct proxy *proxy, struct error *err)
 				   .intercept_get = intercept_get,
 				   .way_set = way_set,
 				   .way_remove = way_remove,
+				   .endpoints_reach = endpoints_reach,
 				   .arg = &proxy->maps,
 				   .endpoints = proxy->maps.endpoints,
 				   .endpoint_count = &proxy->maps.endpoint_count,

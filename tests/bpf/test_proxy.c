@@ -306,18 +306,22 @@ TEST(endpoints_are_where_they_were_after_their_array_has_grown)
 	const struct loader_options larger = { .instance = instance, .cgroup = cgroup, .services = 2 * DEFAULT_SERVICES };
 	_cleanup_(proxy_maps_close) struct proxy_maps maps = {};
 	const struct endpoint *endpoints;
-	uint32_t count;
+	const uint32_t count = DEFAULT_ENDPOINTS;
 	struct error err = {};
 
 	given_open(&maps);
+	EXPECT_OK(proxy_endpoints_reach(&maps, instance, count, &err), &err);
 	endpoints = maps.endpoints;
-	count = maps.endpoint_count;
+	EXPECT_EQ(maps.endpoint_count, count);
 	maps.endpoints[count - 1].health = HEALTH_DOWN;
 	EXPECT_OK(proxy_endpoints_renew(&maps, instance, &err), &err);
 	EXPECT_EQ(maps.endpoint_count, count);
 	EXPECT_OK(loader_grow(&larger, &err), &err);
 	EXPECT_EQ(proxy_maps_installed(&maps, instance), true);
 	EXPECT_OK(proxy_endpoints_renew(&maps, instance, &err), &err);
+	EXPECT(maps.endpoints == endpoints);
+	EXPECT_EQ(maps.endpoint_count, count);
+	EXPECT_OK(proxy_endpoints_reach(&maps, instance, 2 * count, &err), &err);
 	EXPECT(maps.endpoints == endpoints);
 	EXPECT_EQ(maps.endpoint_count, 2 * count);
 	EXPECT_EQ(endpoints[count - 1].health, HEALTH_DOWN);
@@ -326,9 +330,37 @@ TEST(endpoints_are_where_they_were_after_their_array_has_grown)
 		_cleanup_(proxy_maps_close) struct proxy_maps others = {};
 
 		given_open(&others);
+		EXPECT_OK(proxy_endpoints_reach(&others, instance, 2 * count, &err), &err);
 		maps.endpoints[2 * count - 1].resets = 7;
 		EXPECT_EQ(others.endpoints[2 * count - 1].resets, 7);
 	}
+}
+
+/* 4 KiB pages hold 32 slots, and steps of what is mapped 512. */
+TEST(as_many_endpoints_are_in_memory_as_somebody_needs)
+{
+	_cleanup_(proxy_maps_close) struct proxy_maps maps = {}, others = {};
+	struct error err = {};
+	uint32_t first;
+
+	given_open(&maps);
+	EXPECT_EQ(maps.endpoint_count, 0);
+	EXPECT_OK(proxy_endpoints_reach(&maps, instance, 1, &err), &err);
+	first = maps.endpoint_count;
+	EXPECT(first >= 1 && first < DEFAULT_ENDPOINTS);
+	maps.endpoints[first - 1].resets = 7;
+	EXPECT_OK(proxy_endpoints_reach(&maps, instance, first, &err), &err);
+	EXPECT_EQ(maps.endpoint_count, first);
+	EXPECT_OK(proxy_endpoints_reach(&maps, instance, first + 1, &err), &err);
+	EXPECT(maps.endpoint_count > first && maps.endpoint_count < DEFAULT_ENDPOINTS);
+	EXPECT_EQ(maps.endpoints[first - 1].resets, 7);
+	maps.endpoints[first].resets = 8;
+	EXPECT_OK(proxy_endpoints_reach(&maps, instance, UINT32_MAX, &err), &err);
+	EXPECT_EQ(maps.endpoint_count, maps.endpoints_size);
+	given_open(&others);
+	EXPECT_OK(proxy_endpoints_reach(&others, instance, UINT32_MAX, &err), &err);
+	EXPECT_EQ(others.endpoints[first - 1].resets, 7);
+	EXPECT_EQ(others.endpoints[first].resets, 8);
 }
 
 int main(void)
@@ -345,6 +377,7 @@ int main(void)
 		cmocka_unit_test(a_place_takes_connections_until_it_is_removed),
 		cmocka_unit_test(what_is_handed_over_stays_until_the_kernel_takes_it_away),
 		cmocka_unit_test(a_full_table_of_resolvers_leaves_no_way_back_without_a_way_there),
+		cmocka_unit_test(as_many_endpoints_are_in_memory_as_somebody_needs),
 		cmocka_unit_test(endpoints_are_where_they_were_after_their_array_has_grown),
 	};
 
