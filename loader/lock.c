@@ -1,12 +1,15 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "loader/lock.h"
 
+#include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
 #include <stdbool.h>
 #include <stdio.h>
+#include <string.h>
 #include <sys/file.h>
 #include <sys/stat.h>
+#include <unistd.h>
 
 #include "base/cleanup.h"
 
@@ -79,21 +82,25 @@ int lock_take_agent(const char *instance, int *ret_fd, struct error *err)
 	return 0;
 }
 
-/* What a program that runs no more left: nobody holds its lock. */
+/* What a program that runs no more left, "PROGRAM.something": nobody holds its lock. */
 static void program_files_remove(const char *directory, const char *program)
 {
-	static const char *const suffixes[] = { "sock", "lock" };
-	char path[160];
+	const size_t length = strlen(program);
 	_cleanup_close_ int fd = -1;
+	DIR *dir;
+	const struct dirent *entry;
+	char path[160];
 
 	snprintf(path, sizeof(path), "%s/%s.lock", directory, program);
 	fd = open(path, O_RDWR | O_CLOEXEC);
 	if (fd < 0 || flock(fd, LOCK_EX | LOCK_NB) < 0)
 		return;
-	for (size_t i = 0; i < ARRAY_SIZE(suffixes); i++) {
-		snprintf(path, sizeof(path), "%s/%s.%s", directory, program, suffixes[i]);
-		unlink(path);
-	}
+	dir = opendir(directory);
+	while (dir && (entry = readdir(dir)))
+		if (!strncmp(entry->d_name, program, length) && entry->d_name[length] == '.')
+			unlinkat(dirfd(dir), entry->d_name, 0);
+	if (dir)
+		closedir(dir);
 }
 
 void lock_remove(const char *instance)

@@ -15,7 +15,7 @@
 #include "base/error.h"
 #include "base/time.h"
 
-#define LEDGER_FILE "pools-1" /* in the directory of the seat; another layout has another name */
+#define LEDGER_FILE "proxy.pools-1" /* in the directory of the seat; another layout has another name */
 #define LEDGER_COLUMNS 4 /* who has the seat, two that had it, and the eldest of three, which ends just now */
 #define LEDGER_ROWS 8192 /* pools; of more than these, each process counts alone */
 #define LEDGER_KEY_BYTES 80
