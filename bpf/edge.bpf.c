@@ -6,6 +6,7 @@
 #include "lib/passed.h"
 #include "lib/reset.h"
 #include "lib/standing.h"
+#include "lib/upgrading.h"
 
 char LICENSE[] SEC("license") = "Dual BSD/GPL";
 
@@ -291,6 +292,60 @@ static __always_inline bool ends_of(const struct packet *p, struct end *from, st
 	}
 }
 
+/* Whether w_edge is this build's already. Former programs run at some devices and these at others, until all are replaced and the table is
+ * copied (loader/takeover.h): none can go on from what the others write. */
+static __always_inline bool edge_is_carried(void)
+{
+	__u32 zero = 0;
+	const struct edge_hand *hand;
+
+	if (!former_account.edge_waits)
+		return true;
+	hand = bpf_map_lookup_elem(&w_edge_hand, &zero);
+	return hand && READ_ONCE(hand->carried);
+}
+
+static __always_inline bool is_known(const struct packet *p, struct end *from, struct end *to)
+{
+	struct edge_pair pair;
+
+	if (!ends_of(p, from, to))
+		return false;
+	pair = pair_of(&from->address, from->port, &to->address, to->port);
+	return bpf_map_lookup_elem(&w_edge_pair, &pair);
+}
+
+/* Whether a packet that comes in, of no connection that is known, would be decided, or be told that it is unknown. */
+static __always_inline bool is_for_edge(const struct packet *p, const struct edge_device *device)
+{
+	struct flow flow;
+
+	if ((p->kind != PACKET_TCP && p->kind != PACKET_FIRST_FRAGMENT) || !flow_of(p, device, &flow))
+		return false;
+	return p->kind == PACKET_FIRST_FRAGMENT || is_new(p) || bpf_map_lookup_elem(&w_vip, &flow.destination);
+}
+
+/* Until then what is the table's is dropped, which TCP sends again, and nobody is told that a connection is unknown. */
+__noinline int edge_wait(struct __sk_buff *skb, bool in)
+{
+	struct edge_work *work = edge_work();
+	const __u32 index = skb->ifindex;
+	const struct edge_device *device = bpf_map_lookup_elem(&w_edge_device, &index);
+
+	if (!work)
+		return TC_NEXT;
+	if (!is_known(&work->packet, &work->from, &work->to)) {
+		if (!in || !device)
+			return TC_NEXT;
+		if (device->node && work->packet.kind != PACKET_TCP)
+			return filter_other(&work->packet, device);
+		if (!is_for_edge(&work->packet, device))
+			return TC_NEXT;
+	}
+	count_reason(0, 0, REASON_EDGE_UPGRADE);
+	return TC_DROP;
+}
+
 /* Whether the place still stands for what `incarnation` was read of. The atomic operation keeps the reading before it in order. */
 static __always_inline bool still(struct edge_connection *c, __u32 incarnation)
 {
@@ -353,6 +408,8 @@ __noinline int edge_in(struct __sk_buff *skb)
 	if (!work)
 		return TC_NEXT;
 	p = &work->packet;
+	if (!edge_is_carried())
+		return edge_wait(skb, true);
 	if (ends_of(p, &work->from, &work->to))
 		c = edge_find(&work->from, &work->to, &place);
 	if (!c)
@@ -496,6 +553,8 @@ __noinline int edge_out(struct __sk_buff *skb)
 	if (!work)
 		return TC_NEXT;
 	p = &work->packet;
+	if (!edge_is_carried())
+		return edge_wait(skb, false);
 	if (ends_of(p, &work->from, &work->to))
 		c = edge_find(&work->from, &work->to, &place);
 	if (!c)

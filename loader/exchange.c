@@ -266,6 +266,26 @@ static int change_places(const struct places *places, struct error *err)
 	return 0;
 }
 
+static int former_programs_wait(struct error *err)
+{
+	const int r = grace_wait();
+
+	return r < 0 ? error_set(err, r, "cannot wait for programs to end: %s; `weft-loader upgrade` tries again", strerror(-r)) : 0;
+}
+
+/* Connections without a local socket stand still until then, so this comes first. */
+static int edge_carry(const struct places *places, struct error *err)
+{
+	_cleanup_(cleanup_takeover) struct takeover *takeover = NULL;
+	int r;
+
+	if (access(places->next, F_OK) < 0)
+		return 0;
+	if ((r = former_programs_wait(err)) < 0 || (r = takeover_new(places->next, places->live, &takeover, err)) < 0)
+		return r;
+	return takeover_edge(takeover, err);
+}
+
 /* After that: filters of devices, which have no link; the programs of namespaces, which are each their own; what is left in the former
  * maps; and those maps. What is needed to do it again goes in that order. */
 static int finish(const struct places *places, struct error *err)
@@ -273,10 +293,10 @@ static int finish(const struct places *places, struct error *err)
 	_cleanup_(cleanup_takeover) struct takeover *takeover = NULL;
 	int r = devices_refresh(places->live, err);
 
-	if (r < 0 || (r = lookup_refresh(places->live, err)) < 0 || access(places->next, F_OK) < 0)
+	if (r < 0 || (r = edge_carry(places, err)) < 0 || (r = lookup_refresh(places->live, err)) < 0 || access(places->next, F_OK) < 0)
 		return r;
-	if ((r = grace_wait()) < 0)
-		return error_set(err, r, "cannot wait for programs to end: %s; `weft-loader upgrade` tries again", strerror(-r));
+	if ((r = former_programs_wait(err)) < 0)
+		return r;
 	if ((r = takeover_new(places->next, places->live, &takeover, err)) < 0 || (r = takeover_complete(takeover, err)) < 0)
 		return r;
 	if ((r = pin_drop_all(places->live, TAKEOVER_BASE_PREFIX)) < 0 || (r = pin_each(places->next, pin_end, (void *)places)) < 0 ||

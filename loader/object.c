@@ -21,6 +21,7 @@
 #define NEAR_ACCOUNTS_MAP "w_account_near"
 #define FORMER_ACCOUNTS "former_accounts"
 #define FORMER_NEAR "former_near"
+#define EDGE_CONNECTIONS "w_edge"
 
 #define HOOK_BIT(hook) (1u << ((hook)-hooks))
 #define ALL_HOOKS ((1u << HOOK_COUNT) - 1)
@@ -110,6 +111,16 @@ static int meanings_check(const struct opening *o, const struct bpf_object *obje
 	return r < 0 || !pinned.btf ? r : numbers_check(pinned.btf, bpf_object__btf(object), err);
 }
 
+/* What the programs that take over know of the former build; NULL: there is no place for it. */
+static struct former_account *former_of(const struct bpf_object *object)
+{
+	struct bpf_map *constants = bpf_object__find_map_by_name(object, ".rodata");
+	size_t size = 0;
+	void *former = constants ? (void *)bpf_map__initial_value(constants, &size) : NULL;
+
+	return size < sizeof(struct former_account) ? NULL : former;
+}
+
 /* Each byte of an account of this build, of one that is so long. */
 static void former_read_by(struct former_account *former, const struct layout_conversion *conversion, uint32_t bytes)
 {
@@ -133,14 +144,11 @@ static int former_accounts_use(struct opening *o, const struct bpf_object *objec
 			       struct error *err)
 {
 	const bool near = !strcmp(name, NEAR_ACCOUNTS_MAP);
-	struct bpf_map *accounts = near ? o->former_near : o->former, *constants = bpf_object__find_map_by_name(object, ".rodata");
+	struct bpf_map *accounts = near ? o->former_near : o->former;
 	const struct layout_conversion *conversion = &relation->value;
-	struct former_account *former = NULL;
-	size_t size = 0;
+	struct former_account *former = former_of(object);
 
-	if (constants)
-		former = (void *)bpf_map__initial_value(constants, &size);
-	if (!accounts || !former || size < sizeof(*former) || conversion->to_bytes > (near ? sizeof(struct near_account) : sizeof(former->from)))
+	if (!accounts || !former || conversion->to_bytes > (near ? sizeof(struct near_account) : sizeof(former->from)))
 		return error_set(err, -EINVAL, "the BPF object of this build has no place for accounts of another");
 	if (near) {
 		former->near_entries = relation->from_entries;
@@ -183,6 +191,8 @@ static int map_reuse(struct opening *o, const struct bpf_object *object, struct 
 	r = takeover_check(o->directory, &pinned, &built, &relation, err);
 	if (r == 0 && (!strcmp(name, ACCOUNTS) || !strcmp(name, NEAR_ACCOUNTS_MAP)))
 		r = former_accounts_use(o, object, name, &relation, fd, err);
+	if (r == 0 && !same && !strcmp(name, EDGE_CONNECTIONS) && former_of(object))
+		former_of(object)->edge_waits = 1;
 	return r;
 }
 

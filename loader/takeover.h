@@ -5,6 +5,8 @@
  * - what the agent, or weft-proxy, wrote is copied before programs change, and once more after that;
  * - what programs count in arrays is copied, and what was copied is kept beside; what came since is added later, as often as is wanted;
  * - what they count on each CPU is added when no program counts there any more, by the program `carry`, each number once;
+ * - the table of connections without a local socket is written by many programs, and has no lock: those that take over drop its packets, from
+ *   the first one that is in place until the last former one is gone and the table is copied. TCP sends them again;
  * - accounts of sockets move, each when its socket is next heard of (bpf/lib/former.h), the rest when all programs are replaced;
  * - flow records that nobody has read are counted as lost, where records look different now. */
 #pragma once
@@ -32,5 +34,7 @@ struct takeover *takeover_free(struct takeover *takeover);
 
 int takeover_copy(struct takeover *takeover, struct error *err); /* before a program is replaced */
 int takeover_counts(struct takeover *takeover, struct error *err); /* when all are; at any time */
+/* When no former program runs at any device any more: what connections without a local socket wait for. At any time after that. */
+int takeover_edge(struct takeover *takeover, struct error *err);
 /* And when no former program runs any more; again, where that was broken off. */
 int takeover_complete(struct takeover *takeover, struct error *err);

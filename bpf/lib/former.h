@@ -10,12 +10,8 @@
  * there itself is nobody's, and goes again. The loader moves those that nobody asks for by the same rules (loader/takeover.c). */
 #pragma once
 
-#include "bpf.h"
+#include "upgrading.h"
 #include "maps/abi/account.h"
-#include "maps/abi/upgrade.h"
-
-/* Set by the loader; constant for the verifier, so that nothing of this is left in programs that take over from nobody. */
-const volatile struct former_account former_account __weak = {};
 
 /* w_account of the former build where there is one. */
 struct {

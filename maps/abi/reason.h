@@ -56,7 +56,8 @@ enum verdict {
 	X(BAD_RECORD, "bad-record", VERDICT_REFUSE, "a map holds an index out of range: a fault of the agent")                 \
 	X(PROXIED, "proxied", VERDICT_ROUTE, "handed to weft-proxy, which routes each request")                                 \
 	X(PROXY_DOWN, "proxy-down", VERDICT_REFUSE, "the port needs weft-proxy, which is not there for this connection") \
-	X(FOREIGN_REDIRECT, "foreign-redirect", VERDICT_REFUSE, "another proxy's rules or listener are in the namespace: nothing is handed to weft-proxy")
+	X(FOREIGN_REDIRECT, "foreign-redirect", VERDICT_REFUSE, "another proxy's rules or listener are in the namespace: nothing is handed to weft-proxy") \
+	X(EDGE_UPGRADE, "edge-upgrade", VERDICT_REFUSE, "a packet without a local socket while an upgrade carries the table over: dropped, and sent again")
 
 enum reason {
 #define X(symbol, name, verdict, text) REASON_##symbol,

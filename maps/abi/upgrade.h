@@ -47,6 +47,7 @@ struct former_account {
 	__u32 near_entries; /* of the array; 0: none are there */
 	__u32 near_owner; /* offset of the owner of a place there */
 	__u8 from[sizeof(struct account)]; /* which byte of it each byte is */
+	__u32 edge_waits; /* w_edge lies otherwise as well: until it is carried over (struct edge_hand), its connections stand still */
 };
 
 #ifdef __bpf__

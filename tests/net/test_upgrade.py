@@ -108,3 +108,72 @@ def test_weftd_has_to_be_stopped_and_neither_build_serves_the_other_s_maps(node)
     assert result.returncode == 1 and "weft-loader upgrade" in result.stderr
     node.start_agent()
     node.wait_reason("web:8080", "routed")
+
+
+# Some connections with bytes both ways, and one more in each round, until the file is there. How many rounds, and how long the slowest took.
+FROM_OUTSIDE = """
+import time
+address, port, count, stop, progress = arguments
+held = [socket.create_connection((address, port), timeout=30) for _ in range(count)]
+rounds, slowest = 0, 0
+for s in held:
+    assert s.recv(100)
+while not os.path.exists(stop):
+    began = time.monotonic()
+    for s in held:
+        s.sendall(b'x' * 100)
+    for s in held:
+        assert len(s.recv(100, socket.MSG_WAITALL)) == 100
+    with socket.create_connection((address, port), timeout=30) as s:
+        assert s.recv(100)
+    slowest = max(slowest, time.monotonic() - began)
+    rounds += 1
+    open(progress, 'w').write(str(rounds))
+for s in held:
+    s.close()
+result = [rounds, slowest]
+"""
+HELD_OUTSIDE = 20
+
+
+def test_connections_without_a_local_socket_go_on_while_their_table_changes_its_layout(node, tmp_path):
+    host, stop, progress = node.add_namespace(), tmp_path / "stop", tmp_path / "progress"
+    node.namespace.ip("link", "add", "up0", "type", "veth", "peer", "name", "eth0", "netns", host.name)
+    for namespace, device, last in ((node.namespace, "up0", 1), (host, "eth0", 2)):
+        namespace.ip("link", "set", device, "up")
+        namespace.add_address(f"10.88.0.{last}/24", device)
+    node.weft("expose", "mesh/m/virtualService/web", "--address", "10.88.0.1:80", "--port", "8080")
+    outside = node.worker(netns=host)
+    wait_for(lambda: outside.connect("10.88.0.1", 80) == "10.77.0.1:9001", "it is exposed")
+    outside.start(FROM_OUTSIDE, "10.88.0.1", 80, HELD_OUTSIDE, str(stop), str(progress))
+
+    def rounds():
+        return int(progress.read_text() or 0) if progress.exists() else 0
+
+    def goes_on(what):
+        before = rounds()
+        wait_for(lambda: rounds() > before + 1, f"bytes and connections go on {what}", 30)
+    goes_on("at first")
+    for programs in OTHER, BUILD:
+        upgrade(node, programs)
+        goes_on(f"by {programs}")
+    node.kill_agent(signal.SIGTERM)
+    node.programs = OTHER
+    calls = node.loader_calls("upgrade")  # and there it is
+    goes_on("by the other build")
+    node.programs = BUILD
+    exchanged = next(i for i, call in enumerate(calls) if "RENAME_EXCHANGE" in call)
+    last_swap = [i for i, call in enumerate(calls) if "LINK_UPDATE" in call and i < exchanged][-1]
+    node.loader_killed("bpf", sum(call.startswith("bpf") for call in calls[:last_swap]) + 2, "upgrade")
+    node.loader("upgrade")
+    goes_on("after a loader that was killed")
+    node.start_agent()
+    stop.touch()
+    made, slowest = outside.answer()
+    node.wait_open(0)
+    records = [r for r in node.weft("connections", "--to", "mesh/m/virtualService/web", "--limit", "100000")["closed"] if r["from"] == "mesh/m/exposed"]
+    held = [r for r in records if r["sent"] >= 100 * made]
+    print(f"{made} rounds, the slowest took {slowest:.2f} s; {len(held)} of {HELD_OUTSIDE} connections outlived all of it")
+    assert len(held) == HELD_OUTSIDE and {r["close"] for r in held} == {"closed"}
+    stats = node.status()["stats"]
+    assert stats["row-mismatch"] == stats["slot-mismatch"] == stats["edge-evicted"] == 0
