@@ -1,5 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
 import os
+import signal
 import sys
 
 import pytest
@@ -8,6 +9,8 @@ sys.path.insert(0, os.path.dirname(__file__))
 
 from dns_world import make_names  # noqa: E402
 from weft import Node, add_logs  # noqa: E402
+
+signal.signal(signal.SIGTERM, signal.default_int_handler) # who is told to end, as by timeout(1), takes its nodes with it, as at Ctrl-C
 
 
 @pytest.hookimpl(hookwrapper=True)
