@@ -93,10 +93,7 @@ static unsigned count_now(void)
 	struct told told = {};
 
 	EXPECT_OK(serving_earlier_count(&world.kernel, take_told, &told));
-	if (told.uncountable) {
-		print_message("the kernel cannot have sock_ops told of a socket's end from outside of it (Linux 6.12)\n");
-		skip();
-	}
+	EXPECT_EQ(told.uncountable, 0);
 	return told.counted;
 }
 
@@ -161,10 +158,30 @@ static void reset(int fd)
 	fd_close(fd);
 }
 
+/* Kernels before Linux 6.12 cannot have sock_ops told of a socket's end from outside of it: there is nothing to test there. Asked before
+ * each test, since what it holds when it is left here would be in the way of the next one. */
+static void skip_where_none_can_be_counted(void)
+{
+	const int listener = application(AF_INET, "0.0.0.0"), client = client_to(AF_INET, "10.96.0.10"), server = accept(listener, NULL, NULL);
+	struct told told = {};
+
+	given_limit("*", PLACE);
+	EXPECT_OK(serving_earlier_count(&world.kernel, take_told, &told));
+	reset(server);
+	fd_close(client);
+	fd_close(listener);
+	limit_goes("*", PLACE);
+	EXPECT_EQ(told.counted + told.uncountable, 1);
+	if (told.uncountable)
+		skip();
+}
+
 /* --- counted once, given back once --------------------------------------------------------------------------------------------- */
 
 TEST(what_is_open_when_a_limit_comes_is_counted_in_it_once_and_given_back_by_each_end)
 {
+	skip_where_none_can_be_counted();
+
 	static const struct {
 		int listener, client;
 		const char *any, *address;
@@ -212,6 +229,8 @@ TEST(what_is_open_when_a_limit_comes_is_counted_in_it_once_and_given_back_by_eac
 
 TEST(what_ends_before_the_walk_is_not_counted)
 {
+	skip_where_none_can_be_counted();
+
 	_cleanup_close_ int app = application(AF_INET, "0.0.0.0");
 	struct crowd crowd = connected(app, AF_INET, "10.96.0.10");
 
@@ -223,6 +242,8 @@ TEST(what_ends_before_the_walk_is_not_counted)
 
 TEST(a_limit_that_goes_and_comes_back_or_leads_elsewhere_has_what_is_open)
 {
+	skip_where_none_can_be_counted();
+
 	_cleanup_close_ int app = application(AF_INET, "0.0.0.0");
 	struct crowd crowd = connected(app, AF_INET, "10.96.0.10");
 
@@ -243,6 +264,8 @@ TEST(a_limit_that_goes_and_comes_back_or_leads_elsewhere_has_what_is_open)
 
 TEST(only_what_the_application_has_accepted_at_the_limits_address_is_counted)
 {
+	skip_where_none_can_be_counted();
+
 	_cleanup_close_ int app = application(AF_INET, "10.96.0.10"), loopback = application(AF_INET, "127.0.0.1"), outside = -1, proxys = -1;
 	_cleanup_close_ int elsewhere = server(AF_INET, SOCK_STREAM, "10.96.0.11", 9999), own = -1, taken = -1;
 	_cleanup_close_ int local = client_to(AF_INET, "127.0.0.1"), local_taken = accept(loopback, NULL, NULL);
@@ -319,6 +342,8 @@ static void *come_and_go(void *arg)
 
 TEST(the_count_is_exact_while_connections_come_and_go)
 {
+	skip_where_none_can_be_counted();
+
 	_cleanup_close_ int app = application(AF_INET, "0.0.0.0");
 	struct coming coming[THREADS];
 	bool stop = false;
