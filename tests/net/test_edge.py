@@ -218,7 +218,7 @@ def held(port):
     s.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
     s.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEPORT, 1)
     s.settimeout(5)
-    s.bind(("", 45678))
+    s.bind(("", 25678))
     s.connect(("10.88.0.1", port))
     return s
 both = [held(81), held(85)]
