@@ -13,9 +13,10 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 
 	if (request_reading_parse((const char *)data, size, &reading, NULL) < 0)
 		return 0;
-	for (size_t i = 1; i < reading.row_count; i++)
-		if (request_ids_order(&reading.rows[i - 1].ids, &reading.rows[i].ids) >= 0)
-			abort();
+	for (size_t kind = 0; kind < REQUEST_KINDS; kind++)
+		for (size_t i = 1; i < reading.rows[kind].count; i++)
+			if (request_ids_order(&reading.rows[kind].list[i - 1].ids, &reading.rows[kind].list[i].ids) >= 0)
+				abort();
 	for (size_t i = 0; i < reading.sum_count; i++)
 		if (!reading.sums[i].name)
 			abort();
