@@ -7,22 +7,24 @@
 #include "maps/abi/identity.h"
 #include "maps/abi/proxy.h"
 
-/* The highest bit that is set; 0 where none is. Without branches, for the verifier's sake. */
-static __always_inline __u32 highest_bit(__u32 word)
-{
-	__u32 bit = (word > 0xffff) << 4, step;
+#define SHALLOW_CGROUPS 8
 
-	word >>= bit;
-	step = (word > 0xff) << 3;
-	word >>= step;
-	bit |= step;
-	step = (word > 0xf) << 2;
-	word >>= step;
-	bit |= step;
-	step = (word > 3) << 1;
-	word >>= step;
-	bit |= step;
-	return bit | word >> 1;
+/* Of the depths from `most` down to `least` that hold workloads. Depths are counted down, since each is a constant to the verifier then;
+ * a search for the next bit that is set has it look at ten times as many states. */
+static __always_inline const struct owner *owner_within(__u32 depths, int most, int least, __u64 *ret_id)
+{
+	for (int depth = most; depth >= least; depth--) {
+		if (depths & 1u << depth) {
+			__u64 id = bpf_get_current_ancestor_cgroup_id(depth);
+			const struct owner *owner = id ? bpf_map_lookup_elem(&w_cgroup, &id) : NULL;
+
+			if (owner) {
+				*ret_id = id;
+				return owner;
+			}
+		}
+	}
+	return NULL;
 }
 
 /* What this process acts for by its cgroup, or an ancestor's, the deepest first, which `ret_id` is then. NULL: nothing. */
@@ -30,20 +32,12 @@ static __always_inline const struct owner *owner_by_cgroup(__u64 *ret_id)
 {
 	__u32 zero = 0;
 	const struct config *config = bpf_map_lookup_elem(&w_config, &zero);
-	__u32 depths = config ? READ_ONCE(config->cgroup_depths) : 0;
+	const __u32 depths = config ? READ_ONCE(config->cgroup_depths) : 0;
+	const struct owner *owner = NULL;
 
-	for (int i = 0; i < MAX_CGROUP_DEPTH && depths; i++) {
-		const __u32 depth = highest_bit(depths);
-		__u64 id = bpf_get_current_ancestor_cgroup_id(depth);
-		const struct owner *owner = id ? bpf_map_lookup_elem(&w_cgroup, &id) : NULL;
-
-		if (owner) {
-			*ret_id = id;
-			return owner;
-		}
-		depths &= ~(1u << depth);
-	}
-	return NULL;
+	if (depths >> SHALLOW_CGROUPS) /* seldom */
+		owner = owner_within(depths, MAX_CGROUP_DEPTH - 1, SHALLOW_CGROUPS, ret_id);
+	return owner ? owner : owner_within(depths, SHALLOW_CGROUPS - 1, 0, ret_id);
 }
 
 /* The object id of the node; 0: none. */
