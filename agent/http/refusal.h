@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* Why a message was not taken, or a connection was closed by us: each has a name, which is counted and shown, and a status that
- * it is answered with (0: there is nothing to answer). docs/operations.md explains them from this table. */
+ * it is answered with (0: there is nothing to answer). docs/api.md explains them from this table. */
 #pragma once
 
 #include <stddef.h>

@@ -41,7 +41,7 @@ def test_every_reason_to_refuse_a_signature_is_documented_with_its_error_and_mea
 def test_every_reason_to_refuse_a_message_is_documented_with_its_status_and_meaning_and_no_other():
     sources = [(name, "closed" if status == "0" else status, text) for name, status, text in
                re.findall(r'X\(HTTP_\w+, "([^"]+)", (\d+), "([^"]+)"\)', read("agent/http/refusal.h"))]
-    documented = re.findall(r"^\| `([a-z0-9.-]+)` \| (\w+) \| (.*) \|$", section(read("docs/operations.md"), "Requests that are refused"), re.M)
+    documented = re.findall(r"^\| `([a-z0-9.-]+)` \| (\w+) \| (.*) \|$", section(read("docs/api.md"), "Requests that are refused"), re.M)
     assert len(sources) > 25
     assert documented == sources
 
@@ -51,7 +51,7 @@ def test_every_answer_of_the_proxy_itself_is_documented_with_its_status_flags_an
     table = re.sub(r"\s*\\\n\s*", " ", read("agent/l7/reply.h"))
     sources = [(name, "closed" if status == "0" else status, flags[flag], text) for name, status, flag, text in
                re.findall(r'X\(\w+, "([^"]+)", (\d+), (\w+), "[^"]*", "[^"]*", "([^"]+)"\)', table)]
-    documented = re.findall(r"^\| `([a-z-]+)` \| (\w+) \| `(\w+)` \| (.*) \|$", section(read("docs/operations.md"), "HTTP services"), re.M)
+    documented = re.findall(r"^\| `([a-z-]+)` \| (\w+) \| `(\w+)` \| (.*) \|$", section(read("docs/http.md"), "HTTP services"), re.M)
     assert len(sources) > 20
     assert documented == sources
 
@@ -88,3 +88,16 @@ def test_the_example_options_file_is_the_documented_one_and_names_options_only()
     example = read("deploy/weftd.json")
     assert example in read("docs/operations.md")
     assert set(json.loads(example)) <= set(options_of_weftd()) | {"workloads"}
+
+
+def test_every_link_from_a_document_leads_to_a_file_and_a_heading_of_it():
+    links = 0
+    for document in [ROOT / "README.md", ROOT / "CHANGELOG.md", *(ROOT / "docs").glob("*.md")]:
+        for link in re.findall(r"\]\(([^)\s]+)\)", document.read_text()):
+            path, _, anchor = link.partition("#")
+            target = document.parent / path if path else document
+            assert target.is_file(), f"{document.name}: {link}"
+            headings = re.findall(r"^#+ (.*)", target.read_text(), re.M)
+            assert not anchor or anchor in [re.sub(r"[^a-z0-9 -]", "", h.lower()).replace(" ", "-") for h in headings], f"{document.name}: {link}"
+            links += 1
+    assert links > 20
