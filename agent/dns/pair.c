@@ -11,6 +11,7 @@
 
 #include "agent/dns/responder_internal.h"
 #include "agent/identity/cgroup.h"
+#include "agent/net/netlink.h"
 #include "base/address.h"
 #include "base/cleanup.h"
 #include "base/hash.h"
@@ -333,7 +334,7 @@ static void read_links(struct namespace *namespace)
 {
 	struct responder *responder = namespace->responder;
 	const struct nlmsghdr *header = (const struct nlmsghdr *)responder->scratch;
-	ssize_t n = recv(namespace->link_fd, responder->scratch, sizeof(responder->scratch), MSG_DONTWAIT);
+	ssize_t n = netlink_receive(namespace->link_fd, responder->scratch, sizeof(responder->scratch));
 	unsigned left = n < 0 ? 0 : (unsigned)n;
 
 	if (n < 0 && errno == ENOBUFS)

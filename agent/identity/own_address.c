@@ -18,6 +18,7 @@
 #include <sys/ioctl.h>
 #include <sys/socket.h>
 
+#include "agent/net/netlink.h"
 #include "base/address.h"
 #include "base/cleanup.h"
 #include "base/hash.h"
@@ -285,7 +286,7 @@ static void on_readable(struct loop_io *io, uint32_t events, void *arg)
 	(void)events;
 	/* An empty queue calls for no further turn, so one that has to be emptied before a dump is emptied here. */
 	for (int i = 0; i < READS_PER_TURN || (set->disturbed && !set->dumping); i++) {
-		ssize_t received = recv(set->fd, buffer, sizeof(buffer), 0);
+		ssize_t received = netlink_receive(set->fd, buffer, sizeof(buffer));
 		struct nlmsghdr *message = (struct nlmsghdr *)buffer;
 
 		if (received < 0 && errno == EINTR)

@@ -17,6 +17,7 @@
 #include <sys/time.h>
 
 #include "agent/identity/cgroup.h"
+#include "agent/net/netlink.h"
 #include "base/cleanup.h"
 #include "base/span.h"
 
@@ -207,11 +208,11 @@ typedef int answer_fn(const struct nlmsghdr *message, void *arg);
 static int answers_read(int fd, char *buffer, answer_fn *fn, void *arg)
 {
 	for (;;) {
-		const ssize_t length = recv(fd, buffer, MESSAGE_BYTES, 0);
+		const ssize_t length = netlink_receive(fd, buffer, MESSAGE_BYTES);
 		size_t left = length < 0 ? 0 : (size_t)length;
 
-		if (length < 0)
-			return errno == EINTR ? -EAGAIN : -errno;
+		if (length <= 0) /* who is talked to by others begins anew: they could go on forever */
+			return length == 0 || errno == EINTR ? -EAGAIN : -errno;
 		for (const struct nlmsghdr *m = (const void *)buffer; NLMSG_OK(m, left); m = NLMSG_NEXT(m, left)) {
 			int r;
 

@@ -12,6 +12,8 @@
 #include <string.h>
 #include <sys/socket.h>
 
+#include "agent/net/netlink.h"
+
 #define OPEN_STATES (1u << TCP_ESTABLISHED | 1u << TCP_SYN_SENT)
 #define REPLY_BYTES 32768 /* what the kernel puts into one message of a dump, at most */
 
@@ -62,13 +64,13 @@ static int count_family(int fd, int family, const struct filter *filter, uint32_
 	int r = request_dump(fd, family);
 
 	while (r >= 0) {
-		ssize_t received = recv(fd, buffer, sizeof(buffer), 0);
+		ssize_t received = netlink_receive(fd, buffer, sizeof(buffer));
 		struct nlmsghdr *message = (struct nlmsghdr *)buffer;
 
 		if (received < 0 && errno == EINTR)
 			continue;
-		if (received < 0)
-			return -errno;
+		if (received <= 0)
+			return received < 0 ? -errno : -EPROTO;
 		for (size_t left = (size_t)received; NLMSG_OK(message, left); message = NLMSG_NEXT(message, left)) {
 			if (message->nlmsg_type == NLMSG_DONE)
 				return *(const int *)NLMSG_DATA(message);
