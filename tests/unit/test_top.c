@@ -1,338 +1,11 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* `weft top` without a terminal: two answers become rates, rates become text, keys change the view. */
+/* `weft top` without a terminal: rates become text, keys change the view. */
 #include <errno.h>
 
 #include "agent/ctl/top_screen.h"
 #include "base/cleanup.h"
 #include "base/time.h"
-#include "tests/lib/test.h"
-
-#define FULL_NODE(name) "mesh/shop/virtualNode/" name
-#define FULL_SERVICE(name) "mesh/shop/virtualService/" name
-
-/* An answer of /v1/top at that second, to which rows are added. */
-static json_t *answer_at(int second)
-{
-	return json_pack("{s:I, s:i, s:b, s:[], s:[], s:[]}", "timeNs", (json_int_t)(1000 + second) * (json_int_t)NSEC_PER_SEC, "generation",
-			 7, "openKnown", 1, "rows", "endpoints", "reasons");
-}
-
-/* `members` are those that are not 0, as JSON. */
-static void add(json_t *answer, const char *list, json_t *object, const char *members)
-{
-	_cleanup_json_ json_t *more = json_loads(members, 0, NULL);
-
-	EXPECT(object && more);
-	EXPECT_OK(json_object_update(object, more));
-	EXPECT_OK(json_array_append_new(json_object_get(answer, list), object));
-}
-
-static void add_row_of(json_t *answer, const char *from, const char *to, const char *target, const char *members)
-{
-	add(answer, "rows", json_pack("{s:s, s:s, s:s}", "from", from, "to", to, "target", target), members);
-}
-
-static void add_row(json_t *answer, const char *members)
-{
-	add_row_of(answer, FULL_NODE("web"), FULL_SERVICE("pay"), FULL_NODE("pay-v1:8080"), members);
-}
-
-static void add_reason(json_t *answer, const char *to, const char *reason, int count)
-{
-	add(answer, "reasons", json_pack("{s:s, s:s?, s:s, s:i}", "from", FULL_NODE("web"), "to", to, "reason", reason, "count", count), "{}");
-}
-
-static void add_endpoint(json_t *answer, const char *target, const char *address, const char *members)
-{
-	add(answer, "endpoints", json_pack("{s:s, s:s, s:s}", "target", target, "address", address, "health", "up"), members);
-}
-
-static struct top made(const json_t *before, const json_t *now)
-{
-	struct error err = {};
-	struct top top;
-
-	EXPECT_OK(top_make(before, now, &top, &err), &err);
-	return top;
-}
-
-#define EXPECT_RATE(actual, expected) EXPECT_EQ((actual) * 1000 + 0.5, (expected) * 1000)
-
-/* --- rates ----------------------------------------------------------------------------------------------------------------------------------- */
-
-TEST(what_grew_between_two_answers_is_a_rate_per_second)
-{
-	_cleanup_json_ json_t *before = answer_at(0), *now = answer_at(2);
-	_cleanup_(top_done) struct top top = {};
-
-	add_row(before, "{\"attempts\": 100, \"resetByPeer\": 1, \"refused\": 5, \"timedOut\": 2, \"abandoned\": 3}");
-	add_row(now, "{\"attempts\": 150, \"resetByPeer\": 4, \"refused\": 6, \"timedOut\": 8, \"abandoned\": 9, \"open\": 3}");
-	top = made(before, now);
-
-	EXPECT_EQ(top.interval_ns, 2 * NSEC_PER_SEC);
-	EXPECT_EQ(top.row_count, 1);
-	EXPECT_RATE(top.rows[0].connections, 25);
-	EXPECT_RATE(top.rows[0].resets, 1.5);
-	EXPECT_RATE(top.rows[0].failures, 3.5); /* their own caller's giving up is none */
-	EXPECT_STR(top.rows[0].reason, "timed-out"); /* of most in the interval, not of most ever */
-	EXPECT_EQ(top.rows[0].open, 3);
-}
-
-TEST(bytes_of_open_connections_count_as_they_flow_and_not_again_at_the_end)
-{
-	_cleanup_json_ json_t *first = answer_at(0), *second = answer_at(1), *third = answer_at(2);
-	_cleanup_(top_done) struct top top = {};
-
-	add_row(first, "{\"sent\": 1000, \"openSent\": 0, \"received\": 0, \"openReceived\": 50}");
-	add_row(second, "{\"sent\": 1000, \"openSent\": 4000, \"received\": 0, \"openReceived\": 150}");
-	add_row(third, "{\"sent\": 5100, \"openSent\": 0, \"received\": 200, \"openReceived\": 0}");
-	top = made(first, second);
-	EXPECT_RATE(top.rows[0].sent, 4000);
-	EXPECT_RATE(top.rows[0].received, 100);
-
-	top_done(&top);
-	top = made(second, third);
-	EXPECT_RATE(top.rows[0].sent, 100);
-	EXPECT_RATE(top.rows[0].received, 50);
-}
-
-TEST(percentiles_and_rtt_are_those_of_the_interval)
-{
-	_cleanup_json_ json_t *before = answer_at(0), *now = answer_at(1);
-	_cleanup_(top_done) struct top top = {};
-
-	/* 1,000 slow connects before, then 99 of up to 2 us and one of up to 1 s; 10 closed with 300 us, 30 open with 100 us */
-	add_row(before, "{\"connectBuckets\": [0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 1000],"
-			" \"closed\": 1000, \"rttUsSum\": 9000000}");
-	add_row(now, "{\"connectBuckets\": [0, 99, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 1, 1000],"
-		     " \"closed\": 1010, \"rttUsSum\": 9003000, \"openCounted\": 30, \"meanOpenRttUs\": 100}");
-	top = made(before, now);
-
-	EXPECT(top.rows[0].connect_p50_ns > 1024 && top.rows[0].connect_p50_ns < 2048);
-	EXPECT(top.rows[0].connect_p99_ns <= 2048);
-	EXPECT_EQ(top.rows[0].rtt_ns, 150000);
-}
-
-TEST(an_interval_without_connections_has_no_percentiles)
-{
-	_cleanup_json_ json_t *before = answer_at(0), *now = answer_at(1);
-	_cleanup_(top_done) struct top top = {};
-
-	add_row(before, "{\"connectBuckets\": [5], \"closed\": 5, \"rttUsSum\": 500}");
-	add_row(now, "{\"connectBuckets\": [5], \"closed\": 5, \"rttUsSum\": 500}");
-	top = made(before, now);
-	EXPECT_EQ(top.rows[0].connect_p50_ns, 0);
-	EXPECT_EQ(top.rows[0].rtt_ns, 0);
-}
-
-TEST(counters_that_went_back_have_no_rates_for_this_interval)
-{
-	static const char *const backwards[] = {
-		"{\"attempts\": 40, \"sent\": 2000, \"open\": 2, \"connectBuckets\": [9]}",
-		"{\"attempts\": 160, \"sent\": 10, \"openSent\": 20, \"open\": 2, \"connectBuckets\": [9]}",
-		"{\"attempts\": 160, \"sent\": 2000, \"open\": 2, \"connectBuckets\": [3, 9]}",
-	};
-
-	for (size_t i = 0; i < ARRAY_SIZE(backwards); i++) {
-		_cleanup_json_ json_t *before = answer_at(0), *now = answer_at(1);
-		_cleanup_(top_done) struct top top = {};
-
-		add_row(before, "{\"attempts\": 100, \"sent\": 1000, \"openSent\": 500, \"connectBuckets\": [5]}");
-		add_row(now, backwards[i]);
-		top = made(before, now);
-		EXPECT_RATE(top.rows[0].connections, 0);
-		EXPECT_RATE(top.rows[0].sent, 0);
-		EXPECT_EQ(top.rows[0].connect_p50_ns, 0);
-		EXPECT_EQ(top.rows[0].open, 2);
-	}
-}
-
-TEST(the_first_answer_has_rows_and_open_connections_but_no_rates)
-{
-	_cleanup_json_ json_t *now = answer_at(1);
-	_cleanup_(top_done) struct top top = {};
-
-	add_row(now, "{\"attempts\": 100, \"open\": 4}");
-	add_reason(now, FULL_SERVICE("secret"), "not-a-backend", 9);
-	top = made(NULL, now);
-	EXPECT_EQ(top.interval_ns, 0);
-	EXPECT_EQ(top.row_count, 1);
-	EXPECT_RATE(top.rows[0].connections, 0);
-	EXPECT_EQ(top.rows[0].open, 4);
-}
-
-TEST(a_row_that_appears_began_at_zero_and_one_that_vanishes_is_gone)
-{
-	_cleanup_json_ json_t *before = answer_at(0), *now = answer_at(1);
-	_cleanup_(top_done) struct top top = {};
-
-	add_row_of(before, FULL_NODE("web"), FULL_SERVICE("old"), FULL_NODE("old:80"), "{\"attempts\": 70}");
-	add_row_of(now, FULL_NODE("web"), FULL_SERVICE("new"), FULL_NODE("new:80"), "{\"attempts\": 7}");
-	top = made(before, now);
-	EXPECT_EQ(top.row_count, 1);
-	EXPECT_STR(top.rows[0].service, FULL_SERVICE("new"));
-	EXPECT_RATE(top.rows[0].connections, 7);
-}
-
-TEST(refusals_are_a_row_without_target_while_they_happen)
-{
-	_cleanup_json_ json_t *before = answer_at(0), *now = answer_at(1), *later = answer_at(2);
-	_cleanup_(top_done) struct top top = {};
-
-	add_reason(before, FULL_SERVICE("secret"), "not-a-backend", 10);
-	for (json_t *answer = now; answer; answer = answer == now ? later : NULL) {
-		add_reason(answer, NULL, "allow-all", 1000); /* passes */
-		add_reason(answer, NULL, "dns-bypass", 1000);
-		add_reason(answer, NULL, "not-in-mesh", 4);
-		add_reason(answer, FULL_SERVICE("secret"), "no-endpoint", 5);
-		add_reason(answer, FULL_SERVICE("secret"), "not-a-backend", 12);
-	}
-	top = made(before, now);
-	EXPECT_EQ(top.row_count, 2);
-	EXPECT_STR(top.rows[0].service, NULL);
-	EXPECT_STR(top.rows[0].reason, "not-in-mesh");
-	EXPECT_RATE(top.rows[0].failures, 4);
-	EXPECT_STR(top.rows[1].service, FULL_SERVICE("secret"));
-	EXPECT_STR(top.rows[1].target, NULL);
-	EXPECT_STR(top.rows[1].reason, "no-endpoint");
-	EXPECT_RATE(top.rows[1].failures, 7);
-
-	top_done(&top);
-	top = made(now, later);
-	EXPECT_EQ(top.row_count, 0);
-}
-
-TEST(endpoints_have_rates_of_their_own)
-{
-	_cleanup_json_ json_t *before = answer_at(0), *now = answer_at(2);
-	_cleanup_(top_done) struct top top = {};
-
-	add_endpoint(before, FULL_NODE("pay-v1:8080"), "10.0.0.1:80", "{\"connects\": 10, \"failures\": 1}");
-	add_endpoint(before, FULL_NODE("pay-v1:8080"), "10.0.0.2:80", "{\"connects\": 100}");
-	add_endpoint(now, FULL_NODE("pay-v1:8080"), "10.0.0.1:80",
-		     "{\"connects\": 30, \"failures\": 2, \"open\": 5, \"requests\": 40, \"requestFailures\": 3}");
-	add_endpoint(now, FULL_NODE("pay-v1:8080"), "10.0.0.2:80", "{\"connects\": 3}"); /* its slot is another's by now */
-	top = made(before, now);
-	EXPECT_EQ(top.endpoint_count, 2);
-	EXPECT_RATE(top.endpoints[0].connections, 10);
-	EXPECT_RATE(top.endpoints[0].failures, 0.5);
-	EXPECT_EQ(top.endpoints[0].open, 5);
-	EXPECT_RATE(top.endpoints[0].requests, 20);
-	EXPECT_RATE(top.endpoints[0].request_failures, 1.5);
-	EXPECT_RATE(top.endpoints[1].connections, 0);
-}
-
-/* Rows of "requests" of an answer. */
-static void add_requests(json_t *answer, const char *target, const char *members)
-{
-	json_t *requests = json_object_get(answer, "requests");
-
-	if (!requests) {
-		requests = json_pack("{s:[]}", "rows");
-		EXPECT_OK(json_object_set_new(answer, "requests", requests));
-	}
-	add(requests, "rows", json_pack("{s:s, s:s, s:s}", "from", FULL_NODE("web"), "to", FULL_SERVICE("pay"), "target", target), members);
-}
-
-static void add_route(json_t *answer, const char *route, const char *members)
-{
-	json_t *requests = json_object_get(answer, "requests");
-
-	if (!requests) {
-		requests = json_pack("{s:[]}", "routes");
-		EXPECT_OK(json_object_set_new(answer, "requests", requests));
-	}
-	add(requests, "routes", json_pack("{s:s, s:s, s:s?}", "from", FULL_NODE("web"), "to", FULL_SERVICE("pay"), "route", route), members);
-}
-
-TEST(routes_have_rates_of_their_own)
-{
-	_cleanup_json_ json_t *before = answer_at(0), *now = answer_at(2);
-	_cleanup_(top_done) struct top top = {};
-
-	add_route(before, "canary", "{\"requests\": 100, \"codes\": {\"2xx\": 90, \"5xx\": 10}}");
-	add_route(before, "back", "{\"requests\": 100, \"retries\": 7}");
-	add_route(now, "canary", "{\"requests\": 200, \"retries\": 4, \"timeouts\": 3, \"codes\": {\"2xx\": 180, \"4xx\": 5, \"5xx\": 13, \"none\": 2}}");
-	add_route(now, "back", "{\"requests\": 150, \"retries\": 6}");
-	add_route(now, NULL, "{\"requests\": 6, \"codes\": {\"4xx\": 6}}");
-	top = made(before, now);
-	EXPECT_EQ(top.route_count, 3);
-	EXPECT_STR(top.routes[0].from, FULL_NODE("web"));
-	EXPECT_STR(top.routes[0].service, FULL_SERVICE("pay"));
-	EXPECT_STR(top.routes[0].route, "canary");
-	EXPECT_RATE(top.routes[0].requests, 50);
-	EXPECT_RATE(top.routes[0].success, 95);
-	EXPECT_RATE(top.routes[0].retries, 2);
-	EXPECT_RATE(top.routes[0].timeouts, 1.5);
-	EXPECT_RATE(top.routes[1].requests, 0); /* it went back */
-	EXPECT(top.routes[1].success < 0);
-	EXPECT_STR(top.routes[2].route, NULL);
-	EXPECT_RATE(top.routes[2].requests, 3);
-}
-
-TEST(requests_have_rates_percentiles_and_a_share_that_went_well)
-{
-	_cleanup_json_ json_t *before = answer_at(0), *now = answer_at(2);
-	_cleanup_(top_done) struct top top = {};
-
-	add_requests(before, FULL_NODE("a:80"), "{\"requests\": 100, \"codes\": {\"2xx\": 90, \"5xx\": 10}, \"timeBuckets\": [0, 0, 100]}");
-	add_requests(now, FULL_NODE("a:80"), "{\"requests\": 200, \"active\": 7, \"retries\": 4, \"received\": 2000, \"sent\": 4000,"
-		     " \"codes\": {\"2xx\": 180, \"4xx\": 5, \"5xx\": 13, \"none\": 2}, \"timeBuckets\": [0, 0, 100, 0, 0, 99, 0, 0, 0, 1]}");
-	add_requests(now, FULL_NODE("b:80"), "{\"requests\": 1, \"codes\": {\"none\": 1}}");
-	top = made(before, now);
-	EXPECT_EQ(top.request_count, 2);
-	EXPECT_STR(top.requests[0].target, FULL_NODE("a:80"));
-	EXPECT_RATE(top.requests[0].requests, 50);
-	EXPECT_RATE(top.requests[0].success, 95); /* an answer of 4xx is one */
-	EXPECT_RATE(top.requests[0].retries, 2);
-	EXPECT_RATE(top.requests[0].sent, 1000);
-	EXPECT_RATE(top.requests[0].received, 2000);
-	EXPECT_EQ(top.requests[0].active, 7);
-	EXPECT(top.requests[0].p50_ns > 16384 && top.requests[0].p50_ns <= 32768);
-	EXPECT(top.requests[0].p99_ns <= 32768);
-	EXPECT_RATE(top.requests[1].success, 0);
-}
-
-TEST(requests_that_did_not_happen_have_no_share_and_those_that_went_back_no_rates)
-{
-	_cleanup_json_ json_t *before = answer_at(0), *now = answer_at(1);
-	_cleanup_(top_done) struct top top = {};
-
-	add_requests(before, FULL_NODE("a:80"), "{\"requests\": 100}");
-	add_requests(now, FULL_NODE("a:80"), "{\"requests\": 100, \"active\": 2}");
-	add_requests(before, FULL_NODE("b:80"), "{\"requests\": 100, \"codes\": {\"5xx\": 5}}");
-	add_requests(now, FULL_NODE("b:80"), "{\"requests\": 150, \"codes\": {\"5xx\": 4}}");
-	top = made(before, now);
-	EXPECT_EQ(top.requests[0].active, 2);
-	EXPECT(top.requests[0].success < 0);
-	EXPECT_RATE(top.requests[1].requests, 0);
-	EXPECT(top.requests[1].success < 0);
-}
-
-TEST(what_is_no_answer_of_top_is_refused)
-{
-	static const char *const texts[] = { "{}", "{\"timeNs\": 5}", "{\"timeNs\": 5, \"rows\": 3}", "{\"rows\": []}" };
-
-	for (size_t i = 0; i < ARRAY_SIZE(texts); i++) {
-		_cleanup_json_ json_t *answer = json_loads(texts[i], 0, NULL);
-		struct error err = {};
-		struct top top;
-
-		EXPECT_EQ(top_make(NULL, answer, &top, &err), -EPROTO);
-	}
-}
-
-TEST(members_of_another_type_count_as_nothing)
-{
-	_cleanup_json_ json_t *before = answer_at(0), *now = answer_at(1);
-	_cleanup_(top_done) struct top top = {};
-
-	add_row(before, "{\"attempts\": \"many\", \"connectBuckets\": {}}");
-	add_row(now, "{\"attempts\": -5, \"connectBuckets\": [\"x\", null], \"open\": null, \"openCounted\": 1.5}");
-	top = made(before, now);
-	EXPECT_RATE(top.rows[0].connections, 0);
-	EXPECT_EQ(top.rows[0].open, 0);
-}
+#include "tests/unit/test_top.h"
 
 /* --- text ------------------------------------------------------------------------------------------------------------------------------------ */
 
@@ -363,155 +36,6 @@ TEST(a_table_without_a_limit_shows_every_column_with_short_names)
 
 	EXPECT_STR(text, "FROM  SERVICE   TARGET       CONN/S   OPEN  FAIL/S  REASON    RESET/S     RTT     P50     P99     OUT/S      IN/S\n"
 			 "web   pay.shop  pay-v1:8080    1234     17     0.2  refused        12    85us   1.5ms      2s   1.5 KiB       0 B\n");
-}
-
-TEST(names_say_their_mesh_where_there_are_several)
-{
-	struct top_row rows[] = { row_of("mesh/a/virtualService/pay", 2), row_of("mesh/b/virtualService/pay", 1) };
-	const struct top top = { .rows = rows, .row_count = 2 };
-	_cleanup_free_ char *text = NULL;
-
-	rows[0].from = "mesh/a/virtualNode/x";
-	rows[1].from = "mesh/b/virtualNode/x";
-	text = text_of(&top, &everything);
-	EXPECT_CONTAINS(text, "a/x ");
-	EXPECT_CONTAINS(text, "b/pay ");
-}
-
-static void expect_sizes(const char *text, size_t width, size_t lines)
-{
-	size_t count = 0;
-
-	for (const char *at = text, *end; *at; at = end + 1, count++) {
-		size_t characters = 0;
-
-		end = strchr(at, '\n');
-		EXPECT(end);
-		for (const char *c = at; c < end; c++)
-			characters += ((unsigned char)*c & 0xc0) != 0x80;
-		if (characters > width)
-			fail_msg("%zu characters where %zu have room: %.*s", characters, width, (int)(end - at), at);
-		EXPECT(utf8_sequence(at, (size_t)(end - at)) || at == end);
-	}
-	if (count > lines)
-		fail_msg("%zu lines where %zu have room: %s", count, lines, text);
-}
-
-TEST(a_narrow_terminal_leaves_columns_out_and_cuts_names_between_characters)
-{
-	/* given: names of two-byte characters, longer than any column */
-	char service[400] = "mesh/shop/virtualService/";
-	struct top_row row = row_of(service, 5);
-	const struct top top = { .rows = &row, .row_count = 1 };
-
-	for (size_t i = strlen(service); i < 200; i += 2)
-		memcpy(service + i, "\xc3\xbc", 3);
-	for (size_t width = 40; width < 220; width++) {
-		struct top_view view = everything;
-		_cleanup_free_ char *text = NULL;
-
-		view.width = width;
-		text = text_of(&top, &view);
-		expect_sizes(text, width, 2);
-		EXPECT_CONTAINS(text, "CONN/S");
-		if (width < 160)
-			EXPECT_CONTAINS(text, "\xc3\xbc~");
-		EXPECT(utf8_sequence(strstr(text, "\xc3"), 2) == 2);
-		if (width >= 80) { /* what a plain terminal has shows what counts */
-			EXPECT_CONTAINS(text, "TARGET");
-			EXPECT_CONTAINS(text, "OUT/S");
-			EXPECT_CONTAINS(text, "P99");
-			EXPECT_CONTAINS(text, "FAIL/S");
-		}
-		if (width >= 130)
-			EXPECT_CONTAINS(text, "RESET/S");
-	}
-}
-
-TEST(a_low_terminal_says_how_many_rows_it_has_no_room_for)
-{
-	struct top_row rows[30];
-	struct top_endpoint endpoints[30];
-	const struct top top = { .rows = rows, .row_count = 30, .endpoints = endpoints, .endpoint_count = 30 };
-
-	for (size_t i = 0; i < 30; i++) {
-		rows[i] = row_of(FULL_SERVICE("pay"), (double)i);
-		endpoints[i] = (struct top_endpoint){ .target = FULL_NODE("pay-v1:8080"), .address = "10.0.0.1:80", .health = "up" };
-	}
-	for (size_t height = 1; height < 70; height++) {
-		struct top_view view = everything;
-		_cleanup_free_ char *text = NULL;
-
-		view.width = 100;
-		view.height = height;
-		view.endpoints = true;
-		text = text_of(&top, &view);
-		expect_sizes(text, 100, height);
-		EXPECT_EQ(height >= 2 && height < 63, strstr(text, "more\n") != NULL);
-		EXPECT_EQ(height > 6, strstr(text, "ENDPOINT OF") != NULL);
-		if (height == 11) /* of 11 lines 4 are for endpoints: 7 - 1 - 1 */
-			EXPECT_CONTAINS(text, "... and 25 more\n");
-	}
-}
-
-static struct top_request request_of(const char *target, double requests, double success)
-{
-	return (struct top_request){ .from = FULL_NODE("web"), .service = FULL_SERVICE("pay"), .target = target, .requests = requests,
-				     .success = success };
-}
-
-TEST(requests_are_a_table_of_their_own_between_connections_and_endpoints)
-{
-	struct top_row row = row_of(FULL_SERVICE("pay"), 2);
-	struct top_request requests[] = { request_of(FULL_NODE("a:80"), 12.34, 99.994), request_of(FULL_NODE("b:80"), 0, -1) };
-	const struct top top = { .rows = &row, .row_count = 1, .requests = requests, .request_count = 2 };
-	struct top_view view = everything;
-	_cleanup_free_ char *text = NULL;
-
-	requests[0].active = 3;
-	requests[0].p99_ns = 1500000;
-	view.endpoints = true;
-	text = text_of(&top, &view);
-	EXPECT_CONTAINS(text, "\n\nREQUESTS OF  SERVICE  TARGET   REQ/S   OK %  RETRY/S  ACTIVE     P50     P99     OUT/S      IN/S\n"
-			      "web          pay      a:80        12  99.99        0       3       -   1.5ms       0 B       0 B\n"
-			      "web          pay      b:80         0      -        0       0       -       -       0 B       0 B\n"
-			      "\nENDPOINT OF");
-	free(TAKE_PTR(text));
-	view.filter = "nothing";
-	text = text_of(&top, &view);
-	EXPECT(!strstr(text, "REQUESTS OF")); /* where there are none there is no table */
-}
-
-TEST(requests_by_route_are_in_the_place_of_those_by_target)
-{
-	struct top_row row = row_of(FULL_SERVICE("pay"), 2);
-	struct top_request request = request_of(FULL_NODE("a:80"), 1, 50);
-	struct top_route routes[] = {
-		{ .from = FULL_NODE("web"), .service = FULL_SERVICE("pay"), .route = "all", .requests = 3, .success = 50, .retries = 1, .timeouts = 0.5 },
-		{ .from = FULL_NODE("web"), .service = FULL_SERVICE("pay"), .requests = 2, .success = 100 },
-		{ .from = FULL_NODE("in"), .route = "entry", .requests = 7, .success = -1 },
-	};
-	const struct top top = { .rows = &row, .row_count = 1, .requests = &request, .request_count = 1, .routes = routes, .route_count = 3 };
-	struct top_view view = everything;
-	_cleanup_free_ char *text = NULL;
-	_cleanup_json_ json_t *object = NULL;
-
-	view.routes = true;
-	text = text_of(&top, &view);
-	EXPECT(!strstr(text, "a:80"));
-	EXPECT_CONTAINS(text, "\n\nREQUESTS OF  SERVICE  ROUTE    REQ/S   OK %  RETRY/S  TIME-OUT/S\n"
-			      "in           -        entry      7.0      -        0           0\n"
-			      "web          pay      all        3.0  50.00      1.0         0.5\n"
-			      "web          pay      -          2.0    100        0           0\n");
-	free(TAKE_PTR(text));
-	view.filter = "entry";
-	text = text_of(&top, &view);
-	EXPECT_CONTAINS(text, "\nin ");
-	EXPECT(!strstr(text, "\nweb          pay      all"));
-	object = top_json(&top, &view);
-	EXPECT_EQ(json_path_count(object, "routes"), 1);
-	EXPECT(json_is_null(json_object_get(json_path_at(object, "routes", 0), "to")));
-	EXPECT_RATE(json_real_value(json_object_get(json_path_at(object, "routes", 0), "requestsPerSecond")), 7);
 }
 
 TEST(each_table_is_sorted_by_the_column_or_by_its_first_number)
@@ -729,7 +253,7 @@ TEST(a_filter_longer_than_its_room_is_not_taken_further)
 	EXPECT_EQ(strlen(screen.filter), TOP_FILTER_BYTES - 1);
 }
 
-TEST(keys_sort_reverse_pause_show_endpoints_and_quit)
+TEST(keys_sort_reverse_pause_show_routes_and_endpoints_and_quit)
 {
 	struct top_screen screen = screen_of(20);
 	_cleanup_free_ char *text = NULL;
@@ -739,14 +263,14 @@ TEST(keys_sort_reverse_pause_show_endpoints_and_quit)
 	for (int i = 0; i < TOP_COLUMN_COUNT; i++)
 		type(&screen, "s");
 	EXPECT_EQ(screen.view.sort, TOP_OPEN);
-	type(&screen, "rpe");
-	EXPECT(screen.view.reverse && screen.paused && screen.view.endpoints);
+	type(&screen, "rpoe");
+	EXPECT(screen.view.reverse && screen.paused && screen.view.routes && screen.view.endpoints);
 	text = drawn(&screen, NULL);
 	EXPECT_CONTAINS(text, "by open reversed");
 	EXPECT_CONTAINS(text, "PAUSED");
 	EXPECT_CONTAINS(text, "ENDPOINT OF");
-	type(&screen, "rpe!\t");
-	EXPECT(!screen.view.reverse && !screen.paused && !screen.view.endpoints && !screen.quit);
+	type(&screen, "rpoe!\t");
+	EXPECT(!screen.view.reverse && !screen.paused && !screen.view.routes && !screen.view.endpoints && !screen.quit);
 	type(&screen, "q");
 	EXPECT(screen.quit);
 }
@@ -758,7 +282,7 @@ TEST(help_lists_every_key_and_any_key_leaves_it)
 
 	type(&screen, "?");
 	text = drawn(&screen, NULL);
-	for (const char *key = "srfepq?"; *key; key++) {
+	for (const char *key = "srfoepq?"; *key; key++) {
 		char line[8];
 
 		snprintf(line, sizeof(line), "\n  %c  ", *key);
@@ -796,20 +320,6 @@ TEST(what_is_drawn_fits_any_height)
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
-		cmocka_unit_test(what_grew_between_two_answers_is_a_rate_per_second),
-		cmocka_unit_test(bytes_of_open_connections_count_as_they_flow_and_not_again_at_the_end),
-		cmocka_unit_test(percentiles_and_rtt_are_those_of_the_interval),
-		cmocka_unit_test(an_interval_without_connections_has_no_percentiles),
-		cmocka_unit_test(counters_that_went_back_have_no_rates_for_this_interval),
-		cmocka_unit_test(the_first_answer_has_rows_and_open_connections_but_no_rates),
-		cmocka_unit_test(a_row_that_appears_began_at_zero_and_one_that_vanishes_is_gone),
-		cmocka_unit_test(refusals_are_a_row_without_target_while_they_happen),
-		cmocka_unit_test(endpoints_have_rates_of_their_own),
-		cmocka_unit_test(routes_have_rates_of_their_own),
-		cmocka_unit_test(requests_have_rates_percentiles_and_a_share_that_went_well),
-		cmocka_unit_test(requests_that_did_not_happen_have_no_share_and_those_that_went_back_no_rates),
-		cmocka_unit_test(what_is_no_answer_of_top_is_refused),
-		cmocka_unit_test(members_of_another_type_count_as_nothing),
 		cmocka_unit_test(a_table_without_a_limit_shows_every_column_with_short_names),
 		cmocka_unit_test(names_say_their_mesh_where_there_are_several),
 		cmocka_unit_test(a_narrow_terminal_leaves_columns_out_and_cuts_names_between_characters),
@@ -824,7 +334,7 @@ int main(void)
 		cmocka_unit_test(json_has_full_names_and_what_is_not_known_is_null),
 		cmocka_unit_test(a_filter_is_typed_taken_and_cleared),
 		cmocka_unit_test(a_filter_longer_than_its_room_is_not_taken_further),
-		cmocka_unit_test(keys_sort_reverse_pause_show_endpoints_and_quit),
+		cmocka_unit_test(keys_sort_reverse_pause_show_routes_and_endpoints_and_quit),
 		cmocka_unit_test(help_lists_every_key_and_any_key_leaves_it),
 		cmocka_unit_test(trouble_is_shown_beside_the_last_figures),
 		cmocka_unit_test(what_is_drawn_fits_any_height),
