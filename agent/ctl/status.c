@@ -29,6 +29,16 @@ struct section {
 	bool eventful; /* leave out rows whose counts are all 0 */
 	struct column columns[SECTION_COLUMNS_MAX];
 };
+/* Of requests: how they were answered. */
+#define ANSWERS					\
+	{ "REQUESTS", "requests", CELL_COUNT },	\
+	{ "2XX", "codes.2xx", CELL_COUNT },	\
+	{ "3XX", "codes.3xx", CELL_COUNT },	\
+	{ "4XX", "codes.4xx", CELL_COUNT },	\
+	{ "5XX", "codes.5xx", CELL_COUNT },	\
+	{ "NONE", "codes.none", CELL_COUNT },	\
+	{ "RETRIES", "retries", CELL_COUNT }
+
 static const struct section sections[] = {
 	{ "workloads", "workloads", false, {
 		{ "ID", "id", CELL_COUNT },
@@ -99,13 +109,7 @@ static const struct section sections[] = {
 		{ "FROM", "from", CELL_NAME },
 		{ "TO", "to", CELL_NAME },
 		{ "TARGET", "target", CELL_NAME },
-		{ "REQUESTS", "requests", CELL_COUNT },
-		{ "2XX", "codes.2xx", CELL_COUNT },
-		{ "3XX", "codes.3xx", CELL_COUNT },
-		{ "4XX", "codes.4xx", CELL_COUNT },
-		{ "5XX", "codes.5xx", CELL_COUNT },
-		{ "NONE", "codes.none", CELL_COUNT },
-		{ "RETRIES", "retries", CELL_COUNT },
+		ANSWERS,
 		{ "SENT", "sent", CELL_BYTES },
 		{ "RECEIVED", "received", CELL_BYTES },
 		{ "P50", "p50Ns", CELL_SPAN },
@@ -115,13 +119,7 @@ static const struct section sections[] = {
 		{ "FROM", "from", CELL_NAME },
 		{ "TO", "to", CELL_NAME },
 		{ "ROUTE", "route", CELL_STRING },
-		{ "REQUESTS", "requests", CELL_COUNT },
-		{ "2XX", "codes.2xx", CELL_COUNT },
-		{ "3XX", "codes.3xx", CELL_COUNT },
-		{ "4XX", "codes.4xx", CELL_COUNT },
-		{ "5XX", "codes.5xx", CELL_COUNT },
-		{ "NONE", "codes.none", CELL_COUNT },
-		{ "RETRIES", "retries", CELL_COUNT },
+		ANSWERS,
 		{ "TIME-OUTS", "timeouts", CELL_COUNT },
 	} },
 	{ "servers", "http", false, {

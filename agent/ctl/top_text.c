@@ -89,6 +89,24 @@ static const struct column endpoint_columns[] = {
 #undef ENDPOINT
 _Static_assert(ARRAY_SIZE(row_columns) <= COLUMNS_MAX && ARRAY_SIZE(request_columns) <= COLUMNS_MAX, "a table has room for its columns");
 
+enum listing_id { ROWS, REQUESTS, ROUTES, ENDPOINTS, LISTING_COUNT };
+
+#define LISTING(list, object, keys) list, ARRAY_SIZE(list), keys, sizeof(struct object)
+static const struct listing {
+	const char *member; /* of the JSON */
+	const struct column *columns;
+	size_t column_count;
+	size_t key_count; /* the first of them say what an object is of: a filter looks at them, and what is alike else is in order of them */
+	size_t object_bytes;
+	bool by_keys; /* in that order alone, whatever the view sorts by */
+} listings[LISTING_COUNT] = {
+	[ROWS] = { "rows", LISTING(row_columns, top_row, 3), false },
+	[REQUESTS] = { "requests", LISTING(request_columns, top_request, 3), false },
+	[ROUTES] = { "routes", LISTING(route_columns, top_route, 3), false },
+	[ENDPOINTS] = { "endpoints", LISTING(endpoint_columns, top_endpoint, 2), true },
+};
+#undef LISTING
+
 static const char *const sort_names[TOP_COLUMN_COUNT] = {
 	[TOP_FROM] = "from",	   [TOP_SERVICE] = "service", [TOP_TARGET] = "target",	 [TOP_CONNECTIONS] = "conn/s",
 	[TOP_OPEN] = "open",	   [TOP_FAILURES] = "fail/s", [TOP_REASON] = "reason",	 [TOP_RESETS] = "reset/s",
@@ -145,11 +163,11 @@ static int compare_by(const struct column *column, const void *a, const void *b)
 }
 
 /* The column that the view sorts by, else the first number. */
-static const struct column *sort_column(const struct column *columns, size_t count, const struct top_view *view)
+static const struct column *sort_column(const struct listing *listing, const struct top_view *view)
 {
-	const struct column *first = NULL;
+	const struct column *columns = listing->columns, *first = NULL;
 
-	for (size_t i = 0; i < count; i++) {
+	for (size_t i = 0; i < listing->column_count; i++) {
 		if (!strcmp(columns[i].name, top_column_name(view->sort)))
 			return &columns[i];
 		if (!first && !is_text(&columns[i]))
@@ -158,122 +176,82 @@ static const struct column *sort_column(const struct column *columns, size_t cou
 	return first;
 }
 
-static int compare_rows(const void *a, const void *b, void *arg)
-{
-	const struct top_view *view = arg;
-	const struct top_row *x = *(const struct top_row *const *)a, *y = *(const struct top_row *const *)b;
-	const int order = compare_by(sort_column(row_columns, ARRAY_SIZE(row_columns), view), x, y);
+struct order {
+	const struct listing *listing;
+	const struct top_view *view;
+};
 
-	if (order)
-		return view->reverse ? -order : order;
-	return compare_texts(x->from, y->from) ?: compare_texts(x->service, y->service) ?: compare_texts(x->target, y->target);
+static int compare_objects(const void *a, const void *b, void *arg)
+{
+	const struct order *order = arg;
+	const struct listing *listing = order->listing;
+	const void *x = *(const void *const *)a, *y = *(const void *const *)b;
+	int r = listing->by_keys ? 0 : compare_by(sort_column(listing, order->view), x, y);
+
+	if (r)
+		return order->view->reverse ? -r : r;
+	for (size_t i = 0; i < listing->key_count && !r; i++)
+		r = compare_by(&listing->columns[i], x, y);
+	return r;
 }
 
-static int compare_requests(const void *a, const void *b, void *arg)
-{
-	const struct top_view *view = arg;
-	const struct top_request *x = *(const struct top_request *const *)a, *y = *(const struct top_request *const *)b;
-	const int order = compare_by(sort_column(request_columns, ARRAY_SIZE(request_columns), view), x, y);
-
-	if (order)
-		return view->reverse ? -order : order;
-	return compare_texts(x->from, y->from) ?: compare_texts(x->service, y->service) ?: compare_texts(x->target, y->target);
-}
-
-static int compare_routes(const void *a, const void *b, void *arg)
-{
-	const struct top_view *view = arg;
-	const struct top_route *x = *(const struct top_route *const *)a, *y = *(const struct top_route *const *)b;
-	const int order = compare_by(sort_column(route_columns, ARRAY_SIZE(route_columns), view), x, y);
-
-	if (order)
-		return view->reverse ? -order : order;
-	return compare_texts(x->from, y->from) ?: compare_texts(x->service, y->service) ?: compare_texts(x->route, y->route);
-}
-
-static int compare_endpoints(const void *a, const void *b)
-{
-	const struct top_endpoint *x = *(const struct top_endpoint *const *)a, *y = *(const struct top_endpoint *const *)b;
-
-	return compare_texts(x->target, y->target) ?: compare_texts(x->address, y->address);
-}
-
-static bool contains(const char *text, const char *filter)
-{
-	return text && strcasestr(text, filter);
-}
-
-/* The kinds in full names ("virtualNode") are none of what people type for. */
-static bool name_contains(const char *full_name, const char *filter)
+static bool passes(const struct listing *listing, const void *object, const char *filter)
 {
 	char name[NAME_TEXT_BYTES];
 
-	return full_name && contains(format_name(full_name, name), filter);
-}
+	for (size_t i = 0; i < listing->key_count; i++) {
+		const struct column *column = &listing->columns[i];
+		const char *text = text_at(column, object);
 
-static bool row_passes(const struct top_row *row, const char *filter)
-{
-	return !filter || name_contains(row->from, filter) || name_contains(row->service, filter) || name_contains(row->target, filter);
-}
-
-static bool request_passes(const struct top_request *row, const char *filter)
-{
-	return !filter || name_contains(row->from, filter) || name_contains(row->service, filter) || name_contains(row->target, filter);
-}
-
-static bool route_passes(const struct top_route *row, const char *filter)
-{
-	return !filter || name_contains(row->from, filter) || name_contains(row->service, filter) || contains(row->route, filter);
-}
-
-static bool endpoint_passes(const struct top_endpoint *e, const char *filter)
-{
-	return !filter || name_contains(e->target, filter) || contains(e->address, filter);
+		/* The kinds in full names ("virtualNode") are none of what people type for. */
+		if (text && strcasestr(column->type == VALUE_NAME ? format_name(text, name) : text, filter))
+			return true;
+	}
+	return false;
 }
 
 struct shown {
-	const struct top_row **rows;
-	const struct top_request **requests;
-	const struct top_route **routes;
-	const struct top_endpoint **endpoints;
-	size_t row_count, request_count, route_count, endpoint_count;
+	struct shown_list {
+		const void **objects;
+		size_t count;
+	} lists[LISTING_COUNT];
 };
 
 static void shown_done(struct shown *shown)
 {
-	free(shown->rows);
-	free(shown->requests);
-	free(shown->routes);
-	free(shown->endpoints);
+	for (size_t i = 0; i < LISTING_COUNT; i++)
+		free(shown->lists[i].objects);
+}
+
+static int show(enum listing_id id, const void *all, size_t count, const struct top_view *view, struct shown *shown)
+{
+	const struct listing *listing = &listings[id];
+	struct shown_list *list = &shown->lists[id];
+
+	list->objects = calloc(count + 1, sizeof(*list->objects));
+	if (!list->objects)
+		return -ENOMEM;
+	for (size_t i = 0; i < count; i++) {
+		const void *object = (const char *)all + i * listing->object_bytes;
+
+		if (!view->filter || !*view->filter || passes(listing, object, view->filter))
+			list->objects[list->count++] = object;
+	}
+	qsort_r(list->objects, list->count, sizeof(*list->objects), compare_objects, &(struct order){ listing, view });
+	return 0;
 }
 
 static int shown_make(const struct top *top, const struct top_view *view, struct shown *shown)
 {
-	const char *filter = view->filter && *view->filter ? view->filter : NULL;
+	int r = show(ROWS, top->rows, top->row_count, view, shown);
 
-	shown->rows = calloc(top->row_count + 1, sizeof(*shown->rows));
-	shown->requests = calloc(top->request_count + 1, sizeof(*shown->requests));
-	shown->routes = calloc(top->route_count + 1, sizeof(*shown->routes));
-	shown->endpoints = calloc(top->endpoint_count + 1, sizeof(*shown->endpoints));
-	if (!shown->rows || !shown->requests || !shown->routes || !shown->endpoints)
-		return -ENOMEM;
-	for (size_t i = 0; i < top->row_count; i++)
-		if (row_passes(&top->rows[i], filter))
-			shown->rows[shown->row_count++] = &top->rows[i];
-	for (size_t i = 0; i < top->request_count; i++)
-		if (request_passes(&top->requests[i], filter))
-			shown->requests[shown->request_count++] = &top->requests[i];
-	for (size_t i = 0; i < top->route_count; i++)
-		if (route_passes(&top->routes[i], filter))
-			shown->routes[shown->route_count++] = &top->routes[i];
-	for (size_t i = 0; i < top->endpoint_count && view->endpoints; i++)
-		if (endpoint_passes(&top->endpoints[i], filter))
-			shown->endpoints[shown->endpoint_count++] = &top->endpoints[i];
-	qsort_r(shown->rows, shown->row_count, sizeof(*shown->rows), compare_rows, (void *)view);
-	qsort_r(shown->requests, shown->request_count, sizeof(*shown->requests), compare_requests, (void *)view);
-	qsort_r(shown->routes, shown->route_count, sizeof(*shown->routes), compare_routes, (void *)view);
-	qsort(shown->endpoints, shown->endpoint_count, sizeof(*shown->endpoints), compare_endpoints);
-	return 0;
+	if (r == 0)
+		r = show(REQUESTS, top->requests, top->request_count, view, shown);
+	if (r == 0)
+		r = show(ROUTES, top->routes, top->route_count, view, shown);
+	if (r == 0)
+		r = show(ENDPOINTS, top->endpoints, view->endpoints ? top->endpoint_count : 0, view, shown);
+	return r;
 }
 
 /* --- cells ---------------------------------------------------------------------------------------------------------------------------------- */
@@ -519,8 +497,8 @@ struct heights {
 
 static struct heights divide(const struct top_view *view, const struct shown *shown)
 {
-	const size_t count = view->routes ? shown->route_count : shown->request_count;
-	const size_t rows = shown->row_count + 1, requests = count ? count + 2 : 0;
+	const size_t count = shown->lists[view->routes ? ROUTES : REQUESTS].count, endpoints = shown->lists[ENDPOINTS].count + 2;
+	const size_t rows = shown->lists[ROWS].count + 1, requests = count ? count + 2 : 0;
 	struct heights h = { SIZE_MAX, requests ? SIZE_MAX : 0, view->endpoints ? SIZE_MAX : 0 };
 	size_t left = view->height;
 
@@ -528,9 +506,9 @@ static struct heights divide(const struct top_view *view, const struct shown *sh
 		return h;
 	h.requests = h.endpoints = 0;
 	if (view->endpoints && left > TWO_TABLES_MIN + (requests ? ENDPOINTS_MIN : 0)) {
-		h.endpoints = MIN(shown->endpoint_count + 2, MAX(left / ENDPOINT_SHARE, (size_t)ENDPOINTS_MIN));
+		h.endpoints = MIN(endpoints, MAX(left / ENDPOINT_SHARE, (size_t)ENDPOINTS_MIN));
 		if (rows + requests + h.endpoints < left) /* what the others leave */
-			h.endpoints = MIN(shown->endpoint_count + 2, left - rows - requests);
+			h.endpoints = MIN(endpoints, left - rows - requests);
 		left -= h.endpoints;
 	}
 	if (requests && left >= TWO_TABLES_MIN)
@@ -547,24 +525,27 @@ static void table_below(struct table_view *t, size_t height, struct buffer *out)
 	table_print(t, height == SIZE_MAX ? 0 : height - 1, out);
 }
 
+static struct table_view view_of(const struct top *top, const struct shown *shown, enum listing_id id, const struct top_view *view)
+{
+	return (struct table_view){ listings[id].columns, listings[id].column_count, shown->lists[id].objects, shown->lists[id].count, view,
+				    is_one_mesh(top) };
+}
+
 int top_print(const struct top *top, const struct top_view *view, struct buffer *out)
 {
 	_cleanup_(shown_done) struct shown shown = {};
+	struct table_view rows, requests, endpoints;
 	const int r = shown_make(top, view, &shown);
-	const bool one_mesh = is_one_mesh(top);
-	struct table_view rows = { row_columns, ARRAY_SIZE(row_columns), (const void *const *)shown.rows, shown.row_count, view, one_mesh };
-	struct table_view requests = { request_columns, ARRAY_SIZE(request_columns), (const void *const *)shown.requests,
-				       shown.request_count, view, one_mesh };
-	struct table_view routes = { route_columns, ARRAY_SIZE(route_columns), (const void *const *)shown.routes, shown.route_count, view, one_mesh };
-	struct table_view endpoints = { endpoint_columns, ARRAY_SIZE(endpoint_columns), (const void *const *)shown.endpoints,
-					shown.endpoint_count, view, one_mesh };
 	struct heights h;
 
 	if (r < 0)
 		return r;
+	rows = view_of(top, &shown, ROWS, view);
+	requests = view_of(top, &shown, view->routes ? ROUTES : REQUESTS, view);
+	endpoints = view_of(top, &shown, ENDPOINTS, view);
 	h = divide(view, &shown);
 	table_print(&rows, h.rows == SIZE_MAX ? 0 : h.rows, out);
-	table_below(view->routes ? &routes : &requests, h.requests, out);
+	table_below(&requests, h.requests, out);
 	table_below(&endpoints, h.endpoints, out);
 	return buffer_failed(out) ? -ENOMEM : 0;
 }
@@ -590,15 +571,15 @@ static json_t *value_json(const struct column *column, const void *object)
 	return json_integer((json_int_t)number_at(column, object));
 }
 
-static json_t *objects_json(const struct column *columns, size_t column_count, const void *const *objects, size_t count)
+static json_t *list_json(const struct listing *listing, const struct shown_list *shown)
 {
 	json_t *list = json_array();
 
-	for (size_t i = 0; i < count; i++) {
+	for (size_t i = 0; i < shown->count; i++) {
 		json_t *one = json_object();
 
-		for (size_t c = 0; c < column_count; c++)
-			json_object_set_new(one, columns[c].member, value_json(&columns[c], objects[i]));
+		for (size_t c = 0; c < listing->column_count; c++)
+			json_object_set_new(one, listing->columns[c].member, value_json(&listing->columns[c], shown->objects[i]));
 		json_array_append_new(list, one);
 	}
 	return list;
@@ -607,15 +588,13 @@ static json_t *objects_json(const struct column *columns, size_t column_count, c
 json_t *top_json(const struct top *top, const struct top_view *view)
 {
 	_cleanup_(shown_done) struct shown shown = {};
+	json_t *object;
 
 	if (shown_make(top, view, &shown) < 0)
 		return NULL;
-	return json_pack("{s:o, s:I, s:b, s:o, s:o, s:o, s:o}", "intervalNs",
-			 top->interval_ns ? json_integer((json_int_t)top->interval_ns) : json_null(), "generation", (json_int_t)top->generation, "openKnown", top->open_known, "rows",
-			 objects_json(row_columns, ARRAY_SIZE(row_columns), (const void *const *)shown.rows, shown.row_count), "requests",
-			 objects_json(request_columns, ARRAY_SIZE(request_columns), (const void *const *)shown.requests, shown.request_count),
-			 "routes", objects_json(route_columns, ARRAY_SIZE(route_columns), (const void *const *)shown.routes, shown.route_count),
-			 "endpoints",
-			 objects_json(endpoint_columns, ARRAY_SIZE(endpoint_columns), (const void *const *)shown.endpoints,
-				      shown.endpoint_count));
+	object = json_pack("{s:o, s:I, s:b}", "intervalNs", top->interval_ns ? json_integer((json_int_t)top->interval_ns) : json_null(),
+			   "generation", (json_int_t)top->generation, "openKnown", top->open_known);
+	for (size_t i = 0; i < LISTING_COUNT; i++)
+		json_object_set_new(object, listings[i].member, list_json(&listings[i], &shown.lists[i]));
+	return object;
 }
