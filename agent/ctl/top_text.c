@@ -477,6 +477,8 @@ static bool is_one_mesh(const struct top *top)
 		first = top->rows[i].from;
 	for (size_t i = 0; i < top->request_count && !first; i++)
 		first = top->requests[i].from ?: top->requests[i].target;
+	for (size_t i = 0; i < top->route_count && !first; i++)
+		first = top->routes[i].from;
 	if (!first && top->endpoint_count)
 		first = top->endpoints[0].target;
 	end = first && !strncmp(first, "mesh/", 5) ? strchr(first + 5, '/') : NULL;
@@ -485,6 +487,8 @@ static bool is_one_mesh(const struct top *top)
 		one &= is_of(top->rows[i].from, first, length);
 	for (size_t i = 0; i < top->request_count && length; i++)
 		one &= is_of(top->requests[i].from, first, length) && is_of(top->requests[i].target, first, length);
+	for (size_t i = 0; i < top->route_count && length; i++)
+		one &= is_of(top->routes[i].from, first, length);
 	for (size_t i = 0; i < top->endpoint_count && length; i++)
 		one &= is_of(top->endpoints[i].target, first, length);
 	return length > 0 && one;

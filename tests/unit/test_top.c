@@ -38,6 +38,169 @@ TEST(a_table_without_a_limit_shows_every_column_with_short_names)
 			 "web   pay.shop  pay-v1:8080    1234     17     0.2  refused        12    85us   1.5ms      2s   1.5 KiB       0 B\n");
 }
 
+TEST(names_say_their_mesh_where_there_are_several)
+{
+	struct top_row rows[] = { row_of("mesh/a/virtualService/pay", 2), row_of("mesh/b/virtualService/pay", 1) };
+	const struct top top = { .rows = rows, .row_count = 2 };
+	_cleanup_free_ char *text = NULL;
+
+	rows[0].from = "mesh/a/virtualNode/x";
+	rows[1].from = "mesh/b/virtualNode/x";
+	text = text_of(&top, &everything);
+	EXPECT_CONTAINS(text, "a/x ");
+	EXPECT_CONTAINS(text, "b/pay ");
+}
+
+static void expect_sizes(const char *text, size_t width, size_t lines)
+{
+	size_t count = 0;
+
+	for (const char *at = text, *end; *at; at = end + 1, count++) {
+		size_t characters = 0;
+
+		end = strchr(at, '\n');
+		EXPECT(end);
+		for (const char *c = at; c < end; c++)
+			characters += ((unsigned char)*c & 0xc0) != 0x80;
+		if (characters > width)
+			fail_msg("%zu characters where %zu have room: %.*s", characters, width, (int)(end - at), at);
+		EXPECT(utf8_sequence(at, (size_t)(end - at)) || at == end);
+	}
+	if (count > lines)
+		fail_msg("%zu lines where %zu have room: %s", count, lines, text);
+}
+
+TEST(a_narrow_terminal_leaves_columns_out_and_cuts_names_between_characters)
+{
+	/* given: names of two-byte characters, longer than any column */
+	char service[400] = "mesh/shop/virtualService/";
+	struct top_row row = row_of(service, 5);
+	const struct top top = { .rows = &row, .row_count = 1 };
+
+	for (size_t i = strlen(service); i < 200; i += 2)
+		memcpy(service + i, "\xc3\xbc", 3);
+	for (size_t width = 40; width < 220; width++) {
+		struct top_view view = everything;
+		_cleanup_free_ char *text = NULL;
+
+		view.width = width;
+		text = text_of(&top, &view);
+		expect_sizes(text, width, 2);
+		EXPECT_CONTAINS(text, "CONN/S");
+		if (width < 160)
+			EXPECT_CONTAINS(text, "\xc3\xbc~");
+		EXPECT(utf8_sequence(strstr(text, "\xc3"), 2) == 2);
+		if (width >= 80) { /* what a plain terminal has shows what counts */
+			EXPECT_CONTAINS(text, "TARGET");
+			EXPECT_CONTAINS(text, "OUT/S");
+			EXPECT_CONTAINS(text, "P99");
+			EXPECT_CONTAINS(text, "FAIL/S");
+		}
+		if (width >= 130)
+			EXPECT_CONTAINS(text, "RESET/S");
+	}
+}
+
+TEST(a_low_terminal_says_how_many_rows_it_has_no_room_for)
+{
+	struct top_row rows[30];
+	struct top_endpoint endpoints[30];
+	const struct top top = { .rows = rows, .row_count = 30, .endpoints = endpoints, .endpoint_count = 30 };
+
+	for (size_t i = 0; i < 30; i++) {
+		rows[i] = row_of(FULL_SERVICE("pay"), (double)i);
+		endpoints[i] = (struct top_endpoint){ .target = FULL_NODE("pay-v1:8080"), .address = "10.0.0.1:80", .health = "up" };
+	}
+	for (size_t height = 1; height < 70; height++) {
+		struct top_view view = everything;
+		_cleanup_free_ char *text = NULL;
+
+		view.width = 100;
+		view.height = height;
+		view.endpoints = true;
+		text = text_of(&top, &view);
+		expect_sizes(text, 100, height);
+		EXPECT_EQ(height >= 2 && height < 63, strstr(text, "more\n") != NULL);
+		EXPECT_EQ(height > 6, strstr(text, "ENDPOINT OF") != NULL);
+		if (height == 11) /* of 11 lines 4 are for endpoints: 7 - 1 - 1 */
+			EXPECT_CONTAINS(text, "... and 25 more\n");
+	}
+}
+
+static struct top_request request_of(const char *target, double requests, double success)
+{
+	return (struct top_request){ .from = FULL_NODE("web"), .service = FULL_SERVICE("pay"), .target = target, .requests = requests,
+				     .success = success };
+}
+
+TEST(requests_are_a_table_of_their_own_between_connections_and_endpoints)
+{
+	struct top_row row = row_of(FULL_SERVICE("pay"), 2);
+	struct top_request requests[] = { request_of(FULL_NODE("a:80"), 12.34, 99.994), request_of(FULL_NODE("b:80"), 0, -1) };
+	const struct top top = { .rows = &row, .row_count = 1, .requests = requests, .request_count = 2 };
+	struct top_view view = everything;
+	_cleanup_free_ char *text = NULL;
+
+	requests[0].active = 3;
+	requests[0].p99_ns = 1500000;
+	view.endpoints = true;
+	text = text_of(&top, &view);
+	EXPECT_CONTAINS(text, "\n\nREQUESTS OF  SERVICE  TARGET   REQ/S   OK %  RETRY/S  ACTIVE     P50     P99     OUT/S      IN/S\n"
+			      "web          pay      a:80        12  99.99        0       3       -   1.5ms       0 B       0 B\n"
+			      "web          pay      b:80         0      -        0       0       -       -       0 B       0 B\n"
+			      "\nENDPOINT OF");
+	free(TAKE_PTR(text));
+	view.filter = "nothing";
+	text = text_of(&top, &view);
+	EXPECT(!strstr(text, "REQUESTS OF")); /* where there are none there is no table */
+}
+
+TEST(requests_by_route_are_in_the_place_of_those_by_target)
+{
+	struct top_row row = row_of(FULL_SERVICE("pay"), 2);
+	struct top_request request = request_of(FULL_NODE("a:80"), 1, 50);
+	struct top_route routes[] = {
+		{ .from = FULL_NODE("web"), .service = FULL_SERVICE("pay"), .route = "all", .requests = 3, .success = 50, .retries = 1, .timeouts = 0.5 },
+		{ .from = FULL_NODE("web"), .service = FULL_SERVICE("pay"), .requests = 2, .success = 100 },
+		{ .from = FULL_NODE("in"), .route = "entry", .requests = 7, .success = -1 },
+	};
+	const struct top top = { .rows = &row, .row_count = 1, .requests = &request, .request_count = 1, .routes = routes, .route_count = 3 };
+	struct top_view view = everything;
+	_cleanup_free_ char *text = NULL;
+	_cleanup_json_ json_t *object = NULL;
+
+	view.routes = true;
+	text = text_of(&top, &view);
+	EXPECT(!strstr(text, "a:80"));
+	EXPECT_CONTAINS(text, "\n\nREQUESTS OF  SERVICE  ROUTE    REQ/S   OK %  RETRY/S  TIME-OUT/S\n"
+			      "in           -        entry      7.0      -        0           0\n"
+			      "web          pay      all        3.0  50.00      1.0         0.5\n"
+			      "web          pay      -          2.0    100        0           0\n");
+	free(TAKE_PTR(text));
+	view.filter = "entry";
+	text = text_of(&top, &view);
+	EXPECT_CONTAINS(text, "\nin ");
+	EXPECT(!strstr(text, "\nweb          pay      all"));
+	object = top_json(&top, &view);
+	EXPECT_EQ(json_path_count(object, "routes"), 1);
+	EXPECT(json_is_null(json_object_get(json_path_at(object, "routes", 0), "to")));
+	EXPECT_RATE(json_real_value(json_object_get(json_path_at(object, "routes", 0), "requestsPerSecond")), 7);
+}
+
+TEST(names_say_their_mesh_where_a_route_is_of_another_one)
+{
+	struct top_row row = row_of(FULL_SERVICE("pay"), 2);
+	struct top_route route = { .from = "mesh/other/virtualGateway/in", .route = "entry", .requests = 7 };
+	const struct top top = { .rows = &row, .row_count = 1, .routes = &route, .route_count = 1 };
+	struct top_view view = everything;
+	_cleanup_free_ char *text = NULL;
+
+	view.routes = true;
+	text = text_of(&top, &view);
+	EXPECT_CONTAINS(text, "shop/web");
+	EXPECT_CONTAINS(text, "other/in");
+}
+
 TEST(each_table_is_sorted_by_the_column_or_by_its_first_number)
 {
 	struct top_request requests[] = { request_of(FULL_NODE("a:80"), 1, 50), request_of(FULL_NODE("b:80"), 3, 100), request_of(FULL_NODE("c:80"), 2, -1) };
@@ -326,6 +489,7 @@ int main(void)
 		cmocka_unit_test(a_low_terminal_says_how_many_rows_it_has_no_room_for),
 		cmocka_unit_test(requests_by_route_are_in_the_place_of_those_by_target),
 		cmocka_unit_test(requests_are_a_table_of_their_own_between_connections_and_endpoints),
+		cmocka_unit_test(names_say_their_mesh_where_a_route_is_of_another_one),
 		cmocka_unit_test(each_table_is_sorted_by_the_column_or_by_its_first_number),
 		cmocka_unit_test(three_tables_share_any_height),
 		cmocka_unit_test(rows_are_sorted_by_any_column_numbers_down_and_names_up),
