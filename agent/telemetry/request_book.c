@@ -20,13 +20,7 @@
 /* One that serves, two that end at leisure, and one more: of the one that was read longest ago nothing more comes. */
 #define PROCESSES_MAX 4
 
-static const struct {
-	const char *prefix; /* of keys in the state */
-	size_t words; /* of its counts */
-} kinds[REQUEST_KINDS] = {
-	[REQUEST_TARGETS] = { "requests/rows/", sizeof(struct request_counts) / sizeof(uint64_t) },
-	[REQUEST_ROUTES] = { "requests/routes/", sizeof(struct route_counts) / sizeof(uint64_t) },
-};
+static const char *const prefixes[REQUEST_KINDS] = { [REQUEST_TARGETS] = "requests/rows/", [REQUEST_ROUTES] = "requests/routes/" }; /* of keys */
 
 /* The value of "requests/rows/HASH", the hash of the names since three of them are longer than a key may be. The words of the total follow; then
  * so many of `stored_met`, each with its words; then the names, each with its NUL; none is "". */
@@ -126,7 +120,7 @@ static bool any_name(const char *const names[NAME_COUNT])
 
 static struct triple *triple_new(struct triples *triples, enum request_kind kind, const char *const names[NAME_COUNT], const struct buffer *key)
 {
-	const size_t total_bytes = kinds[kind].words * sizeof(uint64_t);
+	const size_t total_bytes = request_words[kind] * sizeof(uint64_t);
 	struct triple *triple = make_room(triples) == 0 ? calloc(1, sizeof(*triple) + total_bytes + 2 * (key->length + 1)) : NULL;
 	char *to;
 
@@ -187,7 +181,7 @@ static bool add_growth(uint64_t *total, uint64_t *last, const uint64_t *now, siz
 
 static struct met *met_new(struct process *process, enum request_kind kind, const struct request_ids *ids)
 {
-	struct met *met = calloc(1, sizeof(*met) + kinds[kind].words * sizeof(uint64_t));
+	struct met *met = calloc(1, sizeof(*met) + request_words[kind] * sizeof(uint64_t));
 
 	if (!met)
 		return NULL;
@@ -284,7 +278,7 @@ static int take_row(struct request_book *book, enum request_kind kind, struct me
 
 	if (r < 0)
 		return r;
-	if (add_growth(met->owner->total, met->last, (const uint64_t *)&row->counts, kinds[kind].words))
+	if (add_growth(met->owner->total, met->last, (const uint64_t *)&row->counts, request_words[kind]))
 		touch(book, met->owner);
 	met->owner->active += row->active;
 	return 0;
@@ -409,7 +403,7 @@ int request_book_take(struct request_book *book, const struct request_reading *r
 
 static void row_encode(const struct triple *triple, struct buffer *value)
 {
-	const size_t bytes = kinds[triple->kind].words * sizeof(uint64_t);
+	const size_t bytes = request_words[triple->kind] * sizeof(uint64_t);
 	struct stored_row row = { .version = STORED_VERSION };
 
 	list_for_each(it, &triple->met)
@@ -430,7 +424,7 @@ static void row_encode(const struct triple *triple, struct buffer *value)
 /* Where the names are; NULL: it is no such value. */
 static const char *names_in(const struct state_entry *entry, enum request_kind kind, const struct stored_row *row)
 {
-	const size_t bytes = kinds[kind].words * sizeof(uint64_t);
+	const size_t bytes = request_words[kind] * sizeof(uint64_t);
 	const size_t head = sizeof(*row) + bytes + (size_t)row->met_count * (sizeof(struct stored_met) + bytes);
 	const char *value = entry->value;
 	size_t nuls = 0;
@@ -455,7 +449,7 @@ static int met_load(struct request_book *book, struct triple *triple, const stru
 	met = met_new(process, kind, &stored->ids);
 	if (!met)
 		return -ENOMEM;
-	memcpy(met->last, last, kinds[kind].words * sizeof(uint64_t));
+	memcpy(met->last, last, request_words[kind] * sizeof(uint64_t));
 	met->owner = triple;
 	list_append(&triple->met, &met->node);
 	more[process->met[kind].count++] = met;
@@ -470,7 +464,7 @@ struct row_loading {
 static int row_load(const struct state_entry *entry, void *arg)
 {
 	const struct row_loading *loading = arg;
-	const size_t words = kinds[loading->kind].words, bytes = words * sizeof(uint64_t);
+	const size_t words = request_words[loading->kind], bytes = words * sizeof(uint64_t);
 	const char *names[NAME_COUNT], *name, *at = entry->value;
 	struct stored_row row;
 	struct triple *triple;
@@ -508,7 +502,7 @@ static uint64_t sum_of(const struct met *met)
 {
 	uint64_t sum = 0;
 
-	for (size_t i = 0; i < kinds[met->owner->kind].words; i++)
+	for (size_t i = 0; i < request_words[met->owner->kind]; i++)
 		sum += met->last[i];
 	return sum;
 }
@@ -647,7 +641,7 @@ static int batch_fill(const struct request_book *book, size_t max, struct batch 
 			break;
 		batch->count++;
 		hash_name(triple->key, strlen(triple->key), hash);
-		snprintf(batch->keys[i], sizeof(batch->keys[i]), "%s%016" PRIx64 "%016" PRIx64, kinds[triple->kind].prefix, hash[0], hash[1]);
+		snprintf(batch->keys[i], sizeof(batch->keys[i]), "%s%016" PRIx64 "%016" PRIx64, prefixes[triple->kind], hash[0], hash[1]);
 		row_encode(triple, &batch->values[i]);
 		if (buffer_failed(&batch->values[i]))
 			return -ENOMEM;
@@ -687,7 +681,7 @@ int request_book_new(struct state *state, struct request_book **ret_book)
 	list_init(&book->dirty);
 	list_init(&book->processes);
 	for (enum request_kind kind = 0; kind < REQUEST_KINDS && r == 0; kind++)
-		r = state_list(state, kinds[kind].prefix, NULL, 0, row_load, &(struct row_loading){ book, kind }, NULL);
+		r = state_list(state, prefixes[kind], NULL, 0, row_load, &(struct row_loading){ book, kind }, NULL);
 	if (r == 0)
 		r = sums_load(book);
 	if (r < 0) {

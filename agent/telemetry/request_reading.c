@@ -9,7 +9,10 @@
 #include "base/cleanup.h"
 #include "base/json.h"
 
-static const size_t words[REQUEST_KINDS] = REQUEST_WORDS;
+const size_t request_words[REQUEST_KINDS] = {
+	[REQUEST_TARGETS] = sizeof(struct request_counts) / sizeof(uint64_t),
+	[REQUEST_ROUTES] = sizeof(struct route_counts) / sizeof(uint64_t),
+};
 
 static void words_add(void *sums, const void *more, size_t count)
 {
@@ -22,12 +25,12 @@ static void words_add(void *sums, const void *more, size_t count)
 
 void request_counts_add(struct request_counts *sums, const struct request_counts *more)
 {
-	words_add(sums, more, words[REQUEST_TARGETS]);
+	words_add(sums, more, request_words[REQUEST_TARGETS]);
 }
 
 void route_counts_add(struct route_counts *sums, const struct route_counts *more)
 {
-	words_add(sums, more, words[REQUEST_ROUTES]);
+	words_add(sums, more, request_words[REQUEST_ROUTES]);
 }
 
 int request_ids_order(const struct request_ids *a, const struct request_ids *b)
@@ -112,7 +115,7 @@ static void rows_sort(struct request_reading_rows *rows, enum request_kind kind)
 		struct request_reading_row *last = kept ? &rows->list[kept - 1] : NULL;
 
 		if (last && row_order(last, &rows->list[i]) == 0) {
-			words_add(&last->counts, &rows->list[i].counts, words[kind]);
+			words_add(&last->counts, &rows->list[i].counts, request_words[kind]);
 			last->active += rows->list[i].active;
 			free(rows->list[i].route);
 		} else {

@@ -31,7 +31,7 @@ void route_counts_add(struct route_counts *sums, const struct route_counts *more
 
 /* Rows of the text, and of the book, are of a kind; the counts of each kind are words. */
 enum request_kind { REQUEST_TARGETS, REQUEST_ROUTES, REQUEST_KINDS };
-#define REQUEST_WORDS { sizeof(struct request_counts) / sizeof(uint64_t), sizeof(struct route_counts) / sizeof(uint64_t) }
+extern const size_t request_words[REQUEST_KINDS]; /* how many */
 
 struct request_ids { /* the kernel's; as in agent/l7/l7.h, 0 says that there is none */
 	uint32_t source, service, target; /* of a route's row: its name's number in that process; 0: no route took them */
