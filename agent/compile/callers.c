@@ -339,28 +339,29 @@ struct named_backend {
 struct named_backends {
 	struct named_backend *list;
 	size_t count;
-	json_t *specs; /* what the list borrows from */
+	json_t *spec; /* of the caller: what the list borrows from, as it does */
+	struct gateway_routes routes; /* from these, of a gateway */
 };
 
 static void named_backends_done(struct named_backends *backends)
 {
-	json_decref(backends->specs);
+	json_decref(backends->spec);
+	gateway_routes_done(&backends->routes);
 	free(backends->list);
 }
 
 static int name_backends(const struct compiler *c, const struct resource *resource, struct named_backends *ret_backends)
 {
-	_cleanup_json_ json_t *spec = resource_spec(resource);
-	const json_t *default_tls = json_path(spec, "backendDefaults.clientPolicy.tls"), *backends = json_object_get(spec, "backends");
-	_cleanup_(named_backends_done) struct named_backends named = { .specs = json_array() };
-	_cleanup_(gateway_routes_done) struct gateway_routes routes = {};
+	_cleanup_(named_backends_done) struct named_backends named = { .spec = resource_spec(resource) };
+	const json_t *default_tls = json_path(named.spec, "backendDefaults.clientPolicy.tls");
+	const json_t *backends = json_object_get(named.spec, "backends");
 	json_t *backend;
 	size_t i;
 
-	if (resource->kind == RESOURCE_VIRTUAL_GATEWAY && gateway_routes_of(c->input->resources, resource, &routes) < 0)
+	if (resource->kind == RESOURCE_VIRTUAL_GATEWAY && gateway_routes_of(c->input->resources, resource, &named.routes) < 0)
 		return -ENOMEM;
-	named.list = calloc(json_array_size(backends) + routes.count + 1, sizeof(*named.list));
-	if (!named.list || json_array_append(named.specs, spec) < 0)
+	named.list = calloc(json_array_size(backends) + named.routes.count + 1, sizeof(*named.list));
+	if (!named.list)
 		return -ENOMEM;
 	json_array_foreach(backends, i, backend) {
 		const json_t *tls = json_path(backend, "virtualService.clientPolicy.tls");
@@ -369,12 +370,10 @@ static int name_backends(const struct compiler *c, const struct resource *resour
 			resource, json_path_string(backend, "virtualService.virtualServiceName"), tls ?: default_tls
 		};
 	}
-	for (i = 0; i < routes.count; i++) {
-		json_t *route = resource_spec(routes.list[i]);
+	for (i = 0; i < named.routes.count; i++) {
+		const struct parsed_route *route = &named.routes.list[i];
 
-		if (json_array_append_new(named.specs, route) < 0)
-			return -ENOMEM;
-		named.list[named.count++] = (struct named_backend){ routes.list[i], gateway_route_service(route), default_tls };
+		named.list[named.count++] = (struct named_backend){ route->resource, gateway_route_service(route->spec), default_tls };
 	}
 	*ret_backends = named;
 	named = (struct named_backends){};
@@ -694,22 +693,22 @@ static int take_listeners(struct compiler *c, const struct resource *resource, s
 static int compile_caller(struct compiler *c, struct local_caller *caller)
 {
 	const struct resource *resource = resources_get(c->input->resources, caller->name);
-	_cleanup_json_ json_t *spec = resource_spec(resource);
-	const json_t *default_tls = json_path(spec, "backendDefaults.clientPolicy.tls");
 	_cleanup_(cleanup_node) struct plan_node *node = calloc(1, sizeof(*node));
 	_cleanup_(named_backends_done) struct named_backends backends = {};
 	struct local_mesh *mesh = caller->mesh;
+	const json_t *default_tls;
 	int r;
 
 	if (!node || name_backends(c, resource, &backends) < 0)
 		return no_memory(c);
 	node->flags = (mesh->drop_all ? NODE_DROP_ALL : 0) | (mesh->audit ? NODE_AUDIT : 0);
 	node->name = strdup(caller->name);
-	node->logging = json_incref(json_object_get(spec, "logging"));
+	node->logging = json_incref(json_object_get(backends.spec, "logging"));
 	node->backends = calloc(backends.count + (mesh->audit ? mesh->service_count : 0) + 1, sizeof(*node->backends));
 	if (!node->name || !node->backends)
 		return no_memory(c);
-	r = resource->kind == RESOURCE_VIRTUAL_GATEWAY ? gateway_plan(c, resource, mesh, node) : take_listeners(c, resource, node);
+	r = resource->kind == RESOURCE_VIRTUAL_GATEWAY ? gateway_plan(c, resource, &backends.routes, mesh, node)
+						       : take_listeners(c, resource, node);
 	if (r < 0)
 		return r;
 	for (size_t i = 0; i < backends.count; i++) {
@@ -721,6 +720,7 @@ static int compile_caller(struct compiler *c, struct local_caller *caller)
 		if (r == 0 && service->place != PLAN_NONE)
 			add_backend(c, node, service->place, backends.list[i].tls, 0);
 	}
+	default_tls = json_path(backends.spec, "backendDefaults.clientPolicy.tls");
 	for (size_t i = 0; mesh->audit && i < mesh->service_count; i++)
 		add_backend(c, node, mesh->services[i], default_tls, BACKEND_AUDIT_ONLY);
 	return set_node(c, &caller->place, &node);

@@ -154,13 +154,18 @@ struct local_service *service_free(struct compiler *c, struct local_service *ser
 /* gateways.c */
 /* Those of a gateway, by name. 0 or -ENOMEM. */
 struct gateway_routes {
-	const struct resource **list;
+	struct parsed_route {
+		const struct resource *resource; /* borrowed */
+		json_t *spec;
+	} *list;
 	size_t count;
 };
 int gateway_routes_of(const struct resources *resources, const struct resource *gateway, struct gateway_routes *ret_routes);
 void gateway_routes_done(struct gateway_routes *routes);
 const char *gateway_route_service(const json_t *spec); /* of a gateway route: name or ARN of the virtual service */
-int gateway_plan(struct compiler *c, const struct resource *gateway, struct local_mesh *mesh, struct plan_node *node); /* listeners, routes */
+/* Listeners and routes. */
+int gateway_plan(struct compiler *c, const struct resource *gateway, const struct gateway_routes *routes, struct local_mesh *mesh,
+		 struct plan_node *node);
 
 /* targets.c */
 /* The listener of a node on `port`, planned now if it was not. -ENOENT: the node has no such listener; -ENOMEM. */

@@ -14,22 +14,16 @@ struct gather {
 	int r;
 };
 
-static bool is_http(const struct resource *gateway_route)
-{
-	_cleanup_json_ json_t *spec = resource_spec(gateway_route);
-
-	return json_object_get(spec, "httpRoute") != NULL;
-}
-
 static void gather_route(const struct resource *from, void *arg)
 {
 	struct gather *g = arg;
+	_cleanup_json_ json_t *spec = g->r == 0 && from->kind == RESOURCE_GATEWAY_ROUTE ? resource_spec(from) : NULL;
 
-	if (g->r < 0 || from->kind != RESOURCE_GATEWAY_ROUTE || !is_http(from))
+	if (!json_object_get(spec, "httpRoute"))
 		return;
 	if (g->routes.count == g->capacity) {
 		const size_t capacity = g->capacity ? 2 * g->capacity : 8;
-		const struct resource **list = reallocarray(g->routes.list, capacity, sizeof(struct resource *));
+		struct parsed_route *list = reallocarray(g->routes.list, capacity, sizeof(*list));
 
 		if (!list) {
 			g->r = -ENOMEM;
@@ -38,12 +32,12 @@ static void gather_route(const struct resource *from, void *arg)
 		g->routes.list = list;
 		g->capacity = capacity;
 	}
-	g->routes.list[g->routes.count++] = from;
+	g->routes.list[g->routes.count++] = (struct parsed_route){ from, TAKE_PTR(spec) };
 }
 
 static int name_order(const void *a, const void *b)
 {
-	return strcmp((*(const struct resource *const *)a)->name, (*(const struct resource *const *)b)->name);
+	return strcmp(((const struct parsed_route *)a)->resource->name, ((const struct parsed_route *)b)->resource->name);
 }
 
 int gateway_routes_of(const struct resources *resources, const struct resource *gateway, struct gateway_routes *ret_routes)
@@ -56,13 +50,15 @@ int gateway_routes_of(const struct resources *resources, const struct resource *
 		return g.r;
 	}
 	if (g.routes.count > 1)
-		qsort(g.routes.list, g.routes.count, sizeof(struct resource *), name_order);
+		qsort(g.routes.list, g.routes.count, sizeof(*g.routes.list), name_order);
 	*ret_routes = g.routes;
 	return 0;
 }
 
 void gateway_routes_done(struct gateway_routes *routes)
 {
+	for (size_t i = 0; i < routes->count; i++)
+		json_decref(routes->list[i].spec);
 	free(routes->list);
 	*routes = (struct gateway_routes){};
 }
@@ -95,27 +91,26 @@ static int plan_listeners(const struct compiler *c, const struct resource *gatew
 	return 0;
 }
 
-int gateway_plan(struct compiler *c, const struct resource *gateway, struct local_mesh *mesh, struct plan_node *node)
+int gateway_plan(struct compiler *c, const struct resource *gateway, const struct gateway_routes *routes, struct local_mesh *mesh,
+		 struct plan_node *node)
 {
-	_cleanup_(gateway_routes_done) struct gateway_routes routes = {};
-	int r = gateway_routes_of(c->input->resources, gateway, &routes);
-
-	if (r < 0 || plan_listeners(c, gateway, node) < 0)
+	if (plan_listeners(c, gateway, node) < 0)
 		return no_memory(c);
 	node->gateway = true;
-	node->routes = calloc(routes.count + 1, sizeof(*node->routes));
+	node->routes = calloc(routes->count + 1, sizeof(*node->routes));
 	if (!node->routes)
 		return no_memory(c);
-	for (size_t i = 0; i < routes.count; i++) {
-		_cleanup_json_ json_t *spec = resource_spec(routes.list[i]);
+	for (size_t i = 0; i < routes->count; i++) {
+		const struct parsed_route *route = &routes->list[i];
 		struct local_service *service = NULL;
+		int r = backend_service(c, route->resource, mesh, gateway_route_service(route->spec), &service);
 
-		r = backend_service(c, routes.list[i], mesh, gateway_route_service(spec), &service);
 		if (r < 0 && r != -ENOENT)
 			return r;
 		node->routes[node->route_count++] = (struct plan_gateway_route){
-			.resource = resource_ref(routes.list[i]),
+			.resource = resource_ref(route->resource),
 			.service = service ? service->place : PLAN_NONE,
+			.port = (uint16_t)json_path_int(route->spec, "httpRoute.action.target.port", 0),
 		};
 	}
 	return 0;

@@ -161,6 +161,7 @@ struct plan_listener {
 struct plan_gateway_route {
 	const struct resource *resource; /* held */
 	uint32_t service; /* place in plan.services; PLAN_NONE: there is none of that name */
+	uint16_t port; /* of the service; 0: its only one */
 };
 
 struct plan_node {

@@ -315,11 +315,9 @@ static bool needs_tls(const struct snapshot_sides *sides, const struct plan_node
 	const struct plan_backend *backend = bsearch(&(struct plan_backend){ .service = route->service }, gateway->backends, gateway->backend_count,
 						     sizeof(*gateway->backends), service_order);
 	const struct plan_service *service = sides->now->plan->services[route->service];
-	_cleanup_json_ json_t *spec = resource_spec(route->resource);
-	const int64_t port = json_path_int(spec, "httpRoute.action.target.port", 0);
 
 	for (size_t p = 0; backend && p < service->port_count; p++)
-		if ((!port || service->ports[p].port == port) && backend->tls_ports >> p & 1)
+		if ((!route->port || service->ports[p].port == route->port) && backend->tls_ports >> p & 1)
 			return true;
 	return false;
 }
