@@ -359,7 +359,7 @@ static int explanation_read(struct agent *agent, struct explanation *x, const ch
 	return destination_parse(agent, x, want_v6, err);
 }
 
-/* Those of the gateway that weft-proxy serves; "" for none. */
+/* Whether the gateway has a listener there that weft-proxy serves. */
 static int listener_check(const struct plan_node *gateway, uint16_t port, struct error *err)
 {
 	_cleanup_(buffer_done) struct buffer ports = {};
@@ -376,15 +376,15 @@ static int listener_check(const struct plan_node *gateway, uint16_t port, struct
 /* A request from outside to a virtual gateway: Host is what the URL says, whatever that means to the mesh. */
 static int gateway_read(struct agent *agent, struct explanation *x, const char *from, bool want_v6, struct error *err)
 {
-	const struct plan *plan = apply_current(agent->apply);
+	const struct plan_node *gateway;
 	int r = source_read(agent, x, from, err);
 
+	if (r < 0)
+		return r;
 	x->port = explain_request_port(x->http);
 	ip_parse(want_v6 ? "::" : "0.0.0.0", &x->request.flow.destination);
-	for (size_t i = 0; r == 0 && plan && i < plan->node_count; i++)
-		if (plan->nodes[i] && plan->nodes[i]->gateway && !strcmp(plan->nodes[i]->name, x->from))
-			return listener_check(plan->nodes[i], x->port, err);
-	return r < 0 ? r : error_set_field(err, -ENOENT, "from", "%s is not in the configuration", x->from);
+	gateway = plan_find_gateway(apply_current(agent->apply), x->from);
+	return gateway ? listener_check(gateway, x->port, err) : error_set_field(err, -ENOENT, "from", "%s is not in the configuration", x->from);
 }
 
 static int query_read(struct agent *agent, struct http_exchange *exchange, struct explanation *x, struct error *err)

@@ -138,14 +138,6 @@ static const struct plan_port *port_of(const struct plan *plan, const json_t *sa
 	return NULL;
 }
 
-static const struct plan_node *gateway_of(const struct plan *plan, const char *name)
-{
-	for (size_t i = 0; plan && i < plan->node_count; i++)
-		if (plan->nodes[i] && plan->nodes[i]->gateway && !strcmp(plan->nodes[i]->name, name))
-			return plan->nodes[i];
-	return NULL;
-}
-
 static bool name_as(json_t *object, const char *full_name)
 {
 	if (strcmp(strrchr(full_name, '/') + 1, json_path_string(object, "route") ?: ""))
@@ -220,7 +212,7 @@ static void name_all(const struct explain_request *request, json_t *said)
 	const struct plan *plan = apply_current(request->agent->apply);
 	const struct plan_port *port = port_of(plan, said);
 	json_t *gateway = json_object_get(said, "gateway"), *one;
-	const struct plan_node *node = gateway_of(plan, json_path_string(request->answer, "from") ?: "");
+	const struct plan_node *node = plan_find_gateway(plan, json_path_string(request->answer, "from") ?: "");
 	size_t i;
 
 	name_gateway_route(node, gateway);

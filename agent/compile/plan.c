@@ -296,6 +296,14 @@ const struct plan_service *plan_find_service(const struct plan *plan, const char
 	return NULL;
 }
 
+const struct plan_node *plan_find_gateway(const struct plan *plan, const char *name)
+{
+	for (size_t i = 0; plan && i < plan->node_count; i++)
+		if (plan->nodes[i] && plan->nodes[i]->gateway && strcmp(plan->nodes[i]->name, name) == 0)
+			return plan->nodes[i];
+	return NULL;
+}
+
 bool plan_scope_owns(const uint32_t *services, size_t count, uint32_t service)
 {
 	size_t low = 0, high = count;

@@ -235,6 +235,7 @@ struct plan_side {
 struct plan_side plan_side(const struct plan *plan, enum plan_kind kind); /* of no plan: nothing */
 /* By full name, one look at each. NULL: not there. */
 const struct plan_service *plan_find_service(const struct plan *plan, const char *name);
+const struct plan_node *plan_find_gateway(const struct plan *plan, const char *name); /* likewise */
 bool plan_scope_owns(const uint32_t *services, size_t count, uint32_t service); /* of services in order */
 bool plan_scope_has(const struct plan_scope *scope, uint32_t service);
 
