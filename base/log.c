@@ -155,13 +155,13 @@ void log_write(enum log_level level, const char *message, const struct log_field
 
 bool log_limit_pass(struct log_limit *limit, uint64_t *ret_suppressed)
 {
-	uint64_t now = time_now_ns();
+	const uint64_t now = time_now_ns();
+	uint64_t next = __atomic_load_n(&limit->next_ns, __ATOMIC_RELAXED);
 
-	if (now < limit->next_ns) {
-		limit->suppressed++;
+	if (now < next || !__atomic_compare_exchange_n(&limit->next_ns, &next, now + NSEC_PER_SEC, false, __ATOMIC_RELAXED, __ATOMIC_RELAXED)) {
+		__atomic_add_fetch(&limit->suppressed, 1, __ATOMIC_RELAXED);
 		return false;
 	}
-	*ret_suppressed = limit->suppressed;
-	*limit = (struct log_limit){ .next_ns = now + NSEC_PER_SEC };
+	*ret_suppressed = __atomic_exchange_n(&limit->suppressed, 0, __ATOMIC_RELAXED);
 	return true;
 }

@@ -46,8 +46,8 @@ void log_write(enum log_level level, const char *message, const struct log_field
 #define log_warn(message, ...) log_write(LOG_LEVEL_WARN, message, LOG_FIELDS(__VA_ARGS__))
 #define log_error(message, ...) log_write(LOG_LEVEL_ERROR, message, LOG_FIELDS(__VA_ARGS__))
 
-/* At most one line a second from each place; the next one says how many were left out (`suppressed=n`). One thread. */
-struct log_limit {
+/* At most one line a second from each place; the next one says how many were left out (`suppressed=n`). Any thread. */
+struct log_limit { /* atomic */
 	uint64_t next_ns;
 	uint64_t suppressed;
 };

@@ -220,6 +220,35 @@ TEST(within_a_second_only_the_first_passes_and_the_next_says_how_many_did_not)
 	EXPECT(!log_limit_pass(&limit, &suppressed));
 }
 
+static struct log_limit shared;
+
+/* How many lines are written or told of. */
+static void *try_it(void *arg)
+{
+	uint64_t *ret_told = arg, suppressed;
+
+	for (int i = 0; i < 1000; i++)
+		if (log_limit_pass(&shared, &suppressed))
+			*ret_told += 1 + suppressed;
+	return NULL;
+}
+
+TEST(several_threads_lose_no_line_that_is_left_out)
+{
+	pthread_t threads[4];
+	uint64_t told[4] = {}, suppressed, sum = 0;
+
+	for (size_t i = 0; i < ARRAY_SIZE(threads); i++)
+		EXPECT_OK(pthread_create(&threads[i], NULL, try_it, &told[i]));
+	for (size_t i = 0; i < ARRAY_SIZE(threads); i++) {
+		EXPECT_OK(pthread_join(threads[i], NULL));
+		sum += told[i];
+	}
+	shared.next_ns = 0;
+	EXPECT(log_limit_pass(&shared, &suppressed));
+	EXPECT_EQ(sum + suppressed, 4 * 1000);
+}
+
 TEST(a_limited_line_carries_its_fields_and_the_count)
 {
 	const char *logged;
@@ -264,6 +293,7 @@ int main(void)
 		cmocka_unit_test_setup(logging_keeps_errno, setup),
 		cmocka_unit_test_setup(lines_of_several_threads_never_mix, setup),
 		cmocka_unit_test_setup(within_a_second_only_the_first_passes_and_the_next_says_how_many_did_not, setup),
+		cmocka_unit_test_setup(several_threads_lose_no_line_that_is_left_out, setup),
 		cmocka_unit_test_setup(a_limited_line_carries_its_fields_and_the_count, setup),
 		cmocka_unit_test_setup(levels_and_formats_have_names_and_others_are_refused_by_their_option, setup),
 	};
