@@ -11,8 +11,8 @@
  * lines dropped are together all there were. After a write that was cut short the next one begins on a line of its own.
  *
  * A file is opened by its log's thread (file.h), and again when it was renamed or removed, which is looked for at most every
- * ACCESS_LOG_LOOK_NS and only when there are lines, for it takes thirty calls where a flush takes three; on access_log_reopen(); and a second after it could not be opened or its
- * reader went away: what comes meanwhile is dropped (not-open). */
+ * ACCESS_LOG_LOOK_NS and only when there are lines, for it takes thirty calls where a flush takes three; on access_log_reopen(); and a
+ * second after it could not be opened or its reader went away: what comes meanwhile is dropped (not-open). */
 #pragma once
 
 #include <stdbool.h>

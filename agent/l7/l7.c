@@ -76,7 +76,6 @@ static int listen_at(const struct l7_place *place)
 	return TAKE_FD(fd);
 }
 
-/* The workers know it before the kernel does: the first connection finds one that accepts. */
 /* Once, where it begins: it is tried again each half second. */
 static void tell_taken(const struct l7_place *place)
 {
@@ -87,6 +86,7 @@ static void tell_taken(const struct l7_place *place)
 			 LOG_F("family", LOG_STR(place->family == LIST_V4 ? "IPv4" : "IPv6")));
 }
 
+/* The workers know it before the kernel does: the first connection finds one that accepts. */
 void l7_place_open(struct l7 *l7, struct l7_place *place)
 {
 	int fd;

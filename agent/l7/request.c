@@ -351,13 +351,13 @@ static void enter_gateway(struct request *request)
 		choose_target(request, port);
 }
 
-/* To an address that the mesh does not know, on a port where a backend of the caller may be meant: Host names none. Envoy in App Mesh has no
- * route for that, whatever the mesh's egress filter; here what may leave the mesh goes on to where it was meant. */
 static bool is_filtered(const struct caller *caller)
 {
 	return caller->drop_all && !caller->audit;
 }
 
+/* To an address that the mesh does not know, on a port where a backend of the caller may be meant: Host names none. Envoy in App Mesh has no
+ * route for that, whatever the mesh's egress filter; here what may leave the mesh goes on to where it was meant. */
 static void pass(struct request *request)
 {
 	const struct caller *caller = request->caller;
