@@ -252,13 +252,12 @@ static int start(struct supervisor *s, struct process **ret_process, struct erro
 	const char *const argv[] = { path, "--instance", s->options.instance, "--log-level", s->options.log_level, "--log-format",
 				     s->options.log_format, "--drain-max", drain_max, NULL };
 	_cleanup_close_ int cgroup_fd = -1;
-	struct error elsewhere = {};
 	int r = program_path(path, sizeof(path), err);
 
 	if (r < 0)
 		return r;
 	snprintf(drain_max, sizeof(drain_max), "%llums", (unsigned long long)(s->options.drain_max_ns / NSEC_PER_MSEC));
-	own_cgroup_for("weft-proxy", s->options.instance, &cgroup_fd, &elsewhere); /* else it goes there by itself, and says why it cannot */
+	own_cgroup_for("weft-proxy", s->options.instance, &cgroup_fd, NULL); /* else it goes there by itself, and says why it cannot */
 	return process_spawn(s->loop, argv, cgroup_fd, on_ended, s, ret_process, err);
 }
 
