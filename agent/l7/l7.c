@@ -274,13 +274,14 @@ int l7_prepare(struct l7 *l7, uint64_t base, uint64_t generation, struct span te
 
 int l7_publish(struct l7 *l7, struct snapshot *snapshot, struct error *err)
 {
-	int r;
+	int r = l7->kernel.endpoints_reach(l7->kernel.arg, snapshot_slots(snapshot), err); /* before anybody looks at them */
 
+	if (r < 0) {
+		snapshot_unref(snapshot);
+		return r;
+	}
 	snapshot_unref(l7->snapshot);
 	l7->snapshot = snapshot;
-	r = l7->kernel.endpoints_reach(l7->kernel.arg, snapshot_slots(snapshot), err); /* before a worker looks at them */
-	if (r < 0)
-		return r;
 	for (unsigned int i = 0; r == 0 && i < l7->worker_count; i++)
 		r = worker_tell_snapshot(l7->workers[i], snapshot);
 	if (r < 0)

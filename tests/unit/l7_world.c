@@ -107,9 +107,7 @@ static int endpoints_reach(void *arg, uint32_t count, struct error *err)
 {
 	const struct l7_world *w = arg;
 
-	(void)err;
-	EXPECT(count <= w->endpoint_count);
-	return 0;
+	return count > w->endpoint_count ? error_set(err, -E2BIG, "slots up to %u are asked for", count) : 0;
 }
 
 struct l7 *l7_world_other(struct l7_world *w, unsigned int workers)

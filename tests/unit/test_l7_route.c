@@ -310,6 +310,27 @@ TEST(requests_that_make_no_sense_are_refused_by_name)
 	EXPECT_COUNT(w, "totals.upstreamConnections", 0);
 }
 
+TEST(a_configuration_with_slots_that_the_kernel_has_not_leaves_what_is_in_force)
+{
+	_cleanup_world_ struct l7_world *w = l7_world_new(1);
+	_cleanup_free_ char *text = NULL;
+	struct error err = {};
+
+	given_any_route(w, NULL);
+	world_configure(w);
+	backends_serve(w);
+	assert_true(asprintf(&text,
+			     "{\"targets\":{\"3\":{\"name\":\"mesh/M/virtualNode/far:80\",\"virtualNode\":\"far\",\"port\":80,\"endpoints\":"
+			     "[{\"address\":\"127.0.0.1\",\"port\":80,\"slot\":%u,\"incarnation\":1}]}}}",
+			     w->endpoint_count) > 0);
+	EXPECT_EQ(l7_configure(w->l7, 0, w->generation + 1, span_of(text), &err), -E2BIG);
+	EXPECT_EQ(l7_generation(w->l7), w->generation);
+	EXPECT_EQ(ask_status(w, GET("/bytes/10")), 200);
+	w->generation++;
+	world_configure(w);
+	EXPECT_EQ(l7_generation(w->l7), w->generation);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -331,6 +352,7 @@ int main(void)
 		cmocka_unit_test(a_target_in_absolute_form_overrules_host),
 		cmocka_unit_test(http_1_0_without_host_is_for_what_was_connected_to),
 		cmocka_unit_test(requests_that_make_no_sense_are_refused_by_name),
+		cmocka_unit_test(a_configuration_with_slots_that_the_kernel_has_not_leaves_what_is_in_force),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);
