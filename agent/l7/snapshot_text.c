@@ -3,11 +3,13 @@
 
 #include <errno.h>
 #include <stdlib.h>
+#include <string.h>
 
 #include "agent/l7/snapshot_internal.h"
 #include "base/cleanup.h"
 
 #define IDS_MAX (1u << 24) /* more than the kernel has room for */
+#define SEEN_MORE_BYTES 512u
 
 struct walk {
 	struct span text;
@@ -17,7 +19,8 @@ struct walk {
 	struct error *err;
 	unsigned int kinds_seen; /* by bits */
 	enum snapshot_kind kind; /* whose objects are walked through */
-	unsigned char *ids_seen; /* of that kind, by bits */
+	unsigned char *ids_seen; /* of that kind, by bits; as far as ids go */
+	size_t seen_bytes;
 };
 
 static int bad(const struct walk *walk, const char *what)
@@ -120,39 +123,53 @@ static int id_read(struct span text, uint32_t *ret_id)
 	return 0;
 }
 
+static int see(struct walk *walk, uint32_t id)
+{
+	const size_t at = id / 8;
+
+	if (at >= walk->seen_bytes) {
+		const size_t bytes = MAX(2 * walk->seen_bytes, at + SEEN_MORE_BYTES);
+		unsigned char *more = realloc(walk->ids_seen, bytes);
+
+		if (!more)
+			return error_set(walk->err, -ENOMEM, "out of memory");
+		memset(more + walk->seen_bytes, 0, bytes - walk->seen_bytes);
+		walk->ids_seen = more;
+		walk->seen_bytes = bytes;
+	}
+	if (walk->ids_seen[at] >> id % 8 & 1)
+		return error_set(walk->err, -EBADMSG, "%u is there twice", id);
+	walk->ids_seen[at] |= (unsigned char)(1u << id % 8);
+	return 0;
+}
+
 static int walk_object(struct walk *walk, struct span name)
 {
 	_cleanup_json_ json_t *json = NULL;
 	struct span text = {};
-	unsigned char *seen;
 	uint32_t id;
-	int r = 0;
+	int r;
 
 	if (id_read(name, &id) < 0)
 		return error_set(walk->err, -EBADMSG, "'%.*s' is no id", (int)MIN(name.length, 20), name.data);
-	seen = &walk->ids_seen[id / 8];
-	if (*seen >> id % 8 & 1)
-		return error_set(walk->err, -EBADMSG, "%u is there twice", id);
-	*seen |= (unsigned char)(1u << id % 8);
-	if (!take_null(walk))
+	r = see(walk, id);
+	if (r == 0 && !take_null(walk))
 		r = take_value(walk, &json, &text);
 	return r < 0 ? r : walk->fn(walk->kind, id, json, text, walk->arg, walk->err);
 }
 
 static int walk_kind(struct walk *walk, enum snapshot_kind kind)
 {
-	_cleanup_free_ unsigned char *ids_seen = calloc(IDS_MAX / 8, 1); /* of which the kernel gives what is written to */
 	struct error inner = {}, *err = walk->err;
 	int r;
 
-	if (!ids_seen)
-		return error_set(err, -ENOMEM, "out of memory");
 	walk->kind = kind;
-	walk->ids_seen = ids_seen;
 	walk->err = &inner;
 	r = walk->kinds_seen >> kind & 1 ? bad(walk, "is there twice") : walk_members(walk, walk_object);
 	walk->err = err;
 	walk->kinds_seen |= 1u << kind;
+	free(TAKE_PTR(walk->ids_seen));
+	walk->seen_bytes = 0;
 	return r < 0 ? error_set_field(err, r, snapshot_kinds[kind].member, "%s", inner.message) : 0;
 }
 
