@@ -204,7 +204,7 @@ struct worker {
 	struct loop_timer *log_timer;
 	uint64_t last_connection; /* number of it */
 	uint64_t wall_ns; /* what the wall clock is ahead of the loop's, at most a second ago */
-	struct list spare_requests, parked;
+	struct list spare_requests, parked, passing;
 	size_t spare_request_count;
 	uint64_t open_peak; /* of stats.open, since what they took was given back */
 	uint64_t random[2];
@@ -440,7 +440,7 @@ enum request_state {
 
 struct request {
 	/* Kept from one request to the next: */
-	struct list node; /* of worker->spare_requests, worker->parked, or limit->waiting */
+	struct list node; /* of worker->spare_requests, parked or passing, or of limit->waiting */
 	struct worker *worker;
 	struct loop_timer *timer;
 	uint64_t armed_ns; /* 0: not */
@@ -503,7 +503,7 @@ struct request *request_free(struct request *request); /* a spare one */
 void request_head_read(struct request *request); /* the head is whole */
 void request_route(struct request *request); /* the same, once the configuration may be there */
 /* The configuration changed. What goes past the mesh is ended where it may not any more, as connections are that the kernel let out. */
-void request_hold_to_filter(struct request *request);
+void request_hold_to_filter(struct request *request); /* of worker->passing */
 void request_body(struct request *request, struct span piece);
 void request_received(struct request *request);
 bool request_takes_body(const struct request *request);

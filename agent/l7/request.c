@@ -367,6 +367,7 @@ static void pass(struct request *request)
 		return;
 	}
 	request->passes = true;
+	list_append(&request->worker->passing, &request->node);
 	count_target(request);
 	request->timeouts = route_timeouts_read(NULL);
 	request->route = &everything;
@@ -378,7 +379,7 @@ void request_hold_to_filter(struct request *request)
 	const struct caller *caller = snapshot_caller(request->worker->view->snapshot, request->downstream->handover.source);
 	const bool begun = request->state == REQUEST_ANSWERING || request->state == REQUEST_TUNNEL;
 
-	if (request->passes && caller && is_filtered(caller))
+	if (caller && is_filtered(caller))
 		request_refuse(request, begun ? L7_FILTER_CLOSED : L7_NO_ROUTE);
 }
 

@@ -133,13 +133,8 @@ static void run_parked(struct worker *worker)
 
 static void hold_to_filters(struct worker *worker)
 {
-	list_for_each(p, &worker->places)
-		list_for_each_safe(it, &container_of(p, struct worker_place, node)->downstreams) {
-			const struct downstream *d = container_of(it, struct downstream, place_node);
-
-			if (d->request)
-				request_hold_to_filter(d->request);
-		}
+	list_for_each_safe(it, &worker->passing)
+		request_hold_to_filter(container_of(it, struct request, node));
 }
 
 static void take_view(void *arg)
@@ -638,6 +633,7 @@ int worker_new(struct l7 *l7, unsigned int index, struct worker **ret_worker)
 	list_init(&worker->logs);
 	worker->wall_ns = time_to_wall_ns(time_now_ns()) - time_now_ns();
 	list_init(&worker->parked);
+	list_init(&worker->passing);
 	list_init(&worker->dead_downstreams);
 	list_init(&worker->dead_upstreams);
 	for (size_t i = 0; i < WAITS; i++)
