@@ -15,6 +15,7 @@
 #include <unistd.h>
 
 #include "agent/l7/internal.h"
+#include "agent/l7/turn.h"
 #include "agent/net/tcp.h"
 #include "base/cleanup.h"
 #include "base/log.h"
@@ -529,18 +530,17 @@ static void stop(void *arg)
  * it. Earlier kernels take no notice. */
 static void ask_for_short_turns(void)
 {
-	struct { /* struct sched_attr, sched_setattr(2): glibc 2.36 has neither */
-		uint32_t size, policy;
-		uint64_t flags;
-		int32_t nice;
-		uint32_t priority;
-		uint64_t runtime_ns, deadline_ns, period_ns;
-	} attributes = { .size = sizeof(attributes) };
+	struct turn_attributes attributes = { .size = sizeof(attributes) };
+	long r = syscall(SYS_sched_getattr, 0, &attributes, sizeof(attributes), 0);
 
-	if (syscall(SYS_sched_getattr, 0, &attributes, sizeof(attributes), 0) < 0 || attributes.policy != SCHED_OTHER)
-		return;
+	if (r == 0 && attributes.policy != SCHED_OTHER)
+		return; /* somebody has seen to it */
 	attributes.runtime_ns = SLICE_NS;
-	syscall(SYS_sched_setattr, 0, &attributes, 0); /* where it may not, it waits as others do */
+	if (r == 0)
+		r = syscall(SYS_sched_setattr, 0, &attributes, 0);
+	if (r < 0)
+		log_limited(LOG_LEVEL_INFO, "workers may not ask for short turns of the CPU: they wait as others do",
+			    LOG_F("error", LOG_STR(strerror(errno))));
 }
 
 static void *run(void *arg)

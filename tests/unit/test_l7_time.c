@@ -7,6 +7,7 @@
 #include <sys/syscall.h>
 #include <unistd.h>
 
+#include "agent/l7/turn.h"
 #include "tests/unit/l7_world.h"
 
 #define REQUEST_MS(ms) "'timeout':{'perRequest':{'value':" #ms ",'unit':'ms'}}"
@@ -274,13 +275,7 @@ TEST(many_timeouts_at_once_are_all_told)
 /* How long a turn of a thread is, as sched_getattr(2) has it; 0: the kernel does not tell. */
 static uint64_t turn_ns(int thread)
 {
-	struct {
-		uint32_t size, policy;
-		uint64_t flags;
-		int32_t nice;
-		uint32_t priority;
-		uint64_t runtime_ns, deadline_ns, period_ns;
-	} attributes = { .size = sizeof(attributes) };
+	struct turn_attributes attributes = { .size = sizeof(attributes) };
 
 	EXPECT_EQ(syscall(SYS_sched_getattr, thread, &attributes, sizeof(attributes), 0), 0);
 	return attributes.runtime_ns;
@@ -299,7 +294,7 @@ static bool is_worker(const char *thread)
 	return !strcmp(name, "weft-l7-0\n");
 }
 
-TEST(a_worker_that_is_woken_gets_its_turn_before_those_with_longer_ones)
+TEST(a_worker_asks_for_turns_as_short_as_there_are)
 {
 	_cleanup_world_ struct l7_world *w = world(REQUEST_MS(5000));
 	_cleanup_wire_ struct wire p, e;
@@ -338,7 +333,7 @@ int main(void)
 		cmocka_unit_test(the_time_of_a_try_ends_with_the_head_of_its_answer),
 		cmocka_unit_test(a_connection_that_does_not_come_about_is_given_up),
 		cmocka_unit_test(many_timeouts_at_once_are_all_told),
-		cmocka_unit_test(a_worker_that_is_woken_gets_its_turn_before_those_with_longer_ones),
+		cmocka_unit_test(a_worker_asks_for_turns_as_short_as_there_are),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);
