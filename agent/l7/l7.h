@@ -131,7 +131,8 @@ struct l7_stats_view *l7_view_free(const struct l7_stats_view *view); /* NULL is
  *
  *	"generation", "workers", "places": [{"netnsCookie", "role": "outbound", "inbound" or "gateway", "port": a gateway's, else 0,
  *	"family": "IPv4", "why": why it does not listen, or null}], "totals": {"requests", …, "replies": {NAME: n}, "retries": {VERDICT: n},
- *	"accessLogDrops": {REASON: lines}}, "rows": [{"source", "service", "target": the kernel's ids of them, "requests", "retries",
+ *	"poolsAlone": how often a pool was begun that this process counts for itself (ledger.h), "accessLogDrops": {REASON: lines}},
+ *	"rows": [{"source", "service", "target": the kernel's ids of them, "requests", "retries",
  *	"bytesReceived", "bytesSent", "timeNsSum", "active", "codes": [without an answer, 1xx, … 5xx], "timeNs": [buckets of maps/abi/row.h, trailing zeros left out]}],
  *	"routes": [{"source": caller or gateway, "service": 0 for a gateway's own routes and for what was meant for none, "id": of this process for the
  *	name, "route": NAME, or null: no route took them, "retries", "timeouts", "codes"}]

@@ -45,6 +45,7 @@ struct ledger {
 	struct ledger_table *table; /* NULL: no file */
 	pthread_mutex_t mutex; /* a lock of the file is this process's, whichever thread has it */
 	uint64_t dead_ns[LEDGER_COLUMNS]; /* that its process was seen to be gone; 0: it was not */
+	uint64_t alone; /* rows that are this process's alone, since it began; atomic */
 };
 
 /* --- locks ---------------------------------------------------------------------------------------------------------------------- */
@@ -176,10 +177,11 @@ static bool is_in_table(const struct ledger *ledger, const struct ledger_row *ro
 }
 
 /* Memory of this process. */
-static struct ledger_row *row_alone(const char *key)
+static struct ledger_row *row_alone(struct ledger *ledger, const char *key)
 {
 	struct ledger_row *row = calloc(1, sizeof(*row));
 
+	__atomic_add_fetch(&ledger->alone, 1, __ATOMIC_RELAXED);
 	if (row)
 		strcpy(row->key, key);
 	return row;
@@ -252,7 +254,7 @@ struct ledger_row *ledger_get(struct ledger *ledger, const char *key)
 	struct ledger_row *row;
 
 	if (!ledger->table)
-		return row_alone(key);
+		return row_alone(ledger, key);
 	table_lock(ledger);
 	sweep(ledger, time_now_ns());
 	row = row_find(ledger->table, key);
@@ -262,7 +264,12 @@ struct ledger_row *ledger_get(struct ledger *ledger, const char *key)
 	if (row)
 		return row;
 	log_limited(LOG_LEVEL_WARN, "too many pools: one is counted by each weft-proxy for itself", LOG_F("pool", LOG_STR(key)));
-	return row_alone(key);
+	return row_alone(ledger, key);
+}
+
+uint64_t ledger_alone(const struct ledger *ledger)
+{
+	return __atomic_load_n(&ledger->alone, __ATOMIC_RELAXED);
 }
 
 void ledger_put(struct ledger *ledger, struct ledger_row *row)

@@ -37,6 +37,8 @@ struct ledger *ledger_close(struct ledger *ledger); /* nobody has a row of it an
 /* The pool of that key, shorter than LEDGER_KEY_BYTES, and none that this process has already. NULL: no memory. */
 struct ledger_row *ledger_get(struct ledger *ledger, const char *key);
 void ledger_put(struct ledger *ledger, struct ledger_row *row); /* it has nothing of it any more */
+/* How often a pool was got that this process counts alone: there is no file, or no room in it. */
+uint64_t ledger_alone(const struct ledger *ledger);
 
 /* One more of a kind, where all together have fewer than `max`. `own`: how many this process has without it. */
 bool ledger_enter(struct ledger *ledger, struct ledger_row *row, enum ledger_kind kind, uint32_t own, uint32_t max);

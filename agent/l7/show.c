@@ -7,6 +7,7 @@
 #include <string.h>
 
 #include "agent/l7/internal.h"
+#include "agent/l7/ledger.h"
 #include "base/bytes.h"
 #include "base/decimal.h"
 
@@ -258,8 +259,9 @@ static json_t *totals_json(const struct l7 *l7)
 		json_object_set_new(retries, retry_verdict_name((enum retry_verdict)i), json_integer((json_int_t)L7_COUNTED(l7, verdicts[i])));
 	for (size_t i = 0; i < ACCESS_LOG_DROP_COUNT; i++)
 		json_object_set_new(drops, access_log_drop_name((enum access_log_drop)i), json_integer((json_int_t)logs.dropped[i]));
-	json = json_pack("{s:I, s:I, s:I, s:o, s:o, s:o}", "taken", (json_int_t)l7->taken, "accessLogLines", (json_int_t)logs.lines,
-			 "noAccessLog", (json_int_t)l7->no_access_log, "replies", replies, "retries", retries, "accessLogDrops", drops);
+	json = json_pack("{s:I, s:I, s:I, s:I, s:o, s:o, s:o}", "taken", (json_int_t)l7->taken, "accessLogLines", (json_int_t)logs.lines,
+			 "noAccessLog", (json_int_t)l7->no_access_log, "poolsAlone", (json_int_t)ledger_alone(l7->ledger), "replies", replies,
+			 "retries", retries, "accessLogDrops", drops);
 	for (size_t i = 0; i < ARRAY_SIZE(words); i++)
 		json_object_set_new(json, words[i].name, json_integer((json_int_t)l7_counted(l7, words[i].offset)));
 	return json;

@@ -308,6 +308,7 @@ TEST(pools_beyond_the_table_are_counted_by_each_process_alone)
 		rows[i] = ledger_get(ledger, key);
 		EXPECT(rows[i]);
 	}
+	EXPECT_EQ(ledger_alone(ledger), 1);
 	EXPECT(ledger_enter(ledger, rows[LEDGER_ROWS - 1], LEDGER_CONNECTIONS, 0, 1));
 	EXPECT(!ledger_enter(ledger, rows[LEDGER_ROWS - 1], LEDGER_CONNECTIONS, 1, 1));
 	for (size_t i = 0; i < LEDGER_ROWS; i++)
@@ -327,6 +328,7 @@ TEST(without_a_file_nobody_else_counts)
 
 	EXPECT_OK(ledger_open(NULL, &side.ledger, NULL));
 	side.row = ledger_get(side.ledger, POOL);
+	EXPECT_EQ(ledger_alone(side.ledger), 1);
 	EXPECT(enter(&side, LEDGER_CONNECTIONS, 1));
 	EXPECT(!enter(&side, LEDGER_CONNECTIONS, 1));
 	ledger_sweep(side.ledger, time_now_ns());
