@@ -383,7 +383,8 @@ void limit_leave(struct listener_limit *limit); /* a connection is gone, or a pl
 bool limit_is_short(const struct listener_limit *limit); /* somebody waits, or there are too many: none is kept for later */
 void limit_keep(struct listener_limit *limit, struct upstream *u); /* it is: among the spares */
 void limits_run(struct worker *worker); /* those that wait go on, where they can */
-void limits_look(struct worker *worker); /* at what other processes have; limits_run() follows */
+/* At what other processes have; limits_run() follows. One that nobody uses goes: not before, for the next connection may be there at once. */
+void limits_look(struct worker *worker);
 void limit_forget(struct request *request); /* it waits no more */
 
 /* --- choose.c ------------------------------------------------------------------------------------------------------------ */

@@ -124,7 +124,6 @@ static void look_soon(struct worker *worker)
 void limit_unuse(struct listener_limit *limit)
 {
 	limit->users--;
-	mark_due(limit);
 }
 
 enum limit_verdict limit_enter(struct listener_limit *limit, struct request *request)
@@ -203,11 +202,6 @@ static void limit_run(struct listener_limit *limit)
 		ledger_wait(ledger_of(limit), limit->row, loop_now_ns(worker->loop));
 		look_soon(worker);
 	}
-	if (limit->users || limit->connections)
-		return;
-	table_remove(&worker->limits, &limit->node);
-	list_remove(&limit->due_node);
-	limit_free(limit);
 }
 
 void limits_run(struct worker *worker)
@@ -225,9 +219,16 @@ void limits_look(struct worker *worker)
 	bool shared = false;
 
 	worker->limits_looked_at_ns = 0;
-	for (struct table_node *node = table_first(&worker->limits); node; node = table_next(&worker->limits, node)) {
+	for (struct table_node *node = table_first(&worker->limits), *next; node; node = next) {
 		struct listener_limit *limit = container_of(node, struct listener_limit, node);
 
+		next = table_next(&worker->limits, node);
+		if (!limit->users && !limit->connections) {
+			table_remove(&worker->limits, node);
+			list_remove(&limit->due_node);
+			limit_free(limit);
+			continue;
+		}
 		shared |= ledger_is_shared(ledger_of(limit), limit->row);
 		if (!list_empty(&limit->waiting) || looks_on(limit)) /* who had the rest of it may be gone by now */
 			mark_due(limit);

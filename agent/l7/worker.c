@@ -522,6 +522,7 @@ static void stop(void *arg)
 	list_for_each_safe(it, &worker->places)
 		place_close(container_of(it, struct worker_place, node));
 	worker_reap(worker);
+	limits_look(worker); /* nobody uses them any more */
 	loop_stop(worker->loop, 0);
 }
 

@@ -111,6 +111,31 @@ TEST(a_request_that_waits_for_its_place_or_gets_none_is_no_probe_of_an_ejected_e
 	EXPECT_EQ(__atomic_load_n(until_ns, __ATOMIC_RELAXED), 0);
 }
 
+TEST(connections_one_after_the_other_find_the_pool_of_the_first)
+{
+	enum { CONNECTIONS = 10 };
+	_cleanup_world_ struct l7_world *w = l7_world_new(1);
+
+	configure(w, "{'port':8088,'connectionPool':{'http':{'maxConnections':1,'maxPendingRequests':1}}}");
+	given_gateway(w);
+	for (int i = 0; i < CONNECTIONS; i++) {
+		_cleanup_wire_ struct wire client = {}, endpoint = {};
+		_cleanup_message_ struct message asked = {}, answer = {};
+
+		program_at(FIRST, &client);
+		wire_say(&client, GET("/"));
+		backend_accept(w, 1, &endpoint);
+		wire_read(&endpoint, &asked);
+		wire_say(&endpoint, "HTTP/1.1 200 OK\r\nConnection: close\r\nContent-Length: 0\r\n\r\n");
+		wire_read(&client, &answer);
+		EXPECT_EQ(answer.status, 200);
+		wire_close(&client);
+		EXPECT_COUNT(w, "totals.open", 0);
+	}
+	EXPECT(world_counted(w, "totals.poolsAlone") < CONNECTIONS); /* it goes when it was not used for up to a second */
+	EXPECT(world_counted(w, "totals.poolsAlone") > 0);
+}
+
 static int gateway_status(const char *request)
 {
 	_cleanup_wire_ struct wire wire = {};
@@ -182,6 +207,7 @@ int main(void)
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(a_connection_to_an_endpoint_goes_with_the_listener_that_uses_it_and_not_with_the_one_that_opened_it),
 		cmocka_unit_test(a_request_that_waits_for_its_place_or_gets_none_is_no_probe_of_an_ejected_endpoint),
+		cmocka_unit_test(connections_one_after_the_other_find_the_pool_of_the_first),
 		cmocka_unit_test(a_service_that_the_kernel_balances_gets_each_request_of_a_gateway_once),
 		cmocka_unit_test(a_request_is_counted_by_the_gateways_route_and_by_that_of_its_service),
 	};
