@@ -169,13 +169,11 @@ static void row_write(const struct l7 *l7, const void *sum, struct buffer *text)
 	text->length += (size_t)(to - begin);
 }
 
-/* Names of routes are of letters, digits and the like, or none; whatever else there is stays JSON. */
 static void add_name(const char *name, struct buffer *text)
 {
-	_cleanup_json_ json_t *json = name ? json_string(name) : json_null();
-	_cleanup_free_ char *dumped = json ? json_dumps(json, JSON_ENCODE_ANY) : NULL;
+	_cleanup_json_ json_t *json = name ? json_string(name) : NULL;
 
-	buffer_add(text, dumped ?: "null");
+	json_print(json, text);
 }
 
 static void route_write(const struct l7 *l7, const void *sum, struct buffer *text)
@@ -269,18 +267,18 @@ static json_t *totals_json(const struct l7 *l7)
 
 int l7_write(const struct l7 *l7, struct buffer *text)
 {
-	_cleanup_free_ char *places = NULL, *totals = NULL;
-	_cleanup_json_ json_t *list = json_array(), *sums = totals_json(l7);
+	_cleanup_json_ json_t *places = json_array(), *totals = totals_json(l7);
 	int r;
 
 	list_for_each(it, &l7->places)
-		json_array_append_new(list, place_json(container_of(it, struct l7_place, node)));
-	places = json_dumps(list, JSON_COMPACT);
-	totals = json_dumps(sums, JSON_COMPACT);
+		json_array_append_new(places, place_json(container_of(it, struct l7_place, node)));
 	if (!places || !totals)
 		return -ENOMEM;
-	buffer_printf(text, "\"generation\":%" PRIu64 ",\"workers\":%u,\"places\":%s,\"totals\":%s,\"rows\":[",
-		      snapshot_generation(l7->snapshot), l7->worker_count, places, totals);
+	buffer_printf(text, "\"generation\":%" PRIu64 ",\"workers\":%u,\"places\":", snapshot_generation(l7->snapshot), l7->worker_count);
+	json_print(places, text);
+	buffer_add(text, ",\"totals\":");
+	json_print(totals, text);
+	buffer_add(text, ",\"rows\":[");
 	r = rows_write(l7, &targets, text);
 	buffer_add(text, "],\"routes\":[");
 	if (r == 0)
