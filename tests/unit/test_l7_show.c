@@ -248,9 +248,7 @@ TEST(what_is_tried_at_an_endpoint_is_counted_in_its_slot)
 		EXPECT_EQ(ask_status(w, GET("/bytes/10")), 200);
 	EXPECT_EQ(ask_status(w, GET("/status/503")), 503); /* three tries */
 	EXPECT_EQ(ask_status(w, GET("/status/404")), 404);
-	for (const uint64_t until_ns = test_now_ns() + WORLD_WAIT_MS * NSEC_PER_MSEC * test_slowness();
-	     __atomic_load_n(&slot->requests, __ATOMIC_RELAXED) < 9 && test_now_ns() < until_ns;) /* each second */
-		nanosleep(&(struct timespec){ .tv_nsec = 1000000 }, NULL);
+	WAIT_FOR(__atomic_load_n(&slot->requests, __ATOMIC_RELAXED) >= 9, WORLD_WAIT_MS * NSEC_PER_MSEC); /* each second */
 	EXPECT_EQ(__atomic_load_n(&slot->requests, __ATOMIC_RELAXED), 9);
 	EXPECT_EQ(__atomic_load_n(&slot->request_failures, __ATOMIC_RELAXED), 3);
 	EXPECT_EQ(w->endpoints[2].requests, 0);
