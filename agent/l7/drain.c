@@ -216,6 +216,28 @@ struct l7_left l7_left(struct l7 *l7)
 	return left;
 }
 
+static void look_for_strangers(struct worker *worker, void *arg)
+{
+	bool *any = arg;
+
+	list_for_each(p, &worker->places) {
+		const struct worker_place *place = container_of(p, struct worker_place, node);
+
+		if (place->place->role != L7_OUTBOUND)
+			continue;
+		list_for_each(it, &place->downstreams)
+			*any |= !container_of(it, struct downstream, place_node)->handover.service;
+	}
+}
+
+bool l7_may_leave(struct l7 *l7)
+{
+	bool any = false;
+
+	run_all(l7, look_for_strangers, &any);
+	return any;
+}
+
 static void cut(struct worker *worker, void *arg)
 {
 	(void)arg;

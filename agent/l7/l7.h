@@ -100,6 +100,8 @@ struct l7_left { /* open now */
 	uint64_t parked; /* of them, those that wait for a newer configuration */
 };
 struct l7_left l7_left(struct l7 *l7);
+/* Whether a program has a connection to an address that the mesh does not know: what it asks for there passes until the egress filter closes. */
+bool l7_may_leave(struct l7 *l7);
 void l7_cut(struct l7 *l7); /* what is left of a drained one: requests under way end as "drain-limit" */
 
 /* Between two requests a connection may go to another process. Takes up to `max` of them out of a drained one: a list that says what must

@@ -15,6 +15,7 @@
 
 #define LOOK_NS (100 * NSEC_PER_MSEC)
 #define COUNTS_NS (5 * NSEC_PER_SEC) /* weftd reads what is left to it as often */
+#define FILTER_NS NSEC_PER_SEC /* so late at most it hears that an egress filter has closed: the answer may be all there is to configure */
 #define MESSAGES_A_TURN 64
 
 const char *const retire_reason_names[RETIRE_REASON_COUNT] = {
@@ -28,6 +29,7 @@ struct retirement {
 	struct loop_timer *timer;
 	uint64_t since_ns, until_ns;
 	uint64_t counts_ns; /* are left again then */
+	uint64_t filter_ns; /* whether one has closed is asked again then */
 	enum retire_reason late; /* why it ends at `until_ns` */
 	bool ended;
 	int fd; /* to who has the seat; -1: nobody does, or does not answer */
@@ -101,7 +103,7 @@ static void on_configured(struct proxy *proxy, uint64_t whose, const struct erro
 			    LOG_F("error", LOG_STR(error_text(err, text, sizeof(text)))));
 }
 
-/* Some request waited for it. Takes the descriptor. */
+/* What it asked for. Takes the descriptor. */
 static void take_configuration(struct retirement *r, const json_t *answer, int fd)
 {
 	const int64_t generation = json_path_int(answer, "generation", 0);
@@ -199,12 +201,25 @@ static void give(struct retirement *r)
 		settle(r, false);
 }
 
+/* Of what is under way a newer configuration concerns two things: requests that wait for it, and those that left a mesh whose filter has closed. */
+static bool needs_configuration(struct retirement *r, const struct l7_left *left, uint64_t now_ns)
+{
+	if (!r->known || r->asked || r->configures)
+		return false;
+	if (left->parked)
+		return true;
+	if (now_ns < r->filter_ns)
+		return false;
+	r->filter_ns = now_ns + FILTER_NS;
+	return l7_may_leave(r->proxy->l7);
+}
+
 static void ask_configuration(struct retirement *r)
 {
 	_cleanup_json_ json_t *message = json_pack("{s:s, s:I}", "op", "snapshot", "after", (json_int_t)l7_generation(r->proxy->l7));
 
 	if (say(r, message, NULL, 0) < 0)
-		log_limited(LOG_LEVEL_WARN, "requests wait for a configuration that is not asked for");
+		log_limited(LOG_LEVEL_WARN, "a newer configuration is not asked for");
 }
 
 /* --- until then ---------------------------------------------------------------------------------------------------------------- */
@@ -244,7 +259,7 @@ static void on_look(struct loop_timer *timer, void *arg)
 		counts_leave(proxy);
 	}
 	left = l7_left(proxy->l7);
-	if (left.parked && r->known && !r->asked && !r->configures)
+	if (needs_configuration(r, &left, now_ns))
 		ask_configuration(r);
 	if (now_ns >= r->until_ns)
 		end(r, r->late);

@@ -408,7 +408,7 @@ static int op_connections(const struct request *q, struct answer *answer, struct
 	return 0;
 }
 
-/* Of one whose requests are of a generation that it was not told of any more. */
+/* Of one that is not told of generations any more, and has something that a newer one may concern. */
 static int op_snapshot(const struct request *q, struct answer *answer, struct error *err)
 {
 	const int64_t after = json_path_int(q->message, "after", 0);

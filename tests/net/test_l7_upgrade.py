@@ -8,7 +8,7 @@ import socket
 
 import pytest
 
-from l7_world import Client, make_shop, route
+from l7_world import Client, http_servers, make_shop, route
 from weft import BUILD, is_proxy, wait_for
 
 # In a worker: threads that ask until they are told to stop. Nobody asks again what has failed, but who is told "connection: close" asks on
@@ -80,17 +80,17 @@ def begin(address):
     global begun
     begun = socket.create_connection((address, 8080), timeout=30)
     begun.sendall(b"GET / HTTP/1.1\\r\\n")
-def complete():
-    begun.sendall(b"Host: web.example.com\\r\\n\\r\\n")
+def complete(host="web.example.com"):
+    begun.sendall(f"Host: {host}\\r\\n\\r\\n".encode())
     return begun.recv(65536).decode()
 """
 
 # A connection that has become another protocol's.
 TUNNEL = """
 tunnels = {}
-def open_tunnel(address, name):
+def open_tunnel(address, name, host="web.example.com"):
     s = socket.create_connection((address, 8080), timeout=30)
-    s.sendall(b"GET /chat HTTP/1.1\\r\\nHost: web.example.com\\r\\nConnection: Upgrade\\r\\nUpgrade: echo\\r\\n\\r\\n")
+    s.sendall(f"GET /chat HTTP/1.1\\r\\nHost: {host}\\r\\nConnection: Upgrade\\r\\nUpgrade: echo\\r\\n\\r\\n".encode())
     head = b""
     while b"\\r\\n\\r\\n" not in head:
         head += s.recv(4096)
@@ -129,6 +129,12 @@ def requests(node):
         with open(fds[0]) as file:
             file.seek(0)
             return json.load(file)["totals"]
+
+
+def replies(node, before={}):
+    """What all weft-proxies have counted since then of requests that they ended themselves, by its name."""
+    now = node.status()["requests"]["totals"]["replies"]
+    return {name: count - before.get(name, 0) for name, count in now.items() if count > before.get(name, 0)}
 
 
 def upgrade_by_hand(node, *options, cgroup=None, environment={}):
@@ -347,6 +353,28 @@ def test_a_workloads_end_closes_what_a_former_one_has_of_it(shop):
     assert second.echoes("stays")
     second.worker.kill()
     wait_for(lambda: ended(shop, old), "nothing is left")
+
+
+def test_what_a_former_one_lets_out_of_the_mesh_ends_when_the_filter_closes(shop):
+    """A tunnel that goes past the mesh, and a request whose head is not whole yet; another tunnel is the mesh's own."""
+    client, old, pod = shop.client_worker, shop.proxy_pid(), shop.add_pod()
+    http_servers(shop, f"{pod.ipv4}:8080", namespace=pod)
+    shop.mesh("ALLOW_ALL")
+    wait_for(lambda: client.ask(pod.ipv4, headers={"Host": "stranger.test"}).get("status") == 200, "ALLOW_ALL is in force")
+    assert client.open_tunnel(pod.ipv4, "outside", "stranger.test") == client.open_tunnel(shop.address, "inside") == "101"
+    client.begin(pod.ipv4)
+    wait_for(lambda: requests(shop)["requestsActive"] == 3, "the last one has begun")
+    before = replies(shop)
+    upgrade_by_hand(shop)
+    assert client.echoes("outside") and client.echoes("inside")
+    shop.mesh("DROP_ALL")
+    wait_for(lambda: not client.echoes("outside"), "it is cut off")
+    assert client.complete("stranger.test").startswith("HTTP/1.1 404 ")
+    assert client.echoes("inside")
+    assert [each["pid"] for each in former(shop)["now"]] == [old]
+    client.close_tunnel("inside")
+    wait_for(lambda: former(shop)["ends"]["drained"] == 1, "it served the rest to its end")
+    wait_for(lambda: replies(shop, before) == {"filter-closed": 1, "no-route": 1}, "each is counted by its name", 20)
 
 
 def test_a_unit_of_its_own_is_replaced_by_a_reload(shop, tmp_path):
