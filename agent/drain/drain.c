@@ -31,7 +31,7 @@ struct job {
 	struct change_watch *watch;
 	bool busy;
 	bool ask; /* also where nothing changed */
-	bool passed_denied; /* the last look met connections that left a mesh and may not */
+	bool passed; /* whether to ask about those that left a mesh: a filter closed, or the last walk met some, or failed */
 	int r;
 	uint64_t next_ns; /* when the next connection is due; 0: none */
 	struct place *places;
@@ -116,7 +116,7 @@ static int take_passed(const struct passed_denied *denied, void *arg)
 {
 	struct job *job = arg;
 
-	job->passed_denied = true;
+	job->passed = true;
 	return add_due(job, denied->netns_cookie);
 }
 
@@ -133,24 +133,27 @@ static int look_at_passed(struct job *job)
 {
 	int r;
 
-	job->passed_denied = false;
+	job->passed = false; /* take_passed() */
 	r = kernel_passed_denied_each(job->kernel, take_passed, job);
-	return r == -EOPNOTSUPP ? 0 : r;
+	if (r == -EOPNOTSUPP)
+		return 0;
+	job->passed |= r < 0;
+	return r;
 }
 
 static void look(void *arg)
 {
 	struct job *job = arg;
-	bool accounts, passed;
+	bool accounts;
 
 	job->r = grace_wait();
 	if (job->r < 0)
 		return;
 	accounts = change_watch_look(job->watch, &job->kernel->memory) || job->ask;
-	passed = change_watch_filters(job->watch) || (job->ask && job->passed_denied);
+	job->passed |= change_watch_filters(job->watch);
 	if (accounts)
 		job->r = look_at_accounts(job);
-	if (passed && job->r == 0)
+	if (job->passed && job->r == 0)
 		job->r = look_at_passed(job);
 }
 
