@@ -50,7 +50,7 @@ static __always_inline void account_drop(__u64 cookie)
 	struct near_account *near = near_owned(cookie);
 
 	if (near)
-		__sync_lock_test_and_set(&near->owner, 0);
+		__sync_bool_compare_and_swap(&near->owner, cookie, 0); /* it may be another's by now */
 	else
 		bpf_map_delete_elem(&w_account, &cookie);
 }
