@@ -302,7 +302,7 @@ static __always_inline bool edge_is_carried(void)
 	if (!former_account.edge_waits)
 		return true;
 	hand = bpf_map_lookup_elem(&w_edge_hand, &zero);
-	return hand && READ_ONCE(hand->carried);
+	return hand && READ_ONCE(hand->carried) == former_account.edge_waits;
 }
 
 static __always_inline bool is_known(const struct packet *p, struct end *from, struct end *to)

@@ -60,14 +60,6 @@ static int pin_link(const struct preparation *p, const char *name)
 	return link(from, to) < 0 ? error_set(p->err, -errno, "cannot link '%s': %m", from) : 0;
 }
 
-static uint32_t map_id(int fd)
-{
-	struct bpf_map_info info = {};
-	__u32 size = sizeof(info);
-
-	return fd >= 0 && bpf_obj_get_info_by_fd(fd, &info, &size) == 0 ? info.id : 0;
-}
-
 /* One that stays keeps its inode as well, by which weft-proxy knows that it is not uninstalled. */
 static int map_prepare(const struct preparation *p, const struct bpf_map *map)
 {

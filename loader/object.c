@@ -192,7 +192,7 @@ static int map_reuse(struct opening *o, const struct bpf_object *object, struct 
 	if (r == 0 && (!strcmp(name, ACCOUNTS) || !strcmp(name, NEAR_ACCOUNTS_MAP)))
 		r = former_accounts_use(o, object, name, &relation, fd, err);
 	if (r == 0 && !same && !strcmp(name, EDGE_CONNECTIONS) && former_of(object))
-		former_of(object)->edge_waits = 1;
+		former_of(object)->edge_waits = pinned.id;
 	return r;
 }
 

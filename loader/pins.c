@@ -47,6 +47,14 @@ bool pin_is_link(const char *directory, const char *name)
 	return length > 0 && (target[length] = '\0', strstr(target, "bpf_link") || strstr(target, "bpf-link"));
 }
 
+uint32_t map_id(int fd)
+{
+	struct bpf_map_info info = {};
+	__u32 size = sizeof(info);
+
+	return fd >= 0 && bpf_obj_get_info_by_fd(fd, &info, &size) == 0 ? info.id : 0;
+}
+
 int pin_make(int fd, const char *directory, const char *prefix, const char *name, struct error *err)
 {
 	char path[PIN_PATH_BYTES];

@@ -3,12 +3,14 @@
 #pragma once
 
 #include <stdbool.h>
+#include <stdint.h>
 
 #include "loader/transaction.h"
 
 /* "DIRECTORY/PREFIXNAME". 0 or -ENAMETOOLONG. */
 int pin_path(char path[PIN_PATH_BYTES], const char *directory, const char *prefix, const char *name);
 int pin_open(const char *directory, const char *prefix, const char *name); /* a descriptor, or -errno */
+uint32_t map_id(int fd); /* that the kernel gives no other map; 0: it is none, or negative */
 bool pin_exists(const char *directory, const char *prefix, const char *name);
 bool pin_is_link(const char *directory, const char *name);
 int pin_make(int fd, const char *directory, const char *prefix, const char *name, struct error *err);

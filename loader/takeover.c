@@ -440,51 +440,28 @@ static int counts_carry(struct takeover *t, const struct pair *pair)
 static bool is_shared(const struct takeover *t, const char *map)
 {
 	_cleanup_close_ int from_fd = pin_open(t->from, "", map), to_fd = pin_open(t->to, "", map);
-	struct bpf_map_info from = {}, to = {};
-	__u32 from_size = sizeof(from), to_size = sizeof(to);
 
-	return from_fd >= 0 && to_fd >= 0 && bpf_obj_get_info_by_fd(from_fd, &from, &from_size) == 0 &&
-	       bpf_obj_get_info_by_fd(to_fd, &to, &to_size) == 0 && from.id == to.id;
-}
-
-static int hand_read(const struct takeover *t, int *ret_fd, struct edge_hand *ret_hand)
-{
-	_cleanup_close_ int fd = pin_open(t->to, "", "w_edge_hand");
-	const __u32 zero = 0;
-
-	if (fd < 0 || bpf_map_lookup_elem(fd, &zero, ret_hand) < 0)
-		return fd < 0 ? fd : -errno;
-	*ret_fd = TAKE_FD(fd);
-	return 0;
-}
-
-/* Tells the programs that take over whether w_edge is there. Former programs move the hand, once in vain maybe. */
-static int edge_tell_carried(const struct takeover *t, bool carried)
-{
-	_cleanup_close_ int fd = -1;
-	const __u32 zero = 0;
-	struct edge_hand hand;
-	int r = hand_read(t, &fd, &hand);
-
-	if (r < 0)
-		return r;
-	hand.carried = carried;
-	return bpf_map_update_elem(fd, &zero, &hand, BPF_ANY) < 0 ? -errno : 0;
+	return map_id(from_fd) && map_id(from_fd) == map_id(to_fd);
 }
 
 /* Places keep their numbers, by which w_edge_pair leads to them. Where that is another map there was no device, and so nothing to carry. Once:
  * from then on this build's programs write to it. */
 static int edge_carry(const struct takeover *t, const struct pair *pair)
 {
-	_cleanup_close_ int fd = -1;
+	_cleanup_close_ int fd = pin_open(t->to, "", "w_edge_hand");
+	const uint32_t former = map_id(pair->from_fd);
+	const __u32 zero = 0;
 	struct edge_hand hand;
-	int r = hand_read(t, &fd, &hand);
+	int r;
 
-	if (r < 0 || hand.carried)
-		return r;
+	if (fd < 0 || bpf_map_lookup_elem(fd, &zero, &hand) < 0)
+		return fd < 0 ? fd : -errno;
+	if (hand.carried == former)
+		return 0;
 	if (is_shared(t, "w_edge_pair") && (r = array_copy(pair)) < 0)
 		return r;
-	return edge_tell_carried(t, true);
+	hand.carried = former;
+	return bpf_map_update_elem(fd, &zero, &hand, BPF_ANY) < 0 ? -errno : 0;
 }
 
 /* --- hashes ------------------------------------------------------------------------------------------------------------------- */
@@ -661,26 +638,12 @@ static int pair_copy(struct takeover *t, const struct pair *pair)
 	return pair->type == BPF_MAP_TYPE_ARRAY ? array_copy(pair) : hash_each(t, pair, 0, copy_entry);
 }
 
-static int pair_prepare(struct takeover *t, const struct pair *pair)
-{
-	switch (pair->rule->rule) {
-	case RULE_COPY:
-		return pair_copy(t, pair);
-	case RULE_COUNTS:
-		return counts_copy(t, pair);
-	case RULE_EDGE:
-		return edge_tell_carried(t, false);
-	default:
-		return 0;
-	}
-}
-
 int takeover_copy(struct takeover *t, struct error *err)
 {
 	t->err = err;
 	for (size_t i = 0; i < t->count; i++) {
 		const struct pair *pair = &t->pairs[i];
-		const int r = pair_prepare(t, pair);
+		const int r = pair->rule->rule == RULE_COPY ? pair_copy(t, pair) : pair->rule->rule == RULE_COUNTS ? counts_copy(t, pair) : 0;
 
 		if (r < 0)
 			return fail(t, pair, r);

@@ -100,7 +100,7 @@ WEFT_SIZE(struct edge_connection, 232);
 /* Where the search for a free place goes on. */
 struct edge_hand {
 	__u32 next;
-	__u32 carried; /* by the loader: 0 while w_edge is another build's, in an upgrade that changes its layout */
+	__u32 carried; /* by the loader: the map that w_edge was copied from last (former_account.edge_waits) */
 };
 WEFT_SIZE(struct edge_hand, 8);
 

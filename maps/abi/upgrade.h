@@ -47,7 +47,8 @@ struct former_account {
 	__u32 near_entries; /* of the array; 0: none are there */
 	__u32 near_owner; /* offset of the owner of a place there */
 	__u8 from[sizeof(struct account)]; /* which byte of it each byte is */
-	__u32 edge_waits; /* w_edge lies otherwise as well: until it is carried over (struct edge_hand), its connections stand still */
+	__u32 edge_waits; /* the former w_edge, by its id, where that lies otherwise: until it is carried over (struct edge_hand), its connections
+			   * stand still. 0: it does not */
 };
 
 #ifdef __bpf__
