@@ -189,11 +189,11 @@ static __noinline void passed_tell(struct passed *p, __u64 now_ns)
 __noinline int edge_hold_to_filter(__u32 node_id)
 {
 	const struct edge_work *work = edge_work();
-	const struct node_record *node = directory_node(generation_current(), node_id);
-	const __u64 now_ns = bpf_ktime_get_ns();
+	const struct node_record *node;
 	struct edge_passed_key key;
 	struct passed *p, copy;
 	bool audited = false;
+	__u64 now_ns;
 
 	if (!work)
 		return TC_NEXT;
@@ -202,10 +202,12 @@ __noinline int edge_hold_to_filter(__u32 node_id)
 		bpf_map_delete_elem(&w_edge_passed, &key);
 		return TC_NEXT;
 	}
+	node = directory_node(generation_current(), node_id);
 	p = node && policy_filter(node) != REASON_ALLOW_ALL ? bpf_map_lookup_elem(&w_edge_passed, &key) : NULL;
 	if (!p || p->source != node_id)
 		return TC_NEXT;
 	copy = *p;
+	now_ns = bpf_ktime_get_ns();
 	if (passed_standing(&copy, now_ns, &audited) == STANDING_DENIED) {
 		if (!copy.ended)
 			passed_tell(p, now_ns);
