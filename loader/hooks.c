@@ -17,7 +17,7 @@ const struct hook hooks[HOOK_COUNT] = {
 	{ "iter_live", HOOK_ITERATOR, false, "bytes, RTT and state of connections that are open" },
 	{ "look_standing", HOOK_PROGRAM, true, "open connections that a change leaves without an endpoint, or denies, are found" },
 	{ "iter_end", HOOK_ITERATOR, false, "open connections that may not go on are closed" },
-	{ "iter_passed", HOOK_ITERATOR, false, "those that left the mesh are, when its egressFilter becomes DROP_ALL", "w_passed" },
+	{ "iter_passed", HOOK_ITERATOR, false, "open connections that left the mesh are closed when its egressFilter becomes DROP_ALL", "w_passed" },
 	{ "original_dst", HOOK_PROGRAM, false, "SO_ORIGINAL_DST of weft-proxy's sockets" },
 	{ "iter_earlier", HOOK_ITERATOR, false, "connections from before a listener had a limit are counted in it" },
 	{ "edge_sweep", HOOK_PROGRAM, false, "connections without a local socket end after silence" },
