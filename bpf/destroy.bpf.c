@@ -91,18 +91,13 @@ static __always_inline enum flow_close due(const struct account *a)
 	}
 }
 
-static __always_inline struct ip local_address(const struct sock_common *sk, const struct ip *peer)
-{
-	return ip_is_v4(peer) ? ip_from_v4(sk->skc_rcv_saddr) : sk->skc_v6_rcv_saddr;
-}
-
 /* Tells user space. False: there is no room for it, and the kernel comes back to this socket. */
 static __always_inline bool tell(struct bpf_iter__tcp *ctx, struct sock_common *common, __u64 cookie, const struct ip *peer,
 				 __be16 peer_port, enum flow_close close)
 {
 	const struct ended_connection ended = {
 		.cookie = cookie,
-		.local = local_address(common, peer),
+		.local = tcp_own_address(common),
 		.peer = *peer,
 		.local_port = bpf_htons(common->skc_num),
 		.peer_port = peer_port,

@@ -8,6 +8,7 @@
 #include "lib/identity.h"
 #include "lib/iter.h"
 #include "lib/serving.h"
+#include "lib/tcp.h"
 
 char LICENSE[] SEC("license") = "Dual BSD/GPL";
 
@@ -38,13 +39,6 @@ static __always_inline bool was_accepted(const struct sock *sk)
 	return !(BPF_CORE_READ_BITFIELD(sk, sk_userlocks) & SOCK_BINDPORT_LOCK);
 }
 
-static __always_inline struct ip own_address(const struct sock_common *common)
-{
-	const struct ip peer = common->skc_v6_daddr;
-
-	return common->skc_family == AF_INET || ip_is_v4(&peer) ? ip_from_v4(common->skc_rcv_saddr) : common->skc_v6_rcv_saddr;
-}
-
 /* Has sock_ops be told of its end. False: the kernel cannot. */
 static __always_inline bool have_end_told(struct tcp_sock *tcp)
 {
@@ -54,16 +48,6 @@ static __always_inline bool have_end_told(struct tcp_sock *tcp)
 		return true;
 	flags |= BPF_SOCK_OPS_STATE_CB_FLAG;
 	return bpf_setsockopt(tcp, IPPROTO_TCP, TCP_BPF_SOCK_OPS_CB_FLAGS, &flags, sizeof(flags)) == 0;
-}
-
-/* From what it counted in, if that is a listener's still. */
-static __always_inline void leave(const struct served *served)
-{
-	__u32 place = served->place;
-	struct serving *serving = bpf_map_lookup_elem(&w_serving_place, &place);
-
-	if (serving && serving->incarnation == served->incarnation)
-		ADD(serving->open, -1);
 }
 
 static __always_inline enum earlier_outcome count(struct tcp_sock *tcp, __u64 cookie, struct serving *serving, __u32 place)
@@ -76,7 +60,7 @@ static __always_inline enum earlier_outcome count(struct tcp_sock *tcp, __u64 co
 	if (!have_end_told(tcp))
 		return EARLIER_UNCOUNTABLE;
 	if (entry)
-		leave(entry);
+		serving_leave(entry);
 	if (bpf_map_update_elem(&w_served, &cookie, &now, BPF_ANY)) {
 		count_stat(STAT_SERVED_UNCOUNTED);
 		return EARLIER_UNCOUNTABLE;
@@ -97,7 +81,7 @@ int iter_earlier(struct bpf_iter__tcp *ctx)
 
 	if (!tcp || !is_open(tcp, common->skc_state) || !was_accepted(&tcp->inet_conn.icsk_inet.sk))
 		return 0;
-	address = own_address(common);
+	address = tcp_own_address(common);
 	serving = serving_of(common->skc_net.net->net_cookie, &address, bpf_htons(common->skc_num), &told.place);
 	if (!serving || !is_below_scope(&tcp->inet_conn.icsk_inet.sk) || is_wefts(cgroup_of(&tcp->inet_conn.icsk_inet.sk)))
 		return 0;

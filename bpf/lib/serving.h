@@ -96,23 +96,27 @@ static __always_inline void serving_established(struct serving *serving, __u32 p
 		handshake_take(&serving->handshakes[window & 1], window);
 }
 
+/* Gives back a place, if that is a listener's still. */
+static __always_inline void serving_leave(const struct served *served)
+{
+	__u32 place = served->place;
+	struct serving *serving = bpf_map_lookup_elem(&w_serving_place, &place);
+
+	if (serving && serving->incarnation == served->incarnation)
+		ADD(serving->open, -1);
+}
+
 /* An accepted socket is closed, or one that never had a place. */
 static __always_inline void serving_ended(__u64 cookie)
 {
 	const struct served *entry = bpf_map_lookup_elem(&w_served, &cookie);
 	struct served served;
-	struct serving *serving;
-	__u32 place;
 
 	if (!entry)
 		return;
 	served = *entry;
-	if (bpf_map_delete_elem(&w_served, &cookie))
-		return;
-	place = served.place;
-	serving = bpf_map_lookup_elem(&w_serving_place, &place);
-	if (serving && serving->incarnation == served.incarnation)
-		ADD(serving->open, -1);
+	if (bpf_map_delete_elem(&w_served, &cookie) == 0)
+		serving_leave(&served);
 }
 
 /* Whether there is a place for one more connection. */

@@ -3,6 +3,7 @@
 #pragma once
 
 #include "bpf.h"
+#include "ip.h"
 #include "maps/abi/types.h"
 
 struct cookie_counter {
@@ -92,4 +93,12 @@ static __always_inline __u64 tcp_bytes_received(__u64 received, unsigned long fl
 	const __u64 control = flags >> SOCK_DONE & 1;
 
 	return received > control ? received - control : 0;
+}
+
+/* Of a connection, v4-mapped where it is one of IPv4, whatever the socket's family. */
+static __always_inline struct ip tcp_own_address(const struct sock_common *common)
+{
+	const struct ip peer = common->skc_v6_daddr;
+
+	return common->skc_family == AF_INET || ip_is_v4(&peer) ? ip_from_v4(common->skc_rcv_saddr) : common->skc_v6_rcv_saddr;
 }
