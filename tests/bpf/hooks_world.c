@@ -192,6 +192,22 @@ int server(int family, int type, const char *address, uint16_t port)
 	return fd;
 }
 
+int listening(int family, const char *address, uint16_t port)
+{
+	const int fd = new_socket(family, SOCK_STREAM), one = 1;
+
+	EXPECT_OK(setsockopt(fd, SOL_SOCKET, SO_REUSEADDR, &one, sizeof(one)));
+	EXPECT_OK(bind_to(fd, family, address, port));
+	EXPECT_OK(listen(fd, 64));
+	return fd;
+}
+
+void reset(int fd)
+{
+	EXPECT_OK(setsockopt(fd, SOL_SOCKET, SO_LINGER, &(struct linger){ .l_onoff = 1 }, sizeof(struct linger)));
+	fd_close(fd);
+}
+
 bool readable(int fd, int timeout_ms)
 {
 	struct pollfd poll_fd = { .fd = fd, .events = POLLIN };
@@ -217,6 +233,14 @@ struct counts counts_now(void)
 	EXPECT_OK(kernel_stats(&world.kernel, stats));
 	counts.flows = stats[STAT_FLOWS_WRITTEN] + stats[STAT_FLOWS_LOST];
 	return counts;
+}
+
+uint64_t stat_now(enum statistic which)
+{
+	uint64_t stats[STAT_COUNT];
+
+	EXPECT_OK(kernel_stats(&world.kernel, stats));
+	return stats[which];
 }
 
 static int count_account(const struct account *account __attribute__((unused)), void *arg)

@@ -53,7 +53,10 @@ int send_to(int fd, int family, const char *address, uint16_t port);
 int bind_to(int fd, int family, const char *address, uint16_t port);
 /* A server's socket that weft itself opens, as its responder: no workload may have its port. */
 int server(int family, int type, const char *address, uint16_t port);
+/* That of a program. */
+int listening(int family, const char *address, uint16_t port);
 bool readable(int fd, int timeout_ms);
+void reset(int fd); /* closes it at once, by a reset */
 
 struct counts {
 	uint64_t by_reason[REASON_COUNT];
@@ -68,4 +71,5 @@ struct counts counts_now(void);
 		EXPECT_EQ(_now.by_reason[reason] - (before).by_reason[reason], n);                                             \
 		EXPECT_EQ(_now.all - (before).all, n);                                                                         \
 	} while (0)
+uint64_t stat_now(enum statistic which);
 unsigned account_count(void);

@@ -14,6 +14,7 @@
 #include "base/cleanup.h"
 #include "base/time.h"
 #include "tests/bpf/fixture.h"
+#include "tests/lib/socket.h"
 #include "tests/lib/test.h"
 #include "weft.skel.h"
 
@@ -241,19 +242,6 @@ static struct destroyed end_here(void)
 	return destroyed;
 }
 
-/* EAGAIN: open; otherwise why not. */
-static int state_of(int fd)
-{
-	char byte;
-
-	return recv(fd, &byte, 1, MSG_DONTWAIT | MSG_PEEK) < 0 ? errno : 0;
-}
-
-#define EXPECT_OPEN(pair)                                                                                                      \
-	do {                                                                                                                   \
-		EXPECT_EQ(state_of((pair).client), EAGAIN);                                                                    \
-		EXPECT_EQ(state_of((pair).server), EAGAIN);                                                                    \
-	} while (0)
 #define EXPECT_DESTROYED(pair)                                                                                                 \
 	do {                                                                                                                   \
 		EXPECT_EQ(state_of((pair).client), ECONNABORTED);                                                              \

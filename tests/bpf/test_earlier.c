@@ -108,12 +108,7 @@ static uint64_t open_at(uint32_t place)
 
 static int application(int family, const char *address)
 {
-	const int fd = new_socket(family, SOCK_STREAM), one = 1;
-
-	EXPECT_OK(setsockopt(fd, SOL_SOCKET, SO_REUSEADDR, &one, sizeof(one)));
-	EXPECT_OK(bind_to(fd, family, address, PORT));
-	EXPECT_OK(listen(fd, 64));
-	return fd;
+	return listening(family, address, PORT);
 }
 
 /* Nobody's: its cgroup is not the instance's. */
@@ -150,12 +145,6 @@ static void crowd_close(struct crowd *crowd)
 		fd_close(crowd->clients[i]);
 		fd_close(crowd->servers[i]);
 	}
-}
-
-static void reset(int fd)
-{
-	EXPECT_OK(setsockopt(fd, SOL_SOCKET, SO_LINGER, &(struct linger){ .l_onoff = 1 }, sizeof(struct linger)));
-	fd_close(fd);
 }
 
 /* Kernels before Linux 6.12 cannot have sock_ops told of a socket's end from outside of it: there is nothing to test there. Asked before

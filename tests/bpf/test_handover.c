@@ -255,14 +255,6 @@ static unsigned handover_count(void)
 	return count;
 }
 
-static uint64_t stat(enum statistic which)
-{
-	uint64_t stats[STAT_COUNT];
-
-	EXPECT_OK(kernel_stats(&world.kernel, stats));
-	return stats[which];
-}
-
 static struct flow_record last_record(void)
 {
 	return last_flow(world.kernel.flow_fd);
@@ -451,7 +443,7 @@ TEST(a_connection_that_is_handed_over_has_an_account_and_a_flow_record_but_no_ro
 {
 	FOR_EACH_WAY(way) {
 		_cleanup_close_ int listener = proxy(way), fd = new_socket(way->family, SOCK_STREAM), accepted = -1;
-		const uint64_t rows = stat(STAT_ROW_MISMATCH), slots = stat(STAT_SLOT_MISMATCH);
+		const uint64_t rows = stat_now(STAT_ROW_MISMATCH), slots = stat_now(STAT_SLOT_MISMATCH);
 		const struct ip vip = ip(way->vip), address = ip(way->proxy);
 		struct flow_record record;
 		char bytes[16];
@@ -479,8 +471,8 @@ TEST(a_connection_that_is_handed_over_has_an_account_and_a_flow_record_but_no_ro
 		EXPECT_EQ(ip_equal(&record.address, &address), true);
 		EXPECT_EQ(record.port, htons(PROXY_OUTBOUND_PORT));
 		EXPECT_EQ(record.pid, getpid());
-		EXPECT_EQ(stat(STAT_ROW_MISMATCH), rows);
-		EXPECT_EQ(stat(STAT_SLOT_MISMATCH), slots);
+		EXPECT_EQ(stat_now(STAT_ROW_MISMATCH), rows);
+		EXPECT_EQ(stat_now(STAT_SLOT_MISMATCH), slots);
 		EXPECT_EQ(memory->endpoints[SLOT].open, 0);
 		EXPECT_EQ(memory->rows[ROW].attempts, 0);
 		EXPECT_EQ(handover_count(), 0); /* nobody took it */

@@ -76,12 +76,7 @@ static const struct way_in {
 
 static int application(int family, const char *address)
 {
-	const int fd = new_socket(family, SOCK_STREAM), one = 1;
-
-	EXPECT_OK(setsockopt(fd, SOL_SOCKET, SO_REUSEADDR, &one, sizeof(one)));
-	EXPECT_OK(bind_to(fd, family, address, PORT));
-	EXPECT_OK(listen(fd, 8));
-	return fd;
+	return listening(family, address, PORT);
 }
 
 static int proxy_of(const struct way_in *way)

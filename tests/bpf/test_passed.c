@@ -12,6 +12,7 @@
 #include "base/time.h"
 #include "tests/bpf/hooks_world.h"
 #include "tests/bpf/last_flow.h"
+#include "tests/lib/socket.h"
 
 enum { PORT = 9100, OTHER_PORT = 9101 };
 
@@ -48,16 +49,6 @@ static void pair_close(struct pair *pair)
 	fd_close(pair->listener);
 }
 
-static int listening(int family, const char *address, uint16_t port)
-{
-	const int fd = new_socket(family, SOCK_STREAM), one = 1;
-
-	EXPECT_OK(setsockopt(fd, SOL_SOCKET, SO_REUSEADDR, &one, sizeof(one)));
-	EXPECT_OK(bind_to(fd, family, address, port));
-	EXPECT_OK(listen(fd, 8));
-	return fd;
-}
-
 static struct pair connected_at(int family, const char *address, uint16_t port)
 {
 	const struct ip to = ip(address);
@@ -74,19 +65,6 @@ static struct pair connected(const char *address)
 	return connected_at(AF_INET, address, PORT);
 }
 
-/* EAGAIN: open; otherwise why not. */
-static int state_of(int fd)
-{
-	char byte;
-
-	return recv(fd, &byte, 1, MSG_DONTWAIT | MSG_PEEK) < 0 ? errno : 0;
-}
-
-#define EXPECT_OPEN(pair)                                                                                                      \
-	do {                                                                                                                   \
-		EXPECT_EQ(state_of((pair).client), EAGAIN);                                                                    \
-		EXPECT_EQ(state_of((pair).server), EAGAIN);                                                                    \
-	} while (0)
 #define EXPECT_CLOSED(pair)                                                                                                    \
 	do {                                                                                                                   \
 		EXPECT_EQ(state_of((pair).client), ECONNABORTED);                                                              \
@@ -119,14 +97,6 @@ static unsigned end_here(void)
 	EXPECT_OK(destroy_in_netns(&world.kernel, here, &destroyed));
 	EXPECT_EQ(destroyed.failed + destroyed.drained, 0);
 	return destroyed.policy_changed;
-}
-
-static uint64_t stat_now(enum statistic which)
-{
-	uint64_t stats[STAT_COUNT];
-
-	EXPECT_OK(kernel_stats(&world.kernel, stats));
-	return stats[which];
 }
 
 static void drop_all(void)
