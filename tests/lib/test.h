@@ -12,6 +12,7 @@
 
 #include <setjmp.h>
 #include <stdarg.h>
+#include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
 #include <stdio.h>
@@ -79,17 +80,21 @@ static inline uint64_t test_slowness(void)
 	return text && atoi(text) > 1 ? (uint64_t)atoi(text) : 1;
 }
 
-/* Until a condition holds, or `deadline_ns` from now has passed: then the test fails with the condition's text. Looks every
- * millisecond. */
+/* Until a condition holds: true; or `deadline_ns` from now has passed: false. Looks every millisecond. */
+#define WAITED_FOR(condition, deadline_ns)                                                                                    \
+	({                                                                                                                     \
+		const uint64_t _end_ns = test_now_ns() + (deadline_ns) * test_slowness();                                      \
+		bool _holds;                                                                                                   \
+		while (!(_holds = (condition)) && test_now_ns() <= _end_ns)                                                    \
+			nanosleep(&(struct timespec){ .tv_nsec = 1000000 }, NULL);                                             \
+		_holds;                                                                                                        \
+	})
+
+/* Likewise; a test that waits in vain fails with the condition's text. */
 #define WAIT_FOR(condition, deadline_ns)                                                                                      \
 	do {                                                                                                                   \
-		const uint64_t _end_ns = test_now_ns() + (deadline_ns) * test_slowness();                                      \
-		while (!(condition)) {                                                                                         \
-			if (test_now_ns() > _end_ns)                                                                           \
-				fail_msg("waited %llu ms in vain for: %s", (unsigned long long)(deadline_ns) / 1000000,        \
-					 #condition);                                                                          \
-			nanosleep(&(struct timespec){ .tv_nsec = 1000000 }, NULL);                                             \
-		}                                                                                                              \
+		if (!WAITED_FOR(condition, deadline_ns))                                                                       \
+			fail_msg("waited %llu ms in vain for: %s", (unsigned long long)(deadline_ns) / 1000000, #condition);   \
 	} while (0)
 
 static inline uint64_t test_now_ns(void)

@@ -89,10 +89,7 @@ void given_stranger(struct l7_world *w);
 int64_t world_counted(const struct l7_world *w, const char *path);
 #define EXPECT_COUNT(w, path, expected)                                                                                       \
 	do {                                                                                                                   \
-		const uint64_t _until_ns = test_now_ns() + WORLD_WAIT_MS * NSEC_PER_MSEC * test_slowness();                   \
-		while (world_counted(w, path) != (expected) && test_now_ns() < _until_ns)                                      \
-			nanosleep(&(struct timespec){ .tv_nsec = 1000000 }, NULL);                                             \
-		if (world_counted(w, path) != (expected))                                                                      \
+		if (!WAITED_FOR(world_counted(w, path) == (expected), WORLD_WAIT_MS * NSEC_PER_MSEC))                          \
 			fail_msg("%s is %lld, expected %lld", path, (long long)world_counted(w, path), (long long)(expected)); \
 	} while (0)
 #define EXPECT_REPLY(w, name, expected) EXPECT_COUNT(w, "totals.replies." name, expected)

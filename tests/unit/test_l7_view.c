@@ -58,11 +58,8 @@ static int64_t stat_of(struct l7_world *w, const char *name)
 }
 #define EXPECT_STAT(w, name, expected)                                                                                        \
 	do {                                                                                                                   \
-		const uint64_t _until_ns = test_now_ns() + WORLD_WAIT_MS * NSEC_PER_MSEC * test_slowness();                   \
-		while (stat_of(w, name) != (expected) && test_now_ns() < _until_ns)                                               \
-			nanosleep(&(struct timespec){ .tv_nsec = 1000000 }, NULL);                                             \
-		if (stat_of(w, name) != (expected))                                                                               \
-			fail_msg("%s is %lld, expected %lld", name, (long long)stat_of(w, name), (long long)(expected));          \
+		if (!WAITED_FOR(stat_of(w, name) == (expected), WORLD_WAIT_MS * NSEC_PER_MSEC))                                \
+			fail_msg("%s is %lld, expected %lld", name, (long long)stat_of(w, name), (long long)(expected));       \
 	} while (0)
 
 static const struct l7_host_view *host_at(const struct l7_cluster_view *cluster, uint16_t port)

@@ -5,10 +5,25 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <sys/pidfd.h>
+#include <time.h>
 
 #include "agent/access_log/access_log.h"
 #include "base/cleanup.h"
 #include "base/json.h"
+#include "base/time.h"
+
+#define WAIT_NS (60 * NSEC_PER_SEC)
+
+/* Lines written or dropped. */
+static uint64_t seen_to(const struct access_log *log)
+{
+	const struct access_log_totals totals = access_log_totals(log);
+	uint64_t lines = totals.lines;
+
+	for (size_t i = 0; i < ACCESS_LOG_DROP_COUNT; i++)
+		lines += totals.dropped[i];
+	return lines;
+}
 
 int main(int argc, char *argv[])
 {
@@ -36,16 +51,9 @@ int main(int argc, char *argv[])
 		access_log_write(log, 0, &entry);
 	}
 	access_logs_flush(logs, 0);
-	for (;;) {
-		const struct access_log_totals totals = access_log_totals(log);
-		uint64_t lines = totals.lines;
-
-		for (size_t i = 0; i < ACCESS_LOG_DROP_COUNT; i++)
-			lines += totals.dropped[i];
-		if (lines == count)
-			break;
-		usleep(1000);
-	}
+	for (const uint64_t end_ns = time_now_ns() + WAIT_NS; seen_to(log) < count;)
+		if (time_now_ns() > end_ns || nanosleep(&(struct timespec){ .tv_nsec = NSEC_PER_MSEC }, NULL) < 0)
+			errx(1, "%llu of %zu lines were seen to", (unsigned long long)seen_to(log), count);
 	shown = access_logs_json(logs);
 	json_dumpf(json_array_get(shown, 0), stdout, JSON_COMPACT);
 	putchar('\n');
