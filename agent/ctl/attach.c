@@ -45,12 +45,9 @@ static int list(const struct attach_arguments *a, struct error *err)
 		grid_add(&grid, format_member_name(one, "virtualNode", name));
 		grid_add(&grid, json_path_string(one, "state"));
 	}
-	if (!grid_rows(&grid)) {
-		printf("no device is attached\n");
-	} else if (grid_print(&grid, stdout) < 0) {
-		error_set(err, -ENOMEM, "out of memory");
-		return ctl_fail(err);
-	}
+	if (grid_rows(&grid))
+		return ctl_printed(grid_print(&grid, stdout));
+	printf("no device is attached\n");
 	return EXIT_SUCCESS;
 }
 

@@ -16,6 +16,16 @@ int ctl_fail(const struct error *err)
 	return err->code == -EINVAL ? EXIT_MISUSED : EXIT_FAILURE;
 }
 
+int ctl_printed(int r)
+{
+	struct error err = {};
+
+	if (r == 0)
+		return EXIT_SUCCESS;
+	error_set(&err, r, "out of memory");
+	return ctl_fail(&err);
+}
+
 int ctl_print_json(const json_t *value)
 {
 	json_dumpf(value, stdout, JSON_INDENT(2));

@@ -66,5 +66,7 @@ extern const char *ctl_command; /* the one that runs, for messages; NULL: none y
 
 /* Says on stderr what went wrong. Returns the exit code: misused for -EINVAL. */
 int ctl_fail(const struct error *err);
+/* What was printed for people, 0, or could not be, -ENOMEM, which is said on stderr. Returns the exit code. */
+int ctl_printed(int r);
 /* Prints the answer for programs. Returns the exit code. */
 int ctl_print_json(const json_t *value);

@@ -117,17 +117,15 @@ static int connections_run(const void *arguments, const struct words *words __at
 	};
 	_cleanup_json_ json_t *answer = NULL;
 	struct error err = {};
+	int r;
 
 	snprintf(limit, sizeof(limit), "%" PRIu32, a->limit ?: LIMIT_DEFAULT);
 	if (client_call(&a->ctl, "GET", "/v1/connections", parameters, NULL, &answer, &err) < 0)
 		return ctl_fail(&err);
 	if (a->ctl.json)
 		return ctl_print_json(answer);
-	if (open_print(answer) < 0 || (!a->open && closed_print(answer) < 0)) {
-		error_set(&err, -ENOMEM, "out of memory");
-		return ctl_fail(&err);
-	}
-	return EXIT_SUCCESS;
+	r = open_print(answer);
+	return ctl_printed(r == 0 && !a->open ? closed_print(answer) : r);
 }
 
 const struct command connections_command = {

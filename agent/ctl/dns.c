@@ -315,11 +315,7 @@ static int dns_run(const void *arguments, const struct words *words)
 		return ctl_fail(&err);
 	if (a->ctl.json)
 		return ctl_print_json(answer);
-	if (print(answer, stdout) < 0) {
-		error_set(&err, -ENOMEM, "out of memory");
-		return ctl_fail(&err);
-	}
-	return EXIT_SUCCESS;
+	return ctl_printed(print(answer, stdout));
 }
 
 const struct command dns_command = {

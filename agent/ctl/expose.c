@@ -75,12 +75,9 @@ static int list(const struct expose_arguments *a, struct error *err)
 		return ctl_print_json(answer);
 	for (size_t i = 0; i < json_path_count(answer, "exposed"); i++)
 		exposed_row(&grid, json_path_at(answer, "exposed", i));
-	if (!grid_rows(&grid)) {
-		printf("no service is exposed\n");
-	} else if (grid_print(&grid, stdout) < 0) {
-		error_set(err, -ENOMEM, "out of memory");
-		return ctl_fail(err);
-	}
+	if (grid_rows(&grid))
+		return ctl_printed(grid_print(&grid, stdout));
+	printf("no service is exposed\n");
 	return EXIT_SUCCESS;
 }
 

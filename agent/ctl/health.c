@@ -80,11 +80,7 @@ static int health_run(const void *arguments, const struct words *words __attribu
 		return ctl_fail(&err);
 	if (a->ctl.json)
 		return ctl_print_json(answer);
-	if (answer_print(answer) < 0) {
-		error_set(&err, -ENOMEM, "out of memory");
-		return ctl_fail(&err);
-	}
-	return EXIT_SUCCESS;
+	return ctl_printed(answer_print(answer));
 }
 
 const struct command health_command = {

@@ -157,11 +157,7 @@ static int history_run(const void *arguments, const struct words *words)
 	}
 	held_print(answer);
 	entries = json_path(answer, "entries");
-	if ((generation ? entries_tell(entries) : entries_print(entries)) < 0) {
-		error_set(&err, -ENOMEM, "out of memory");
-		return ctl_fail(&err);
-	}
-	return EXIT_SUCCESS;
+	return ctl_printed(generation ? entries_tell(entries) : entries_print(entries));
 }
 
 const struct command history_command = {

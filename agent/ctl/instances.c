@@ -195,12 +195,9 @@ static int instances_run(const void *arguments, const struct words *words __attr
 		return ctl_print_json(answer);
 	for (size_t i = 0; i < json_path_count(answer, "instances"); i++)
 		instance_row(&grid, json_path_at(answer, "instances", i));
-	if (!grid_rows(&grid)) {
-		printf("no instances\n");
-	} else if (grid_print(&grid, stdout) < 0) {
-		error_set(&err, -ENOMEM, "out of memory");
-		return ctl_fail(&err);
-	}
+	if (grid_rows(&grid))
+		return ctl_printed(grid_print(&grid, stdout));
+	printf("no instances\n");
 	return EXIT_SUCCESS;
 }
 

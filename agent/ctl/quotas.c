@@ -34,10 +34,7 @@ static int quotas_run(const void *arguments, const struct words *words)
 		grid_add(&grid, format_member_count(quota, "value", number));
 		grid_add(&grid, format_member_count(quota, "default", number));
 	}
-	if (grid_print(&grid, stdout) == 0)
-		return EXIT_SUCCESS;
-	error_set(&err, -ENOMEM, "out of memory");
-	return ctl_fail(&err);
+	return ctl_printed(grid_print(&grid, stdout));
 }
 
 const struct command quotas_command = {
