@@ -1,6 +1,4 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* By the functions that OpenSSL had before it had providers: those look an algorithm up, in tables that take a process half a megabyte, and
- * each time for longer than a short text takes to hash. */
 #define OPENSSL_SUPPRESS_DEPRECATED
 
 #include "agent/aws/digest.h"

@@ -1,5 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* SHA-256 and HMAC-SHA-256 (FIPS 180-4, RFC 2104). Any thread. */
+/* SHA-256 and HMAC-SHA-256 (FIPS 180-4, RFC 2104). Any thread.
+ *
+ * By those functions of OpenSSL that are from before it had providers, and HMAC by two of their hashes. Its HMAC(), as all of EVP, looks the
+ * algorithm up: the first call costs a process 0.9 ms and 1.8 MiB that stay, and each further one of 256 bytes 1.07 us where this takes 0.34. */
 #pragma once
 
 #include <stddef.h>

@@ -151,15 +151,9 @@ int aws_profile_setting(const char *path, const char *section, const char *name,
 
 static int write_whole(int fd, const char *text, size_t length)
 {
-	while (length > 0) {
-		const ssize_t n = write(fd, text, length);
+	const int r = fd_write(fd, text, length);
 
-		if (n < 0)
-			return -errno;
-		text += n;
-		length -= (size_t)n;
-	}
-	return fsync(fd) < 0 ? -errno : 0;
+	return r < 0 ? r : fsync(fd) < 0 ? -errno : 0;
 }
 
 static int sync_directory_of(const char *path)
