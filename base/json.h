@@ -35,7 +35,8 @@ int json_parse_next(const char *text, size_t length, size_t *offset, json_t **re
 
 struct buffer;
 /* Appends the value, of any type, as the library prints it with JSON_COMPACT, at a fifth of its cost: that looks for loops by tables of printed
- * pointers, and values here have none. NULL is null. Out of memory is the buffer's to say. */
+ * pointers, and values here have none. NULL is null. Out of memory is the buffer's to say. For what becomes part of a longer text, or is
+ * printed often; json_dumps() is for a value that is a text by itself, and for what else the library can: sorted, indented, ASCII. */
 void json_print(const json_t *value, struct buffer *text);
 
 /* A hash, the same for values that json_equal() takes for equal, in every build: members of objects in whatever order, 0.0 and -0.0. No hash for
