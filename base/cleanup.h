@@ -28,6 +28,8 @@
 
 /* Closes unless negative, keeps errno. Returns -1. */
 int fd_close(int fd);
+/* All of it, to what blocks, however often that is interrupted. 0 or -errno: then some of it may be there. For signal handlers too. */
+int fd_write(int fd, const void *bytes, size_t length);
 
 static inline void cleanup_close(int *fd)
 {

@@ -26,25 +26,14 @@ static struct {
 	size_t typed_count, typed_at;
 } terminal;
 
-static void write_all(const char *data, size_t length)
-{
-	while (length) {
-		const ssize_t n = write(STDOUT_FILENO, data, length);
-
-		if (n < 0 && errno != EINTR)
-			return; /* whoever looked is gone; the next read or signal says so */
-		data += MAX(n, 0);
-		length -= (size_t)MAX(n, 0);
-	}
-}
-
-/* This and the next one also run in signal handlers: write() and tcsetattr() may. */
+/* This and the next one also run in signal handlers: write() and tcsetattr() may. Where nothing can be written whoever looked is gone, which
+ * the next read or signal says. */
 static void show(void)
 {
 	terminal.entered = 1;
 	if (terminal.keys)
 		tcsetattr(STDIN_FILENO, TCSANOW, &terminal.ours);
-	write_all(ENTER, strlen(ENTER));
+	fd_write(STDOUT_FILENO, ENTER, strlen(ENTER));
 }
 
 static void hide(void)
@@ -52,7 +41,7 @@ static void hide(void)
 	if (!terminal.entered)
 		return;
 	terminal.entered = 0;
-	write_all(LEAVE, strlen(LEAVE));
+	fd_write(STDOUT_FILENO, LEAVE, strlen(LEAVE));
 	if (terminal.keys)
 		tcsetattr(STDIN_FILENO, TCSANOW, &terminal.before);
 }
@@ -171,7 +160,7 @@ void terminal_draw(const char *text)
 	}
 	buffer_add(&frame, "\033[J");
 	if (!buffer_failed(&frame) && terminal.entered)
-		write_all(frame.data, frame.length);
+		fd_write(STDOUT_FILENO, frame.data, frame.length);
 }
 
 /* The next key of what was read: an escape sequence is none. -1: no more. */

@@ -154,16 +154,13 @@ int control_connect(const char *instance, int *ret_fd, struct error *err)
 int control_file_make(const char *name, const struct buffer *text, int *ret_fd)
 {
 	_cleanup_close_ int fd = memfd_create(name, MFD_CLOEXEC | MFD_ALLOW_SEALING);
+	int r;
 
 	if (fd < 0)
 		return -errno;
-	for (size_t written = 0; written < text->length;) {
-		const ssize_t n = write(fd, text->data + written, text->length - written);
-
-		if (n < 0 && errno != EINTR)
-			return -errno;
-		written += n > 0 ? (size_t)n : 0;
-	}
+	r = fd_write(fd, text->data, text->length);
+	if (r < 0)
+		return r;
 	if (fcntl(fd, F_ADD_SEALS, F_SEAL_SHRINK | F_SEAL_GROW | F_SEAL_WRITE | F_SEAL_SEAL) < 0)
 		return -errno;
 	*ret_fd = TAKE_FD(fd);

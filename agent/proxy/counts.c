@@ -28,16 +28,7 @@ static int write_file(const char *path, const struct buffer *text)
 {
 	_cleanup_close_ int fd = open(path, O_WRONLY | O_CREAT | O_TRUNC | O_NOFOLLOW | O_CLOEXEC, 0600);
 
-	if (fd < 0)
-		return -errno;
-	for (size_t written = 0; written < text->length;) {
-		const ssize_t n = write(fd, text->data + written, text->length - written);
-
-		if (n < 0 && errno != EINTR)
-			return -errno;
-		written += n > 0 ? (size_t)n : 0;
-	}
-	return 0;
+	return fd < 0 ? -errno : fd_write(fd, text->data, text->length);
 }
 
 void counts_leave(const struct proxy *proxy)

@@ -2,6 +2,8 @@
 #include "base/bytes.h"
 
 #include <errno.h>
+#include <pthread.h>
+#include <signal.h>
 
 #include "base/cleanup.h"
 #include "tests/lib/test.h"
@@ -200,6 +202,54 @@ TEST(texts_are_put_one_behind_the_other_until_one_does_not_fit)
 	EXPECT(!text_put(text, text, ""));
 }
 
+struct writing {
+	int fd, r;
+	char bytes[1 << 20];
+};
+
+static void *write_all(void *arg)
+{
+	struct writing *w = arg;
+
+	w->r = fd_write(w->fd, w->bytes, sizeof(w->bytes));
+	fd_close(w->fd);
+	return NULL;
+}
+
+TEST(a_pipe_that_is_read_piece_by_piece_gets_all_of_it)
+{
+	_cleanup_free_ struct writing *w = malloc(sizeof(*w));
+	pthread_t thread;
+	char piece[4093];
+	size_t length = 0;
+	ssize_t n;
+	int ends[2];
+
+	EXPECT_OK(pipe(ends));
+	w->fd = ends[1];
+	for (size_t i = 0; i < sizeof(w->bytes); i++)
+		w->bytes[i] = (char)(i * 7 >> 3);
+	EXPECT_OK(pthread_create(&thread, NULL, write_all, w));
+	for (; (n = read(ends[0], piece, sizeof(piece))) > 0; length += (size_t)n)
+		EXPECT(length + (size_t)n <= sizeof(w->bytes) && !memcmp(piece, w->bytes + length, (size_t)n));
+	EXPECT_OK(pthread_join(thread, NULL));
+	EXPECT_OK(w->r);
+	EXPECT_EQ(length, sizeof(w->bytes));
+	fd_close(ends[0]);
+}
+
+TEST(what_nobody_reads_cannot_be_written)
+{
+	int ends[2];
+
+	signal(SIGPIPE, SIG_IGN);
+	EXPECT_OK(pipe(ends));
+	fd_close(ends[0]);
+	EXPECT_EQ(fd_write(ends[1], "x", 1), -EPIPE);
+	EXPECT_OK(fd_write(ends[1], NULL, 0));
+	fd_close(ends[1]);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -216,6 +266,8 @@ int main(void)
 		cmocka_unit_test(what_is_printed_may_be_of_any_length),
 		cmocka_unit_test(the_errno_text_survives_printing_twice),
 		cmocka_unit_test(texts_are_put_one_behind_the_other_until_one_does_not_fit),
+		cmocka_unit_test(a_pipe_that_is_read_piece_by_piece_gets_all_of_it),
+		cmocka_unit_test(what_nobody_reads_cannot_be_written),
 		cmocka_unit_test(well_formed_utf8_is_measured_and_everything_else_is_not),
 	};
 	return cmocka_run_group_tests(tests, NULL, NULL);
