@@ -38,7 +38,5 @@ int netns_cookie(int netns_fd, uint64_t *ret_cookie);
 int netns_within(int netns_fd, int (*fn)(void *arg), void *arg);
 /* A socket made in that namespace: domain, type and protocol as for socket(2). Same thread rule. fd or -errno. */
 int netns_socket(int netns_fd, int domain, int type, int protocol);
-/* A file opened in that namespace, such as one of /proc/thread-self/net. Same thread rule. fd or -errno. */
-int netns_open(int netns_fd, const char *path, int flags);
 /* SO_NETNS_COOKIE of the namespace a socket was made in. */
 int netns_cookie_of_socket(int fd, uint64_t *ret_cookie);

@@ -48,24 +48,6 @@ int netns_socket(int netns_fd, int domain, int type, int protocol)
 	return netns_within(netns_fd, socket_open, &(struct socket_wanted){ domain, type, protocol });
 }
 
-struct file_wanted {
-	const char *path;
-	int flags;
-};
-
-static int file_open(void *arg)
-{
-	const struct file_wanted *wanted = arg;
-	const int fd = open(wanted->path, wanted->flags);
-
-	return fd < 0 ? -errno : fd;
-}
-
-int netns_open(int netns_fd, const char *path, int flags)
-{
-	return netns_within(netns_fd, file_open, &(struct file_wanted){ path, flags });
-}
-
 int netns_cookie_of_socket(int fd, uint64_t *ret_cookie)
 {
 	uint64_t cookie;

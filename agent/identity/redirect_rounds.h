@@ -5,7 +5,7 @@
 
 #include "agent/identity/entry.h"
 
-#define REDIRECT_ROUND_NS (5 * NSEC_PER_SEC) /* between two rounds: some 30 us for a namespace without rules */
+#define REDIRECT_ROUND_NS (5 * NSEC_PER_SEC) /* between two rounds: 37 us of CPU for a namespace without rules, 58 with tables of both legacy iptables */
 
 struct redirect_rounds;
 int redirect_rounds_new(struct workloads *all, struct redirect_rounds **ret_rounds);

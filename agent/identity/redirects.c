@@ -250,19 +250,19 @@ static int on_rule(const struct nlmsghdr *message, void *arg)
 }
 
 /* A generation of 0 is that of a namespace which never had rules, on some kernels: those are read each time. */
-static int look_nft(int netns_fd, struct redirects *redirects)
+static int look_nft(struct redirects *redirects)
 {
-	_cleanup_close_ int fd = netns_socket(netns_fd, AF_NETLINK, SOCK_RAW | SOCK_CLOEXEC, NETLINK_NETFILTER);
+	_cleanup_close_ int fd = socket(AF_NETLINK, SOCK_RAW | SOCK_CLOEXEC, NETLINK_NETFILTER);
 	_cleanup_free_ char *buffer = malloc(MESSAGE_BYTES);
 	const struct timeval wait = { .tv_sec = WAIT_US / 1000000, .tv_usec = WAIT_US % 1000000 };
 	char text[REDIRECT_TEXT_BYTES] = "";
 	uint32_t generation = 0;
 	int r;
 
-	if (fd == -EPROTONOSUPPORT || fd == -EAFNOSUPPORT)
-		return 0;
-	if (fd < 0 || !buffer)
-		return fd < 0 ? fd : -ENOMEM;
+	if (fd < 0)
+		return errno == EPROTONOSUPPORT || errno == EAFNOSUPPORT ? 0 : -errno;
+	if (!buffer)
+		return -ENOMEM;
 	if (setsockopt(fd, SOL_SOCKET, SO_RCVTIMEO, &wait, sizeof(wait)) < 0)
 		return -errno;
 	r = ask(fd, NFT_MSG_GETGEN, 0);
@@ -327,15 +327,15 @@ bool redirects_of_table(const void *entries, size_t length, bool v6, char ret_te
 }
 
 /* Whether the namespace has a legacy table nat of this family. */
-static int has_nat(int netns_fd, bool v6)
+static int has_nat(bool v6)
 {
-	_cleanup_close_ int fd = netns_open(netns_fd, v6 ? "/proc/thread-self/net/ip6_tables_names" : "/proc/thread-self/net/ip_tables_names",
-					    O_RDONLY | O_CLOEXEC);
+	_cleanup_close_ int fd = open(v6 ? "/proc/thread-self/net/ip6_tables_names" : "/proc/thread-self/net/ip_tables_names",
+				      O_RDONLY | O_CLOEXEC);
 	char names[256];
 	ssize_t length;
 
 	if (fd < 0)
-		return fd == -ENOENT ? 0 : fd; /* no such tables in this kernel */
+		return errno == ENOENT ? 0 : -errno; /* no such tables in this kernel */
 	length = read(fd, names, sizeof(names) - 1);
 	if (length < 0)
 		return -errno;
@@ -348,20 +348,20 @@ _Static_assert(IPT_SO_GET_INFO == IP6T_SO_GET_INFO && IPT_SO_GET_ENTRIES == IP6T
 _Static_assert(sizeof(struct ipt_getinfo) == sizeof(struct ip6t_getinfo), "of both families");
 _Static_assert(offsetof(struct ipt_get_entries, entrytable) == offsetof(struct ip6t_get_entries, entrytable), "of both families");
 
-static int look_legacy(int netns_fd, bool v6, char text[REDIRECT_TEXT_BYTES])
+static int look_legacy(bool v6, char text[REDIRECT_TEXT_BYTES])
 {
 	struct ipt_getinfo info = { .name = "nat" };
 	_cleanup_close_ int fd = -1;
 	_cleanup_free_ struct ipt_get_entries *table = NULL;
 	const int level = v6 ? IPPROTO_IPV6 : IPPROTO_IP;
 	socklen_t length = sizeof(info);
-	int r = has_nat(netns_fd, v6);
+	int r = has_nat(v6);
 
 	if (r <= 0)
 		return r;
-	fd = netns_socket(netns_fd, v6 ? AF_INET6 : AF_INET, SOCK_DGRAM | SOCK_CLOEXEC, 0);
+	fd = socket(v6 ? AF_INET6 : AF_INET, SOCK_DGRAM | SOCK_CLOEXEC, 0);
 	if (fd < 0)
-		return fd;
+		return -errno;
 	if (getsockopt(fd, level, IPT_SO_GET_INFO, &info, &length) < 0)
 		return -errno;
 	if (info.size > TABLE_BYTES_MAX)
@@ -380,18 +380,25 @@ static int look_legacy(int netns_fd, bool v6, char text[REDIRECT_TEXT_BYTES])
 
 /* --- both ----------------------------------------------------------------------------------------------------------------- */
 
-int redirects_look(int netns_fd, struct redirects *redirects)
+static int look(void *arg)
 {
+	struct redirects *redirects = arg;
 	char legacy[REDIRECT_TEXT_BYTES] = "";
-	int r = look_nft(netns_fd, redirects);
+	int r = look_nft(redirects);
 
 	if (r == 0)
-		r = look_legacy(netns_fd, false, legacy);
+		r = look_legacy(false, legacy);
 	if (r == 0 && !legacy[0])
-		r = look_legacy(netns_fd, true, legacy);
+		r = look_legacy(true, legacy);
 	if (r == 0)
 		memcpy(redirects->legacy, legacy, sizeof(legacy));
 	return r;
+}
+
+/* Once in and out: that costs as much as each of the three answers, in a namespace without rules. */
+int redirects_look(int netns_fd, struct redirects *redirects)
+{
+	return netns_within(netns_fd, look, redirects);
 }
 
 const char *redirects_text(const struct redirects *redirects)
