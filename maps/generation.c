@@ -98,6 +98,13 @@ uint32_t generations_ref(const struct generations *g, uint64_t generation, uint3
 
 /* --- ids ------------------------------------------------------------------------------------------------------------------ */
 
+void generations_put_names(struct generations *g, const struct object_name *names)
+{
+	memcpy(g->memory->objects, names, object_count(g) * sizeof(*names));
+	generation_index_names(g);
+	free_nameless_ids(g);
+}
+
 bool generation_name_empty(const struct object_name *name)
 {
 	return !name->hash[0] && !name->hash[1];

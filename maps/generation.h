@@ -39,6 +39,8 @@ uint32_t generations_ref(const struct generations *g, uint64_t generation, uint3
 #define GENERATIONS_NAME_BYTES 1024
 uint32_t generations_id_get(const struct generations *g, enum object_kind kind, const char *name);
 uint32_t generations_id_make(struct generations *g, enum object_kind kind, const char *name);
+/* At a start, before anything else is asked for: these names, one for each id and all zero where it has none, in place of those in the memory. */
+void generations_put_names(struct generations *g, const struct object_name *names);
 /* For ids that a key map (w_vip, w_netns, w_cgroup) names while no directory may: counted. A new agent holds what it finds in
  * those maps before its first sweep. */
 void generations_id_hold(struct generations *g, uint32_t id);

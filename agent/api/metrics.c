@@ -103,6 +103,7 @@ static void begin(struct metrics_listener *l)
 	l->input = (struct metrics_input){
 		.configuration_failed = agent->configuration.failed,
 		.configuration_held = history_held(agent->history)->generation != 0,
+		.misnamed = apply_misnamed(agent->apply),
 		.tables = l->tables,
 		.table_count = generations_fill(apply_generations(agent->apply), l->tables, TABLES_MAX),
 		.listener_count = l->listener_count,

@@ -254,6 +254,9 @@ static void status_answer(struct status *s)
 
 	workloads_each(agent->workloads, append_workload, &workloads);
 	supervisor_warnings(agent->supervisor, warnings);
+	if (apply_misnamed(agent->apply))
+		json_array_append_new(warnings, json_sprintf("somebody else wrote to the kernel's maps: %zu objects had other names when weftd started, "
+							     "which it has put right", apply_misnamed(agent->apply)));
 	http_reply_json(
 		s->exchange, 200,
 		json_pack("{s:s, s:s, s:i, s:s, s:s, s:I, s:I, s:o, s:s?, s:o, s:o, s:o, s:s, s:o, s:o, s:o, s:o, s:o, s:o, s:o, s:o, s:o, s:o, s:o, "

@@ -735,6 +735,11 @@ const char *apply_object_name(struct apply *a, uint32_t object_id)
 	return names_get(a->names, object_id);
 }
 
+size_t apply_misnamed(const struct apply *a)
+{
+	return names_misnamed(a->names);
+}
+
 uint32_t apply_object_id(const struct apply *a, enum object_kind kind, const char *name)
 {
 	return names_id(a->names, kind, name);

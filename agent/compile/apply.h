@@ -55,6 +55,7 @@ int apply_snapshot(const struct apply *apply, const struct in_force *before, str
 /* What ids stand for. The names of objects that left the plan are kept in the state, so that old flow records and rows
  * can still be told. NULL: never known to this state directory. Borrowed until the next turn of the loop. */
 const char *apply_object_name(struct apply *apply, uint32_t object_id);
+size_t apply_misnamed(const struct apply *apply); /* names_misnamed() */
 uint32_t apply_object_id(const struct apply *apply, enum object_kind kind, const char *name); /* 0: none */
 /* The id of a virtual node that workloads act for, whether or not a plan has it: made where there is none, its name
  * remembered, and held while this agent runs, since w_netns and w_cgroup name it. 0: no id is free, or the state failed;

@@ -11,6 +11,7 @@
 #include "base/cleanup.h"
 #include "base/hash.h"
 #include "base/list.h"
+#include "base/log.h"
 
 #define KEY_PREFIX "objects/"
 #define KEY_BYTES 20
@@ -38,6 +39,8 @@ struct names {
 	struct table by_name[OBJECT_NODE + 1]; /* by kind */
 	uint32_t count; /* of ids that there are */
 	struct named **by_id;
+	size_t misnamed;
+	bool put_back;
 	size_t unsaved_count;
 	uint32_t *unsaved; /* ids; each once */
 	bool *queued; /* the id is among them */
@@ -85,21 +88,122 @@ static int learn(struct names *names, enum object_kind kind, const char *name, s
 	return 0;
 }
 
+/* 0: it is none of this build's. */
+static uint32_t read_stored(const struct state_entry *entry, uint32_t count, struct stored_name *ret_stored)
+{
+	char *end;
+	const unsigned long id = strtoul(entry->key + strlen(KEY_PREFIX), &end, 10);
+
+	if (*end || id >= count || entry->value_bytes <= sizeof(*ret_stored))
+		return 0;
+	memcpy(ret_stored, entry->value, sizeof(*ret_stored));
+	return ret_stored->version == STORED_VERSION && ret_stored->kind > OBJECT_NONE && ret_stored->kind <= OBJECT_NODE ? (uint32_t)id : 0;
+}
+
+static bool is_in_force(const struct names *names, uint32_t id)
+{
+	return generations_ref(names->generations, generations_current(names->generations), id);
+}
+
 static int load_name(const struct state_entry *entry, void *arg)
 {
 	struct names *names = arg;
 	struct stored_name stored;
-	char *end;
-	const unsigned long id = strtoul(entry->key + strlen(KEY_PREFIX), &end, 10);
+	const uint32_t id = read_stored(entry, names->count, &stored);
 
-	if (*end || !id || id >= names->count || entry->value_bytes <= sizeof(stored))
+	if (!id)
 		return 0;
-	memcpy(&stored, entry->value, sizeof(stored));
-	if (stored.version != STORED_VERSION || stored.kind == OBJECT_NONE || stored.kind > OBJECT_NODE ||
-	    memcmp(&stored.hash, &names->memory->objects[id], sizeof(stored.hash)) != 0)
+	if (memcmp(&stored.hash, &names->memory->objects[id], sizeof(stored.hash)) != 0) {
+		names->misnamed += !names->put_back && is_in_force(names, id);
 		return 0;
-	return learn(names, stored.kind, (const char *)entry->value + sizeof(stored), entry->value_bytes - sizeof(stored),
-		     (uint32_t)id);
+	}
+	return learn(names, stored.kind, (const char *)entry->value + sizeof(stored), entry->value_bytes - sizeof(stored), id);
+}
+
+/* --- names that somebody else wrote ---------------------------------------------------------------------------------------------- */
+
+struct saved { /* by id */
+	struct object_name hash;
+	uint64_t revision; /* 0: the state has no name of it */
+};
+
+struct saved_list {
+	struct saved *ids;
+	uint32_t count;
+};
+
+static int take_saved(const struct state_entry *entry, void *arg)
+{
+	const struct saved_list *list = arg;
+	struct stored_name stored;
+	const uint32_t id = read_stored(entry, list->count, &stored);
+
+	if (id)
+		list->ids[id] = (struct saved){ stored.hash, entry->revision };
+	return 0;
+}
+
+/* The newest of a name first. */
+static int by_hash(const void *a, const void *b)
+{
+	const struct saved *x = *(struct saved *const *)a, *y = *(struct saved *const *)b;
+	const int order = memcmp(&x->hash, &y->hash, sizeof(x->hash));
+
+	return order ? order : (x->revision < y->revision) - (x->revision > y->revision);
+}
+
+/* A name that had several ids is the last one's. */
+static int drop_earlier(struct saved_list *saved)
+{
+	_cleanup_free_ struct saved **sorted = calloc(saved->count, sizeof(*sorted));
+	size_t count = 0;
+
+	if (!sorted)
+		return -ENOMEM;
+	for (uint32_t id = 1; id < saved->count; id++)
+		if (saved->ids[id].revision)
+			sorted[count++] = &saved->ids[id];
+	qsort(sorted, count, sizeof(*sorted), by_hash);
+	for (size_t i = 1, newest = 0; i < count; i++) {
+		if (memcmp(&sorted[i]->hash, &sorted[newest]->hash, sizeof(sorted[i]->hash)) == 0)
+			*sorted[i] = (struct saved){};
+		else
+			newest = i;
+	}
+	return 0;
+}
+
+static int put_back(struct names *names)
+{
+	_cleanup_free_ struct saved *ids = calloc(names->count, sizeof(*ids));
+	_cleanup_free_ struct object_name *all = calloc(names->count, sizeof(*all));
+	struct saved_list saved = { ids, names->count };
+	int r = ids && all ? state_list(names->state, KEY_PREFIX, NULL, 0, take_saved, &saved, NULL) : -ENOMEM;
+
+	if (r == 0)
+		r = drop_earlier(&saved);
+	if (r < 0)
+		return r;
+	for (uint32_t id = 1; id < names->count; id++)
+		all[id] = ids[id].hash;
+	generations_put_names(names->generations, all);
+	names->put_back = true;
+	log_error("names of objects in the kernel's maps are not those that were given to them: put back from the state",
+		  LOG_F("objects", LOG_U64(names->misnamed)));
+	return 0;
+}
+
+/* --- all of them ------------------------------------------------------------------------------------------------------------------ */
+
+/* Those that are known already are learnt anew. */
+static int load(struct names *names)
+{
+	return state_list(names->state, KEY_PREFIX, NULL, 0, load_name, names, NULL);
+}
+
+size_t names_misnamed(const struct names *names)
+{
+	return names->misnamed;
 }
 
 static void cleanup_names(struct names **names)
@@ -124,7 +228,9 @@ int names_new(struct generations *generations, const struct kernel_memory *memor
 	names->queued = calloc(names->count, sizeof(*names->queued));
 	if (!names->by_id || !names->unsaved || !names->queued)
 		return error_set(err, -ENOMEM, "no memory for the names of objects");
-	r = state_list(state, KEY_PREFIX, NULL, 0, load_name, names, NULL);
+	r = load(names);
+	if (r == 0 && names->misnamed && (r = put_back(names)) == 0)
+		r = load(names);
 	if (r < 0)
 		return error_set(err, r, "cannot read the names of objects from the state");
 	*ret_names = TAKE_PTR(names);

@@ -9,10 +9,15 @@
 
 struct names;
 
-/* Reads what the state knows; entries that w_object no longer confirms are ignored. Borrows all. -ENOMEM, -EIO. */
+/* Reads what the state knows. A name is in the state before a directory names its id, so where w_object says otherwise of such an id somebody else
+ * wrote it: then ids get the names of the state again, and those that the state knows nothing of are free. Otherwise entries that w_object does
+ * not confirm are of ids that were given up, and ignored. Borrows all. -ENOMEM, -EIO. */
 int names_new(struct generations *generations, const struct kernel_memory *memory, struct state *state,
 	      struct names **ret_names, struct error *err);
 struct names *names_free(struct names *names);
+
+/* How many ids of objects in force had another name, or none, in w_object, until names_new() put theirs back. */
+size_t names_misnamed(const struct names *names);
 
 /* The id of a name; 0: none. */
 uint32_t names_id(struct names *names, enum object_kind kind, const char *name);

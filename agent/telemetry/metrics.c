@@ -401,6 +401,11 @@ static double one_generation(const struct metrics_input *input)
 	return (double)input->tally->generation;
 }
 
+static double one_misnamed(const struct metrics_input *input)
+{
+	return (double)input->misnamed;
+}
+
 static double one_configuration_held(const struct metrics_input *input)
 {
 	return input->configuration_held;
@@ -591,6 +596,8 @@ static const struct family families[] = {
 	  one_configuration_failed },
 	{ "weft_configuration_held", "gauge", "1: the resources of an earlier generation are held in force (weft rollback).", emit_one,
 	  one_configuration_held },
+	{ "weft_objects_misnamed", "gauge", "Objects in force that had another name in the kernel's maps when weftd started, and have theirs again.",
+	  emit_one, one_misnamed },
 	{ "weft_table_entries", "gauge", "How many places of a kernel table are taken.", emit_table,
 	  .member = offsetof(struct generations_fill, used) },
 	{ "weft_table_size", "gauge", "How many places a kernel table has.", emit_table, .member = offsetof(struct generations_fill, size) },

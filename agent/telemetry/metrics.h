@@ -37,6 +37,7 @@ struct metrics_input {
 	const struct tally *tally;
 	bool configuration_failed;
 	bool configuration_held;
+	size_t misnamed;
 	size_t table_count;
 	const struct generations_fill *tables;
 	struct claims_report claims;

@@ -159,10 +159,51 @@ TEST(a_name_that_the_maps_do_not_confirm_is_ignored)
 
 	in_force(&w, one_service("a", 1));
 	service = id_of(&w, OBJECT_SERVICE, M "virtualService/s");
+	in_force(&w, other_service(0));
 	agent_stop(&w);
 	hash_name("other", 5, (uint64_t *)w.memory.arrays.objects[service].hash);
 	agent_start(&w);
 	EXPECT_STR(apply_object_name(w.apply, service), NULL);
+	EXPECT_EQ(apply_misnamed(w.apply), 0);
+}
+
+static void scribble(struct world *w)
+{
+	for (uint32_t id = 0; id < w->memory.arrays.limits.objects; id++)
+		hash_name(&id, sizeof(id), (uint64_t *)w->memory.arrays.objects[id].hash);
+}
+
+static void clear(struct world *w)
+{
+	memset(w->memory.arrays.objects, 0, w->memory.arrays.limits.objects * sizeof(*w->memory.arrays.objects));
+}
+
+/* A service and a target, whose ids others had before, beside names that nobody ever had. */
+TEST(names_that_somebody_else_wrote_are_those_of_the_state_again)
+{
+	static void (*const harm[])(struct world *) = { scribble, clear };
+
+	for (size_t i = 0; i < ARRAY_SIZE(harm); i++) {
+		WORLD(w);
+		uint32_t service, client;
+		uint64_t generation;
+
+		in_force(&w, other_service(0));
+		generation = in_force(&w, one_service("ab", 1));
+		service = id_of(&w, OBJECT_SERVICE, M "virtualService/s");
+		client = apply_node_id(w.apply, M "virtualNode/client-0");
+		agent_stop(&w);
+		harm[i](&w);
+		agent_start(&w);
+		EXPECT_EQ(apply_misnamed(w.apply), 4);
+		EXPECT_EQ(id_of(&w, OBJECT_SERVICE, M "virtualService/s"), service);
+		EXPECT_STR(apply_object_name(w.apply, service), M "virtualService/s");
+		EXPECT_EQ(apply_node_id(w.apply, M "virtualNode/client-0"), client);
+		EXPECT(apply_node_id(w.apply, M "virtualNode/new") != 0);
+		EXPECT_EQ(in_force(&w, one_service("ab", 1)), generation);
+		agent_restart(&w);
+		EXPECT_EQ(apply_misnamed(w.apply), 0);
+	}
 }
 
 TEST(a_record_out_of_range_is_written_anew)
@@ -400,6 +441,7 @@ int main(void)
 		cmocka_unit_test(the_next_agent_keeps_slots_and_rows_and_removes_what_the_plan_has_not),
 		cmocka_unit_test(the_next_agent_keeps_slots_without_any_names),
 		cmocka_unit_test(the_next_agent_knows_names_that_left_the_plan),
+		cmocka_unit_test(names_that_somebody_else_wrote_are_those_of_the_state_again),
 		cmocka_unit_test(a_name_that_the_maps_do_not_confirm_is_ignored),
 		cmocka_unit_test(a_record_out_of_range_is_written_anew),
 		cmocka_unit_test(a_workloads_node_has_an_id_and_a_name_without_being_in_a_plan),
