@@ -7,6 +7,7 @@
 
 #include "agent/compile/compiler.h"
 #include "base/cleanup.h"
+#include "base/sorted.h"
 
 /* --- meshes -------------------------------------------------------------------------------------------------------------- */
 
@@ -188,17 +189,7 @@ void mark_callers_of(struct compiler *c, const struct local_service *service)
 
 static size_t place_of(const struct local_mesh *mesh, uint32_t service)
 {
-	size_t low = 0, high = mesh->service_count;
-
-	while (low < high) {
-		const size_t middle = (low + high) / 2;
-
-		if (mesh->services[middle] < service)
-			low = middle + 1;
-		else
-			high = middle;
-	}
-	return low;
+	return SORTED_PLACE(mesh->service_count, i, mesh->services[i] < service);
 }
 
 int mesh_add_service(struct compiler *c, struct local_service *service)

@@ -9,6 +9,7 @@
 #include "agent/compile/line.h"
 #include "base/cleanup.h"
 #include "base/hash.h"
+#include "base/sorted.h"
 #include "maps/abi/directory.h"
 
 _Static_assert((int)PLAN_SERVICE == OBJECT_SERVICE && (int)PLAN_TARGET == OBJECT_TARGET && (int)PLAN_NODE == OBJECT_NODE,
@@ -306,19 +307,9 @@ const struct plan_node *plan_find_gateway(const struct plan *plan, const char *n
 
 bool plan_scope_owns(const uint32_t *services, size_t count, uint32_t service)
 {
-	size_t low = 0, high = count;
+	const size_t at = SORTED_PLACE(count, i, services[i] < service);
 
-	while (low < high) {
-		const size_t middle = (low + high) / 2;
-
-		if (services[middle] == service)
-			return true;
-		if (services[middle] < service)
-			low = middle + 1;
-		else
-			high = middle;
-	}
-	return false;
+	return at < count && services[at] == service;
 }
 
 bool plan_scope_has(const struct plan_scope *scope, uint32_t service)

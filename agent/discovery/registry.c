@@ -10,6 +10,7 @@
 #include "base/cleanup.h"
 #include "base/hash.h"
 #include "base/list.h"
+#include "base/sorted.h"
 
 #define KEY_PREFIX "registry/"
 #define BOOT_ID_BYTES 37 /* a UUID */
@@ -98,23 +99,10 @@ static void service_drop_if_empty(struct registry *registry, struct service *s)
 /* Where the id is, or where it belongs. */
 static size_t service_position(const struct service *s, const char *id, bool *ret_found)
 {
-	size_t low = 0, high = s->count;
+	const size_t at = SORTED_PLACE(s->count, i, strcmp(s->instances[i]->id, id) < 0);
 
-	*ret_found = false;
-	while (low < high) {
-		size_t middle = low + (high - low) / 2;
-		int order = strcmp(s->instances[middle]->id, id);
-
-		if (order == 0) {
-			*ret_found = true;
-			return middle;
-		}
-		if (order < 0)
-			low = middle + 1;
-		else
-			high = middle;
-	}
-	return low;
+	*ret_found = at < s->count && strcmp(s->instances[at]->id, id) == 0;
+	return at;
 }
 
 static struct instance *service_get(const struct service *s, const char *id)

@@ -6,6 +6,7 @@
 
 #include "agent/state/backend.h"
 #include "base/cleanup.h"
+#include "base/sorted.h"
 
 struct memory {
 	struct state state;
@@ -15,23 +16,11 @@ struct memory {
 /* Where the key is, or would be. */
 static size_t find(const struct memory *memory, const char *key, bool *ret_found)
 {
-	size_t low = 0, high = memory->records.count;
+	const struct records *records = &memory->records;
+	const size_t at = SORTED_PLACE(records->count, i, strcmp(records->items[i]->key, key) < 0);
 
-	while (low < high) {
-		size_t middle = low + (high - low) / 2;
-		int order = strcmp(memory->records.items[middle]->key, key);
-
-		if (order == 0) {
-			*ret_found = true;
-			return middle;
-		}
-		if (order < 0)
-			low = middle + 1;
-		else
-			high = middle;
-	}
-	*ret_found = false;
-	return low;
+	*ret_found = at < records->count && strcmp(records->items[at]->key, key) == 0;
+	return at;
 }
 
 static int memory_get(struct state *state, const char *key, struct record **ret_record)

@@ -7,6 +7,7 @@
 
 #include "agent/store/backend.h"
 #include "base/cleanup.h"
+#include "base/sorted.h"
 
 #define COMPACT_REVISIONS 512 /* at a time */
 
@@ -94,17 +95,7 @@ static void list(const struct memory *m, struct store_request *request)
 
 static size_t log_after(const struct memory *m, uint64_t revision)
 {
-	size_t low = 0, high = m->log.count;
-
-	while (low < high) {
-		size_t middle = low + (high - low) / 2;
-
-		if (m->log.items[middle]->revision <= revision)
-			low = middle + 1;
-		else
-			high = middle;
-	}
-	return low;
+	return SORTED_PLACE(m->log.count, i, m->log.items[i]->revision <= revision);
 }
 
 static void changes(const struct memory *m, struct store_request *request)

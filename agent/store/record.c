@@ -5,6 +5,7 @@
 
 #include "agent/store/backend.h"
 #include "base/cleanup.h"
+#include "base/sorted.h"
 
 struct store_record *store_record_new(const char *key, const void *value, size_t value_bytes, uint64_t revision)
 {
@@ -88,20 +89,16 @@ void store_records_done(struct store_records *records)
 	*records = (struct store_records){};
 }
 
+static bool is_before(const struct store_entry *entry, const char *key, uint64_t revision)
+{
+	const int order = strcmp(entry->key, key);
+
+	return order < 0 || (order == 0 && entry->revision < revision);
+}
+
 size_t store_records_find(const struct store_records *records, const char *key, uint64_t revision)
 {
-	size_t low = 0, high = records->count;
-
-	while (low < high) {
-		size_t middle = low + (high - low) / 2;
-		int order = strcmp(records->items[middle]->key, key);
-
-		if (order < 0 || (order == 0 && records->items[middle]->revision < revision))
-			low = middle + 1;
-		else
-			high = middle;
-	}
-	return low;
+	return SORTED_PLACE(records->count, i, is_before(records->items[i], key, revision));
 }
 
 bool store_prefix_end(const char *prefix, char ret_end[STORE_KEY_LIMIT_BYTES + 1])

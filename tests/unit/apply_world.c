@@ -6,22 +6,13 @@
 
 #include "base/address.h"
 #include "base/cleanup.h"
+#include "base/sorted.h"
 #include "maps/proxy.h"
 
 /* Where the entry is, or would be. */
 static size_t vip_place(const struct fake *fake, const struct ip *vip)
 {
-	size_t low = 0, high = fake->vip_count;
-
-	while (low < high) {
-		const size_t middle = (low + high) / 2;
-
-		if (memcmp(&fake->vips[middle].vip, vip, sizeof(*vip)) < 0)
-			low = middle + 1;
-		else
-			high = middle;
-	}
-	return low;
+	return SORTED_PLACE(fake->vip_count, i, memcmp(&fake->vips[i].vip, vip, sizeof(*vip)) < 0);
 }
 
 static bool has_vip(const struct fake *fake, const struct ip *vip)

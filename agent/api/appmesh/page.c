@@ -7,6 +7,7 @@
 
 #include "base/bytes.h"
 #include "base/cleanup.h"
+#include "base/sorted.h"
 
 #define MARK_BYTES 8
 #define PAGE_USUAL 100
@@ -71,17 +72,7 @@ static int read_token(const struct appmesh_call *call, const char *text, char **
 /* The first that is behind the name. */
 static size_t place_behind(const void *list, size_t count, page_name_fn *name_at, const char *last)
 {
-	size_t low = 0, high = count;
-
-	while (low < high) {
-		const size_t middle = low + (high - low) / 2;
-
-		if (strcmp(name_at(list, middle), last) <= 0)
-			low = middle + 1;
-		else
-			high = middle;
-	}
-	return low;
+	return SORTED_PLACE(count, i, strcmp(name_at(list, i), last) <= 0);
 }
 
 int page_begin(const struct appmesh_call *call, const void *list, size_t count, page_name_fn *name_at, struct page *ret_page,

@@ -9,6 +9,7 @@
 #include "base/bytes.h"
 #include "base/cleanup.h"
 #include "base/log.h"
+#include "base/sorted.h"
 
 #define RESOURCE_PREFIX APPMESH_PREFIX "resource/"
 #define GUARD_PREFIX APPMESH_PREFIX "guard/"
@@ -227,17 +228,7 @@ static int collection_make(struct appmesh_state *state, const char *key, struct 
 /* Where the name is, or would be. */
 static size_t place_of(const struct appmesh_collection *collection, const char *name)
 {
-	size_t low = 0, high = collection->count;
-
-	while (low < high) {
-		const size_t middle = low + (high - low) / 2;
-
-		if (strcmp(collection->items[middle]->name, name) < 0)
-			low = middle + 1;
-		else
-			high = middle;
-	}
-	return low;
+	return SORTED_PLACE(collection->count, i, strcmp(collection->items[i]->name, name) < 0);
 }
 
 static struct appmesh_resource *resource_at(const struct appmesh_collection *collection, const char *name)
