@@ -8,7 +8,7 @@ from weft import HERE, PYTHON, Node, wait_for
 CLIENT = """
 import http.client
 kept = {}
-def ask(address, path="/", method="GET", headers={}, body=None, keep=None, port=8080, timeout_s=30):
+def ask(address, path="/", method="GET", headers={}, body=None, keep=None, port=8080, timeout_s=30 * SLOWNESS):
     connection = kept.get(keep)
     if not connection:
         connection = http.client.HTTPConnection(address, port, timeout=timeout_s)

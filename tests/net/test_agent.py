@@ -7,13 +7,13 @@ import socket
 import subprocess
 
 import pytest
-from weft import BUILD, PYTHON, Node, cgroup2_root, wait_for
+from weft import BUILD, PYTHON, SLOWNESS, Node, cgroup2_root, wait_for
 
 
 @pytest.fixture
 def pair():
     """A client with the backend `web`, a node with two endpoints."""
-    with Node() as node:
+    with Node("--drain", f"{30 * SLOWNESS}s") as node:
         node.mesh()
         node.node("client", port=None, backends=["web"])
         node.node("web")
@@ -27,13 +27,13 @@ def pair():
         yield node
 
 
-# Connections, one after the other, until it is told to stop, or whoever would tell it is gone. An answer may take as long as it wants: what
-# is counted as a failure is what a program would take for one.
+# Connections, one after the other, on a slow machine with pauses, until it is told to stop, or whoever would tell it is gone. An answer
+# may take as long as it wants: what is counted as a failure is what a program would take for one.
 LOOP = """
 import json, select, socket, sys
 print('ready', flush=True)
 done, failed = 0, []
-while not select.select([sys.stdin], [], [], 0)[0]:
+while not select.select([sys.stdin], [], [], float(sys.argv[2]))[0]:
     try:
         with socket.create_connection((sys.argv[1], 8080), 120) as s:
             if not s.recv(100):
@@ -49,7 +49,7 @@ class Connections:
     """LOOP in a workload, under way."""
 
     def __init__(self, node, vip):
-        self.process = node.workload([PYTHON, "-c", LOOP, vip], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
+        self.process = node.workload([PYTHON, "-c", LOOP, vip, str((SLOWNESS - 1) / 100)], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
         assert self.process.stdout.readline() == "ready\n"
 
     def stop(self):
@@ -86,7 +86,7 @@ def test_connections_go_on_while_the_agent_is_killed_and_the_next_one_adopts(pai
     done = loop.stop()
     assert done > 20
     held.stdin.close()
-    held.wait(timeout=10)
+    held.wait(timeout=10 * SLOWNESS)
     pair.wait_open(0)
     rows = pair.status()["counters"]
     assert sum(r["attempts"] for r in rows) == sum(r["closed"] for r in rows) == done + 1
@@ -144,7 +144,7 @@ print(s.recv(100).decode(), flush=True)
     held.stdin.write("go on\n")
     held.stdin.flush()
     assert held.stdout.readline() == "still here\n"
-    held.wait(timeout=10)
+    held.wait(timeout=10 * SLOWNESS)
     pair.weft("deregister", "--namespace", "test", "--service", "web", "--id", "2")
     pair.wait_reason("web:8080", "no-endpoint")
     assert pair.connect(vip, 8080) == "ECONNREFUSED"
@@ -230,7 +230,7 @@ def test_cgroups_that_match_a_pattern_act_for_their_node_from_mkdir_on():
         process.stdin.write("\n")
         process.stdin.flush()
         assert process.stdout.readline() == "1\n"  # EPERM
-        process.wait(timeout=10)
+        process.wait(timeout=10 * SLOWNESS)
 
 
 def test_a_pods_namespace_is_let_go_within_a_second_of_its_last_process(pair):

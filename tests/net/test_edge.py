@@ -35,7 +35,7 @@ while True:
 ASK = r"""
 def ask(address, port, text=None, source_port=0):
     with socket.socket(socket.AF_INET6 if ":" in address else socket.AF_INET) as s:
-        s.settimeout(10)
+        s.settimeout(10 * SLOWNESS)
         s.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         if source_port:
             s.bind(("::" if ":" in address else "", source_port))
@@ -183,7 +183,7 @@ def test_a_thousand_connections_and_a_bulk_transfer(lan):
     lan.worker.run("""
 sockets = []
 for i in range(1000):
-    s = socket.create_connection(("10.88.0.1" if i % 2 else "fd88::1", 80 if i % 4 < 2 else 81), timeout=20)
+    s = socket.create_connection(("10.88.0.1" if i % 2 else "fd88::1", 80 if i % 4 < 2 else 81), timeout=20 * SLOWNESS)
     s.recv(100)
     sockets.append(s)
 """)
@@ -193,7 +193,7 @@ for i in range(1000):
     megabytes = 400
     speed = lan.worker.run("""
 def pull(address, port, size):
-    with socket.create_connection((address, port), timeout=30) as s:
+    with socket.create_connection((address, port), timeout=30 * SLOWNESS) as s:
         f = s.makefile("rb", buffering=1 << 20)
         f.readline()
         s.sendall(f"send {size}\\n".encode())
@@ -246,7 +246,7 @@ def open_from(port, address):
     s = socket.socket()
     s.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
     s.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEPORT, 1)
-    s.settimeout(30)
+    s.settimeout(30 * SLOWNESS)
     s.bind(("", port))
     s.connect(address)
     return s, s.makefile("rwb")
@@ -283,7 +283,7 @@ result = [pull(address, 80, 200000) > 0 for address in ("10.88.0.1", "fd88::1")]
 def test_connections_go_on_while_the_agent_is_away_and_after(lan):
     node = lan.node
     lan.worker.run("""
-kept = socket.create_connection(("10.88.0.1", 81), timeout=10).makefile("rwb")
+kept = socket.create_connection(("10.88.0.1", 81), timeout=10 * SLOWNESS).makefile("rwb")
 kept.readline()
 """)
     node.kill_agent(signal.SIGKILL)
@@ -363,7 +363,7 @@ def test_a_workload_behind_an_attached_device_is_its_virtual_node(lan):
 
 # A connection that is held, and how a byte there and back goes on it.
 HOLD = """
-held = socket.create_connection(tuple(arguments), timeout=10)
+held = socket.create_connection(tuple(arguments), timeout=10 * SLOWNESS)
 result = held.recv(100).decode()
 """
 PING = """

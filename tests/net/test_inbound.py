@@ -28,7 +28,7 @@ while True:
 ASK = r"""
 def ask(address, bytes=0):
     with socket.socket(socket.AF_INET6 if ":" in address else socket.AF_INET) as s:
-        s.settimeout(10)
+        s.settimeout(10 * SLOWNESS)
         try:
             s.connect((address, 8080))
             f = s.makefile("rb")

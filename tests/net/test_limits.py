@@ -34,7 +34,7 @@ def storm(address, port, count):
             s = pending.pop(fd)
             code = s.getsockopt(socket.SOL_SOCKET, socket.SO_ERROR)
             s.setblocking(True)
-            s.settimeout(5)
+            s.settimeout(5 * SLOWNESS)
             try:
                 if code == 0:
                     s.recv(100)
@@ -423,7 +423,7 @@ ends, n = collections.Counter(), 0
 while time.monotonic() < arguments[2]:
     n += 1
     try:
-        s = socket.create_connection((arguments[0], arguments[1]), timeout=5)
+        s = socket.create_connection((arguments[0], arguments[1]), timeout=5 * SLOWNESS)
         s.recv(100)
         if n % 50:
             s.close()

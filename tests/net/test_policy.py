@@ -1,6 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
 """Who may go where, seen from real processes."""
-from weft import CONNECT, wait_for
+from weft import CONNECT, SLOWNESS, wait_for
 
 
 def flows(node, **options):
@@ -129,9 +129,9 @@ for family, address in ((socket.AF_INET, '0.0.0.0'), (socket.AF_INET6, '::')):
     assert shop.reasons()[("client", None, "reserved-port")] >= 2
     # at this address: weft-proxy itself has the port on loopback
     unmanaged = shop.spawn(["/usr/bin/python3", "-c", "import socket; socket.socket().bind(('10.77.0.1', 15001))"])
-    assert unmanaged.wait(timeout=10) == 0
+    assert unmanaged.wait(timeout=10 * SLOWNESS) == 0
 
 
 def test_an_unmanaged_process_is_never_touched(shop):
     process = shop.spawn(["/usr/bin/python3", "-c", f"import ctypes,errno,json,os,socket,sys\n{CONNECT}\nprint(result)", "10.77.0.1", "9004"], stdout=-1, text=True)
-    assert process.communicate(timeout=10)[0].strip() == "10.77.0.1:9004"
+    assert process.communicate(timeout=10 * SLOWNESS)[0].strip() == "10.77.0.1:9004"

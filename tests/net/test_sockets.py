@@ -4,7 +4,7 @@ import signal
 import subprocess
 
 import pytest
-from weft import BUILD, PYTHON, wait_for
+from weft import BUILD, PYTHON, SLOWNESS, wait_for
 
 
 @pytest.fixture(autouse=True)
@@ -159,7 +159,7 @@ for address in sys.argv[1:]:
 
 def test_io_uring(shop):
     process = shop.workload([BUILD / "tests/net/uring_connect", shop.vip("lone"), "8080"], stdout=subprocess.PIPE, text=True)
-    out = process.communicate(timeout=20)[0].strip()
+    out = process.communicate(timeout=20 * SLOWNESS)[0].strip()
     if process.returncode == 77:
         pytest.skip("the kernel has no io_uring")
     assert (process.returncode, out) == (0, "10.77.0.1:9003")

@@ -8,7 +8,7 @@ import subprocess
 
 import pytest
 from traffic import Traffic, busy_web
-from weft import BUILD, wait_for
+from weft import BUILD, SLOWNESS, wait_for
 
 OTHER = BUILD / "layout2"
 
@@ -91,7 +91,7 @@ def test_between_the_steps_of_an_upgrade_no_agent_starts_and_no_other_build_goes
     node.loader_killed(*moments(calls)[3], "upgrade")
     for programs in BUILD, OTHER:
         result = subprocess.run([*node.namespace.prefix(), programs / "weftd", "--instance", node.instance, "--state-dir", node.state,
-                                 "--config", node.config], capture_output=True, text=True, timeout=30)
+                                 "--config", node.config], capture_output=True, text=True, timeout=30 * SLOWNESS)
         assert result.returncode == 1 and "weft-loader upgrade" in result.stderr
     assert "another build" in refused(node, OTHER, "upgrade")
     node.loader("upgrade")
@@ -104,7 +104,7 @@ def test_weftd_has_to_be_stopped_and_neither_build_serves_the_other_s_maps(node)
     node.wait_reason("web:8080", "routed")
     node.kill_agent(signal.SIGTERM)
     result = subprocess.run([*node.namespace.prefix(), OTHER / "weftd", "--instance", node.instance, "--state-dir", node.state,
-                             "--config", node.config], capture_output=True, text=True, timeout=30)
+                             "--config", node.config], capture_output=True, text=True, timeout=30 * SLOWNESS)
     assert result.returncode == 1 and "weft-loader upgrade" in result.stderr
     node.start_agent()
     node.wait_reason("web:8080", "routed")
@@ -114,7 +114,7 @@ def test_weftd_has_to_be_stopped_and_neither_build_serves_the_other_s_maps(node)
 FROM_OUTSIDE = """
 import time
 address, port, count, stop, progress = arguments
-held = [socket.create_connection((address, port), timeout=30) for _ in range(count)]
+held = [socket.create_connection((address, port), timeout=30 * SLOWNESS) for _ in range(count)]
 rounds, slowest = 0, 0
 for s in held:
     assert s.recv(100)
@@ -124,7 +124,7 @@ while not os.path.exists(stop):
         s.sendall(b'x' * 100)
     for s in held:
         assert len(s.recv(100, socket.MSG_WAITALL)) == 100
-    with socket.create_connection((address, port), timeout=30) as s:
+    with socket.create_connection((address, port), timeout=30 * SLOWNESS) as s:
         assert s.recv(100)
     slowest = max(slowest, time.monotonic() - began)
     rounds += 1

@@ -8,7 +8,7 @@ KEEPER = """
 held = []
 def hold(address, port, count):
     for _ in range(count):
-        s = socket.create_connection((address, port), timeout=10)
+        s = socket.create_connection((address, port), timeout=10 * SLOWNESS)
         assert s.recv(100)
         held.append(s)
 
@@ -25,7 +25,7 @@ made, refused, failed = 0, 0, {}
 progress_file = open(progress, "w")
 while not os.path.exists(stop):
     try:
-        with socket.create_connection((address, port), timeout=10) as s:
+        with socket.create_connection((address, port), timeout=10 * SLOWNESS) as s:
             assert s.getpeername() == (address, port)
             assert s.recv(100) == b"10.77.0.1:9001\\n"
             s.sendall(b"x")
@@ -39,6 +39,7 @@ while not os.path.exists(stop):
             refused += 1
     except Exception as e:
         failed[repr(e)] = failed.get(repr(e), 0) + 1
+    time.sleep(PAUSE_S)
 result = [made, refused, failed]
 """
 

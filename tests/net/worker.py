@@ -9,13 +9,15 @@ import subprocess
 import sys
 import time
 
-names = {"errno": errno, "json": json, "os": os, "socket": socket, "subprocess": subprocess, "time": time}
+SLOWNESS = int(os.environ.get("WEFT_TEST_SLOWNESS", 1))  # as in weft.py
+PAUSE_S = (SLOWNESS - 1) / 100  # between two turns of a load, which would take all of a slow machine and change nothing but the time
+names = {"errno": errno, "json": json, "os": os, "socket": socket, "subprocess": subprocess, "time": time, "SLOWNESS": SLOWNESS, "PAUSE_S": PAUSE_S}
 
 
 def connect(address, port):
     """The errno name of one connect(), or the greeting of the server."""
     with socket.socket(socket.AF_INET6 if ":" in address else socket.AF_INET) as s:
-        s.settimeout(5)
+        s.settimeout(5 * SLOWNESS)
         try:
             s.connect((address, port))
             return s.recv(100).decode().strip()
