@@ -13,6 +13,12 @@ from weft import Node, add_logs  # noqa: E402
 signal.signal(signal.SIGTERM, signal.default_int_handler) # who is told to end, as by timeout(1), takes its nodes with it, as at Ctrl-C
 
 
+def pytest_configure(config):
+    config.addinivalue_line("markers", "one_kernel: left out on other kernels (tests/kernels/run), where tests take ten times as long. What it "
+                            "asks is answered in user space: texts, files, resources, DNS messages, HTTP inside of weft-proxy, how its processes "
+                            "talk to each other; or it measures, or mixes what others test")
+
+
 @pytest.hookimpl(hookwrapper=True)
 def pytest_runtest_makereport():
     outcome = yield

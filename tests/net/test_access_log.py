@@ -14,6 +14,8 @@ import pytest
 
 from weft import BUILD, libc
 
+pytestmark = pytest.mark.one_kernel
+
 USER, GROUP, EXTRA_GROUP = 12345, 12346, 12347
 CLONE_NEWNS, CLONE_NEWUTS, MS_REC_PRIVATE = 0x20000, 0x4000000, 0x44000
 CAPABILITY_VERSION_3 = 0x20080522

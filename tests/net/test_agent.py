@@ -92,6 +92,7 @@ def test_connections_go_on_while_the_agent_is_killed_and_the_next_one_adopts(pai
     assert sum(r["attempts"] for r in rows) == sum(r["closed"] for r in rows) == done + 1
 
 
+@pytest.mark.one_kernel
 def test_a_bad_file_is_reported_and_the_last_good_state_stays(pair):
     generation = pair.status()["generation"]
     for text, field, words in (
@@ -245,6 +246,7 @@ def test_a_pods_namespace_is_let_go_within_a_second_of_its_last_process(pair):
     assert held == []
 
 
+@pytest.mark.one_kernel
 def test_an_agent_that_is_told_to_end_answers_what_it_was_asked_and_shows_what_it_refused(pair):
     def connect():
         connection = socket.socket(socket.AF_UNIX)
@@ -270,6 +272,7 @@ def test_an_agent_that_is_told_to_end_answers_what_it_was_asked_and_shows_what_i
     assert pair.agent.wait(20) == 0
 
 
+@pytest.mark.one_kernel
 def test_weftd_without_a_kernel_part_names_the_command(tmp_path):
     result = subprocess.run([BUILD / "weftd", "--instance", f"none{os.getpid()}", "--state-dir", tmp_path, "--config", tmp_path], capture_output=True, text=True)
     os.system(f"rm -rf /run/weft/none{os.getpid()}")

@@ -9,6 +9,8 @@ from pathlib import Path
 
 import pytest
 
+pytestmark = pytest.mark.one_kernel
+
 ROOT = Path(__file__).resolve().parents[2]
 BUILD = Path(os.environ.get("WEFT_BUILD", ROOT / "build"))
 CONTESTANTS = ["direct", "again", "weft"] + (["haproxy"] if Path("/usr/sbin/haproxy").exists() else [])

@@ -8,6 +8,8 @@ from pathlib import Path
 
 import pytest
 
+pytestmark = pytest.mark.one_kernel
+
 ROOT = Path(__file__).resolve().parent.parent.parent
 BUILD = Path(os.environ.get("WEFT_BUILD", ROOT / "build"))
 SECONDS = 600 # it takes less than a minute alone on two cores, of which 20 s are two health checks in a row, twice; a busy machine is no fault

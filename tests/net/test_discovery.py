@@ -5,7 +5,10 @@ import contextlib
 import json
 import subprocess
 
+import pytest
 from weft import Node, wait_for
+
+pytestmark = pytest.mark.one_kernel
 
 SERVER = "10.77.0.53:53"
 SCALE = ("--time-scale", "10")

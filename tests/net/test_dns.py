@@ -104,6 +104,7 @@ def test_a_name_has_the_families_that_its_endpoints_have(names, client):
     assert names.reasons()[("client", "none.example.com", "no-endpoint")] == 1
 
 
+@pytest.mark.one_kernel
 def test_getaddrinfo_gives_the_vip_though_its_own_probe_of_it_is_refused(names, client):
     before = names.reasons().get(("client", "web.example.com", "vip-not-tcp"), 0)
     for _ in range(10):
@@ -111,6 +112,7 @@ def test_getaddrinfo_gives_the_vip_though_its_own_probe_of_it_is_refused(names, 
     assert names.reasons()[("client", "web.example.com", "vip-not-tcp")] > before
 
 
+@pytest.mark.one_kernel
 @pytest.mark.parametrize("library", ["glibc", "musl", "go"])
 def test_a_search_list_goes_upstream_and_the_exact_name_is_answered(names, library):
     argv, _ = tool(library)
@@ -206,6 +208,7 @@ def test_a_client_that_has_sent_all_it_wants_to_still_gets_its_answers(names, cl
     assert sorted(answer["addresses"][0] for answer in answers) == ["198.51.100.7", names.vips[0]]
 
 
+@pytest.mark.one_kernel
 def test_an_answer_of_almost_64_kib(client):
     answer = client.ask_tcp(RESOLVER, "huge.example.net", kind="TXT")[0]
     assert len(answer["answers"]) == 280 and answer["bytes"] > 60000
@@ -227,6 +230,7 @@ def test_a_steered_query_is_no_connection_of_the_mesh(names, client):
 # --- messages ---------------------------------------------------------------------------------------------------------------------------
 
 
+@pytest.mark.one_kernel
 def test_the_case_of_a_question_is_kept(names, client):
     for name, address in (("wEb.eXaMple.COM", names.vips[0]), ("mixed.example.com", names.vip("Mixed.Example.com")),
                           ("oUtside.example.NET", "198.51.100.7")):
@@ -235,6 +239,7 @@ def test_the_case_of_a_question_is_kept(names, client):
         assert answer["addresses"] == [address]
 
 
+@pytest.mark.one_kernel
 def test_answers_are_forgotten_after_ten_seconds(client):
     for kind in ("A", "AAAA"):
         answer = client.ask(RESOLVER, "web.example.com", kind)
@@ -242,6 +247,7 @@ def test_answers_are_forgotten_after_ten_seconds(client):
         assert answer["recursionAvailable"] and answer["response"]
 
 
+@pytest.mark.one_kernel
 def test_other_types_and_families_are_no_data_and_never_nxdomain(client):
     for name, kind in (*(("web.example.com", kind) for kind in ("TXT", "HTTPS", "MX", "ANY", "SRV")),
                        ("four.example.com", "AAAA"), ("six.example.com", "A")):
@@ -251,6 +257,7 @@ def test_other_types_and_families_are_no_data_and_never_nxdomain(client):
         assert soa["type"] == "SOA" and min(soa["ttl"], soa["value"][-1]) == 1, "resolvers forget it within a second"
 
 
+@pytest.mark.one_kernel
 def test_edns_is_echoed_where_it_was_asked_for(client):
     assert client.ask(RESOLVER, "web.example.com", edns_bytes=4096)["edns"] == 1232
     assert client.ask(RESOLVER, "web.example.com")["edns"] is None
@@ -258,6 +265,7 @@ def test_edns_is_echoed_where_it_was_asked_for(client):
     assert bad["ednsRcode"] == 1 and bad["answers"] == []  # BADVERS: 16, of which EDNS has the upper bits
 
 
+@pytest.mark.one_kernel
 def test_queries_for_other_names_reach_the_resolver_as_they_were_sent(names, client):
     names.dns.seen()
     for options in ({}, {"edns_bytes": 4000}):
@@ -269,6 +277,7 @@ def test_queries_for_other_names_reach_the_resolver_as_they_were_sent(names, cli
     assert plain["from"] == client.pod.ipv4, "from the pod's own address"
 
 
+@pytest.mark.one_kernel
 def test_forwarded_queries_have_ids_and_ports_that_are_hard_to_guess(names, client):
     names.dns.seen()
     assert all(client.ask(RESOLVER, "outside.example.net")["rcode"] == "NOERROR" for _ in range(300))
@@ -277,6 +286,7 @@ def test_forwarded_queries_have_ids_and_ports_that_are_hard_to_guess(names, clie
     assert len({query["port"] for query in seen}) > 1
 
 
+@pytest.mark.one_kernel
 def test_a_truncated_answer_is_handed_on_and_asked_for_again_by_tcp(names, client):
     assert client.ask(RESOLVER, "big.example.net")["truncated"]
     names.dns.seen()
@@ -285,6 +295,7 @@ def test_a_truncated_answer_is_handed_on_and_asked_for_again_by_tcp(names, clien
     assert len(client.addresses(RESOLVER, "big.example.net", edns_bytes=4096)) == 100
 
 
+@pytest.mark.one_kernel
 @pytest.mark.parametrize("wrong", ["id", "question", "case", "port", "short"])
 def test_a_wrong_answer_is_not_handed_on(names, client, wrong):
     names.dns.behave("outside.example.net", wrong=wrong)
@@ -296,6 +307,7 @@ def test_a_wrong_answer_is_not_handed_on(names, client, wrong):
         assert names.weft("dns")["outcomes"]["stray"] == stray + 1
 
 
+@pytest.mark.one_kernel
 def test_errors_of_the_resolver_are_handed_on(names, client):
     assert client.ask(RESOLVER, "unknown.example.net")["rcode"] == "NXDOMAIN"
     assert client.resolve("unknown.example.net") == "EAI_NONAME"
@@ -372,6 +384,7 @@ def test_two_nodes_in_one_namespace_have_each_their_own_names_under_allow_all(ow
     assert other.ask(RESOLVER, "secret.example.com")["rcode"] == "NXDOMAIN"
 
 
+@pytest.mark.one_kernel
 def test_names_follow_the_egress_filter(own_names):
     client = make_client(own_names)
     wait_for_names(own_names, client)
@@ -384,6 +397,7 @@ def test_names_follow_the_egress_filter(own_names):
     wait_for(lambda: client.addresses(RESOLVER, "secret.example.com") == [secret], "every service has a name again")
 
 
+@pytest.mark.one_kernel
 def test_in_audit_mode_every_service_has_its_name():
     node = make_names("--audit", "m")
     try:
@@ -397,6 +411,7 @@ def test_in_audit_mode_every_service_has_its_name():
         node.close()
 
 
+@pytest.mark.one_kernel
 def test_names_come_and_go_with_services_and_families_with_endpoints(own_names):
     client = make_client(own_names)
     wait_for_names(own_names, client)
@@ -423,6 +438,7 @@ def test_addresses_of_aws_are_let_through_for_whom_they_were_answered(names, cli
     beside.worker.kill()
 
 
+@pytest.mark.one_kernel
 def test_weft_dns_says_what_a_workload_gets_and_what_it_asked(names, client):
     asked = names.weft("dns", "web.example.com", "--from", "mesh/m/virtualNode/client")
     assert (asked["source"], asked["v4"], asked["v6"]) == ("mesh", *names.vips)
@@ -433,6 +449,7 @@ def test_weft_dns_says_what_a_workload_gets_and_what_it_asked(names, client):
     assert [(query["name"], query["outcome"]) for query in last] == [("outside.example.net", "forwarded"), ("web.example.com", "answered")]
 
 
+@pytest.mark.one_kernel
 def test_names_are_answered_while_weft_proxy_reads_a_large_configuration(names, client):
     with ControlPeer(names) as peer:
         peer.tell(1000000, large_configuration(20000))

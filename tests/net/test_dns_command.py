@@ -7,6 +7,8 @@ import pytest
 from dns_world import RESOLVER, make_client, named_world, wait_for_names
 from weft import BUILD, wait_for
 
+pytestmark = pytest.mark.one_kernel
+
 NODE = "mesh/m/virtualNode/client"
 
 

@@ -37,6 +37,7 @@ def is_mesh(client, vips):
 # --- the resolver -----------------------------------------------------------------------------------------------------------------------
 
 
+@pytest.mark.one_kernel
 def test_a_slow_resolver_does_not_delay_names_of_the_mesh(names, client):
     beside = Client(names.worker("client", client.pod))
     names.dns.behave(delay_s=3)
@@ -50,6 +51,7 @@ def test_a_slow_resolver_does_not_delay_names_of_the_mesh(names, client):
     beside.worker.kill()
 
 
+@pytest.mark.one_kernel
 def test_on_one_connection_a_slow_answer_does_not_hold_up_the_others(names, client):
     names.dns.behave(OUTSIDE, delay_s=1)
     answers = client.ask_tcp(RESOLVER, OUTSIDE, MESH, "big.example.net")
@@ -83,6 +85,7 @@ def test_a_silent_resolver_lets_the_library_go_to_the_next_one_in_its_own_time(n
     silent.kill()
 
 
+@pytest.mark.one_kernel
 def test_a_connection_that_the_resolver_closes_early_gets_an_error(names, client):
     names.dns.behave(OUTSIDE, close=True)
     begun = time.monotonic()
@@ -100,6 +103,7 @@ def with_second_resolver(names):
     return names.resolver("10.77.0.57:53", zone={OUTSIDE: {"A": ["198.51.100.57"]}})
 
 
+@pytest.mark.one_kernel
 def test_resolv_conf_written_in_place_is_followed(names):
     second = with_second_resolver(names)
     client = make_client(names)
@@ -115,6 +119,7 @@ def test_resolv_conf_written_in_place_is_followed(names):
     second.kill()
 
 
+@pytest.mark.one_kernel
 def test_resolv_conf_replaced_by_rename_is_followed(names):
     """As those who manage it do; a directory of its own is mounted over /etc, since a file that is a mount cannot be replaced."""
     second = with_second_resolver(names)
@@ -274,6 +279,7 @@ def test_a_workloads_sockets_are_closed_when_it_ends_and_opened_for_the_next_one
 # --- floods and garbage -------------------------------------------------------------------------------------------------------------------
 
 
+@pytest.mark.one_kernel
 @pytest.mark.parametrize("name, own", [(MESH, "10.77.0.58"), ("unanswered.example.net", "10.77.0.59")])
 def test_a_flood_of_one_workload_leaves_the_others_their_names(names, client, name, own):
     """`own`: the resolver of who floods, so that what is measured is weft, and not how a resolver fares."""
@@ -301,6 +307,7 @@ def test_a_flood_of_one_workload_leaves_the_others_their_names(names, client, na
     silent.kill()
 
 
+@pytest.mark.one_kernel
 def test_garbage_is_answered_formerr_or_not_at_all(names, client):
     pid = proxy_pid(names)
     chance = random.Random(4)
@@ -322,6 +329,7 @@ def test_garbage_is_answered_formerr_or_not_at_all(names, client):
     assert proxy_pid(names) == pid
 
 
+@pytest.mark.one_kernel
 def test_garbage_on_a_connection_ends_that_connection_alone(names, client):
     code = """
 with socket.create_connection((arguments[0], 53), 5) as s:
@@ -338,6 +346,7 @@ with socket.create_connection((arguments[0], 53), 5) as s:
     assert client.ask_tcp(RESOLVER, MESH)[0]["addresses"] == [names.vips[0]]
 
 
+@pytest.mark.one_kernel
 def test_every_query_is_counted_once_with_its_outcome(names, client):
     before = names.weft("dns")["outcomes"]
     for _ in range(20):

@@ -5,6 +5,10 @@ import json
 import re
 from pathlib import Path
 
+import pytest
+
+pytestmark = pytest.mark.one_kernel
+
 ROOT = Path(__file__).resolve().parent.parent.parent
 
 

@@ -68,6 +68,7 @@ def test_a_node_where_all_is_well_is_probed_everywhere_and_nothing_is_left_of_it
         assert (directory / "cgroup.procs").read_text().split() == [str(process.pid)]
 
 
+@pytest.mark.one_kernel
 def test_what_people_read_says_it_in_words_and_exits_alike(node):
     result = subprocess.run([BUILD / "weft", "doctor", "--instance", node.instance], capture_output=True, text=True)
     assert result.returncode == 0
@@ -198,6 +199,7 @@ def test_a_route_over_the_networks_of_vips_in_a_workloads_namespace_is_found(nod
     assert f"process {node.whole.pid}" in cause and "240.240.8.0/24" in cause
 
 
+@pytest.mark.one_kernel
 def test_references_that_lead_nowhere_and_workloads_of_no_node_are_found(node):
     node.service("gone", node="nobody")
     node.workload(["sleep", "1000"], node="stranger")
@@ -223,6 +225,7 @@ def test_connections_from_before_enrolment_are_noted(node):
     assert "2 connections are older than its enrolment" in causes(checks["workloads"])[0]
 
 
+@pytest.mark.one_kernel
 def test_an_instance_that_is_not_there_is_told_how_to_be_installed():
     code, checks = doctor(None, f"t{os.getpid()}-nobody")
     assert code == 1
@@ -230,6 +233,7 @@ def test_an_instance_that_is_not_there_is_told_how_to_be_installed():
     assert checks["probes"]["state"] == "skipped"
 
 
+@pytest.mark.one_kernel
 def test_every_check_is_documented_with_what_it_is_about_and_no_other(node):
     section = (ROOT / "docs/operations.md").read_text().split("weft doctor\n")[1].split("## Metrics")[0]
     documented = re.findall(r"^\| `([a-z]+)` \| (.*) \|$", section, re.M)
@@ -237,6 +241,7 @@ def test_every_check_is_documented_with_what_it_is_about_and_no_other(node):
     assert documented == [(name, check["what"]) for name, check in checks.items()]
 
 
+@pytest.mark.one_kernel
 def test_only_root_can_look():
     result = subprocess.run(["setpriv", "--reuid=65534", BUILD / "weft", "doctor"], capture_output=True, text=True)
     if "execute" in result.stderr:  # the build is where nobody else may read

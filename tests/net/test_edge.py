@@ -314,6 +314,7 @@ def test_a_device_that_comes_back_is_attached_again(lan):
     node.weft("expose", "--remove", "--address", "10.90.0.1:80")
 
 
+@pytest.mark.one_kernel
 def test_what_cannot_be_exposed_is_refused_with_the_field(lan):
     node = lan.node
     for words, said in (

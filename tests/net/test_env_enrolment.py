@@ -145,6 +145,7 @@ def test_a_process_may_say_that_it_is_a_virtual_gateway(mesh, variable, value):
     client.end()
 
 
+@pytest.mark.one_kernel
 @pytest.mark.parametrize("outcome, value, words", [
     ("bad-name", "client", "'client' is no virtualNode: must be mesh/MESH/virtualNode/NAME"),
     ("bad-name", "arn:aws:iam::1:role/x", "is no App Mesh name"),
@@ -201,6 +202,7 @@ def test_in_the_hosts_namespace_a_cgroup_must_be_roots_whoever_runs_there(mesh):
     service.end()
 
 
+@pytest.mark.one_kernel
 def test_an_environment_of_any_size_is_understood(mesh):
     # 0.4 KiB, a prefix at each place around the end of what the kernel part reads at once, and more than it reads at all
     for size in (400, *range(240, 260), 70_000):
@@ -261,6 +263,7 @@ def test_a_process_outside_of_where_the_instance_is_attached_is_nobodys(mesh):
         mesh.empty(elsewhere)
 
 
+@pytest.mark.one_kernel
 def test_it_can_be_turned_off(mesh):
     mesh.kill_agent(signal.SIGTERM)
     options = mesh.options

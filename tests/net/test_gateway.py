@@ -7,6 +7,8 @@ import pytest
 from l7_world import CLIENT, make_shop
 from weft import BUILD, wait_for
 
+pytestmark = pytest.mark.one_kernel
+
 V1, V2 = "10.77.0.1:9001", "10.77.0.1:9002"
 GATEWAY = "mesh/m/virtualGateway/g"
 OF_THE_MESH = "x-envoy-retry-on", "x-weft-trust", "x-forwarded-client-cert", "x-app-mesh-virtual-service"  # what nobody else may say

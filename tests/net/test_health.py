@@ -174,6 +174,7 @@ def test_a_new_agent_changes_nothing_before_its_own_results(gone):
             wait_health(node, _1="down", _2="down", _3="down")
 
 
+@pytest.mark.one_kernel
 def test_protocols_that_need_a_proxy_are_checked_as_tcp():
     with Node(*SCALE) as node:
         servers = serve(node, ONE)
@@ -188,6 +189,7 @@ def test_protocols_that_need_a_proxy_are_checked_as_tcp():
         wait_health(node, _1="down")
 
 
+@pytest.mark.one_kernel
 def test_the_table_shows_the_unhealthy_first_and_status_counts():
     with Node(*SCALE) as node:
         servers = serve(node, ONE, TWO)

@@ -115,6 +115,7 @@ def test_host_leads_to_the_backend_of_that_name_and_otherwise_the_address_decide
         assert shop.client_worker.ask(vip, "/v2", headers={"Host": host})["told"]["server"] == V2, host
 
 
+@pytest.mark.one_kernel
 def test_a_retry_saves_a_request(shop):
     route(shop, "web", {"web-v2": 1}, "retry", {"prefix": "/retry"}, priority=0, retryPolicy={
         "httpRetryEvents": ["server-error"], "tcpRetryEvents": ["connection-error"], "maxRetries": 3,
@@ -131,6 +132,7 @@ def test_a_retry_saves_a_request(shop):
     assert client.ask(vip, "/retry", headers={"x-answer": "404"})["status"] == 404, "what the policy does not name is handed on"
 
 
+@pytest.mark.one_kernel
 def test_a_request_that_takes_too_long_is_answered_with_504(shop):
     route(shop, "web", {"web-v2": 1}, "slow", {"prefix": "/slow"}, priority=0, timeout={"perRequest": {"unit": "ms", "value": 300}})
     client, vip = shop.client_worker, shop.vip("web.example.com")
@@ -139,6 +141,7 @@ def test_a_request_that_takes_too_long_is_answered_with_504(shop):
     assert client.ask(vip, "/slow")["status"] == 200
 
 
+@pytest.mark.one_kernel
 def test_what_no_route_takes_is_404(shop):
     shop.router("narrow", protocol="http")
     route(shop, "narrow", {"web-v1": 1}, "only", {"path": {"exact": "/only"}})
@@ -220,6 +223,7 @@ def test_weft_proxy_that_is_killed_is_back_and_bypasses_nothing(own_shop):
     assert client.ask(own_shop.vip("secret.example.com"))["error"] == "EPERM"
 
 
+@pytest.mark.one_kernel
 def test_requests_are_logged_in_a_file_of_the_workload(own_shop):
     path = own_shop.directory / "access.log"
     own_shop.node("client", port=None, backends=["web.example.com"], logging={"accessLog": {"file": {"path": str(path), "format": {
@@ -235,6 +239,7 @@ def test_requests_are_logged_in_a_file_of_the_workload(own_shop):
     wait_for(logged, "a line in the new file")
 
 
+@pytest.mark.one_kernel
 def test_lines_that_are_in_no_file_are_counted_by_why(own_shop):
     path = own_shop.directory / "nowhere" / "access.log"
     own_shop.node("client", port=None, backends=["web.example.com"], logging={"accessLog": {"file": {"path": str(path)}}})

@@ -11,6 +11,8 @@ import pytest
 from l7_world import CLIENT, Client, make_shop
 from weft import HERE, PYTHON, Node, wait_for
 
+pytestmark = pytest.mark.one_kernel
+
 CLUSTER = "cluster.cds_egress_m_web-v2_http_8080."
 READY = "curl -s http://localhost:9901/server_info | grep state | grep -q LIVE"
 

@@ -14,6 +14,8 @@ from test_l7_shown import scrape, value
 from test_l7_upgrade import IDLE, LOAD, go_on
 from weft import BUILD, SLOWNESS, wait_for
 
+pytestmark = pytest.mark.one_kernel
+
 METRICS = "10.77.0.1:9909"
 FRAIL = ["10.77.0.1:9101", "10.77.0.2:9102", "10.77.0.2:9103"]
 V2 = "10.77.0.1:9002"

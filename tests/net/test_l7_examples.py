@@ -9,6 +9,8 @@ import pytest
 from l7_world import make_shop
 from weft import PYTHON, SLOWNESS, wait_for
 
+pytestmark = pytest.mark.one_kernel
+
 V1, V2 = "10.77.0.1:9001", "10.77.0.1:9002"
 
 

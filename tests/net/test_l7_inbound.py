@@ -125,6 +125,7 @@ def test_a_workload_is_seen_by_its_own_address_through_both_sides(world):
     assert answer["headers"]["server"] == "envoy"
 
 
+@pytest.mark.one_kernel
 def test_what_comes_in_is_in_the_nodes_access_log(world):
     log = world.node.directory / "access.log"
     world.configure(logging={"accessLog": {"file": {"path": str(log), "format": {"text": "%REQ(:METHOD)% %REQ(:PATH)% %RESPONSE_CODE% "
@@ -141,6 +142,7 @@ def test_what_comes_in_is_in_the_nodes_access_log(world):
 # --- pools -------------------------------------------------------------------------------------------------------------------------
 
 
+@pytest.mark.one_kernel
 def test_one_request_is_served_one_waits_and_the_others_are_told_at_once(world):
     for _ in range(3):
         answers = world.outside.at_once(6, world.server.ipv4, headers={"x-wait": "0.5"})
@@ -159,11 +161,13 @@ def test_clients_of_all_places_share_the_pool(world):
     assert Counter(answer["status"] for answer in answers) == {200: 2, 503: 4}
 
 
+@pytest.mark.one_kernel
 def test_a_connection_that_waits_for_its_clients_next_request_holds_no_place(world):
     for i in range(10):
         assert world.outside.ask(world.server.ipv4, keep=f"kept {i % 5}")["status"] == 200
 
 
+@pytest.mark.one_kernel
 def test_a_pool_of_ten_has_ten_and_never_more_under_load(world):
     world.configure((10, 5))
     world.wait_pool(10, 5)
@@ -309,6 +313,7 @@ def test_without_weft_proxy_a_pool_counts_connections_in_the_kernel(world):
     world.wait_pool(1, 1)
 
 
+@pytest.mark.one_kernel
 def test_the_default_pool_is_that_of_listeners_without_one_and_exact(world):
     node, options = world.node, world.node.options
     world.configure()
@@ -347,6 +352,7 @@ def test_the_default_pool_is_that_of_listeners_without_one_and_exact(world):
     world.wait_pool(1, 1)
 
 
+@pytest.mark.one_kernel
 def test_circuit_breaking_with_the_numbers_of_the_documentation(world):
     """maxConnections 100, maxPendingRequests 50: of 200 requests at a time 50 are too many."""
     world.configure((100, 50))

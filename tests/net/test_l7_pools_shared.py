@@ -10,6 +10,8 @@ from test_l7_inbound import Unmanaged, World
 from test_l7_upgrade import ended, requests, upgrade_by_hand
 from weft import Node, wait_for
 
+pytestmark = pytest.mark.one_kernel
+
 
 @pytest.fixture
 def world():

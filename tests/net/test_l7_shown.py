@@ -11,6 +11,8 @@ import pytest
 from l7_world import Client, make_shop, route
 from weft import BUILD, wait_for
 
+pytestmark = pytest.mark.one_kernel
+
 ADDRESS = "10.77.0.1:9909"
 ALL = {"mesh": "m", "source": "client", "service": "web.example.com"}
 

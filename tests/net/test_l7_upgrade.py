@@ -294,6 +294,7 @@ def test_requests_go_on_while_a_build_with_other_maps_takes_over_and_hands_back(
     assert result["failed"] == []
 
 
+@pytest.mark.one_kernel
 def test_of_three_that_still_serve_the_eldest_is_ended_and_counted(shop):
     client = shop.client_worker
     pids = [shop.proxy_pid()]
@@ -313,6 +314,7 @@ def test_of_three_that_still_serve_the_eldest_is_ended_and_counted(shop):
     assert client.ask(shop.address)["status"] == 200
 
 
+@pytest.mark.one_kernel
 def test_drain_max_ends_what_goes_on_too_long(shop):
     client = shop.client_worker
     old = upgrade_by_hand(shop, "--drain-max", "2s")
@@ -376,6 +378,7 @@ def test_what_a_former_one_lets_out_of_the_mesh_ends_when_the_filter_closes(shop
     wait_for(lambda: replies(shop, before) == {"filter-closed": 1, "no-route": 1}, "each is counted by its name", 20)
 
 
+@pytest.mark.one_kernel
 def test_a_unit_of_its_own_is_replaced_by_a_reload(shop, tmp_path):
     client = shop.client_worker
     shop.kill_agent(signal.SIGTERM)
@@ -411,6 +414,7 @@ def test_a_unit_of_its_own_is_replaced_by_a_reload(shop, tmp_path):
 # --- told to end, or killed ---------------------------------------------------------------------------------------------------------------
 
 
+@pytest.mark.one_kernel
 def test_at_sigterm_requests_under_way_are_answered_and_the_next_one_is_there_meanwhile(shop):
     client, old = shop.client_worker, shop.proxy_pid()
     client.slow(shop.address)
@@ -426,6 +430,7 @@ def test_at_sigterm_requests_under_way_are_answered_and_the_next_one_is_there_me
     wait_for(lambda: proxy(shop)["lastEnd"] == "exited with status 0", "weftd knows how")
 
 
+@pytest.mark.one_kernel
 def test_at_sigterm_what_takes_longer_than_drain_time_is_cut(shop):
     shop.kill_agent()
     client, pid = shop.client_worker, upgrade_by_hand(shop, "--drain-time", "1s")

@@ -499,6 +499,7 @@ def test_a_refusal_leaves_a_record_of_who_asked(node):
         assert found["asked"] == (f"[{address}]:8080" if ":" in address else f"{address}:8080")
 
 
+@pytest.mark.one_kernel
 def test_metrics_have_what_each_listener_has_accepted_and_refused():
     with Node("--metrics", "10.77.0.1:9090") as node:
         configure(node, 2)

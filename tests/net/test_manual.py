@@ -7,6 +7,8 @@ from pathlib import Path
 import pytest
 from weft import BUILD
 
+pytestmark = pytest.mark.one_kernel
+
 ROOT = Path(__file__).resolve().parent.parent.parent
 PAGES = {"weft": "man1/weft.1", "weftd": "man8/weftd.8", "weft-proxy": "man8/weft-proxy.8", "weft-loader": "man8/weft-loader.8"}
 

@@ -176,6 +176,7 @@ result = len(held)
     assert moved(shop, "lone")[0] == told
 
 
+@pytest.mark.one_kernel
 def test_every_family_is_documented_with_its_type_labels_and_help_and_no_other(shop):
     section = re.search(r"^## Metrics$(.*?)(?=^## )", (Path(__file__).parents[2] / "docs/operations.md").read_text(), re.M | re.S)[1]
     documented = {name: (kind, text, labels) for name, kind, labels, text in
@@ -190,6 +191,7 @@ def test_every_family_is_documented_with_its_type_labels_and_help_and_no_other(s
             assert keys == {tuple(sorted(labels.split(", ")) if labels else ())}, name
 
 
+@pytest.mark.one_kernel
 def test_the_node_tells_how_it_is(shop):
     families = scrape(shop)
     status = shop.status()
@@ -213,6 +215,7 @@ def test_the_node_tells_how_it_is(shop):
     wait_for(lambda: value(scrape(shop), "weft_configuration_error") == 0, "it is gone")
 
 
+@pytest.mark.one_kernel
 def test_endpoints_are_counted_by_target_as_their_checks_find_them(shop):
     shop.node("checked", listeners=[{"portMapping": {"port": 8080, "protocol": "tcp"}, "healthCheck": {
         "protocol": "tcp", "healthyThreshold": 2, "unhealthyThreshold": 2, "intervalMillis": 5000, "timeoutMillis": 2000}}])
@@ -233,6 +236,7 @@ def test_endpoints_are_counted_by_target_as_their_checks_find_them(shop):
     assert value(families, "weft_endpoint_open", mesh="m", target="lone:8080", address="10.77.0.1:9003") == 0
 
 
+@pytest.mark.one_kernel
 def test_nothing_but_the_metrics_is_served_and_nothing_can_be_changed(shop):
     def status_of(*words):
         return curl(shop, "-o", "/dev/null", "-w", "%{http_code}", *words)
@@ -249,6 +253,7 @@ def test_nothing_but_the_metrics_is_served_and_nothing_can_be_changed(shop):
     scrape(shop)
 
 
+@pytest.mark.one_kernel
 @pytest.mark.parametrize("address, text", [("localhost:1", "'localhost:1' is no ADDRESS:PORT"), ("10.99.99.99:9909", "cannot bind '10.99.99.99:9909'")])
 def test_an_address_that_cannot_be_served_ends_the_start_and_names_its_option(address, text):
     with pytest.raises(AssertionError, match=f"(?s)weftd ended: .*weftd: metrics: {text}"), Node("--metrics", address):

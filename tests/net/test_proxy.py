@@ -140,6 +140,7 @@ def test_one_that_hangs_is_killed_and_replaced(names):
     assert proxy(names)["hung"] == 1 and proxy(names)["restarts"] == 1
 
 
+@pytest.mark.one_kernel
 def test_one_that_ends_at_once_is_started_later_each_time_and_nothing_else_waits(tmp_path):
     with Node() as node:
         node.kill_agent(signal.SIGTERM)
@@ -236,6 +237,7 @@ def test_it_ends_also_when_the_instance_was_installed_anew_before_it_looked(node
     assert wait_for(lambda: proxy(node)["beatAgeNs"] < 1e9, "the new one beats where the hooks look")
 
 
+@pytest.mark.one_kernel
 def test_a_signal_ends_it_in_order(names):
     names.kill_agent(signal.SIGTERM)
     pid = names.proxy_pid()
@@ -346,6 +348,7 @@ def test_what_was_taken_over_ends_with_its_workload_without_weftd(names):
     assert not sockets_in(pod)
 
 
+@pytest.mark.one_kernel
 def test_a_predecessor_that_hangs_is_named(names):
     names.kill_agent()
     pid = names.proxy_pid()
@@ -361,6 +364,7 @@ def test_a_predecessor_that_hangs_is_named(names):
     assert names.proxy_pid() == pid
 
 
+@pytest.mark.one_kernel
 def test_another_build_is_replaced_by_the_one_beside_weftd(names, tmp_path):
     old = running(names)
     names.kill_agent(signal.SIGTERM)
@@ -380,6 +384,7 @@ def test_another_build_is_replaced_by_the_one_beside_weftd(names, tmp_path):
 # --- without weftd's help -------------------------------------------------------------------------------------------------------------------
 
 
+@pytest.mark.one_kernel
 def test_off_leaves_names_alone_and_ends_what_was_there(names):
     pid = running(names)
     names.kill_agent(signal.SIGTERM)
@@ -392,6 +397,7 @@ def test_off_leaves_names_alone_and_ends_what_was_there(names):
     assert Node.client(names, "result = 'ran'", netns=names.add_pod()) == "ran"
 
 
+@pytest.mark.one_kernel
 def test_external_waits_for_a_unit_of_its_own_and_connects():
     node = make_names("--proxy", "external")
     try:
@@ -420,6 +426,7 @@ def test_two_instances_run_side_by_side():
         assert proxy(two)["pid"] == pids[1] and proxy(two)["restarts"] == 0
 
 
+@pytest.mark.one_kernel
 def test_misuse_is_told_by_the_option():
     for words, text in ((["--instance"], "instance"), (["--log-level", "loud"], "log-level"), (["extra"], "'extra'")):
         result = subprocess.run([BUILD / "weft-proxy", *words], capture_output=True, text=True)
@@ -456,6 +463,7 @@ class Control:
         return json.loads(packet) if packet else None, list(fds)
 
 
+@pytest.mark.one_kernel
 def test_what_is_malformed_is_refused_by_name_and_changes_nothing(names):
     control = Control(names)
     here = os.open("/proc/self/ns/net", os.O_RDONLY)
@@ -484,6 +492,7 @@ def test_what_is_malformed_is_refused_by_name_and_changes_nothing(names):
     assert has_names(names)
 
 
+@pytest.mark.one_kernel
 def test_who_does_not_read_is_disconnected_and_the_others_are_served(names):
     control = Control(names)
     control.socket.settimeout(0.2)
@@ -494,6 +503,7 @@ def test_who_does_not_read_is_disconnected_and_the_others_are_served(names):
     assert Control(names).ask({"op": "hello"})["pid"] == names.proxy_pid()
 
 
+@pytest.mark.one_kernel
 def test_a_successor_that_goes_away_midway_has_taken_nothing(names):
     pid = running(names)
     control = Control(names)
@@ -510,6 +520,7 @@ def test_a_successor_that_goes_away_midway_has_taken_nothing(names):
     assert running(names) == pid and has_names(names)
 
 
+@pytest.mark.one_kernel
 def test_a_successor_that_dawdles_is_given_up(names):
     control = Control(names)
     control.ask({"op": "takeover"})
@@ -517,6 +528,7 @@ def test_a_successor_that_dawdles_is_given_up(names):
     assert running(names) == Control(names).ask({"op": "hello"})["pid"]
 
 
+@pytest.mark.one_kernel
 def test_only_root_is_heard(names):
     script = f"import os,socket,sys\ns=socket.socket(socket.AF_UNIX,socket.SOCK_SEQPACKET)\nfd=os.open('/run/weft/{names.instance}',os.O_PATH)\nos.chmod('/run/weft/{names.instance}/proxy.sock',0o666)\nos.setuid(65534)\ns.connect(f'/proc/self/fd/{{fd}}/proxy.sock')\ntry:\n s.send(b'{{\"op\": \"hello\"}}')\n print(s.recv(1000))\nexcept OSError: print(b'')"
     result = subprocess.run(["/usr/bin/python3", "-c", script], capture_output=True, text=True, timeout=30)

@@ -8,6 +8,8 @@ import pytest
 from control_peer import ControlPeer, large_configuration
 from weft import Node, is_proxy, wait_for
 
+pytestmark = pytest.mark.one_kernel
+
 
 @pytest.fixture
 def node():

@@ -5,6 +5,8 @@ import subprocess
 import pytest
 from weft import BUILD, Node, wait_for
 
+pytestmark = pytest.mark.one_kernel
+
 V1, V2, V3 = "10.77.0.1:9001", "10.77.0.1:9002", "10.77.0.1:9003"
 
 

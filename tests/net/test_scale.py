@@ -7,6 +7,8 @@ from pathlib import Path
 import pytest
 from weft import Node, wait_for
 
+pytestmark = pytest.mark.one_kernel
+
 SERVICES = 1000
 
 

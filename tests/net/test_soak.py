@@ -3,6 +3,10 @@
 import pathlib
 import subprocess
 
+import pytest
+
+pytestmark = pytest.mark.one_kernel
+
 ROOT = pathlib.Path(__file__).resolve().parents[2]
 
 

@@ -16,6 +16,8 @@ import time
 import pytest
 from weft import BUILD, wait_for
 
+pytestmark = pytest.mark.one_kernel
+
 LOAD = """
 import threading
 stop = threading.Event()

@@ -9,6 +9,8 @@ from pathlib import Path
 import pytest
 from weft import BUILD, Node
 
+pytestmark = pytest.mark.one_kernel
+
 DEPLOY = Path(__file__).resolve().parent.parent.parent / "deploy"
 
 
