@@ -13,6 +13,7 @@
 #include "agent/spec/directory_internal.h"
 #include "base/cleanup.h"
 #include "base/hash.h"
+#include "base/in_order.h"
 #include "base/time.h"
 
 /* A file that changed so shortly before it was read may change once more without a later time: it is read again by the next walk. */
@@ -45,7 +46,10 @@ struct file {
 struct reading { /* of a file that changed, by the directory_read() at hand */
 	struct file *file;
 	struct resource *fresh; /* NULL: nothing */
+	char *references; /* of it, until the set has it */
+	struct error *fault; /* NULL: none */
 	uint64_t stamp;
+	int r; /* of reading it */
 	bool gone;
 };
 
@@ -269,15 +273,13 @@ static int read_file(struct reading *reading, struct error *err)
 		return 0;
 	r = json_parse_file_stat(path_of(file), &st, &document, err);
 	reading->gone = (r == -ENOENT || r == -ENOTDIR) && is_gone(path_of(file));
-	if (reading->gone && err)
-		*err = (struct error){};
 	if (reading->gone)
 		return 0;
 	if (r < 0)
 		return r;
 	if (is_settled(&st))
 		reading->stamp = stamp_of(&st);
-	r = resource_new(document, NULL, path_of(file), &reading->fresh, err);
+	r = resource_parse(document, NULL, path_of(file), &reading->fresh, &reading->references, err);
 	if (r < 0)
 		error_prefix(err, "'%s'", path_of(file));
 	return r;
@@ -295,8 +297,11 @@ struct readings {
 
 static void readings_done(struct readings *readings)
 {
-	for (size_t i = 0; i < readings->count; i++)
+	for (size_t i = 0; i < readings->count; i++) {
 		resource_unref(readings->list[i].fresh);
+		free(readings->list[i].references);
+		free(readings->list[i].fault);
+	}
 	free(readings->list);
 }
 
@@ -317,29 +322,66 @@ static int changed_in_order(struct directory *d, struct readings *ret_readings)
 	return 0;
 }
 
-/* First all that was goes, then all that is comes: so a name may move from one file to another. What was read is added at once, while its parsed
- * spec is still there (resource_spec()). */
+struct bringing {
+	struct resources *set;
+	const struct readings *readings;
+	struct error *err;
+};
+
+/* On any thread. */
+static void read_one(size_t index, void *arg)
+{
+	const struct bringing *bringing = arg;
+	struct reading *reading = &bringing->readings->list[index];
+	struct error err = {};
+
+	reading->r = read_file(reading, &err);
+	if (reading->r >= 0)
+		return;
+	reading->fault = malloc(sizeof(err));
+	if (reading->fault)
+		*reading->fault = err;
+	else
+		reading->r = -ENOMEM;
+}
+
+static int add_one(size_t index, void *arg)
+{
+	const struct bringing *bringing = arg;
+	struct reading *reading = &bringing->readings->list[index];
+	int r = reading->r;
+
+	if (r < 0 && !reading->fault)
+		return error_set(bringing->err, r, "no memory to read '%s'", path_of(reading->file));
+	if (r < 0) {
+		if (bringing->err)
+			*bringing->err = *reading->fault;
+		return r;
+	}
+	if (!reading->fresh)
+		return 0;
+	r = resources_add_parsed(bringing->set, reading->fresh, reading->references, bringing->err);
+	free(reading->references);
+	reading->references = NULL;
+	if (r < 0)
+		error_prefix(bringing->err, "'%s'", path_of(reading->file));
+	return r;
+}
+
+/* First all that was goes, then all that is comes: so a name may move from one file to another. */
 static int bring_in_line(struct resources *set, const struct readings *readings, struct error *err)
 {
+	struct bringing bringing = { .set = set, .readings = readings, .err = err };
+	int r;
+
 	for (size_t i = 0; i < readings->count; i++) {
 		const struct resource *resource = readings->list[i].file->resource;
 
 		if (resource && resources_remove(set, resource->full_name) == -ENOMEM)
 			return error_set(err, -ENOMEM, "no memory to read the files");
 	}
-	for (size_t i = 0; i < readings->count; i++) {
-		struct reading *reading = &readings->list[i];
-		int r = read_file(reading, err);
-
-		if (r < 0)
-			return r;
-		r = reading->fresh ? resources_add(set, reading->fresh, err) : 0;
-		if (r < 0) {
-			error_prefix(err, "'%s'", path_of(reading->file));
-			return r;
-		}
-	}
-	return resources_check(set, err);
+	r = in_order_run(&(struct in_order){ .work = read_one, .take = add_one, .arg = &bringing }, readings->count);
+	return r < 0 ? r : resources_check(set, err);
 }
 
 /* What the files are known for from now on. */

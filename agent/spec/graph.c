@@ -184,11 +184,10 @@ static void visit_reference(const char *field, const json_t *value, void *arg)
 	tell(visit, field, visit->kind, json_string_value(value));
 }
 
-void graph_references(const struct resource *from, graph_reference_fn *fn, void *arg)
+void graph_references_in(const struct resource *from, const json_t *spec, graph_reference_fn *fn, void *arg)
 {
 	const struct reference_rule *rule = kind_rules[from->kind]->references;
 	struct reference_visit visit = { .from = from, .fn = fn, .arg = arg };
-	_cleanup_json_ json_t *spec = rule ? resource_spec(from) : NULL;
 
 	if (from->kind != RESOURCE_MESH)
 		tell(&visit, resource_kinds[RESOURCE_MESH].name_member, RESOURCE_MESH, from->mesh);
@@ -199,6 +198,13 @@ void graph_references(const struct resource *from, graph_reference_fn *fn, void 
 		visit.kind = rule->kind;
 		field_each(spec, rule->pattern, visit_reference, &visit);
 	}
+}
+
+void graph_references(const struct resource *from, graph_reference_fn *fn, void *arg)
+{
+	_cleanup_json_ json_t *spec = kind_rules[from->kind]->references ? resource_spec(from) : NULL;
+
+	graph_references_in(from, spec, fn, arg);
 }
 
 /* --- who leads there ----------------------------------------------------------------------------------------------------- */

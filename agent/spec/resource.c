@@ -350,8 +350,8 @@ static const char *place_text(char **at, const char *text)
 }
 
 /* In one piece of memory. `spec` and `tags` (NULL: none) are what the texts are made of. */
-static int resource_make(enum resource_kind kind, const struct texts *t, json_t *spec, const json_t *tags, struct resource **ret_resource,
-			 struct error *err)
+static int make(enum resource_kind kind, const struct texts *t, const json_t *spec, const json_t *tags, struct resource **ret_resource,
+		struct error *err)
 {
 	_cleanup_(buffer_done) struct buffer spec_text = {}, tags_text = {};
 	_cleanup_(cleanup_resource) struct resource *resource = NULL;
@@ -386,22 +386,25 @@ static int resource_make(enum resource_kind kind, const struct texts *t, json_t 
 		.spec_hash = json_hash(spec),
 	};
 	resource->name = resource->full_name + strlen(t->full_name) - strlen(t->name); /* which ends with it */
-	recent_keep(resource, spec);
 	*ret_resource = TAKE_PTR(resource);
 	return 0;
 }
 
 static const struct shape *shape_of(enum resource_kind kind)
 {
-	static const struct shape *shapes[RESOURCE_KIND_COUNT]; /* as they were found */
+	static const struct shape *shapes[RESOURCE_KIND_COUNT]; /* as they were found, by whichever thread */
+	const struct shape *shape = __atomic_load_n(&shapes[kind], __ATOMIC_RELAXED);
 
-	if (!shapes[kind])
-		shapes[kind] = shape_find(resource_kinds[kind].create_shape);
-	return shapes[kind];
+	if (!shape) {
+		shape = shape_find(resource_kinds[kind].create_shape);
+		__atomic_store_n(&shapes[kind], shape, __ATOMIC_RELAXED);
+	}
+	return shape;
 }
 
-int resource_new(const json_t *document, const struct resource_realm *realm, const char *source, struct resource **ret_resource,
-		 struct error *err)
+/* The caller owns the spec as well. On any thread. */
+static int parse_document(const json_t *document, const struct resource_realm *realm, const char *source, struct resource **ret_resource,
+			  json_t **ret_spec, struct error *err)
 {
 	_cleanup_json_ json_t *spec = NULL, *tags = NULL;
 	struct texts texts = { .source = source };
@@ -420,7 +423,49 @@ int resource_new(const json_t *document, const struct resource_realm *realm, con
 	if (!spec || (has(document, "tags") && !tags))
 		return error_set(err, -ENOMEM, "no memory for a resource");
 	r = kind_rules[kind]->check ? kind_rules[kind]->check(spec, err) : 0;
-	return r < 0 ? r : resource_make(kind, &texts, spec, tags, ret_resource, err);
+	if (r >= 0)
+		r = make(kind, &texts, spec, tags, ret_resource, err);
+	if (r < 0)
+		return r;
+	*ret_spec = TAKE_PTR(spec);
+	return 0;
+}
+
+int resource_new(const json_t *document, const struct resource_realm *realm, const char *source, struct resource **ret_resource,
+		 struct error *err)
+{
+	_cleanup_json_ json_t *spec = NULL;
+	int r = parse_document(document, realm, source, ret_resource, &spec, err);
+
+	if (r < 0)
+		return r;
+	recent_keep(*ret_resource, spec);
+	return 0;
+}
+
+static void add_reference(const char *field, const char *full_name, void *arg)
+{
+	(void)field;
+	buffer_append(arg, full_name, strlen(full_name) + 1);
+}
+
+int resource_parse(const json_t *document, const struct resource_realm *realm, const char *source, struct resource **ret_resource,
+		   char **ret_references, struct error *err)
+{
+	_cleanup_(cleanup_resource) struct resource *resource = NULL;
+	_cleanup_(buffer_done) struct buffer references = {};
+	_cleanup_json_ json_t *spec = NULL;
+	int r = parse_document(document, realm, source, &resource, &spec, err);
+
+	if (r < 0)
+		return r;
+	graph_references_in(resource, spec, add_reference, &references);
+	buffer_append(&references, "", 1);
+	if (buffer_failed(&references))
+		return error_set(err, -ENOMEM, "no memory for a resource");
+	*ret_resource = TAKE_PTR(resource);
+	*ret_references = TAKE_PTR(references.data);
+	return 0;
 }
 
 /* --- what is not in force ---------------------------------------------------------------------------------------------- */

@@ -71,6 +71,10 @@ struct resource {
  * -ENOMEM. */
 int resource_new(const json_t *document, const struct resource_realm *realm, const char *source, struct resource **ret_resource,
 		 struct error *err);
+/* The same on any thread, whatever others do, for resources_add_parsed(). The full names that it refers to are the caller's to free: each with its
+ * NUL, and an empty one at the end. */
+int resource_parse(const json_t *document, const struct resource_realm *realm, const char *source, struct resource **ret_resource,
+		   char **ret_references, struct error *err);
 /* Its spec, which the caller owns and does not change: of those that were asked for last it is there, of others parsed anew, some microseconds
  * for each kilobyte. Never NULL: without memory the program ends, as who went on would take the resource for an empty one. */
 json_t *resource_spec(const struct resource *resource);
@@ -105,6 +109,8 @@ void resources_done(struct resources *set);
 int resources_put(struct resources *set, const struct resource *resource);
 /* The same for a name that must be new: -EEXIST names both sources. */
 int resources_add(struct resources *set, const struct resource *resource, struct error *err);
+/* The same of what resource_parse() made: its spec is not looked at. */
+int resources_add_parsed(struct resources *set, const struct resource *resource, const char *references, struct error *err);
 /* resource_new() at home, and resources_add(). */
 int resources_add_json(struct resources *set, const json_t *document, const char *source, struct error *err);
 int resources_remove(struct resources *set, const char *full_name); /* 0, -ENOENT or -ENOMEM */

@@ -173,7 +173,14 @@ static void hold(struct resources *set, struct entry *entry, const struct held *
 	set->ordered = NULL;
 }
 
-int resources_put(struct resources *set, const struct resource *resource)
+static void make_edges(struct making *making, const char *references)
+{
+	for (; *references; references += strlen(references) + 1)
+		make_edge(NULL, references, making);
+}
+
+/* `references` NULL: they are in its spec. */
+static int put(struct resources *set, const struct resource *resource, const char *references)
 {
 	struct held held = { .resource = resource };
 	struct making making = { .set = set, .held = &held };
@@ -182,7 +189,10 @@ int resources_put(struct resources *set, const struct resource *resource)
 	if (r < 0)
 		return r;
 	making.from->uses++; /* until it holds something */
-	graph_references(resource, make_edge, &making);
+	if (references)
+		make_edges(&making, references);
+	else
+		graph_references(resource, make_edge, &making);
 	making.from->uses--;
 	resource_ref(resource);
 	edges_settle(&held);
@@ -197,7 +207,12 @@ int resources_put(struct resources *set, const struct resource *resource)
 	return 0;
 }
 
-int resources_add(struct resources *set, const struct resource *resource, struct error *err)
+int resources_put(struct resources *set, const struct resource *resource)
+{
+	return put(set, resource, NULL);
+}
+
+int resources_add_parsed(struct resources *set, const struct resource *resource, const char *references, struct error *err)
 {
 	const struct resource *other = resources_get(set, resource->full_name);
 	int r;
@@ -205,8 +220,13 @@ int resources_add(struct resources *set, const struct resource *resource, struct
 	if (other)
 		return error_set_field(err, -EEXIST, resource_kinds[resource->kind].name_member, "%s is defined twice: in '%s' and in '%s'",
 				       resource->full_name, other->source ?: "(no file)", resource->source ?: "(no file)");
-	r = resources_put(set, resource);
+	r = put(set, resource, references);
 	return r < 0 ? error_set(err, r, "no memory for a resource") : 0;
+}
+
+int resources_add(struct resources *set, const struct resource *resource, struct error *err)
+{
+	return resources_add_parsed(set, resource, NULL, err);
 }
 
 int resources_add_json(struct resources *set, const json_t *document, const char *source, struct error *err)

@@ -312,6 +312,72 @@ TEST(a_directory_read_again_changes_what_its_files_changed)
 	EXPECT_EQ(directory_files(r->directory), 0);
 }
 
+#define MANY 1000 /* enough for several threads */
+
+static const char *many_path(const struct place *p, int number)
+{
+	char name[32];
+
+	snprintf(name, sizeof(name), "node-%04d.json", number);
+	return in(p, name);
+}
+
+static void put_many(const struct place *p, int number, const char *node)
+{
+	char text[256];
+
+	snprintf(text, sizeof(text), "{\"meshName\": \"m\", \"virtualNodeName\": \"%s\", \"spec\": {\"backends\": [{\"virtualService\": "
+				     "{\"virtualServiceName\": \"s-%d\"}}]}}", node, number);
+	put(many_path(p, number), text);
+}
+
+static void count_referrer(const struct resource *from, void *arg)
+{
+	(void)from;
+	++*(size_t *)arg;
+}
+
+static size_t referrers(const struct resources *set, const char *full_name)
+{
+	size_t count = 0;
+
+	resources_referrers(set, full_name, count_referrer, &count);
+	return count;
+}
+
+TEST(of_many_files_with_faults_the_first_one_is_told_and_nothing_is_taken)
+{
+	_cleanup_reader_ struct reader *r = reader_start();
+	struct error err = {};
+	char node[16];
+
+	for (int i = 0; i < MANY; i++) {
+		snprintf(node, sizeof(node), "n-%d", i);
+		put_many(&r->place, i, node);
+	}
+	put(many_path(&r->place, 990), "no JSON");
+	put(many_path(&r->place, 700), BAD_NODE);
+	put_many(&r->place, 500, "n-400");
+	EXPECT_EQ(directory_read(r->directory, &r->set, &err), -EEXIST);
+	EXPECT_CONTAINS(err.message, "/node-0400.json' and in '");
+	EXPECT_EQ(r->set.count, 1);
+	put_many(&r->place, 500, "n-500");
+	err = (struct error){};
+	EXPECT_EQ(directory_read(r->directory, &r->set, &err), -EINVAL);
+	EXPECT_CONTAINS(err.message, "/mesh/node-0700.json': ");
+	EXPECT_STR(err.field, "spec.listeners[0].portMapping.port");
+	EXPECT_EQ(r->set.count, 1);
+	EXPECT_EQ(referrers(&r->set, "mesh/m"), 0);
+	put_many(&r->place, 700, "n-700");
+	EXPECT_EQ(unlink(many_path(&r->place, 990)), 0);
+	EXPECT_OK(directory_read(r->directory, &r->set, &err), &err);
+	resources_commit(&r->set, NULL, NULL);
+	EXPECT_EQ(r->set.count, MANY);
+	EXPECT_EQ(referrers(&r->set, "mesh/m"), MANY - 1);
+	EXPECT_EQ(referrers(&r->set, "mesh/m/virtualService/s-700"), 1);
+	EXPECT_EQ(referrers(&r->set, "mesh/m/virtualService/s-990"), 0);
+}
+
 TEST(two_files_may_change_names_in_one_reading)
 {
 	_cleanup_reader_ struct reader *r = reader_start();
@@ -634,6 +700,7 @@ int main(void)
 		cmocka_unit_test(a_rule_between_two_files_is_reported_with_the_file_at_fault),
 		cmocka_unit_test(what_cannot_be_read_is_reported),
 		cmocka_unit_test(a_directory_read_again_changes_what_its_files_changed),
+		cmocka_unit_test(of_many_files_with_faults_the_first_one_is_told_and_nothing_is_taken),
 		cmocka_unit_test(two_files_may_change_names_in_one_reading),
 		cmocka_unit_test(what_was_good_beside_a_fault_is_taken_once_the_fault_is_gone),
 		cmocka_unit_test(writing_replacing_and_removing_a_file_are_changes),
