@@ -427,6 +427,19 @@ static int start_claims(struct agent *agent, struct error *err)
 	return r < 0 ? r : claims_new(agent->loop, agent->offload, &agent->kernel, agent->workloads, &options, &agent->claims, err);
 }
 
+/* It is read when all else has started, and looked at meanwhile. */
+static int start_directory(struct agent *agent, struct error *err)
+{
+	int r = directory_new(agent->options.config_dir, &agent->directory);
+
+	if (r < 0)
+		return error_set(err, r, "out of memory");
+	r = directory_watch(agent->directory, agent->loop, configuration_read, agent, err);
+	if (r == 0)
+		directory_look_ahead(agent->directory);
+	return r;
+}
+
 static int start_modules(struct agent *agent, struct error *err)
 {
 	const struct workloads_callbacks callbacks = {
@@ -445,6 +458,8 @@ static int start_modules(struct agent *agent, struct error *err)
 	r = take_lock(agent, run_dir, sizeof(run_dir), err);
 	if (r == 0)
 		r = kernel_open(agent->options.instance, &agent->kernel, err);
+	if (r == 0 && agent->options.config_dir)
+		r = start_directory(agent, err);
 	if (r == 0)
 		r = make_directory(agent->options.state_dir, 0700, err);
 	snprintf(path, sizeof(path), "%s/state.db", agent->options.state_dir);
@@ -490,8 +505,6 @@ static int start_modules(struct agent *agent, struct error *err)
 		r = start_claims(agent, err);
 	if (r == 0)
 		r = start_health(agent, err);
-	if (r == 0 && agent->options.config_dir && (r = directory_new(agent->options.config_dir, &agent->directory)) < 0)
-		error_set(err, r, "out of memory");
 	if (r == 0 && (r = drain_new(agent->loop, agent->offload, &agent->kernel, agent->workloads, &agent->drain)) < 0)
 		error_set(err, r, "out of memory");
 	if (r == 0)
@@ -501,8 +514,6 @@ static int start_modules(struct agent *agent, struct error *err)
 				&agent->inbound, err);
 	if (r == 0)
 		r = start_supervisor(agent, err);
-	if (r == 0 && agent->directory)
-		r = directory_watch(agent->directory, agent->loop, configuration_read, agent, err);
 	if (r < 0)
 		return r;
 	if (agent->directory)

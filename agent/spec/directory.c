@@ -6,6 +6,7 @@
 #include <dirent.h>
 #include <errno.h>
 #include <limits.h>
+#include <signal.h>
 #include <string.h>
 #include <sys/stat.h>
 #include <time.h>
@@ -34,13 +35,12 @@ int directory_join(char path[PATH_MAX], const char *directory, const char *name,
 /* --- files ------------------------------------------------------------------------------------------------------------- */
 
 struct file {
-	struct table_node node; /* of directory.files, by path */
-	uint64_t stamp; /* of stat() when it was read last; 0: read it in any case */
+	struct table_node node; /* of directory.files, by path, which the resource has as its source, or directory.paths */
+	uint64_t stamp : 62; /* of stat() when it was read last; 0: read it in any case */
+	uint64_t seen : 1; /* by the walk at hand */
+	uint64_t unlisted : 1; /* the last walk did not come by */
 	struct resource *resource; /* what the set has from it; NULL: nothing */
 	struct list changed_link; /* alone, or in directory.changed */
-	bool seen; /* by the walk at hand */
-	bool unlisted; /* the last walk did not come by */
-	char *own_path; /* NULL: its path is the resource's source */
 };
 
 struct reading { /* of a file that changed, by the directory_read() at hand */
@@ -68,18 +68,55 @@ static struct file *changed_file(struct list *link)
 	return container_of(link, struct file, changed_link);
 }
 
+/* Paths one behind the other, for tens of thousands of files are new together and then known by other copies of theirs: so what they took is
+ * free in large pieces. */
+struct paths {
+	struct paths *next;
+	size_t used, size;
+	char text[];
+};
+#define PATHS_FIRST_BYTES (2 * PATH_MAX)
+#define PATHS_LARGEST_BYTES (256 * 1024)
+
+static const char *keep_path(struct directory *d, const char *path)
+{
+	const size_t bytes = strlen(path) + 1; /* PATH_MAX at most */
+	struct paths *paths = d->paths;
+
+	if (!paths || paths->size - paths->used < bytes) {
+		const size_t size = paths ? MIN(4 * paths->size, PATHS_LARGEST_BYTES) : PATHS_FIRST_BYTES;
+
+		paths = malloc(sizeof(*paths) + size);
+		if (!paths)
+			return NULL;
+		*paths = (struct paths){ .next = d->paths, .size = size };
+		d->paths = paths;
+	}
+	paths->used += bytes;
+	return memcpy(paths->text + paths->used - bytes, path, bytes);
+}
+
+static void drop_paths(struct directory *d)
+{
+	for (struct paths *paths = d->paths, *next; paths; paths = next) {
+		next = paths->next;
+		free(paths);
+	}
+	d->paths = NULL;
+}
+
 static int file_make(struct directory *d, const char *path, struct file **ret_file)
 {
 	struct file *file = file_of(table_get(&d->files, path));
 
 	if (!file) {
-		file = calloc(1, sizeof(*file));
+		const char *kept = keep_path(d, path);
+
+		file = kept ? calloc(1, sizeof(*file)) : NULL;
 		if (!file)
 			return -ENOMEM;
-		file->own_path = strdup(path);
 		list_init(&file->changed_link);
-		if (!file->own_path || table_add(&d->files, &file->node, file->own_path) < 0) {
-			free(file->own_path);
+		if (table_add(&d->files, &file->node, kept) < 0) {
 			free(file);
 			return -ENOMEM;
 		}
@@ -94,8 +131,6 @@ static void file_set(struct file *file, struct resource *resource)
 	file->node.key = resource->source; /* the same path */
 	resource_unref(file->resource);
 	file->resource = resource;
-	free(file->own_path);
-	file->own_path = NULL;
 }
 
 static void file_free(struct directory *d, struct file *file)
@@ -103,7 +138,6 @@ static void file_free(struct directory *d, struct file *file)
 	table_remove(&d->files, &file->node);
 	list_remove(&file->changed_link);
 	resource_unref(file->resource);
-	free(file->own_path);
 	free(file);
 }
 
@@ -205,7 +239,7 @@ static uint64_t stamp_of(const struct stat *st)
 
 	for (size_t i = 0; i < ARRAY_SIZE(words); i++)
 		stamp = hash_join(stamp, words[i]);
-	return stamp ?: 1;
+	return stamp >> 2 ?: 1; /* in as many bits as file.stamp has */
 }
 
 static int note_file(const char *path, void *arg, struct error *err)
@@ -242,6 +276,41 @@ static int walk(struct directory *d, struct error *err)
 			file_changed(d, file);
 	}
 	return 0;
+}
+
+static void *look(void *arg)
+{
+	struct directory *d = arg;
+
+	d->ahead.r = walk(d, &d->ahead.err);
+	return NULL;
+}
+
+void directory_look_ahead(struct directory *d)
+{
+	sigset_t all, before;
+
+	sigfillset(&all);
+	pthread_sigmask(SIG_SETMASK, &all, &before);
+	d->ahead.begun = pthread_create(&d->ahead.thread, NULL, look, d) == 0;
+	pthread_sigmask(SIG_SETMASK, &before, NULL);
+}
+
+static void await_look(struct directory *d)
+{
+	if (d->ahead.begun)
+		pthread_join(d->ahead.thread, NULL);
+	d->ahead.begun = false;
+}
+
+static int look_now(struct directory *d, struct error *err)
+{
+	if (!d->ahead.begun)
+		return d->walk_needed ? walk(d, err) : 0;
+	await_look(d);
+	if (d->ahead.r < 0 && err)
+		*err = d->ahead.err;
+	return d->ahead.r;
 }
 
 /* --- reading ----------------------------------------------------------------------------------------------------------- */
@@ -399,15 +468,14 @@ static void settle(struct directory *d, const struct readings *readings)
 		file_set(file, TAKE_PTR(reading->fresh));
 		file->stamp = reading->stamp;
 	}
+	drop_paths(d);
 }
 
 int directory_read(struct directory *d, struct resources *set, struct error *err)
 {
 	_cleanup_(readings_done) struct readings readings = {};
-	int r = 0;
+	int r = look_now(d, err);
 
-	if (d->walk_needed)
-		r = walk(d, err);
 	if (r >= 0 && (r = changed_in_order(d, &readings)) < 0)
 		error_set(err, r, "no memory to read '%s'", d->path);
 	if (r >= 0)
@@ -449,12 +517,14 @@ struct directory *directory_free(struct directory *d)
 {
 	if (!d)
 		return NULL;
+	await_look(d);
 	directory_watch_free(d->watch);
 	for (struct table_node *node = table_first(&d->files), *next; node; node = next) {
 		next = table_next(&d->files, node);
 		file_free(d, file_of(node));
 	}
 	table_done(&d->files);
+	drop_paths(d);
 	free(d->path);
 	free(d);
 	return NULL;

@@ -2,7 +2,8 @@
 /* App Mesh resources: seven kinds, each a validated JSON spec with its names. A resource is immutable and shared. A `struct
  * resources` is a set of them, by full name, that knows which name is referred to by whom, also where nothing has that name yet.
  * It changes one resource at a time; changes are looked at together by resources_check(), and then kept, all or none, by
- * resources_commit() or resources_rollback(). All of it costs as much as what changes, whatever else the set holds. One thread.
+ * resources_commit() or resources_rollback(). All of it costs as much as what changes, whatever else the set holds. One thread,
+ * but for resource_parse().
  *
  * Shapes and bounds come from tables generated from model.json (the API's own model); rules that span fields or resources
  * are in one file for each kind. Documented behaviour: App Mesh API 2019-01-25. */

@@ -212,7 +212,7 @@ int resources_put(struct resources *set, const struct resource *resource)
 	return put(set, resource, NULL);
 }
 
-int resources_add_parsed(struct resources *set, const struct resource *resource, const char *references, struct error *err)
+static int add(struct resources *set, const struct resource *resource, const char *references, struct error *err)
 {
 	const struct resource *other = resources_get(set, resource->full_name);
 	int r;
@@ -226,7 +226,12 @@ int resources_add_parsed(struct resources *set, const struct resource *resource,
 
 int resources_add(struct resources *set, const struct resource *resource, struct error *err)
 {
-	return resources_add_parsed(set, resource, NULL, err);
+	return add(set, resource, NULL, err);
+}
+
+int resources_add_parsed(struct resources *set, const struct resource *resource, const char *references, struct error *err)
+{
+	return add(set, resource, references, err);
 }
 
 int resources_add_json(struct resources *set, const json_t *document, const char *source, struct error *err)

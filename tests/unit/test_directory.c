@@ -378,6 +378,45 @@ TEST(of_many_files_with_faults_the_first_one_is_told_and_nothing_is_taken)
 	EXPECT_EQ(referrers(&r->set, "mesh/m/virtualService/s-990"), 0);
 }
 
+TEST(what_was_looked_at_ahead_is_read_as_it_is_by_then)
+{
+	_cleanup_reader_ struct reader *r = reader_start();
+
+	put(in(&r->place, "a.json"), MESH);
+	put(in(&r->place, "b.json"), "no JSON");
+	put(in(&r->place, "c.json"), "no JSON");
+	directory_look_ahead(r->directory);
+	put(in(&r->place, "b.json"), NODE);
+	EXPECT_EQ(unlink(in(&r->place, "c.json")), 0);
+	expect_read(r, "+mesh/m\n+mesh/m/virtualNode/n\n");
+	put(in(&r->place, "c.json"), "{\"meshName\": \"o\"}");
+	expect_read(r, "+mesh/o\n");
+}
+
+TEST(a_fault_of_the_look_ahead_is_the_next_readings_and_it_is_made_again)
+{
+	_cleanup_reader_ struct reader *r = reader_start();
+	struct error err = {};
+
+	EXPECT_EQ(rmdir(r->place.path), 0);
+	directory_look_ahead(r->directory);
+	EXPECT_EQ(directory_read(r->directory, &r->set, &err), -ENOENT);
+	EXPECT_CONTAINS(err.message, "cannot read directory '");
+	EXPECT_EQ(mkdir(r->place.path, 0755), 0);
+	put(in(&r->place, "a.json"), MESH);
+	expect_read(r, "+mesh/m\n");
+}
+
+TEST(a_directory_may_go_while_it_is_looked_at)
+{
+	_cleanup_reader_ struct reader *r = reader_start();
+
+	for (int i = 0; i < MANY; i++)
+		put_many(&r->place, i, "n");
+	directory_look_ahead(r->directory);
+	r->directory = directory_free(r->directory);
+}
+
 TEST(two_files_may_change_names_in_one_reading)
 {
 	_cleanup_reader_ struct reader *r = reader_start();
@@ -701,6 +740,9 @@ int main(void)
 		cmocka_unit_test(what_cannot_be_read_is_reported),
 		cmocka_unit_test(a_directory_read_again_changes_what_its_files_changed),
 		cmocka_unit_test(of_many_files_with_faults_the_first_one_is_told_and_nothing_is_taken),
+		cmocka_unit_test(what_was_looked_at_ahead_is_read_as_it_is_by_then),
+		cmocka_unit_test(a_fault_of_the_look_ahead_is_the_next_readings_and_it_is_made_again),
+		cmocka_unit_test(a_directory_may_go_while_it_is_looked_at),
 		cmocka_unit_test(two_files_may_change_names_in_one_reading),
 		cmocka_unit_test(what_was_good_beside_a_fault_is_taken_once_the_fault_is_gone),
 		cmocka_unit_test(writing_replacing_and_removing_a_file_are_changes),
