@@ -9,7 +9,6 @@
 #include "base/bytes.h"
 #include "base/cleanup.h"
 #include "base/hash.h"
-#include "base/json_quick.h"
 
 #define READ_BYTES (64 * 1024)
 
@@ -26,20 +25,6 @@ static const char *fault_text(json_error_t *e)
 	return e->text;
 }
 
-/* NULL: not all of it could be, see json_quick_parse(). */
-static json_t *parse_quickly(const char *text, size_t length)
-{
-	size_t end = 0;
-	json_t *value = json_quick_parse(text, length, &end);
-
-	while (value && end < length && (text[end] == ' ' || text[end] == '\n' || text[end] == '\t' || text[end] == '\r'))
-		end++;
-	if (value && end == length)
-		return value;
-	json_decref(value);
-	return NULL;
-}
-
 int json_parse(const char *text, size_t length, json_t **ret_value, struct error *err)
 {
 	json_error_t e;
@@ -47,11 +32,6 @@ int json_parse(const char *text, size_t length, json_t **ret_value, struct error
 
 	if (length > JSON_TEXT_LIMIT_BYTES)
 		return error_set(err, -E2BIG, "JSON text of more than %d bytes", JSON_TEXT_LIMIT_BYTES);
-	value = parse_quickly(text, length);
-	if (value) {
-		*ret_value = value;
-		return 0;
-	}
 	value = json_loadb(text, length, JSON_DECODE_ANY | JSON_REJECT_DUPLICATES, &e);
 	if (!value && json_error_code(&e) == json_error_out_of_memory)
 		return error_set(err, -ENOMEM, "no memory to parse JSON");
@@ -64,17 +44,9 @@ int json_parse(const char *text, size_t length, json_t **ret_value, struct error
 int json_parse_next(const char *text, size_t length, size_t *offset, json_t **ret_value, struct json_place *ret_place,
 		    struct error *err)
 {
-	size_t end = *offset;
-	json_t *value = json_quick_parse(text, length, &end);
 	json_error_t e;
+	json_t *value = json_loadb(text + *offset, length - *offset, JSON_DISABLE_EOF_CHECK | JSON_REJECT_DUPLICATES, &e);
 
-	if (json_is_object(value) || json_is_array(value)) {
-		*offset = end;
-		*ret_value = value;
-		return 0;
-	}
-	json_decref(value);
-	value = json_loadb(text + *offset, length - *offset, JSON_DISABLE_EOF_CHECK | JSON_REJECT_DUPLICATES, &e);
 	if (!value && json_error_code(&e) == json_error_out_of_memory)
 		return error_set(err, -ENOMEM, "no memory to parse JSON");
 	if (!value) {

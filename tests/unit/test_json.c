@@ -7,7 +7,6 @@
 
 #include "base/bytes.h"
 #include "base/cleanup.h"
-#include "base/json_quick.h"
 #include "tests/lib/test.h"
 
 static json_t *parse(const char *text)
@@ -83,51 +82,6 @@ TEST(bad_text_is_refused_with_line_and_column)
 		EXPECT_CONTAINS(err.message, cases[i].where);
 	}
 	EXPECT(!value);
-}
-
-/* What the library makes of a text, and what json_quick_parse() does, which may leave it to the library. */
-static bool is_quick(const char *text)
-{
-	json_error_t e;
-	_cleanup_json_ json_t *wanted = json_loads(text, JSON_DECODE_ANY | JSON_REJECT_DUPLICATES | JSON_DISABLE_EOF_CHECK, &e);
-	size_t offset = 0;
-	_cleanup_json_ json_t *value = json_quick_parse(text, strlen(text), &offset);
-	_cleanup_(buffer_done) struct buffer printed = {}, wanted_printed = {};
-
-	EXPECT_EQ(offset, value ? (size_t)e.position : 0);
-	if (!value)
-		return false;
-	json_print(value, &printed);
-	json_print(wanted, &wanted_printed);
-	EXPECT_STR(buffer_string(&printed), buffer_string(&wanted_printed));
-	EXPECT(json_equal(value, wanted));
-	return true;
-}
-
-TEST(plain_text_is_parsed_quickly_and_as_the_library_parses_it)
-{
-	static const char *const texts[] = {
-		"{\"a\": [1, true, {\"b\": null}], \"\": \"x y\", \"c\": {}, \"d\": [], \"e\": [ ] , \"f\":false}",
-		"[0, 10, 1764550000000000000, 9223372036854775807]", " \r\n\t{ \"a\" :\t{\n}\r}", "\"\"", "\"\x7f\"", "7", "true", "null,", "[] []", "{}x",
-		"[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[1]]]]]]]]]]]]]]]]]]]]]]]]]]]]]]]]",
-	};
-
-	for (size_t i = 0; i < ARRAY_SIZE(texts); i++)
-		EXPECT(is_quick(texts[i]));
-}
-
-TEST(text_that_is_not_plain_is_left_to_the_library)
-{
-	static const char *const texts[] = {
-		"", "{", "[", "{\"a\"", "{\"a\":", "{\"a\":1", "{\"a\":1,", "{\"a\":1,}", "{,}", "[1", "[1,", "[1,]", "[,]", "[1 2]", "{\"a\" 1}",
-		"{\"a\": 1, \"a\": 2}", "{a: 1}", "{1: 1}", "\"a", "\"a\\n\"", "\"\t\"", "\"\xc3\xa4\"", "\"\xff\"", "-1", "1.0", "1e3", "01", "00",
-		"9223372036854775808", "10000000000000000000", "99999999999999999999", "truee", "nul", "True", "+1", "}", "\x01",
-		"[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[1]]]]]]]]]]]]]]]]]]]]]]]]]]]]]]]]]",
-	};
-
-	for (size_t i = 0; i < ARRAY_SIZE(texts); i++)
-		if (is_quick(texts[i]))
-			fail_msg("is parsed: %s", texts[i]);
 }
 
 TEST(text_past_the_limit_is_refused_and_text_at_the_limit_is_read)
@@ -325,8 +279,6 @@ int main(void)
 		cmocka_unit_test(a_fault_is_told_in_utf8_whatever_was_met),
 		cmocka_unit_test(any_json_value_parses_with_white_space_around_it),
 		cmocka_unit_test(bad_text_is_refused_with_line_and_column),
-		cmocka_unit_test(plain_text_is_parsed_quickly_and_as_the_library_parses_it),
-		cmocka_unit_test(text_that_is_not_plain_is_left_to_the_library),
 		cmocka_unit_test(text_past_the_limit_is_refused_and_text_at_the_limit_is_read),
 		cmocka_unit_test(deep_nesting_is_an_error_and_no_crash),
 		cmocka_unit_test(a_file_parses_as_a_whole),
