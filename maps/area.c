@@ -156,3 +156,12 @@ void area_sweep_end(struct area *area)
 	}
 	area->swept_count = area->used_count;
 }
+
+uint32_t area_end(const struct area *area)
+{
+	uint32_t word = area->size / WORD_BITS;
+
+	while (word && !area->used[word - 1])
+		word--;
+	return word ? word * WORD_BITS - (uint32_t)__builtin_clzll(area->used[word - 1]) : 0;
+}

@@ -38,3 +38,5 @@ bool area_contains(const struct area *area, uint32_t first, uint32_t count);
 /* The first entry from `from` on that is used and not marked: `size` when there is none. */
 uint32_t area_garbage(const struct area *area, uint32_t from);
 void area_sweep_end(struct area *area);
+/* What is used is below that. */
+uint32_t area_end(const struct area *area);

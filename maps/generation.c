@@ -13,6 +13,16 @@
 #define LOAD(word) __atomic_load_n(&(word), __ATOMIC_RELAXED)
 #define STORE(word, value) __atomic_store_n(&(word), value, __ATOMIC_RELEASE)
 
+static const struct {
+	enum area_id id;
+	const char *name;
+	size_t limit;
+} areas[] = { /* in the order that people see */
+#define X(symbol, name, member) { AREA_##symbol, name, offsetof(struct kernel_limits, member) },
+	AREAS(X)
+#undef X
+};
+
 static void cleanup_generations(struct generations **g)
 {
 	generations_free(*g);
@@ -34,14 +44,6 @@ static void free_nameless_ids(struct generations *g)
 
 int generations_new(struct kernel_memory *memory, struct generations **ret_generations, struct error *err)
 {
-	static const struct {
-		const char *name;
-		size_t member;
-	} areas[] = {
-#define X(symbol, name, member) { name, offsetof(struct kernel_limits, member) },
-		AREAS(X)
-#undef X
-	};
 	const uint64_t current = LOAD(memory->root->generation), oldest = LOAD(memory->root->oldest);
 	_cleanup_(cleanup_generations) struct generations *g = NULL;
 
@@ -58,9 +60,12 @@ int generations_new(struct kernel_memory *memory, struct generations **ret_gener
 	g->names = calloc(g->name_buckets, sizeof(*g->names));
 	if (!g->holds || !g->names)
 		return error_set(err, -ENOMEM, "no memory for the state of the pinned maps");
-	for (size_t i = 0; i < AREA_COUNT; i++)
-		if (area_init(&g->areas[i], areas[i].name, *(const uint32_t *)((const char *)&memory->limits + areas[i].member)) < 0)
+	for (size_t i = 0; i < ARRAY_SIZE(areas); i++) {
+		const uint32_t size = *(const uint32_t *)((const char *)&memory->limits + areas[i].limit);
+
+		if (area_init(&g->areas[areas[i].id], areas[i].name, size) < 0 || kernel_memory_reach(memory, areas[i].id, size) < 0)
 			return error_set(err, -ENOMEM, "no memory for the state of the pinned maps");
+	}
 	generation_index_names(g);
 	free_nameless_ids(g);
 	*ret_generations = TAKE_PTR(g);
@@ -158,6 +163,16 @@ uint32_t generations_id_get(const struct generations *g, enum object_kind kind, 
 	return name_hash(kind, name, &hash) ? g->names[name_bucket(g, &hash)] : 0;
 }
 
+/* What is found is in memory, or there is none. */
+static int64_t alloc(struct generations *g, enum area_id id, uint32_t count)
+{
+	const int64_t first = area_alloc(&g->areas[id], count);
+
+	if (first < 0)
+		return first;
+	return kernel_memory_reach(g->memory, id, (uint32_t)first + count) < 0 ? -ENOSPC : first;
+}
+
 uint32_t generations_id_make(struct generations *g, enum object_kind kind, const char *name)
 {
 	struct object_name hash;
@@ -171,7 +186,7 @@ uint32_t generations_id_make(struct generations *g, enum object_kind kind, const
 		area_keep(&g->areas[AREA_OBJECT], g->names[bucket]);
 		return g->names[bucket];
 	}
-	id = area_alloc(&g->areas[AREA_OBJECT], 1);
+	id = alloc(g, AREA_OBJECT, 1);
 	if (id < 0)
 		return 0;
 	g->memory->objects[id] = hash;
@@ -195,32 +210,32 @@ void generations_id_release(struct generations *g, uint32_t id)
 
 int64_t generations_alloc_service(struct generations *g)
 {
-	return area_alloc(&g->areas[AREA_SERVICE], 1);
+	return alloc(g, AREA_SERVICE, 1);
 }
 
 int64_t generations_alloc_routes(struct generations *g, uint32_t count)
 {
-	return area_alloc(&g->areas[AREA_ROUTE], count);
+	return alloc(g, AREA_ROUTE, count);
 }
 
 int64_t generations_alloc_target(struct generations *g)
 {
-	return area_alloc(&g->areas[AREA_TARGET], 1);
+	return alloc(g, AREA_TARGET, 1);
 }
 
 int64_t generations_alloc_refs(struct generations *g, uint32_t count)
 {
-	return area_alloc(&g->areas[AREA_REF], count);
+	return alloc(g, AREA_REF, count);
 }
 
 int64_t generations_alloc_node(struct generations *g)
 {
-	return area_alloc(&g->areas[AREA_NODE], 1);
+	return alloc(g, AREA_NODE, 1);
 }
 
 int64_t generations_alloc_backends(struct generations *g, uint32_t count)
 {
-	return area_alloc(&g->areas[AREA_BACKEND], count);
+	return alloc(g, AREA_BACKEND, count);
 }
 
 /* What follows the incarnation, which comes first in both structs. */
@@ -230,7 +245,7 @@ _Static_assert(offsetof(struct row, incarnation) == 0 && offsetof(struct endpoin
 
 int64_t generations_alloc_rows(struct generations *g, uint32_t count)
 {
-	const int64_t first = area_alloc(&g->areas[AREA_ROW], count);
+	const int64_t first = alloc(g, AREA_ROW, count);
 
 	for (uint32_t i = 0; first >= 0 && i < count; i++) {
 		struct row *row = &g->memory->rows[first + i];
@@ -243,7 +258,7 @@ int64_t generations_alloc_rows(struct generations *g, uint32_t count)
 
 int64_t generations_alloc_slot(struct generations *g)
 {
-	const int64_t index = area_alloc(&g->areas[AREA_ENDPOINT], 1);
+	const int64_t index = alloc(g, AREA_ENDPOINT, 1);
 
 	if (index >= 0) {
 		struct endpoint *slot = &g->memory->endpoints[index];
@@ -301,10 +316,10 @@ int generations_commit(struct generations *g, const struct change *changes, size
 	if (generations_oldest(g) < floor)
 		STORE(root->oldest, floor);
 	__atomic_thread_fence(__ATOMIC_RELEASE); /* whoever sees the slice change also sees that it is no longer kept */
-	for (uint32_t id = 0; id < object_count(g); id += DIRECTORY_PAGE_IDS)
+	for (uint32_t id = 0; id < kernel_memory_ids(g->memory); id += DIRECTORY_PAGE_IDS) /* the rest is zero in all of them */
 		memcpy(kernel_memory_ref(g->memory, next, id), kernel_memory_ref(g->memory, g->current, id), sizeof(struct directory_page));
 	for (size_t i = 0; i < count; i++) {
-		assert(changes[i].id && changes[i].id < object_count(g));
+		assert(changes[i].id && changes[i].id < kernel_memory_ids(g->memory));
 		assert(!changes[i].ref || generation_ref_area(g, changes[i].ref));
 		*kernel_memory_ref(g->memory, next, changes[i].id) = changes[i].ref;
 	}
@@ -351,7 +366,7 @@ size_t generations_fill(const struct generations *g, struct generations_fill *re
 	const size_t count = MIN(max, (size_t)AREA_COUNT);
 
 	for (size_t i = 0; i < count; i++)
-		ret_fill[i] = (struct generations_fill){ g->areas[i].name, g->areas[i].used_count, g->areas[i].size };
+		ret_fill[i] = (struct generations_fill){ areas[i].name, g->areas[areas[i].id].used_count, g->areas[areas[i].id].size };
 	return count;
 }
 

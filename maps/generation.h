@@ -4,7 +4,8 @@
  * The allocator has no file and no free lists that could be wrong: what the kept directories and the accounts of open sockets
  * name is in use, all else is free. A sweep finds that out, at the start of an agent and whenever an array runs short. What an
  * aborted or half-done commit wrote is therefore simply free again. Before the first
- * sweep ids can be made and nothing else can be allocated.
+ * sweep ids can be made and nothing else can be allocated. Until then all of the arrays is in memory, afterwards what is used, and
+ * what lies before that.
  *
  * A commit must not overwrite a directory that a reader may still be in, so it needs a grace period (membarrier) since the
  * root left that directory: generations_needs_grace() says when to start one, generations_grace_begin/_end frame it. One

@@ -5,7 +5,7 @@
 #include "maps/area.h"
 #include "maps/generation.h"
 
-/* X(symbol, name for people, member of struct kernel_limits) */
+/* X(symbol, name for people, member of struct kernel_limits); by KERNEL_ARRAY() */
 #define AREAS(X)                                                                                                              \
 	X(SERVICE, "services", services)                                                                                   \
 	X(ROUTE, "routes", routes)                                                                                         \
@@ -17,10 +17,10 @@
 	X(ROW, "rows", rows)                                                                                               \
 	X(OBJECT, "objects", objects)
 enum area_id {
-#define X(symbol, name, member) AREA_##symbol,
+#define X(symbol, name, member) AREA_##symbol = KERNEL_ARRAY(member),
 	AREAS(X)
 #undef X
-	AREA_COUNT,
+	AREA_COUNT = KERNEL_DIRECTORIES,
 };
 
 struct generations {

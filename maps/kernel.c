@@ -20,16 +20,19 @@
 static const struct pinned_map map_rows[] = {
 	PINNED_ARRAY("w_layout", struct layout_note, 1, struct kernel, layout),
 	PINNED_ARRAY("w_root", struct root, 1, struct kernel, memory.root),
-	PINNED_SIZED_ARRAY("w_directory", struct directory_page, directory_pages, struct kernel, memory.directories),
-	PINNED_SIZED_ARRAY("w_object", struct object_name, memory.limits.objects, struct kernel, memory.objects),
-	PINNED_SIZED_ARRAY("w_service", struct service_record, memory.limits.services, struct kernel, memory.services),
-	PINNED_SIZED_ARRAY("w_route", struct route_record, memory.limits.routes, struct kernel, memory.routes),
-	PINNED_SIZED_ARRAY("w_target", struct target_record, memory.limits.targets, struct kernel, memory.targets),
-	PINNED_SIZED_ARRAY("w_ref", struct endpoint_ref, memory.limits.refs, struct kernel, memory.refs),
-	PINNED_SIZED_ARRAY("w_node", struct node_record, memory.limits.nodes, struct kernel, memory.nodes),
-	PINNED_SIZED_ARRAY("w_backend", struct backend, memory.limits.backends, struct kernel, memory.backends),
-	PINNED_SIZED_ARRAY("w_endpoint", struct endpoint, memory.limits.endpoints, struct kernel, memory.endpoints),
-	PINNED_SIZED_ARRAY("w_row", struct row, memory.limits.rows, struct kernel, memory.rows),
+#define RECORDS(pin, value, member)                                                                                           \
+	PINNED_FRONT(pin, value, struct kernel, memory.fronts[KERNEL_ARRAY(member)], offsetof(struct kernel, memory.limits.member))
+	RECORDS("w_object", struct object_name, objects),
+	RECORDS("w_service", struct service_record, services),
+	RECORDS("w_route", struct route_record, routes),
+	RECORDS("w_target", struct target_record, targets),
+	RECORDS("w_ref", struct endpoint_ref, refs),
+	RECORDS("w_node", struct node_record, nodes),
+	RECORDS("w_backend", struct backend, backends),
+	RECORDS("w_endpoint", struct endpoint, endpoints),
+	RECORDS("w_row", struct row, rows),
+#undef RECORDS
+	PINNED_FRONT("w_directory", struct directory_page, struct kernel, memory.fronts[KERNEL_DIRECTORIES], 0),
 	PINNED_ARRAY("w_config", struct config, 1, struct kernel, memory.config),
 	PINNED_ARRAY("w_proxy", struct proxy_state, 1, struct kernel, memory.proxy),
 	PINNED_ARRAY("w_exec_state", struct exec_state, 1, struct kernel, memory.exec),
@@ -100,7 +103,8 @@ static int sizes_check(const struct kernel *kernel, struct error *err)
 	for (size_t i = 0; i < ARRAY_SIZE(arrays); i++)
 		if (arrays[i].entries % 64 || arrays[i].entries > REF_INDEX_MASK)
 			return error_set(err, -EPROTO, "pinned map '%s' has %u entries, which cannot be", arrays[i].map, arrays[i].entries);
-	if (limits->objects % DIRECTORY_PAGE_IDS || kernel->directory_pages != kernel_limits_entries(limits, "w_directory"))
+	if (limits->objects % DIRECTORY_PAGE_IDS ||
+	    kernel->memory.fronts[KERNEL_DIRECTORIES].size != kernel_limits_entries(limits, "w_directory"))
 		return error_set(err, -EPROTO, "pinned maps 'w_object' and 'w_directory' do not go together");
 	return 0;
 }
@@ -161,6 +165,7 @@ int kernel_open(const char *instance, struct kernel *ret_kernel, struct error *e
 		snprintf(path, sizeof(path), "%s/%s", pin_path, optional[i].pin);
 		*(int *)((char *)&kernel + optional[i].member) = bpf_obj_get(path);
 	}
+	kernel_memory_point(&kernel.memory);
 	*ret_kernel = kernel;
 	return 0;
 }
@@ -180,6 +185,45 @@ void kernel_close(struct kernel *kernel)
 	for (size_t i = 0; i < ARRAY_SIZE(optional); i++)
 		fd_close(*(int *)((char *)kernel + optional[i].member));
 	memset(kernel, 0, sizeof(*kernel));
+}
+
+/* --- arrays ------------------------------------------------------------------------------------------------------------------- */
+
+static uint32_t directory_pages(uint32_t ids)
+{
+	return (ids + DIRECTORY_PAGE_IDS - 1) / DIRECTORY_PAGE_IDS * RING_DIRECTORIES;
+}
+
+int kernel_memory_reach(struct kernel_memory *memory, size_t array, uint32_t count)
+{
+	int r = front_reach(&memory->fronts[array], count);
+
+	return r == 0 && array == KERNEL_ARRAY(objects) ? front_reach(&memory->fronts[KERNEL_DIRECTORIES], directory_pages(count)) : r;
+}
+
+void kernel_memory_trim(struct kernel_memory *memory, size_t array, uint32_t count)
+{
+	struct front *directories = &memory->fronts[KERNEL_DIRECTORIES];
+	const uint32_t pages = directory_pages(count);
+
+	front_trim(&memory->fronts[array], count);
+	if (array != KERNEL_ARRAY(objects) || pages >= directories->count)
+		return;
+	memset(&memory->directories[pages], 0, (directories->count - pages) * sizeof(*memory->directories));
+	front_trim(directories, pages);
+}
+
+uint32_t kernel_memory_ids(const struct kernel_memory *memory)
+{
+	return memory->fronts[KERNEL_DIRECTORIES].count / RING_DIRECTORIES * DIRECTORY_PAGE_IDS;
+}
+
+void kernel_memory_point(struct kernel_memory *memory)
+{
+#define X(symbol, member, map, per_service, multiple) memory->member = (void *)memory->fronts[KERNEL_ARRAY(member)].memory;
+	ARRAY_TABLES(X)
+#undef X
+	memory->directories = (void *)memory->fronts[KERNEL_DIRECTORIES].memory;
 }
 
 /* --- key maps ----------------------------------------------------------------------------------------------------------------- */

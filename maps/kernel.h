@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* The kernel part of one instance, opened: every pinned map, the mmapable ones mapped. Checks key, value and size of each
+/* The kernel part of one instance, opened: every pinned map, the mmapable ones mapped, all of them at first. Checks key, value and size of each
  * against this build before it touches anything. The mapped memory is shared with running BPF programs: single words are
  * stored with atomics (maps/generation.c and the accessors here do), whole records only where no directory names them. */
 #pragma once
@@ -28,11 +28,16 @@
 #include "maps/abi/row.h"
 #include "maps/abi/serving.h"
 #include "maps/abi/upgrade.h"
+#include "maps/front.h"
 #include "maps/limits.h"
 
 #define PIN_ROOT "/sys/fs/bpf/weft" /* PIN_ROOT/INSTANCE/abi3/{w_root,…,link_connect4,…,prog_explain,iter_end} */
 
-/* Arrays, shared with the kernel. Plain memory in tests. */
+/* Arrays whose fronts are in memory: by KERNEL_ARRAY(member of struct kernel_limits), and the directories. */
+#define KERNEL_ARRAY(member) (offsetof(struct kernel_limits, member) / sizeof(uint32_t))
+enum { KERNEL_DIRECTORIES = sizeof(struct kernel_limits) / sizeof(uint32_t), KERNEL_ARRAY_COUNT };
+
+/* Arrays, shared with the kernel; files in tests. */
 struct kernel_memory {
 	struct root *root;
 	struct directory_page *directories; /* by directory_page() */
@@ -49,7 +54,19 @@ struct kernel_memory {
 	struct proxy_state *proxy;
 	struct exec_state *exec;
 	struct kernel_limits limits; /* how many of each there are */
+	struct front fronts[KERNEL_ARRAY_COUNT]; /* of what is objects to rows, and directories, above */
 };
+
+/* Entries of an array below `count` are in memory from then on, and of object ids what directories say of them. 0 or -errno. One thread
+ * does this; others may read, and what is not in memory reads as zero. */
+int kernel_memory_reach(struct kernel_memory *memory, size_t array, uint32_t count);
+/* Nobody uses entries from `count` on, nor will before they are reached again: they need not be in memory. No kept directory names ids from
+ * there on; what others do, which nobody reads, is cleared. */
+void kernel_memory_trim(struct kernel_memory *memory, size_t array, uint32_t count);
+/* How many ids directories have in memory. */
+uint32_t kernel_memory_ids(const struct kernel_memory *memory);
+/* The typed pointers, from the fronts. */
+void kernel_memory_point(struct kernel_memory *memory);
 
 /* Where the directory of a generation says what object `id` is, which is below limits.objects. */
 static inline uint32_t *kernel_memory_ref(const struct kernel_memory *memory, uint64_t generation, uint32_t id)
@@ -60,7 +77,6 @@ static inline uint32_t *kernel_memory_ref(const struct kernel_memory *memory, ui
 struct kernel {
 	struct kernel_memory memory;
 	const struct layout_note *layout;
-	uint32_t directory_pages;
 	int vip_fd, netns_fd, cgroup_fd, own_address_fd, exempt_fd, name_fd;
 	int reason_fd, stat_fd, flow_fd, exec_fd, explain_fd, account_fd, account_near_fd;
 	int exposed_fd, edge_device_fd, edge_fd; /* see maps/edge.h */

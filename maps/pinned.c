@@ -11,24 +11,14 @@
 
 #define BATCH_ENTRIES 1024
 
-static uint32_t *entries_of(const struct pinned_map *map, void *into)
+static void *place_of(const struct pinned_map *map, void *into)
 {
-	return (uint32_t *)((char *)into + map->entries_offset);
+	return (char *)into + map->offset;
 }
 
-static size_t bytes_of(const struct pinned_map *map, void *into)
+static size_t bytes_of(const struct pinned_map *map)
 {
-	return (size_t)map->value_bytes * (map->entries ?: *entries_of(map, into));
-}
-
-static void **memory_of(const struct pinned_map *map, void *into)
-{
-	return (void **)((char *)into + map->offset);
-}
-
-static int *fd_of(const struct pinned_map *map, void *into)
-{
-	return (int *)((char *)into + map->offset);
+	return (size_t)map->value_bytes * map->entries;
 }
 
 static int map_check(int fd, const char *path, const struct pinned_map *map, uint32_t *ret_entries, struct error *err)
@@ -45,12 +35,47 @@ static int map_check(int fd, const char *path, const struct pinned_map *map, uin
 	return 0;
 }
 
+static int front_open(int *fd, uint32_t value_bytes, uint32_t entries, struct front *ret_front)
+{
+	struct front front;
+	int r = front_init(&front, value_bytes, entries);
+
+	if (r < 0)
+		return r;
+	r = front_take(&front, *fd, entries);
+	if (r == 0) {
+		*fd = -1;
+		r = front_reach(&front, entries);
+	}
+	if (r < 0)
+		front_done(&front);
+	else
+		*ret_front = front;
+	return r;
+}
+
+static int map_take(int *fd, const struct pinned_map *map, uint32_t entries, void *place)
+{
+	void *memory;
+
+	if (map->form == PINNED_AS_FRONT)
+		return front_open(fd, map->value_bytes, entries, place);
+	if (map->form == PINNED_AS_FD) {
+		*(int *)place = TAKE_FD(*fd);
+		return 0;
+	}
+	memory = mmap(NULL, bytes_of(map), PROT_READ | PROT_WRITE, MAP_SHARED, *fd, 0);
+	if (memory == MAP_FAILED)
+		return -errno;
+	*(void **)place = memory;
+	return 0;
+}
+
 static int map_open(const char *pin_path, const struct pinned_map *map, void *into, struct error *err)
 {
 	_cleanup_close_ int fd = -1;
 	char path[256];
 	uint32_t entries = 0;
-	void *memory;
 	int r;
 
 	snprintf(path, sizeof(path), "%s/%s", pin_path, map->name);
@@ -63,16 +88,9 @@ static int map_open(const char *pin_path, const struct pinned_map *map, void *in
 	if (r < 0)
 		return r;
 	if (map->entries_offset)
-		*entries_of(map, into) = entries;
-	if (!map->mapped) {
-		*fd_of(map, into) = TAKE_FD(fd);
-		return 0;
-	}
-	memory = mmap(NULL, bytes_of(map, into), PROT_READ | PROT_WRITE, MAP_SHARED, fd, 0);
-	if (memory == MAP_FAILED)
-		return error_set(err, -errno, "cannot map '%s' into memory: %s", path, strerror(errno));
-	*memory_of(map, into) = memory;
-	return 0;
+		*(uint32_t *)((char *)into + map->entries_offset) = entries;
+	r = map_take(&fd, map, entries, place_of(map, into));
+	return r < 0 ? error_set(err, r, "cannot map '%s' into memory: %s", path, strerror(-r)) : 0;
 }
 
 int pinned_maps_open(const char *pin_path, const struct pinned_map *maps, size_t count, void *into, struct error *err)
@@ -91,10 +109,14 @@ int pinned_maps_open(const char *pin_path, const struct pinned_map *maps, size_t
 void pinned_maps_close(const struct pinned_map *maps, size_t count, void *into)
 {
 	for (size_t i = 0; i < count; i++) {
-		if (maps[i].mapped)
-			munmap(*memory_of(&maps[i], into), bytes_of(&maps[i], into));
+		void *place = place_of(&maps[i], into);
+
+		if (maps[i].form == PINNED_AS_FRONT)
+			front_done(place);
+		else if (maps[i].form == PINNED_IN_MEMORY)
+			munmap(*(void **)place, bytes_of(&maps[i]));
 		else
-			fd_close(*fd_of(&maps[i], into));
+			fd_close(*(int *)place);
 	}
 }
 

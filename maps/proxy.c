@@ -6,7 +6,6 @@
 #include <fcntl.h>
 #include <stdio.h>
 #include <string.h>
-#include <sys/mman.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
@@ -56,59 +55,25 @@ static uint64_t pin_inode(const char *instance, const char *map)
 
 /* --- endpoints ------------------------------------------------------------------------------------------------------------------ */
 
-#define ENDPOINTS_STEP_BYTES ((size_t)64 * 1024) /* whole pages, whatever those are */
-
 struct endpoints_map {
 	int fd;
 	uint32_t count;
 };
 
 static const struct pinned_map endpoints_row = {
-	"w_endpoint", BPF_MAP_TYPE_ARRAY, 4, sizeof(struct endpoint), 0, false, offsetof(struct endpoints_map, fd),
+	"w_endpoint", BPF_MAP_TYPE_ARRAY, 4, sizeof(struct endpoint), 0, PINNED_AS_FD, offsetof(struct endpoints_map, fd),
 	offsetof(struct endpoints_map, count),
 };
 
-/* Addresses for as many as there can ever be. */
-static size_t endpoints_room(void)
+/* With addresses for as many as there can ever be. */
+static int endpoints_init(struct proxy_maps *maps)
 {
 	struct kernel_limits largest;
+	int r;
 
 	kernel_limits_for(MAX_SERVICES, &largest);
-	return largest.endpoints * sizeof(struct endpoint);
-}
-
-/* From that slot on, whole pages. */
-static int endpoints_map(struct proxy_maps *maps, int fd, size_t from_bytes, size_t to_bytes, struct error *err)
-{
-	if (mmap((char *)maps->endpoints + from_bytes, to_bytes - from_bytes, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_FIXED, fd,
-		 (off_t)from_bytes) == MAP_FAILED)
-		return error_set(err, -errno, "cannot map 'w_endpoint' into memory: %m");
-	return 0;
-}
-
-/* Of an array of `size` slots as much as holds `count` of them. */
-static size_t endpoints_bytes(uint32_t count, uint32_t size)
-{
-	const size_t page = (size_t)sysconf(_SC_PAGESIZE), wanted = count * sizeof(struct endpoint), all = size * sizeof(struct endpoint);
-
-	return MIN((wanted + ENDPOINTS_STEP_BYTES - 1) / ENDPOINTS_STEP_BYTES * ENDPOINTS_STEP_BYTES, (all + page - 1) / page * page);
-}
-
-/* What is in memory of the former array is of this one from now on. */
-static int endpoints_take(struct proxy_maps *maps, const struct endpoints_map *map, struct error *err)
-{
-	void *room = maps->endpoints;
-	int r = 0;
-
-	if (map->count < maps->endpoints_size || map->count * sizeof(struct endpoint) > endpoints_room())
-		return error_set(err, -EPROTO, "pinned map 'w_endpoint' has %u entries, which cannot be", map->count);
-	if (!room)
-		room = mmap(NULL, endpoints_room(), PROT_NONE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
-	if (room == MAP_FAILED)
-		return error_set(err, -errno, "no addresses for endpoints: %m");
-	maps->endpoints = room;
-	if (maps->endpoint_count)
-		r = endpoints_map(maps, map->fd, 0, endpoints_bytes(maps->endpoint_count, map->count), err);
+	r = front_init(&maps->endpoints_front, sizeof(struct endpoint), largest.endpoints);
+	maps->endpoints = (void *)maps->endpoints_front.memory;
 	return r;
 }
 
@@ -126,38 +91,30 @@ int proxy_endpoints_renew(struct proxy_maps *maps, const char *instance, struct 
 		r = pinned_maps_open(pin_path, &endpoints_row, 1, &map, err);
 	if (r < 0)
 		return r;
-	r = endpoints_take(maps, &map, err);
+	r = front_take(&maps->endpoints_front, map.fd, map.count);
 	if (r < 0) {
 		fd_close(map.fd);
-		return r;
+		return error_set(err, r, "cannot map 'w_endpoint', of %u entries, into memory: %s", map.count, strerror(-r));
 	}
-	fd_close(maps->endpoints_fd);
-	maps->endpoints_fd = map.fd;
-	maps->endpoints_size = map.count;
 	maps->endpoints_pin = pin;
 	return 0;
 }
 
 int proxy_endpoints_reach(struct proxy_maps *maps, const char *instance, uint32_t count, struct error *err)
 {
-	size_t from_bytes, to_bytes;
-	int r = count > maps->endpoints_size ? proxy_endpoints_renew(maps, instance, err) : 0;
+	int r = count > maps->endpoints_front.size ? proxy_endpoints_renew(maps, instance, err) : 0;
 
-	if (r < 0 || (count = MIN(count, maps->endpoints_size)) <= maps->endpoint_count)
+	if (r < 0)
 		return r;
-	from_bytes = maps->endpoint_count ? endpoints_bytes(maps->endpoint_count, maps->endpoints_size) : 0;
-	to_bytes = endpoints_bytes(count, maps->endpoints_size);
-	r = endpoints_map(maps, maps->endpoints_fd, from_bytes, to_bytes, err);
-	if (r == 0)
-		__atomic_store_n(&maps->endpoint_count, MIN((uint32_t)(to_bytes / sizeof(struct endpoint)), maps->endpoints_size), __ATOMIC_RELEASE);
-	return r;
+	r = front_reach(&maps->endpoints_front, count);
+	return r < 0 ? error_set(err, r, "cannot map 'w_endpoint' into memory: %s", strerror(-r)) : 0;
 }
 
 /* --- all of them ---------------------------------------------------------------------------------------------------------------- */
 
 int proxy_maps_open(const char *instance, struct proxy_maps *ret_maps, struct error *err)
 {
-	struct proxy_maps maps = { .endpoints_fd = -1 };
+	struct proxy_maps maps = {};
 	char pin_path[160];
 	int r = kernel_pin_path(instance, pin_path, sizeof(pin_path), err);
 
@@ -170,7 +127,8 @@ int proxy_maps_open(const char *instance, struct proxy_maps *ret_maps, struct er
 		return error_set(err, -EPROTO, PINNED_OTHER_LAYOUT);
 	}
 	maps.pin = pin_inode(instance, "w_proxy");
-	r = proxy_endpoints_renew(&maps, instance, err);
+	r = endpoints_init(&maps);
+	r = r < 0 ? error_set(err, r, "no addresses for endpoints: %s", strerror(-r)) : proxy_endpoints_renew(&maps, instance, err);
 	if (r < 0) {
 		proxy_maps_close(&maps);
 		return r;
@@ -184,9 +142,7 @@ void proxy_maps_close(struct proxy_maps *maps)
 	if (!maps->state)
 		return;
 	pinned_maps_close(map_rows, ARRAY_SIZE(map_rows), maps);
-	if (maps->endpoints)
-		munmap(maps->endpoints, endpoints_room());
-	fd_close(maps->endpoints_fd);
+	front_done(&maps->endpoints_front);
 	*maps = (struct proxy_maps){};
 }
 

@@ -15,14 +15,13 @@
 #include "maps/abi/proxy.h"
 #include "maps/abi/resolver.h"
 #include "maps/abi/upgrade.h"
+#include "maps/front.h"
 
 struct proxy_maps {
 	const struct layout_note *layout;
 	struct proxy_state *state; /* shared with the kernel and the agent: single words, atomically */
 	struct endpoint *endpoints; /* likewise; see proxy_endpoints_reach() */
-	uint32_t endpoint_count; /* of them that are in memory, from the front */
-	uint32_t endpoints_size; /* how many the kernel has */
-	int endpoints_fd;
+	struct front endpoints_front; /* of them; its count grows */
 	int name_fd, resolver_fd, asked_fd, exempt_fd, place_fd, handover_fd, inbound_fd, way_fd, intercept_fd;
 	uint64_t pin; /* inode of w_proxy's */
 	uint64_t endpoints_pin; /* of w_endpoint's */
@@ -46,7 +45,7 @@ int proxy_name_get(struct proxy_maps *maps, const struct name_key *key, struct n
 int proxy_exempt_set(struct proxy_maps *maps, uint64_t netns_cookie, const struct ip *address, uint64_t until_ns);
 
 /* Slots below `count` are in memory from then on, as far as there are so many: mmap() of an array makes all that it maps resident, so no more
- * of it is mapped than somebody needs. Readers in other threads see maps->endpoint_count grow. 0 or -errno. One thread. */
+ * of it is mapped than somebody needs. Readers in other threads see the count of maps->endpoints_front grow. 0 or -errno. One thread. */
 int proxy_endpoints_reach(struct proxy_maps *maps, const char *instance, uint32_t count, struct error *err);
 /* Where `weft-loader grow` has put a larger array in the place of that of endpoints: it is at the same address from then on, and readers in
  * other threads meet either. 0, also where nothing changed, at the price of one system call. One thread. */

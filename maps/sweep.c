@@ -195,8 +195,10 @@ void generations_sweep_end(struct generations *g, generations_retired_fn *retire
 	free_rows(g, retired, arg);
 	free_slots(g);
 	free_ids(g);
-	for (size_t i = 0; i < AREA_COUNT; i++)
+	for (size_t i = 0; i < AREA_COUNT; i++) {
 		area_sweep_end(&g->areas[i]);
+		kernel_memory_trim(g->memory, i, area_end(&g->areas[i]));
+	}
 	g->sweeping = false;
 }
 

@@ -174,7 +174,7 @@ static int make_parts(struct proxy *proxy, struct error *err)
 				   .endpoints_reach = endpoints_reach,
 				   .arg = &proxy->maps,
 				   .endpoints = proxy->maps.endpoints,
-				   .endpoint_count = &proxy->maps.endpoint_count,
+				   .endpoint_count = &proxy->maps.endpoints_front.count,
 			   },
 			   &(struct l7_options){ .workers = proxy->options.workers,
 						 .workload_files = proxy->options.workload_files,

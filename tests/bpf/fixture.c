@@ -7,6 +7,7 @@
 #include <string.h>
 #include <sys/mman.h>
 #include <sys/random.h>
+#include <unistd.h>
 
 #include "base/address.h"
 #include "tests/lib/test.h"
@@ -19,6 +20,25 @@ static void *map_memory(const struct bpf_map *map)
 
 	assert_ptr_not_equal(memory, MAP_FAILED);
 	return memory;
+}
+
+static void map_front(const struct weft_bpf *s, const char *name, struct front *front)
+{
+	const struct bpf_map *map = bpf_object__find_map_by_name(s->obj, name);
+	const uint32_t count = bpf_map__max_entries(map);
+
+	assert_int_equal(front_init(front, bpf_map__value_size(map), count), 0);
+	assert_int_equal(front_take(front, dup(bpf_map__fd(map)), count), 0);
+	assert_int_equal(front_reach(front, count), 0);
+}
+
+static void map_fronts(const struct weft_bpf *s, struct kernel_memory *memory)
+{
+#define X(symbol, member, map, per_service, multiple) map_front(s, map, &memory->fronts[KERNEL_ARRAY(member)]);
+	ARRAY_TABLES(X)
+#undef X
+	map_front(s, "w_directory", &memory->fronts[KERNEL_DIRECTORIES]);
+	kernel_memory_point(memory);
 }
 
 void fixture_init(struct fixture *f)
@@ -37,15 +57,6 @@ void fixture_init(struct fixture *f)
 	f->kernel = (struct kernel){
 		.memory = {
 			.root = map_memory(s->maps.w_root),
-			.directories = map_memory(s->maps.w_directory),
-			.services = map_memory(s->maps.w_service),
-			.routes = map_memory(s->maps.w_route),
-			.targets = map_memory(s->maps.w_target),
-			.refs = map_memory(s->maps.w_ref),
-			.nodes = map_memory(s->maps.w_node),
-			.backends = map_memory(s->maps.w_backend),
-			.endpoints = map_memory(s->maps.w_endpoint),
-			.rows = map_memory(s->maps.w_row),
 			.config = map_memory(s->maps.w_config),
 			.limits = limits,
 		},
@@ -61,6 +72,7 @@ void fixture_init(struct fixture *f)
 		.explain_fd = bpf_map__fd(s->maps.w_explain),
 		.explain_prog_fd = bpf_program__fd(s->progs.explain),
 	};
+	map_fronts(s, &f->kernel.memory);
 	f->kernel.memory.root->generation = f->kernel.memory.root->oldest = f->generation;
 	assert_int_equal(ip_prefix_parse("240.240.0.0/16", &f->kernel.memory.config->vip4, &f->kernel.memory.config->vip4_mask), 0);
 	assert_int_equal(ip_prefix_parse("2001:2::/48", &f->kernel.memory.config->vip6, &f->kernel.memory.config->vip6_mask), 0);
@@ -68,7 +80,9 @@ void fixture_init(struct fixture *f)
 
 void fixture_done(struct fixture *f)
 {
-	/* the mappings go with the process; the maps with the skeleton */
+	for (size_t i = 0; i < KERNEL_ARRAY_COUNT; i++)
+		front_done(&f->kernel.memory.fronts[i]);
+	/* other mappings go with the process; the maps with the skeleton */
 	weft_bpf__destroy(f->skeleton);
 }
 

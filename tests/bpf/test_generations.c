@@ -234,17 +234,13 @@ static void hammer_stop(struct world *w)
 static void world_init(struct world *w)
 {
 	struct generations *g;
-	int names;
 
 	*w = (struct world){};
 	fixture_init(&w->fixture);
 	w->memory = &w->fixture.kernel.memory;
 	*w->memory->root = (struct root){};
-	names = bpf_map__fd(w->fixture.skeleton->maps.w_object);
-	w->memory->objects =
-		mmap(NULL, FIXTURE_OBJECTS * sizeof(struct object_name), PROT_READ | PROT_WRITE, MAP_SHARED, names, 0);
 	w->shared = mmap(NULL, sizeof(*w->shared), PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1, 0);
-	EXPECT(w->memory->objects != MAP_FAILED && w->shared != MAP_FAILED);
+	EXPECT(w->shared != MAP_FAILED);
 	w->shared->random = 0x9e3779b97f4a7c15ull;
 	EXPECT_OK(generations_new(w->memory, &g, NULL));
 	sweep(w, g);
@@ -360,11 +356,13 @@ static void check_reusable(struct world *w, struct generations *g, struct named 
 	sweep(w, g);
 }
 
-/* Connections that stay open from now on: to what the current generation names. */
+/* Connections that stay open from now on: to what the current generation names, which another process has written. */
 static void open_connections(struct world *w)
 {
 	const uint32_t *refs = w->memory->directories[w->memory->root->generation % RING_DIRECTORIES].refs;
 
+	for (size_t i = 0; i < KERNEL_ARRAY_COUNT; i++)
+		EXPECT_OK(front_reach(&w->memory->fronts[i], UINT32_MAX));
 	for (unsigned i = 0; i < PAIRS && w->shared->account_count < ACCOUNTS; i++) {
 		const struct node_record *node = &w->memory->nodes[refs[w->pairs[i].node] & REF_INDEX_MASK];
 		const struct target_record *target = &w->memory->targets[refs[w->pairs[i].target] & REF_INDEX_MASK];

@@ -312,18 +312,18 @@ TEST(endpoints_are_where_they_were_after_their_array_has_grown)
 	given_open(&maps);
 	EXPECT_OK(proxy_endpoints_reach(&maps, instance, count, &err), &err);
 	endpoints = maps.endpoints;
-	EXPECT_EQ(maps.endpoint_count, count);
+	EXPECT_EQ(maps.endpoints_front.count, count);
 	maps.endpoints[count - 1].health = HEALTH_DOWN;
 	EXPECT_OK(proxy_endpoints_renew(&maps, instance, &err), &err);
-	EXPECT_EQ(maps.endpoint_count, count);
+	EXPECT_EQ(maps.endpoints_front.count, count);
 	EXPECT_OK(loader_grow(&larger, &err), &err);
 	EXPECT_EQ(proxy_maps_installed(&maps, instance), true);
 	EXPECT_OK(proxy_endpoints_renew(&maps, instance, &err), &err);
 	EXPECT(maps.endpoints == endpoints);
-	EXPECT_EQ(maps.endpoint_count, count);
+	EXPECT_EQ(maps.endpoints_front.count, count);
 	EXPECT_OK(proxy_endpoints_reach(&maps, instance, 2 * count, &err), &err);
 	EXPECT(maps.endpoints == endpoints);
-	EXPECT_EQ(maps.endpoint_count, 2 * count);
+	EXPECT_EQ(maps.endpoints_front.count, 2 * count);
 	EXPECT_EQ(endpoints[count - 1].health, HEALTH_DOWN);
 	EXPECT_EQ(endpoints[2 * count - 1].health, HEALTH_UNCHECKED);
 	{
@@ -344,19 +344,19 @@ TEST(as_many_endpoints_are_in_memory_as_somebody_needs)
 	uint32_t first;
 
 	given_open(&maps);
-	EXPECT_EQ(maps.endpoint_count, 0);
+	EXPECT_EQ(maps.endpoints_front.count, 0);
 	EXPECT_OK(proxy_endpoints_reach(&maps, instance, 1, &err), &err);
-	first = maps.endpoint_count;
+	first = maps.endpoints_front.count;
 	EXPECT(first >= 1 && first < DEFAULT_ENDPOINTS);
 	maps.endpoints[first - 1].resets = 7;
 	EXPECT_OK(proxy_endpoints_reach(&maps, instance, first, &err), &err);
-	EXPECT_EQ(maps.endpoint_count, first);
+	EXPECT_EQ(maps.endpoints_front.count, first);
 	EXPECT_OK(proxy_endpoints_reach(&maps, instance, first + 1, &err), &err);
-	EXPECT(maps.endpoint_count > first && maps.endpoint_count < DEFAULT_ENDPOINTS);
+	EXPECT(maps.endpoints_front.count > first && maps.endpoints_front.count < DEFAULT_ENDPOINTS);
 	EXPECT_EQ(maps.endpoints[first - 1].resets, 7);
 	maps.endpoints[first].resets = 8;
 	EXPECT_OK(proxy_endpoints_reach(&maps, instance, UINT32_MAX, &err), &err);
-	EXPECT_EQ(maps.endpoint_count, maps.endpoints_size);
+	EXPECT_EQ(maps.endpoints_front.count, maps.endpoints_front.size);
 	given_open(&others);
 	EXPECT_OK(proxy_endpoints_reach(&others, instance, UINT32_MAX, &err), &err);
 	EXPECT_EQ(others.endpoints[first - 1].resets, 7);

@@ -1,8 +1,9 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* The arrays of the kernel part as plain memory, all zero, in one mapping. */
+/* The arrays of the kernel part as files, all zero. A struct test_memory stays where it is. */
 #pragma once
 
 #include <stddef.h>
+#include <sys/uio.h>
 
 #include "maps/kernel.h"
 
@@ -19,9 +20,11 @@
 
 struct test_memory {
 	struct kernel_memory arrays;
-	void *start; /* each array begins on a page of its own */
-	size_t length_bytes;
+	struct iovec parts[KERNEL_ARRAY_COUNT + 1]; /* all of it, as whole pages */
+	struct config config;
 };
 
 void test_memory_init(struct test_memory *memory); /* fails the test when there is no memory */
+/* All of it is in memory, also what an agent has let go of. */
+void test_memory_reach(struct test_memory *memory);
 void test_memory_done(struct test_memory *memory);

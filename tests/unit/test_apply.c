@@ -405,12 +405,14 @@ TEST(a_row_that_nothing_names_any_more_is_added_to_the_totals_once)
 	/* when an agent sweeps, and is killed between the state's commit and the clearing of the row */
 	agent_restart(&w);
 	in_force(&w, other_service(0));
+	test_memory_reach(&w.memory);
 	EXPECT(!(w.memory.arrays.rows[b].incarnation & 1));
 	w.memory.arrays.rows[b] = row;
 	agent_restart(&w);
 	in_force(&w, other_service(1));
 
 	/* then the next one does not count it again */
+	test_memory_reach(&w.memory);
 	EXPECT(!(w.memory.arrays.rows[b].incarnation & 1));
 	EXPECT_OK(apply_totals_each(w.apply, sum_totals, &sums));
 	EXPECT_EQ(sums.attempts, 5);

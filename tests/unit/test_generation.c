@@ -338,6 +338,7 @@ TEST(what_a_change_allocates_survives_sweeps_until_it_is_given_up)
 	sweep(&f);
 	EXPECT_EQ(used(&f, "endpoint-refs"), 0);
 	EXPECT_EQ(used(&f, "services"), 0);
+	test_memory_reach(&f.memory);
 	EXPECT_EQ(f.memory.arrays.endpoints[slot].incarnation, incarnation + 1);
 }
 
@@ -365,6 +366,7 @@ TEST(a_slot_is_freed_when_neither_a_kept_directory_nor_an_account_names_it)
 	EXPECT_EQ(endpoint->open, 1);
 	sweep(&f);
 	EXPECT_EQ(used(&f, "endpoints"), 0);
+	test_memory_reach(&f.memory);
 	EXPECT_EQ(endpoint->incarnation, account.slot_incarnation + 1);
 	EXPECT_EQ(endpoint->open, 0);
 
@@ -441,6 +443,7 @@ TEST(rows_of_an_agent_that_died_before_its_commit_are_free_for_the_next)
 	restart(&f);
 	sweep(&f);
 	EXPECT_EQ(used(&f, "rows"), 0);
+	test_memory_reach(&f.memory);
 	EXPECT_EQ(f.memory.arrays.rows[row].incarnation, 2);
 	f.memory.arrays.rows[row].closed = 7;
 	EXPECT_EQ(generations_alloc_rows(f.g, 2), row);
@@ -473,6 +476,7 @@ TEST(names_out_of_range_name_nothing_and_are_counted)
 	struct kernel_memory *m = &f.memory.arrays;
 	struct directory_page *directory = &m->directories[1];
 
+	test_memory_reach(&f.memory);
 	m->root->generation = 1;
 	directory->refs[0] = REF(OBJECT_SERVICE, 1); /* 1: id 0 */
 	directory->refs[1] = REF(OBJECT_NODE, MAX_NODES); /* 2 */
@@ -555,6 +559,83 @@ TEST(places_that_a_sweep_frees_in_between_are_used_again)
 	EXPECT_EQ(generations_alloc_slot(f.g), 4);
 }
 
+static uint32_t in_memory(const struct fixture *f, size_t array)
+{
+	return f->memory.arrays.fronts[array].count;
+}
+
+TEST(what_is_used_is_in_memory_and_all_of_it_while_nobody_knows)
+{
+	FIXTURE(f);
+	const uint32_t far = MAX_ROWS / 2;
+	int64_t row, slot;
+
+	given_target(&f, "t", &slot);
+	EXPECT_EQ(generations_alloc_rows(f.g, far), 0);
+	given_node(&f, "n", 1, &row); /* behind those, which nothing names */
+	EXPECT_EQ(row, far);
+	f.memory.arrays.rows[row].closed = 7;
+	EXPECT(in_memory(&f, KERNEL_ARRAY(rows)) > far);
+	restart(&f);
+	for (size_t i = 0; i < KERNEL_ARRAY_COUNT; i++)
+		EXPECT_EQ(in_memory(&f, i), f.memory.arrays.fronts[i].size);
+	sweep(&f);
+	EXPECT(in_memory(&f, KERNEL_ARRAY(rows)) > far && in_memory(&f, KERNEL_ARRAY(rows)) < MAX_ROWS);
+	EXPECT(in_memory(&f, KERNEL_ARRAY(endpoints)) < MAX_ENDPOINTS);
+	EXPECT(in_memory(&f, KERNEL_ARRAY(objects)) < MAX_OBJECTS);
+	EXPECT_EQ(in_memory(&f, KERNEL_DIRECTORIES), RING_DIRECTORIES);
+	EXPECT_EQ(f.memory.arrays.rows[row].closed, 7);
+}
+
+TEST(places_that_are_found_behind_what_is_in_memory_are_in_memory_then)
+{
+	FIXTURE(f);
+	uint64_t generation;
+	uint32_t id = 0;
+	int64_t place = 0;
+
+	EXPECT_EQ(in_memory(&f, KERNEL_ARRAY(services)), 0);
+	for (uint32_t i = 0; i < 3 * DIRECTORY_PAGE_IDS; i++) {
+		char name[32];
+
+		snprintf(name, sizeof(name), "service %u", i);
+		id = generations_id_make(f.g, OBJECT_SERVICE, name);
+		place = generations_alloc_service(f.g);
+		EXPECT(id && place >= 0);
+		f.memory.arrays.services[place].port_count = 1;
+		EXPECT_OK(generations_commit(f.g, &(struct change){ id, REF(OBJECT_SERVICE, place) }, 1, &generation));
+		grace(&f);
+	}
+	EXPECT_EQ(in_memory(&f, KERNEL_DIRECTORIES), 4 * RING_DIRECTORIES);
+	restart(&f);
+	EXPECT_EQ(generations_ref(f.g, generation, id), REF(OBJECT_SERVICE, place));
+	EXPECT_EQ(f.memory.arrays.services[place].port_count, 1);
+	sweep(&f);
+	EXPECT_EQ(used(&f, "services"), 3 * DIRECTORY_PAGE_IDS);
+}
+
+/* Commits write what is in memory of a directory: the rest must be zero, in those that are not kept as well. */
+TEST(what_is_let_go_of_directories_is_zero)
+{
+	FIXTURE(f);
+	const uint32_t far = MAX_OBJECTS - 1;
+
+	test_memory_reach(&f.memory);
+	commit(&f, far, REF(OBJECT_SERVICE, 1)); /* in directory 1, which stays behind */
+	commit(&f, far, 0);
+	generations_trim(f.g, 1);
+	sweep(&f);
+	EXPECT_EQ(in_memory(&f, KERNEL_DIRECTORIES), RING_DIRECTORIES);
+	for (unsigned i = 0; i < RING_DIRECTORIES; i++) { /* until it is written again */
+		commit(&f, 5, REF(OBJECT_SERVICE, i));
+		grace(&f);
+	}
+	EXPECT_EQ((f.memory.arrays.root->generation - 1) % RING_DIRECTORIES, 1);
+	restart(&f);
+	for (unsigned i = 0; i < RING_DIRECTORIES; i++)
+		EXPECT_EQ(*kernel_memory_ref(&f.memory.arrays, i, far), 0);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -576,6 +657,9 @@ int main(void)
 		cmocka_unit_test(names_out_of_range_name_nothing_and_are_counted),
 		cmocka_unit_test(ranges_are_found_between_what_is_used_and_do_not_overlap),
 		cmocka_unit_test(places_that_a_sweep_frees_in_between_are_used_again),
+		cmocka_unit_test(what_is_used_is_in_memory_and_all_of_it_while_nobody_knows),
+		cmocka_unit_test(places_that_are_found_behind_what_is_in_memory_are_in_memory_then),
+		cmocka_unit_test(what_is_let_go_of_directories_is_zero),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

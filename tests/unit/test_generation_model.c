@@ -236,7 +236,7 @@ static void do_change(struct world *w)
 	int r;
 
 	if (!w->prepared) {
-		r = run_mortal(w->memory.start, w->memory.length_bytes, lifespan(w, 12), prepare, w);
+		r = run_mortal(w->memory.parts, ARRAY_SIZE(w->memory.parts), lifespan(w, 12), prepare, w);
 		if (r == -EINTR)
 			died(w);
 		else if (r < 0) { /* only before the first sweep: there is room for everything */
@@ -248,7 +248,7 @@ static void do_change(struct world *w)
 		generations_abandon(w->g);
 		drop_pending(w);
 	} else {
-		r = run_mortal(w->memory.start, w->memory.length_bytes, lifespan(w, 22), commit, w);
+		r = run_mortal(w->memory.parts, ARRAY_SIZE(w->memory.parts), lifespan(w, 22), commit, w);
 		CHECK(w, (r == -EAGAIN) == (next >= RING_DIRECTORIES && next - RING_DIRECTORIES >= w->passed) || r == -EINTR);
 		if (w->memory.arrays.root->generation == next)
 			model_commit(w, next);
@@ -363,7 +363,7 @@ static bool do_sweep_begin(struct world *w)
 static void do_sweep_end(struct world *w, unsigned pages)
 {
 	w->folding_count = 0;
-	if (run_mortal(w->memory.start, w->memory.length_bytes, pages, sweep_end, w) == -EINTR) {
+	if (run_mortal(w->memory.parts, ARRAY_SIZE(w->memory.parts), pages, sweep_end, w) == -EINTR) {
 		died(w);
 		return;
 	}
