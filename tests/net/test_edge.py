@@ -250,7 +250,7 @@ def open_from(port, address):
     s.bind(("", port))
     s.connect(address)
     return s, s.makefile("rwb")
-both = [open_from(45700, ("10.77.0.1", 9001)), open_from(45700, ("10.88.0.1", 86))]
+both = [open_from(25700, ("10.77.0.1", 9001)), open_from(25700, ("10.88.0.1", 86))]
 result = []
 for i, (s, f) in enumerate(both):
     greeting = f.readline().decode().strip()
