@@ -182,7 +182,7 @@ AS_NOBODY = ["setpriv", f"--reuid={NOBODY}", f"--regid={NOBODY}", "--clear-group
 def test_a_namespace_that_nobody_but_its_user_made_may_not_speak(mesh):
     unshare = [*AS_NOBODY, "unshare", "-Un"]
     if subprocess.run([*unshare, "true"], capture_output=True).returncode:
-        pytest.skip("users may make no user namespaces here: forbidden, or a chroot, as in tests/kernels/run")
+        pytest.skip("users may make no user namespaces here: forbidden, or a chroot")
     client, refusal = refused(mesh, "not-roots", lambda: Claimant(mesh, {"APPMESH_VIRTUAL_NODE_NAME": NODE}, prefix=unshare))
     assert "user namespace" in refusal
     client.end()
