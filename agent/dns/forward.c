@@ -124,6 +124,17 @@ static void exempt_addresses(struct query *query, const uint8_t *answer, size_t 
 			    LOG_F("node", LOG_STR(query->pair->place->name->text)), LOG_F("error", LOG_STR(strerrordesc_np(-r))));
 }
 
+struct query *query_find(const struct list *by_socket, uint16_t id)
+{
+	list_for_each(it, by_socket) {
+		struct query *query = container_of(it, struct query, by_socket);
+
+		if (dns_id(query->packet) == id)
+			return query;
+	}
+	return NULL;
+}
+
 bool query_take_answer(struct query *query, uint8_t *answer, size_t length)
 {
 	if (!dns_answers(answer, length, query->packet, query->question_bytes))
@@ -211,13 +222,7 @@ static void upstream_fail(struct upstream *upstream, int r)
 
 static struct query *find(struct upstream *upstream, uint16_t id)
 {
-	list_for_each(it, &upstream->queries[id % ID_BUCKETS]) {
-		struct query *query = container_of(it, struct query, by_socket);
-
-		if (dns_id(query->packet) == id)
-			return query;
-	}
-	return NULL;
+	return query_find(&upstream->queries[id % ID_BUCKETS], id);
 }
 
 static void take_answer(struct upstream *upstream, uint8_t *answer, size_t length)

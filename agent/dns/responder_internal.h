@@ -203,6 +203,7 @@ struct query {
 struct query *query_new(struct pair *pair, const uint8_t *packet, size_t length, const struct dns_query *parsed, uint64_t begun_ns);
 /* Counted and freed. */
 void query_end(struct query *query, enum dns_outcome outcome, unsigned rcode);
+struct query *query_find(const struct list *by_socket, uint16_t id); /* by the id it is forwarded with; NULL: none is */
 /* Whether that answers it; then its addresses are exempted where they are AWS's, and it carries the client's id. */
 bool query_take_answer(struct query *query, uint8_t *answer, size_t length);
 

@@ -203,20 +203,9 @@ static void resolver_closed(struct connection *c, int r)
 	}
 }
 
-static struct query *find(struct connection *c, uint16_t id)
-{
-	list_for_each(it, &c->queries) {
-		struct query *query = container_of(it, struct query, by_socket);
-
-		if (dns_id(query->packet) == id)
-			return query;
-	}
-	return NULL;
-}
-
 static void take_answer(struct connection *c, uint8_t *answer, size_t length)
 {
-	struct query *query = length < DNS_HEADER_BYTES ? NULL : find(c, dns_id(answer));
+	struct query *query = length < DNS_HEADER_BYTES ? NULL : query_find(&c->queries, dns_id(answer));
 
 	if (!query || !query_take_answer(query, answer, length)) {
 		responder_count(c->pair->place->namespace->responder, DNS_STRAY);
@@ -274,7 +263,7 @@ static int forward(struct connection *c, const uint8_t *packet, size_t length, c
 	query = query_new(c->pair, packet, length, parsed, begun_ns);
 	if (!query)
 		return -ENOMEM;
-	while (find(c, id))
+	while (query_find(&c->queries, id))
 		id++;
 	dns_set_id(query->packet, id);
 	query->connection = c;
