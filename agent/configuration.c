@@ -2,7 +2,6 @@
 #include "agent/configuration.h"
 
 #include <errno.h>
-#include <malloc.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -11,6 +10,7 @@
 #include "agent/spec/directory.h"
 #include "base/cleanup.h"
 #include "base/log.h"
+#include "base/memory.h"
 #include "base/time.h"
 
 /* After so many changes there may be megabytes of what they took for a while between what stays: parsed files, drafts, what was told. libc
@@ -194,7 +194,7 @@ void configuration_rest(struct loop_timer *timer, void *arg)
 	(void)timer;
 	agent->unrested = 0;
 	resource_specs_forget();
-	malloc_trim(0);
+	memory_give_back();
 }
 
 static void compile_soon(struct agent *agent)

@@ -1,7 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* weftd, the node agent: compiles the mesh's resources into BPF maps. May be killed at any time: traffic goes on. */
 #include <errno.h>
-#include <malloc.h>
 #include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -13,14 +12,10 @@
 #include "agent/serve.h"
 #include "base/cleanup.h"
 #include "base/log.h"
+#include "base/memory.h"
 #include "base/notify.h"
 
 enum { EXIT_FAILED = 1, EXIT_MISUSED = 2 };
-
-/* What is larger has pages of its own, which go when it is freed: the text for weft-proxy, a long list of the API. And so much of the heap's end
- * may be free. libc means to begin with 128 KiB of both, but puts them up, to 32 and 64 MiB, with the first such thing that is freed. */
-#define LARGE_BYTES (128 * 1024)
-#define SPARE_BYTES (512 * 1024)
 
 static int complain(const struct error *err, int status)
 {
@@ -76,8 +71,7 @@ int main(int argc, char *argv[])
 		error_set(&err, -EPERM, "must run as root: it writes BPF maps and enters network namespaces");
 		return complain(&err, EXIT_FAILED);
 	}
-	mallopt(M_MMAP_THRESHOLD, LARGE_BYTES);
-	mallopt(M_TRIM_THRESHOLD, SPARE_BYTES);
+	memory_settle();
 	signal(SIGPIPE, SIG_IGN);
 	r = loop_new(&agent.loop);
 	if (r == 0)

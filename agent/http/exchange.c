@@ -1,11 +1,11 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include <errno.h>
-#include <malloc.h>
 #include <stdlib.h>
 #include <string.h>
 
 #include "agent/http/internal.h"
 #include "base/cleanup.h"
+#include "base/memory.h"
 
 #define BODY_KEPT_BYTES (64 * 1024) /* more than that is given back after an exchange */
 
@@ -145,7 +145,7 @@ void http_reply_json(struct http_exchange *exchange, int status, json_t *value)
 	else
 		http_reply(exchange, 500, "application/json", failed, sizeof(failed) - 1);
 	if (body.length >= LARGE_JSON_BYTES)
-		malloc_trim(0);
+		memory_give_back();
 }
 
 static const struct {

@@ -1,7 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include <errno.h>
 #include <fcntl.h>
-#include <malloc.h>
 #include <sched.h>
 #include <semaphore.h>
 #include <signal.h>
@@ -19,6 +18,7 @@
 #include "agent/net/tcp.h"
 #include "base/cleanup.h"
 #include "base/log.h"
+#include "base/memory.h"
 #include "base/time.h"
 
 #define SWEEP_NS NSEC_PER_SEC
@@ -467,13 +467,13 @@ int worker_tell_no_place(struct worker *worker, uint64_t netns_cookie)
 /* --- life ---------------------------------------------------------------------------------------------------------------- */
 
 /* After 10,000 connections 20 MB stay with the process, since something lies above them. What is free is given back when most of a
- * crowd has gone, once: it takes milliseconds, in which nobody of the arena allocates. */
+ * crowd has gone, once. */
 static void give_back_memory(struct worker *worker)
 {
 	if (worker->open_peak < CROWD_CONNECTIONS || worker->stats.open > worker->open_peak / 4)
 		return;
 	worker->open_peak = worker->stats.open;
-	malloc_trim(0);
+	memory_give_back();
 }
 
 static void on_sweep(struct loop_timer *timer, void *arg)

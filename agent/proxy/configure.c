@@ -1,12 +1,12 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include <errno.h>
-#include <malloc.h>
 #include <stdlib.h>
 
 #include "agent/l7/snapshot.h"
 #include "agent/proxy/control.h"
 #include "agent/proxy/proxy_internal.h"
 #include "base/cleanup.h"
+#include "base/memory.h"
 
 struct job {
 	struct proxy *proxy;
@@ -60,8 +60,8 @@ static void job_done(void *arg)
 		job->r = l7_publish(proxy->l7, job->snapshot, &job->err);
 	if (proxy->l7)
 		job->done(proxy, job->whose, job->r < 0 ? &job->err : NULL);
-	if (!job->configuration.base) /* libc has a heap for each thread, and keeps megabytes at the end of the reader's */
-		malloc_trim(0);
+	if (!job->configuration.base) /* the reader's heap has had all of it */
+		memory_give_back();
 	free(job);
 }
 

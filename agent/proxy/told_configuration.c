@@ -2,7 +2,6 @@
 /* What weft-proxy was told of the configuration: all there is when it is met, then what differs. One telling at a time: while it is under way
  * newer generations wait, and of several that wait the last one is told, by its difference to what weft-proxy has by then. */
 #include <errno.h>
-#include <malloc.h>
 #include <stdio.h>
 #include <string.h>
 #include <sys/epoll.h>
@@ -11,6 +10,7 @@
 #include "agent/proxy/supervisor_internal.h"
 #include "base/cleanup.h"
 #include "base/log.h"
+#include "base/memory.h"
 #include "base/time.h"
 
 #define BACKOFF_MIN_NS (500 * NSEC_PER_MSEC) /* until it is told again what it did not take */
@@ -46,7 +46,7 @@ static void on_told(struct supervisor *s, const struct ask_request *request, con
 		configuration_sync(s); /* what came meanwhile */
 		s->options.serves(s->options.arg);
 		if (!had_base) /* the text of everything, and what it grew through, which libc would keep */
-			malloc_trim(0);
+			memory_give_back();
 		return;
 	}
 	forget(told);
