@@ -96,14 +96,14 @@ class Node:
 
     def start(self, args, cpu, **options):
         """Starts a process outside the mesh, in a cgroup of its own: from one to another the scheduler goes a longer way than within
-        one, and those of the mesh have each their own. It does not outlive this one."""
+        one, and those of the mesh have each their own. It does not outlive this one. `cpu` None: it may use all of them."""
         self.started += 1
         cgroup = self.plain / f"run-{self.started}"
         cgroup.mkdir(parents=True)
 
         def enter():
             (cgroup / "cgroup.procs").write_text("0")
-            os.sched_setaffinity(0, {cpu})
+            os.sched_setaffinity(0, CPUS if cpu is None else {cpu})
             libc.prctl(PR_SET_PDEATHSIG, signal.SIGKILL)
         process = subprocess.Popen([str(arg) for arg in args], preexec_fn=enter, **options)
         self.stack.callback(end, process)
