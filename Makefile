@@ -310,7 +310,7 @@ test: ## everything above, after installing what is missing; root
 
 demo-build: bench-build $(DEMO_TOOLS)
 	@:
-test-kernels: ## tests of the kernel part on Debian's 6.1 and 6.12, emulated (KERNELS="6.1 6.12"); root; half an hour
+test-kernels: ## tests whose outcome can depend on the kernel, on Debian's 6.1 and 6.12, emulated (KERNELS="6.1 6.12"); root; some hours
 	@$(if $(KERNEL_MISSING),$(MAKE) deps MISSING='$(KERNEL_MISSING)')
 	@$(MAKE) all bpf-test-build net-build layout2
 	@WEFT_BUILD=$(abspath $(BUILD)) tests/kernels/run $(KERNELS)
