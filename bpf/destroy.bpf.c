@@ -1,8 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0 OR BSD-2-Clause
-/* Programs that user space runs to end connections that may not go on: two ask about every account, and about every connection that left
- * the mesh, wherever its socket is; the third walks the TCP sockets of the namespace it is run in, and destroys those that are due. Only
- * a socket whose connect() weft has decided is ever touched: one of somebody else to the same address, and any that was accepted, has
- * neither an account nor a note. */
+/* Programs that user space runs to end connections that may not go on: one asks about every account, wherever its socket is; the other walks
+ * the TCP sockets of the namespace it is run in, and destroys those that are due. Only a socket whose connect() weft has decided is ever
+ * touched: one of somebody else to the same address, and any that was accepted, has neither an account nor a note. */
 #include "lib/account_of.h"
 #include "lib/count.h"
 #include "lib/iter.h"
@@ -140,10 +139,17 @@ static __always_inline void end_passed(struct bpf_iter__tcp *ctx, struct sock_co
 	struct passed *p = bpf_sk_storage_get(&w_passed, tcp, NULL, 0);
 	const __u64 now_ns = bpf_ktime_get_ns();
 	const __u8 state = common->skc_state;
+	enum standing standing;
 	bool audited = false;
 
-	if (!p || !passed_is_of(p, common) || !passed_is_owned(p) || passed_standing(p, now_ns, &audited) != STANDING_DENIED ||
-	    !tell(ctx, common, cookie, &p->address, p->port, FLOW_POLICY_CHANGED))
+	if (!p || !passed_is_of(p, common) || !passed_is_owned(p))
+		return;
+	standing = passed_standing(p, now_ns, &audited);
+	if (audited && !p->audited && p->reason != REASON_AUDIT_NOT_IN_MESH) {
+		p->audited = 1;
+		count_stat(STAT_AUDIT_KEPT);
+	}
+	if (standing != STANDING_DENIED || !tell(ctx, common, cookie, &p->address, p->port, FLOW_POLICY_CHANGED))
 		return;
 	if (bpf_sock_destroy && bpf_sock_destroy(common) < 0)
 		count_stat(STAT_NOT_DESTROYED);
@@ -170,33 +176,5 @@ int iter_end(struct bpf_iter__tcp *ctx)
 		end_account(ctx, common, cookie, a);
 	else
 		end_passed(ctx, common, tcp, cookie);
-	return 0;
-}
-
-/* Without the lock of the socket: iter_end asks again. */
-SEC("iter/bpf_sk_storage_map")
-int iter_passed(struct bpf_iter__bpf_sk_storage_map *ctx)
-{
-	struct sock *sk = ctx->sk;
-	struct passed *value = ctx->value, p;
-	const __u64 now_ns = bpf_ktime_get_ns();
-	struct passed_denied denied;
-	bool audited = false;
-
-	if (!sk || !value)
-		return 0;
-	p = *value; /* the kernel takes no key out of a buffer */
-	if (!passed_is_of(&p, &sk->__sk_common) &&
-	    (sk->__sk_common.skc_state != BPF_TCP_CLOSE || p.ended || now_ns - p.connect_ns > PASSED_ON_ITS_WAY_NS))
-		return 0;
-	if (!passed_is_owned(&p))
-		return 0;
-	denied.netns_cookie = p.netns_cookie;
-	if (passed_standing(&p, now_ns, &audited) == STANDING_DENIED)
-		bpf_seq_write(ctx->meta->seq, &denied, sizeof(denied));
-	else if (audited && !p.audited && p.reason != REASON_AUDIT_NOT_IN_MESH) {
-		value->audited = 1;
-		count_stat(STAT_AUDIT_KEPT);
-	}
 	return 0;
 }

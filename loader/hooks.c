@@ -17,7 +17,6 @@ const struct hook hooks[HOOK_COUNT] = {
 	{ "iter_live", HOOK_ITERATOR, false, "bytes, RTT and state of connections that are open" },
 	{ "look_standing", HOOK_PROGRAM, true, "open connections that a change leaves without an endpoint, or denies, are found" },
 	{ "iter_end", HOOK_ITERATOR, false, "open connections that may not go on are closed" },
-	{ "iter_passed", HOOK_ITERATOR, false, "open connections that left the mesh are closed when its egressFilter becomes DROP_ALL", "w_passed" },
 	{ "original_dst", HOOK_PROGRAM, false, "SO_ORIGINAL_DST of weft-proxy's sockets" },
 	{ "iter_earlier", HOOK_ITERATOR, false, "connections from before a listener had a limit are counted in it" },
 	{ "edge_sweep", HOOK_PROGRAM, false, "connections without a local socket end after silence" },
@@ -121,13 +120,7 @@ bool hook_is_relinked(const struct hook *hook)
 int hook_link(const struct hook *hook, const struct object *object)
 {
 	const enum bpf_attach_type type = hook->type == HOOK_ITERATOR ? BPF_TRACE_ITER : BPF_TRACE_RAW_TP;
-	union bpf_iter_link_info over = {};
-	LIBBPF_OPTS(bpf_link_create_opts, options, .iter_info = &over, .iter_info_len = sizeof(over));
-	int fd;
-
-	if (hook->map)
-		over.map.map_fd = bpf_object__find_map_fd_by_name(object->bpf, hook->map);
-	fd = bpf_link_create(object_program_fd(object, hook->name), 0, type, hook->map ? &options : NULL);
+	const int fd = bpf_link_create(object_program_fd(object, hook->name), 0, type, NULL);
 
 	return fd < 0 ? -errno : fd;
 }

@@ -13,7 +13,7 @@
 enum hook_type {
 	HOOK_CGROUP, /* a link to the cgroup, pinned as link_NAME; the type of attachment is that of the program's section */
 	HOOK_PROGRAM, /* run by hand, or attached by others: the program, pinned as prog_NAME */
-	HOOK_ITERATOR, /* a link over files, over the TCP sockets of whoever's namespace it is run in, or over a map; pinned as NAME */
+	HOOK_ITERATOR, /* a link over files or over the TCP sockets of whoever's namespace it is run in; pinned as NAME */
 	HOOK_TRACEPOINT, /* a link to a tracepoint of the kernel, for all processes, pinned as NAME */
 };
 
@@ -22,11 +22,10 @@ struct hook {
 	enum hook_type type;
 	bool required;
 	const char *purpose;
-	const char *map; /* that an iterator walks; NULL: none */
 };
 /* In the order of attaching, and of replacing: whoever looks at accounts is there before who ends one, and that before the hooks that open
  * one (bpf/lib/former.h). Detaching goes backwards. */
-#define HOOK_COUNT 24
+#define HOOK_COUNT 23
 extern const struct hook hooks[HOOK_COUNT];
 
 const struct hook *hook_by_name(const char *name); /* NULL: none */

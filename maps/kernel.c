@@ -71,7 +71,6 @@ static const struct {
 	{ "prog_edge_sweep", offsetof(struct kernel, edge_sweep_prog_fd) },
 	{ "iter_live", offsetof(struct kernel, live_iter_fd) },
 	{ "iter_end", offsetof(struct kernel, end_iter_fd) },
-	{ "iter_passed", offsetof(struct kernel, passed_iter_fd) },
 	{ "iter_earlier", offsetof(struct kernel, earlier_iter_fd) },
 	{ "exec_claim", offsetof(struct kernel, exec_link_fd) },
 };
@@ -130,7 +129,7 @@ int kernel_open(const char *instance, struct kernel *ret_kernel, struct error *e
 {
 	struct kernel kernel = {
 		.explain_prog_fd = -1, .standing_prog_fd = -1, .edge_sweep_prog_fd = -1, .live_iter_fd = -1, .end_iter_fd = -1,
-		.passed_iter_fd = -1, .earlier_iter_fd = -1, .exec_link_fd = -1,
+		.earlier_iter_fd = -1, .exec_link_fd = -1,
 	};
 	char pin_path[160], path[256];
 	int r = kernel_pin_path(instance, pin_path, sizeof(pin_path), err);
@@ -460,23 +459,6 @@ static int ended_visit(const void *record, void *arg)
 int kernel_ended_each(struct kernel *kernel, kernel_ended_fn *fn, void *arg)
 {
 	return iterator_each(kernel->end_iter_fd, sizeof(struct ended_connection), ended_visit, &(struct ended_visit){ fn, arg });
-}
-
-struct passed_visit {
-	kernel_passed_fn *fn;
-	void *arg;
-};
-
-static int passed_visit(const void *record, void *arg)
-{
-	const struct passed_visit *visit = arg;
-
-	return visit->fn(record, visit->arg);
-}
-
-int kernel_passed_denied_each(struct kernel *kernel, kernel_passed_fn *fn, void *arg)
-{
-	return iterator_each(kernel->passed_iter_fd, sizeof(struct passed_denied), passed_visit, &(struct passed_visit){ fn, arg });
 }
 
 static int explain_clear(const void *key, const void *value, void *arg)

@@ -85,7 +85,7 @@ struct kernel {
 	struct serving *servings; /* MAX_SERVINGS of them, shared like those of `memory` */
 	int explain_prog_fd, standing_prog_fd; /* SEC("syscall") */
 	int edge_sweep_prog_fd; /* likewise; -1 where the kernel does not take it */
-	int live_iter_fd, end_iter_fd, passed_iter_fd, earlier_iter_fd; /* pinned iterator links, -1 where the kernel has none */
+	int live_iter_fd, end_iter_fd, earlier_iter_fd; /* pinned iterator links, -1 where the kernel has none */
 	int exec_link_fd; /* to the tracepoint, likewise -1 */
 	int cpu_count; /* possible CPUs: the width of per-CPU values */
 };
@@ -142,12 +142,8 @@ int kernel_socket_account_each(struct kernel *kernel, kernel_account_fn *fn, voi
 /* Asks about every connection of a socket whether a connect() of now would still lead there, and notes it in its account: begins, keeps
  * or ends the time that it has for draining. Sleepable: for the offload thread. */
 int kernel_standing_look(struct kernel *kernel, uint64_t now_ns, struct standing_look *ret_look);
-/* Every connection that the egress filter has let out of a mesh, and would not any more, wherever its socket is. What audit mode lets go on
- * is counted. Blocks; -EOPNOTSUPP. */
-typedef int kernel_passed_fn(const struct passed_denied *denied, void *arg);
-int kernel_passed_denied_each(struct kernel *kernel, kernel_passed_fn *fn, void *arg);
-/* Asks again, about those of the namespace that this thread is in, and ends what is due: the kernel destroys it, or it is left to `fn`
- * where the kernel cannot. Blocks; -EOPNOTSUPP. */
+/* Asks again, about those of the namespace that this thread is in, and about what the egress filter has let out of a mesh there, and ends what
+ * is due: the kernel destroys it, or it is left to `fn` where the kernel cannot. What audit mode lets go on is counted. Blocks; -EOPNOTSUPP. */
 typedef int kernel_ended_fn(const struct ended_connection *ended, void *arg);
 int kernel_ended_each(struct kernel *kernel, kernel_ended_fn *fn, void *arg);
 

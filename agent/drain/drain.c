@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* One job at a time: a look finds out what is leaving and when it is due; where something is due now, the namespaces of its
- * connections are opened on the loop, and an end follows. */
+ * connections are opened on the loop, and an end follows, for one of them after the other. */
 #include "agent/drain/drain.h"
 
 #include <errno.h>
@@ -17,10 +17,14 @@
 #define LOOK_GAP_NS (100 * NSEC_PER_MSEC) /* each look waits for a grace period, some 10 ms of the offload thread */
 #define RETRY_NS NSEC_PER_SEC /* for what could not be closed, or was passed over as others came and went */
 
-/* A namespace with connections that are due. */
+/* What the egress filter has let out of a mesh has no account that could be asked about, so it is looked for in all namespaces. Twice: what
+ * was let out just before may be on its way into the kernel's table of sockets, and is there a second later. */
+#define PASSED_WALKS 2
+
+/* A namespace whose connections are looked at, one by one. */
 struct place {
 	uint64_t netns_cookie;
-	size_t due; /* for the log */
+	size_t due; /* of those with accounts, for the log */
 	int fd;
 };
 
@@ -31,11 +35,14 @@ struct job {
 	struct change_watch *watch;
 	bool busy;
 	bool ask; /* also where nothing changed */
-	bool passed; /* whether to ask about those that left a mesh: a filter closed, or the last walk met some, or failed */
+	unsigned walks; /* of all namespaces, since a filter closed: so many are to come */
+	uint64_t walk_ns; /* the next one */
+	bool walking; /* this is one, */
+	bool all; /* and got everywhere */
 	int r;
 	uint64_t next_ns; /* when the next connection is due; 0: none */
 	struct place *places;
-	size_t place_count, place_capacity;
+	size_t place_count, place_capacity, place_next;
 	struct destroyed destroyed;
 	uint64_t took_ns;
 };
@@ -79,11 +86,11 @@ static void job_submit(struct drain *d, offload_fn *work, loop_post_fn *done)
 
 /* --- on the offload thread -------------------------------------------------------------------------------------------------- */
 
-static int add_due(struct job *job, uint64_t netns_cookie)
+static int add_place(struct job *job, uint64_t netns_cookie, size_t due)
 {
 	for (size_t i = job->place_count; i-- > 0;) /* connections of a place come in any order, but places are few */
 		if (job->places[i].netns_cookie == netns_cookie) {
-			job->places[i].due++;
+			job->places[i].due += due;
 			return 0;
 		}
 	if (job->place_count == job->place_capacity) {
@@ -95,7 +102,7 @@ static int add_due(struct job *job, uint64_t netns_cookie)
 		job->places = grown;
 		job->place_capacity = capacity;
 	}
-	job->places[job->place_count++] = (struct place){ .netns_cookie = netns_cookie, .due = 1, .fd = -1 };
+	job->places[job->place_count++] = (struct place){ .netns_cookie = netns_cookie, .due = due, .fd = -1 };
 	return 0;
 }
 
@@ -106,18 +113,10 @@ static int take_leaving(const struct account *account, void *arg)
 	if (account->standing == STANDING_GOOD)
 		return 0;
 	if (account->leave_ns <= time_now_ns())
-		return add_due(job, account->netns_cookie);
+		return add_place(job, account->netns_cookie, 1);
 	if (!job->next_ns || account->leave_ns < job->next_ns)
 		job->next_ns = account->leave_ns;
 	return 0;
-}
-
-static int take_passed(const struct passed_denied *denied, void *arg)
-{
-	struct job *job = arg;
-
-	job->passed = true;
-	return add_due(job, denied->netns_cookie);
 }
 
 static int look_at_accounts(struct job *job)
@@ -126,19 +125,6 @@ static int look_at_accounts(struct job *job)
 	int r = kernel_standing_look(job->kernel, time_now_ns(), &found);
 
 	return r == 0 && (found.left || found.denied) ? kernel_socket_account_each(job->kernel, take_leaving, job) : r;
-}
-
-/* Where the kernel has no such walk they go on; the loader's status says so. */
-static int look_at_passed(struct job *job)
-{
-	int r;
-
-	job->passed = false; /* take_passed() */
-	r = kernel_passed_denied_each(job->kernel, take_passed, job);
-	if (r == -EOPNOTSUPP)
-		return 0;
-	job->passed |= r < 0;
-	return r;
 }
 
 static void look(void *arg)
@@ -150,25 +136,25 @@ static void look(void *arg)
 	if (job->r < 0)
 		return;
 	accounts = change_watch_look(job->watch, &job->kernel->memory) || job->ask;
-	job->passed |= change_watch_filters(job->watch);
+	if (change_watch_filters(job->watch)) {
+		job->walks = PASSED_WALKS;
+		job->walk_ns = 0;
+	}
+	job->walking = job->walks && job->walk_ns <= time_now_ns();
 	if (accounts)
 		job->r = look_at_accounts(job);
-	if (job->passed && job->r == 0)
-		job->r = look_at_passed(job);
 }
 
+/* Of one place, which takes milliseconds: others wait for this thread. */
 static void end(void *arg)
 {
 	struct job *job = arg;
 	const uint64_t began_ns = time_now_ns();
+	const int r = destroy_in_netns(job->kernel, job->places[job->place_next].fd, &job->destroyed);
 
-	for (size_t i = 0; i < job->place_count; i++) {
-		const int r = job->places[i].fd < 0 ? 0 : destroy_in_netns(job->kernel, job->places[i].fd, &job->destroyed);
-
-		if (r < 0)
-			job->r = r;
-	}
-	job->took_ns = time_now_ns() - began_ns;
+	if (r < 0)
+		job->r = r;
+	job->took_ns += time_now_ns() - began_ns;
 }
 
 /* --- on the loop -------------------------------------------------------------------------------------------------------------- */
@@ -200,17 +186,15 @@ static void fail(struct drain *d, const char *what, int r)
 		note_due(d, time_now_ns() + RETRY_NS);
 }
 
-static void end_done(void *arg)
+static void ended(struct drain *d)
 {
-	struct job *job = arg;
-	struct drain *d = job->drain;
+	struct job *job = d->job;
 	const size_t closed = job->destroyed.drained + job->destroyed.policy_changed;
 
-	if (!d) {
-		job_free(job);
-		return;
+	if (job->walking) {
+		job->walks -= job->all && job->r == 0;
+		job->walk_ns = time_now_ns() + RETRY_NS;
 	}
-	job->busy = false;
 	if (job->r < 0)
 		fail(d, "connections that may not go on cannot be closed", job->r);
 	else
@@ -223,17 +207,53 @@ static void end_done(void *arg)
 	arm(d);
 }
 
-static void open_places(struct drain *d)
+/* Opens the next namespace that there is, or NULL: there is none left. */
+static struct place *next_place(struct drain *d)
 {
-	for (size_t i = 0; i < d->job->place_count; i++) {
-		struct place *place = &d->job->places[i];
+	struct job *job = d->job;
+
+	for (; job->place_next < job->place_count; job->place_next++) {
+		struct place *place = &job->places[job->place_next];
 
 		place->fd = workloads_netns_fd(d->workloads, place->netns_cookie);
-		if (place->fd < 0)
-			log_limited(LOG_LEVEL_WARN, "connections that may not go on are in a namespace that is not open",
-				    LOG_F("netns_cookie", LOG_U64(place->netns_cookie)), LOG_F("connections", LOG_U64(place->due)),
-				    LOG_F("error", LOG_STR(strerror(-place->fd))));
+		if (place->fd >= 0)
+			return place;
+		job->all = false;
+		log_limited(LOG_LEVEL_WARN, "connections that may not go on may be in a namespace that is not open",
+			    LOG_F("netns_cookie", LOG_U64(place->netns_cookie)), LOG_F("known", LOG_U64(place->due)),
+			    LOG_F("error", LOG_STR(strerror(-place->fd))));
 	}
+	return NULL;
+}
+
+static void end_done(void *arg);
+
+static void end_next(struct drain *d)
+{
+	if (next_place(d))
+		job_submit(d, end, end_done);
+	else
+		ended(d);
+}
+
+static void end_done(void *arg)
+{
+	struct job *job = arg;
+
+	if (!job->drain) {
+		job_free(job);
+		return;
+	}
+	job->busy = false;
+	job->places[job->place_next].fd = fd_close(job->places[job->place_next].fd);
+	job->place_next++;
+	end_next(job->drain);
+}
+
+static int add_workloads_place(const struct workload *workload, uint64_t netns_cookie, void *arg)
+{
+	(void)workload;
+	return add_place(arg, netns_cookie, 0);
 }
 
 static void look_done(void *arg)
@@ -249,14 +269,18 @@ static void look_done(void *arg)
 	if (job->r < 0)
 		fail(d, "cannot tell which open connections may go on", job->r);
 	note_due(d, job->next_ns);
-	if (job->place_count) {
-		job->r = 0;
-		job->destroyed = (struct destroyed){};
-		open_places(d);
-		job_submit(d, end, end_done);
+	job->r = job->walking ? workloads_each_place(d->workloads, add_workloads_place, job) : 0;
+	job->all = job->r == 0;
+	if (job->r < 0)
+		fail(d, "cannot look for connections that left a mesh", job->r);
+	if (!job->place_count) {
+		arm(d);
 		return;
 	}
-	arm(d);
+	job->place_next = 0;
+	job->took_ns = 0;
+	job->destroyed = (struct destroyed){};
+	end_next(d);
 }
 
 static void look_soon(struct loop_timer *timer, void *arg)

@@ -18,12 +18,6 @@ struct socket {
 	struct sock *sk;
 } __attribute__((preserve_access_index));
 
-struct bpf_iter__bpf_sk_storage_map {
-	struct bpf_iter_meta *meta;
-	struct sock *sk;
-	void *value;
-} __attribute__((preserve_access_index));
-
 struct bpf_iter__tcp {
 	struct bpf_iter_meta *meta;
 	struct sock_common *sk_common;

@@ -24,7 +24,7 @@ static __always_inline bool passed_is_owned(const struct passed *p)
 }
 
 /* What connect() would decide now, but for ports of HTTP backends: what went past weft-proxy may not stay where it would get nothing else.
- * `p` is a copy. `ret_audited` is set where it would be denied, but for audit mode. */
+ * `ret_audited` is set where it would be denied, but for audit mode. */
 static __always_inline enum standing passed_standing(const struct passed *p, __u64 now_ns, bool *ret_audited)
 {
 	const struct flow flow = { .destination = p->address, .netns_cookie = p->netns_cookie, .port = p->port, .is_tcp = 1 };

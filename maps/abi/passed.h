@@ -24,15 +24,6 @@ struct passed {
 };
 WEFT_SIZE(struct passed, 64);
 
-/* A socket whose connect() was decided is on its way to the kernel's tables of sockets for this long at most. */
-#define PASSED_ON_ITS_WAY_NS 5000000000ull
-
-/* By iter_passed, for each connection that may not go on, wherever its socket is. */
-struct passed_denied {
-	__u64 netns_cookie;
-};
-WEFT_SIZE(struct passed_denied, 8);
-
 /* edge_passed: the same of connections from attached devices (edge.h), which have no socket here. The eldest goes where there is no room. */
 struct edge_passed_key {
 	struct ip client, destination;
