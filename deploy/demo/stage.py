@@ -202,6 +202,16 @@ class Stage:
             raise Broken(f"{what} does not answer")
         return line
 
+    def read_to(self, wanted, process, what):
+        """All that is there up to then; read_line() may not have been asked before."""
+        said = b""
+        while wanted.encode() not in said:
+            ready, _, _ = select.select([process.stdout], [], [], WAIT_SECONDS)
+            more = os.read(process.stdout.fileno(), 65536) if ready else b""
+            if not more:
+                raise Broken(f"{what} does not answer")
+            said += more
+
     def weftd_start(self):
         args = [BUILD / "weftd", "--instance", self.instance, "--api", API, "--region", "eu-central-1", "--state-dir", self.state]
         self.show(args)

@@ -6,8 +6,13 @@ import pytest
 
 sys.path.insert(0, os.path.dirname(__file__))
 
-from api import Api  # noqa: E402
+from api import Api  # noqa: E402  # which knows where the next ones are
+import ending  # noqa: E402
 from weft import add_logs  # noqa: E402
+
+
+def pytest_configure(config):
+    ending.listen(config)
 
 
 @pytest.hookimpl(hookwrapper=True)

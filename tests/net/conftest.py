@@ -1,19 +1,18 @@
 # SPDX-License-Identifier: Apache-2.0
 import os
-import signal
 import sys
 
 import pytest
 
 sys.path.insert(0, os.path.dirname(__file__))
 
+import ending  # noqa: E402
 from dns_world import make_names  # noqa: E402
 from weft import Node, add_logs  # noqa: E402
 
-signal.signal(signal.SIGTERM, signal.default_int_handler) # who is told to end, as by timeout(1), takes its nodes with it, as at Ctrl-C
-
 
 def pytest_configure(config):
+    ending.listen(config)
     config.addinivalue_line("markers", "one_kernel: left out on other kernels (tests/kernels/run), where tests take ten times as long. What it "
                             "asks is answered in user space: texts, files, resources, DNS messages, HTTP inside of weft-proxy, how its processes "
                             "talk to each other; or it measures, or mixes what others test")
