@@ -92,11 +92,28 @@ static bool note_object(struct change_watch *watch, const struct kernel_memory *
 	const bool matters = !is_target(memory, ref) || !is_target(memory, watch->refs[id]) || flags != watch->flags[id];
 
 	watch->filters |= is_kind(ref, OBJECT_NODE) && flags & NODE_DROP_ALL &&
-			  (!is_kind(watch->refs[id], OBJECT_NODE) || flags != watch->flags[id]);
+			  (!watch->looked || !is_kind(watch->refs[id], OBJECT_NODE) || flags != watch->flags[id]);
 	watch->handed_over |= (is_kind(ref, OBJECT_SERVICE) && flags) || (is_kind(watch->refs[id], OBJECT_SERVICE) && watch->flags[id]);
 	watch->refs[id] = ref;
 	watch->flags[id] = flags;
 	return matters;
+}
+
+/* Whether in that generation, which nobody looked at, a node was otherwise than it is now, with the filter closed. A slice that another
+ * generation has meanwhile says too much at worst. */
+static bool filters_between(const struct change_watch *watch, const struct kernel_memory *memory, uint64_t generation)
+{
+	for (uint32_t id = 0; id < watch->objects; id++) {
+		const uint32_t ref = watch->refs[id];
+
+		if (is_kind(ref, OBJECT_NODE) && watch->flags[id] & NODE_DROP_ALL) {
+			const uint32_t was = LOAD(*kernel_memory_ref(memory, generation, id));
+
+			if (was != ref && is_kind(was, OBJECT_NODE) && flags_of(memory, was) != watch->flags[id])
+				return true;
+		}
+	}
+	return false;
 }
 
 /* Returns whether the lists of some target may be others. */
@@ -185,6 +202,8 @@ bool change_watch_look(struct change_watch *watch, const struct kernel_memory *m
 
 	watch->looked = watch->looked && watch->generation >= LOAD(memory->root->oldest);
 	lists = note_objects(watch, memory, generation);
+	for (uint64_t between = watch->generation + 1; watch->looked && !watch->filters && between < generation; between++)
+		watch->filters = filters_between(watch, memory, between);
 	slots = lists && note_slots(watch, memory);
 	watch->looked = true;
 	watch->generation = generation;

@@ -19,5 +19,5 @@ struct change_watch *change_watch_free(struct change_watch *watch); /* NULL is f
  * service. The first look, and one after the ring of directories has come round, takes everything for changed. A grace period must have
  * passed since the current generation was published: then each connection that was decided before is counted as open. */
 bool change_watch_look(struct change_watch *watch, const struct kernel_memory *memory);
-/* Whether at that look the egress filter of some node's mesh was, or was audited, as at the one before it was not. */
+/* Whether at that look the egress filter of some node's mesh was, or was audited, as at the one before, or in a generation since, it was not. */
 bool change_watch_filters(const struct change_watch *watch);

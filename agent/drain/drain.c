@@ -36,7 +36,7 @@ struct job {
 	bool busy;
 	bool ask; /* also where nothing changed */
 	unsigned walks; /* of all namespaces, since a filter closed: so many are to come */
-	uint64_t walk_ns; /* the next one */
+	uint64_t walk_ns; /* the next one, a second after another at the earliest */
 	bool walking; /* this is one, */
 	bool all; /* and got everywhere */
 	int r;
@@ -136,10 +136,8 @@ static void look(void *arg)
 	if (job->r < 0)
 		return;
 	accounts = change_watch_look(job->watch, &job->kernel->memory) || job->ask;
-	if (change_watch_filters(job->watch)) {
+	if (change_watch_filters(job->watch))
 		job->walks = PASSED_WALKS;
-		job->walk_ns = 0;
-	}
 	job->walking = job->walks && job->walk_ns <= time_now_ns();
 	if (accounts)
 		job->r = look_at_accounts(job);
@@ -269,6 +267,8 @@ static void look_done(void *arg)
 	if (job->r < 0)
 		fail(d, "cannot tell which open connections may go on", job->r);
 	note_due(d, job->next_ns);
+	if (job->walks && !job->walking)
+		note_due(d, job->walk_ns);
 	job->r = job->walking ? workloads_each_place(d->workloads, add_workloads_place, job) : 0;
 	job->all = job->r == 0;
 	if (job->r < 0)

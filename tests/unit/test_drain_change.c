@@ -277,6 +277,29 @@ TEST(whoever_left_a_mesh_is_asked_about_when_its_filter_begins_or_is_audited_oth
 	EXPECT(change_watch_filters(s.watch));
 }
 
+TEST(a_filter_that_let_out_between_two_looks_is_one_that_closed)
+{
+	_cleanup_(scene_done) struct scene s = {};
+
+	given_scene(&s);
+	node_with(&s, 3, NODE_DROP_ALL);
+	look(&s);
+	node_with(&s, 4, 0);
+	publish(&s, OTHER_TARGET, 0);
+	node_with(&s, 5, NODE_DROP_ALL);
+	publish(&s, OTHER_TARGET, REF(OBJECT_TARGET, 2));
+	look(&s);
+	EXPECT(change_watch_filters(s.watch));
+	node_with(&s, 6, NODE_DROP_ALL);
+	node_with(&s, 7, NODE_DROP_ALL);
+	look(&s);
+	EXPECT(!change_watch_filters(s.watch));
+	s.m->root->oldest = s.m->root->generation + 1; /* those between are not known any more */
+	node_with(&s, 8, NODE_DROP_ALL);
+	look(&s);
+	EXPECT(change_watch_filters(s.watch));
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -292,6 +315,7 @@ int main(void)
 		cmocka_unit_test(a_slot_that_was_given_to_another_is_not_listed_by_its_old_name),
 		cmocka_unit_test(records_that_make_no_sense_name_nothing),
 		cmocka_unit_test(whoever_left_a_mesh_is_asked_about_when_its_filter_begins_or_is_audited_otherwise),
+		cmocka_unit_test(a_filter_that_let_out_between_two_looks_is_one_that_closed),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);
