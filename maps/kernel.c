@@ -57,7 +57,7 @@ static const struct pinned_map map_rows[] = {
 	FD("w_serving", BPF_MAP_TYPE_HASH, sizeof(struct serving_key), 4, MAX_SERVINGS, serving_fd),
 	FD("w_served", BPF_MAP_TYPE_HASH, 8, sizeof(struct served), MAX_ACCOUNTS, served_fd),
 	FD("w_intercept", BPF_MAP_TYPE_HASH, sizeof(struct serving_key), sizeof(struct intercept), MAX_SERVINGS, intercept_fd),
-	FD("w_way", BPF_MAP_TYPE_HASH, sizeof(struct proxy_way_key), sizeof(struct proxy_way), MAX_ACCOUNTS, way_fd),
+	FD("w_way", BPF_MAP_TYPE_HASH, sizeof(struct proxy_way_key), sizeof(struct proxy_way), MAX_WAYS, way_fd),
 #undef FD
 };
 

@@ -36,7 +36,7 @@ static const struct pinned_map map_rows[] = {
 	HASH("w_proxy_place", __u64, __u32, MAX_OWNERS, place_fd),
 	HASH("w_handover", struct handover_key, struct handover, MAX_ACCOUNTS, handover_fd),
 	HASH("w_intercept", struct serving_key, struct intercept, MAX_SERVINGS, intercept_fd),
-	HASH("w_way", struct proxy_way_key, struct proxy_way, MAX_ACCOUNTS, way_fd),
+	HASH("w_way", struct proxy_way_key, struct proxy_way, MAX_WAYS, way_fd),
 	PINNED_FD("w_inbound", BPF_MAP_TYPE_SOCKHASH, sizeof(struct inbound_key), sizeof(__u64), 2 * MAX_OWNERS, struct proxy_maps, inbound_fd),
 #undef HASH
 };

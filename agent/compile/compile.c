@@ -34,7 +34,7 @@ int compiler_new(struct compiler **ret_compiler)
 }
 
 #define FREE_ALL(c, table, type, free_fn)                                                                                     \
-	for (struct table_node *_n; (_n = table_first(&(c)->table));)                                                           \
+	for (struct table_node *_n = table_first(&(c)->table), *_next; _n && ((_next = table_next(&(c)->table, _n)), true); _n = _next) \
 	free_fn(c, container_of(_n, struct type, node))
 
 struct compiler *compiler_free(struct compiler *c)

@@ -60,7 +60,7 @@ WEFT_SIZE(struct real_peer, 24);
 #ifdef __bpf__
 #include "limits.h"
 WEFT_MAP(w_intercept, BPF_MAP_TYPE_HASH, struct serving_key, struct intercept, MAX_SERVINGS, BPF_F_NO_PREALLOC);
-WEFT_MAP(w_way, BPF_MAP_TYPE_HASH, struct proxy_way_key, struct proxy_way, MAX_ACCOUNTS, BPF_F_NO_PREALLOC);
+WEFT_MAP(w_way, BPF_MAP_TYPE_HASH, struct proxy_way_key, struct proxy_way, MAX_WAYS, BPF_F_NO_PREALLOC);
 WEFT_MAP(w_real_peer, BPF_MAP_TYPE_HASH, __u64 /* socket cookie */, struct real_peer, MAX_ACCOUNTS, BPF_F_NO_PREALLOC);
 struct { /* of struct inbound_key; the kernel keeps no types for a map of sockets */
 	__uint(type, BPF_MAP_TYPE_SOCKHASH);

@@ -40,6 +40,7 @@ enum default_entries {
 #define MAX_RESOLVERS 16384 /* (namespace, node, resolver) */
 #define MAX_REASON_ROWS 32768
 #define MAX_ACCOUNTS 262144 /* connections that are open, or being opened, by sockets of this host */
+#define MAX_WAYS 32768 /* connections of weft-proxy to applications on their way, and those of checks: for seconds */
 #define NEAR_ACCOUNTS 4096 /* more of them, in places of their own (maps/abi/account.h); a power of two */
 #define MAX_SERVINGS 4096 /* listeners of workloads on this node that have a limit on connections; and that weft-proxy serves */
 #define MAX_EXPOSED 4096 /* addresses that stand for services */
