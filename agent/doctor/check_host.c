@@ -17,6 +17,55 @@ void check_mounts(const struct sighting *s, struct findings *findings)
 			    "%s", s->mounts_error.message);
 }
 
+/* --- the kernel --------------------------------------------------------------------------------------------------------------------------- */
+
+struct version {
+	unsigned series[2], patch;
+};
+
+/* CVE-2026-74714: the first of each series that has the fix, and of all series after the last one of these. */
+static const struct version mended[] = { { { 6, 1 }, 183 }, { { 6, 6 }, 152 }, { { 6, 12 }, 104 }, { { 6, 18 }, 45 }, { { 7, 1 }, 9 } };
+
+/* Debian has its own numbers in the release, and the kernel's in the version. */
+static bool version_read(const struct utsname *kernel, struct version *ret_version)
+{
+	static const char debian[] = "Debian ";
+	const char *text = strstr(kernel->version, debian);
+
+	*ret_version = (struct version){};
+	text = text ? text + strlen(debian) : kernel->release;
+	return sscanf(text, "%u.%u.%u", &ret_version->series[0], &ret_version->series[1], &ret_version->patch) >= 2;
+}
+
+static int series_compare(const struct version *a, const struct version *b)
+{
+	const unsigned *x = a->series, *y = b->series;
+
+	return x[0] != y[0] ? (x[0] > y[0]) - (x[0] < y[0]) : (x[1] > y[1]) - (x[1] < y[1]);
+}
+
+static bool version_is_mended(const struct version *version)
+{
+	for (size_t i = 0; i < ARRAY_SIZE(mended); i++)
+		if (series_compare(version, &mended[i]) == 0)
+			return version->patch >= mended[i].patch;
+	return series_compare(version, &mended[ARRAY_SIZE(mended) - 1]) > 0;
+}
+
+void check_kernel(const struct sighting *s, struct findings *findings)
+{
+	struct version version;
+
+	if (version_read(&s->kernel, &version) && !version_is_mended(&version))
+		finding_add(findings, WEIGHT_NOTE,
+			    "boot a kernel with the fix: 6.1.183, 6.6.152, 6.12.104, 6.18.45, 7.1.9 or later; a distribution's may have it before",
+			    "Linux %u.%u.%u may lose a connection that comes in just where somebody walks over TCP sockets, and use it after "
+			    "it was freed (CVE-2026-74714); weft does, where connections are to be closed or a listener gets a limit",
+			    version.series[0], version.series[1], version.patch);
+}
+
+/* --- the host ----------------------------------------------------------------------------------------------------------------------------- */
+
 void check_clock(const struct sighting *s, struct findings *findings)
 {
 	if (!s->clock_synchronised)

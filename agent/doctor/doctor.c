@@ -9,6 +9,7 @@ const struct doctor_check doctor_checks[] = {
 	{ "mounts", "bpffs and cgroup2 are mounted, and the kernel has BTF", 0, check_mounts },
 	{ "hooks", "every hook is attached, with the programs of this build", NEED_KERNEL, check_hooks },
 	{ "features", "the kernel has all that weft can use", NEED_KERNEL, check_features },
+	{ "kernel", "the kernel has no flaw that weft is known to meet", 0, check_kernel },
 	{ "effect", "the hooks that are attached are in force where processes of workloads are", NEED_KERNEL | NEED_PLACES, check_effect },
 	{ "foreign", "no other program has a say at these hooks", NEED_KERNEL | NEED_PLACES, check_foreign },
 	{ "redirects", "no other proxy's rules redirect connections of a workload", NEED_PLACES, check_redirects },

@@ -51,6 +51,7 @@ json_t *doctor_judge(const struct sighting *sighting);
 void check_mounts(const struct sighting *sighting, struct findings *findings);
 void check_hooks(const struct sighting *sighting, struct findings *findings);
 void check_features(const struct sighting *sighting, struct findings *findings);
+void check_kernel(const struct sighting *sighting, struct findings *findings);
 void check_effect(const struct sighting *sighting, struct findings *findings);
 void check_redirects(const struct sighting *sighting, struct findings *findings);
 void check_foreign(const struct sighting *sighting, struct findings *findings);

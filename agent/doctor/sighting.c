@@ -229,6 +229,7 @@ void sighting_take(struct sighting *s)
 	char root[PATH_MAX] = "";
 
 	s->clock_synchronised = clock_see();
+	uname(&s->kernel);
 	s->weftd = (struct process_sighting){ .name = "weftd", .pid = (int)json_path_int(s->status, "pid", 0) };
 	s->proxy = (struct process_sighting){ .name = "weft-proxy", .pid = (int)json_path_int(s->status, "proxy.pid", 0) };
 	s->beat_age_ns = SIGHTING_NEVER;

@@ -5,6 +5,7 @@
 #include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
+#include <sys/utsname.h>
 
 #include "agent/doctor/places.h"
 #include "base/error.h"
@@ -62,6 +63,7 @@ struct sighting {
 	char own_routes[ROUTE_TEXT_BYTES]; /* of this process's namespace; see struct place */
 	struct error mounts_error; /* bpffs, cgroup2, BTF: the first that is missing */
 	bool clock_synchronised;
+	struct utsname kernel;
 };
 
 /* Looks. `sighting` has the instance, and weftd's answers or agent_error. What cannot be seen is an error in there. Blocks some 200 ms,

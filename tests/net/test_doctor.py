@@ -41,8 +41,8 @@ def doctor(node, instance=None):
 
 
 def states(checks):
-    """What this machine's clock and other instances are like is none of the tests' business."""
-    return {name: check["state"] for name, check in checks.items() if name not in ("clock", "instances")}
+    """What this machine's kernel, clock and other instances are like is none of the tests' business."""
+    return {name: check["state"] for name, check in checks.items() if name not in ("kernel", "clock", "instances")}
 
 
 def causes(check):

@@ -220,6 +220,29 @@ TEST(an_optional_hook_that_the_kernel_lacks_is_noted_with_what_it_costs)
 	EXPECT_STR(state_of(&scene, "hooks"), "ok");
 }
 
+TEST(a_kernel_without_a_fix_that_weft_needs_is_noted)
+{
+	static const struct {
+		const char *release, *version, *state;
+	} rows[] = {
+		{ "6.18.44", "#1 SMP", "note" }, { "6.18.45-arch1-1", "#1 SMP", "ok" },
+		{ "6.12.95+deb12-amd64", "#1 SMP PREEMPT_DYNAMIC Debian 6.12.95-1~bpo12+1 (2026-07-02)", "note" },
+		{ "6.1.0-57-amd64", "#1 SMP PREEMPT_DYNAMIC Debian 6.1.182-1 (2026-07-20)", "note" },
+		{ "6.1.0-58-amd64", "#1 SMP PREEMPT_DYNAMIC Debian 6.1.183-1 (2026-08-20)", "ok" },
+		{ "6.15.9", "#1", "note" }, { "7.0.12", "#1", "note" }, { "7.1.8", "#1", "note" }, { "7.1.9", "#1", "ok" }, { "7.2.0-rc6", "#1", "ok" },
+		{ "8.0", "#1", "ok" }, { "what", "#1", "ok" },
+	};
+
+	for (size_t i = 0; i < ARRAY_SIZE(rows); i++) {
+		SCENE(scene);
+
+		snprintf(scene.s.kernel.release, sizeof(scene.s.kernel.release), "%s", rows[i].release);
+		snprintf(scene.s.kernel.version, sizeof(scene.s.kernel.version), "%s", rows[i].version);
+		if (strcmp(state_of(&scene, "kernel"), rows[i].state) != 0)
+			fail_msg("%s", rows[i].release);
+	}
+}
+
 TEST(a_place_where_hooks_are_not_in_force_is_wrong_and_named)
 {
 	SCENE(scene);
@@ -592,6 +615,7 @@ int main(void)
 		cmocka_unit_test(a_hook_that_is_missing_or_of_another_build_is_wrong),
 		cmocka_unit_test(an_instance_that_is_not_installed_is_one_finding),
 		cmocka_unit_test(an_optional_hook_that_the_kernel_lacks_is_noted_with_what_it_costs),
+		cmocka_unit_test(a_kernel_without_a_fix_that_weft_needs_is_noted),
 		cmocka_unit_test(a_place_where_hooks_are_not_in_force_is_wrong_and_named),
 		cmocka_unit_test(a_foreign_program_is_wrong_behind_ours_noted_before_it_and_told_once),
 		cmocka_unit_test(a_hook_that_does_not_answer_a_probe_is_wrong_and_one_that_cannot_be_asked_is_noted),
