@@ -155,7 +155,7 @@ BENCHES := $(patsubst bench/%.c,$(BUILD)/bench/%,$(wildcard bench/*.c))
 # BPF programs of the tests alone: tests/bpf/NAME.bpf.c is build/gen/NAME.skel.h.
 TEST_SKELETONS := $(patsubst tests/bpf/%.bpf.c,$(BUILD)/gen/%.skel.h,$(wildcard tests/bpf/*.bpf.c))
 FUZZ_TARGETS := $(patsubst tests/fuzz/fuzz_%.c,%,$(wildcard tests/fuzz/fuzz_*.c))
-FUZZ_SECONDS ?= 20
+FUZZ_SECONDS ?= 12
 
 .PHONY: all check-tools deps manual install uninstall unit unit-build bpf-test bpf-test-build net net-build api fuzz fuzz-build test test-kernels soak demo bench bench-scale \
 	demo-build bench-build clean help
@@ -294,7 +294,7 @@ fuzz-build: $(FUZZ_TARGETS:%=$(BUILD)/tests/fuzz/%)
 $(BUILD)/tests/fuzz/%: $(BUILD)/obj/tests/fuzz/fuzz_%.o $(LIB)
 	@echo "  LD $@"; mkdir -p $(@D); $(CC) --driver-mode=g++ -fsanitize=fuzzer,address,undefined -o $@ $(filter %.o %.a,$^) $(LIBS) $(SQLITE_LIBS) $(YAML_LIBS)
 # What is found goes to build-fuzz/; add it to tests/fuzz/corpus/NAME by hand, with its fix.
-fuzz: ## every parser by libFuzzer for FUZZ_SECONDS (20) each
+fuzz: ## every parser by libFuzzer for FUZZ_SECONDS (12) each
 	@$(MAKE) BUILD=build-fuzz CC='$(CLANG)' SANITIZE=fuzzer-no-link,address,undefined WARNINGS=-Wall fuzz-build
 	@tests/lib/fuzz build-fuzz $(FUZZ_SECONDS) $(FUZZ_TARGETS)
 
