@@ -127,6 +127,22 @@ static int look_at_accounts(struct job *job)
 	return r == 0 && (found.left || found.denied) ? kernel_socket_account_each(job->kernel, take_leaving, job) : r;
 }
 
+static int note_passed(const struct reason_key *key, uint64_t count, void *arg)
+{
+	*(bool *)arg |= count && (key->reason == REASON_ALLOW_ALL || key->reason == REASON_AUDIT_NOT_IN_MESH);
+	return 0;
+}
+
+/* Whether an egress filter has let out anything since the kernel part was installed: mostly none has, and nothing is looked for. True where
+ * that is not known. */
+static bool any_passed(struct kernel *kernel)
+{
+	uint64_t stats[STAT_COUNT];
+	bool passed = false;
+
+	return kernel_reason_each(kernel, note_passed, &passed) < 0 || passed || kernel_stats(kernel, stats) < 0 || stats[STAT_REASON_TABLE_FULL];
+}
+
 static void look(void *arg)
 {
 	struct job *job = arg;
@@ -137,7 +153,7 @@ static void look(void *arg)
 		return;
 	accounts = change_watch_look(job->watch, &job->kernel->memory) || job->ask;
 	if (change_watch_filters(job->watch))
-		job->walks = PASSED_WALKS;
+		job->walks = any_passed(job->kernel) ? PASSED_WALKS : 0;
 	job->walking = job->walks && job->walk_ns <= time_now_ns();
 	if (accounts)
 		job->r = look_at_accounts(job);
