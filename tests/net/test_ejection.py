@@ -45,7 +45,8 @@ while True:
 
 
 def outlier(percent=100):
-    return {"maxServerErrors": ERRORS, "interval": {"value": 60, "unit": "s"}, "baseEjectionDuration": {"value": 30, "unit": "s"},
+    """Errors count together for a second, and on a slow machine for as much longer as they take."""
+    return {"maxServerErrors": ERRORS, "interval": {"value": 60 * SLOWNESS, "unit": "s"}, "baseEjectionDuration": {"value": 30, "unit": "s"},
             "maxEjectionPercent": percent}
 
 
