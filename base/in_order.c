@@ -7,6 +7,7 @@
 #include <stdbool.h>
 
 #include "base/cleanup.h"
+#include "base/thread.h"
 
 #define THREADS_MAX 4
 #define BATCH 16 /* items that a thread works at before it looks for more */
@@ -113,14 +114,10 @@ int in_order_run(const struct in_order *job, size_t count)
 	const size_t wanted = threads_for(count);
 	pthread_t threads[THREADS_MAX];
 	size_t others = 0;
-	sigset_t all, before;
 	int r;
 
-	sigfillset(&all);
-	pthread_sigmask(SIG_SETMASK, &all, &before);
-	while (others + 1 < wanted && pthread_create(&threads[others], NULL, work, &run) == 0)
+	while (others + 1 < wanted && thread_start(&threads[others], NULL, NULL, work, &run) == 0)
 		others++;
-	pthread_sigmask(SIG_SETMASK, &before, NULL);
 	r = take_all(&run);
 	while (others > 0)
 		pthread_join(threads[--others], NULL);

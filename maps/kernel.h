@@ -21,7 +21,6 @@
 #include "maps/abi/inbound.h"
 #include "maps/abi/live.h"
 #include "maps/abi/name.h"
-#include "maps/abi/passed.h"
 #include "maps/abi/proxy.h"
 #include "maps/abi/reason.h"
 #include "maps/abi/record.h"

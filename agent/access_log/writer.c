@@ -12,6 +12,7 @@
 #include "agent/access_log/log_internal.h"
 #include "base/cleanup.h"
 #include "base/log.h"
+#include "base/thread.h"
 #include "base/time.h"
 
 #define STACK_BYTES (256 * 1024)
@@ -333,21 +334,14 @@ static void *run(void *arg)
 int writer_start(struct access_log *log)
 {
 	pthread_attr_t attributes;
-	sigset_t all, before;
 	pthread_t thread;
 	int r;
 
 	pthread_attr_init(&attributes);
 	pthread_attr_setstacksize(&attributes, STACK_BYTES);
 	pthread_attr_setdetachstate(&attributes, PTHREAD_CREATE_DETACHED);
-	/* Signals are the loop's; SIGPIPE is nobody's, as SIGXFSZ: calls say what happened. */
-	sigfillset(&all);
-	pthread_sigmask(SIG_SETMASK, &all, &before);
-	r = -pthread_create(&thread, &attributes, run, log);
-	pthread_sigmask(SIG_SETMASK, &before, NULL);
+	r = thread_start(&thread, &attributes, "weft-log", run, log);
 	pthread_attr_destroy(&attributes);
-	if (r == 0)
-		pthread_setname_np(thread, "weft-log");
 	return r;
 }
 

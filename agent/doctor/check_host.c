@@ -54,11 +54,14 @@ static bool version_is_mended(const struct version *version)
 
 void check_kernel(const struct sighting *s, struct findings *findings)
 {
+	char remedy[REMEDY_BYTES];
 	struct version version;
+	int length = snprintf(remedy, sizeof(remedy), "boot a kernel with the fix, which a distribution's may have before:");
 
+	for (size_t i = 0; i < ARRAY_SIZE(mended); i++)
+		length += snprintf(remedy + length, sizeof(remedy) - (size_t)length, " %u.%u.%u", mended[i].series[0], mended[i].series[1], mended[i].patch);
 	if (version_read(&s->kernel, &version) && !version_is_mended(&version))
-		finding_add(findings, WEIGHT_NOTE,
-			    "boot a kernel with the fix: 6.1.183, 6.6.152, 6.12.104, 6.18.45, 7.1.9 or later; a distribution's may have it before",
+		finding_add(findings, WEIGHT_NOTE, remedy,
 			    "Linux %u.%u.%u may lose a connection that comes in just where somebody walks over TCP sockets, and use it after "
 			    "it was freed (CVE-2026-74714); weft does, where connections are to be closed or a listener gets a limit",
 			    version.series[0], version.series[1], version.patch);

@@ -12,6 +12,7 @@
 #include "base/cleanup.h"
 #include "base/log.h"
 #include "base/time.h"
+#include "maps/abi/passed.h"
 #include "maps/generation.h"
 
 #define LOOK_GAP_NS (100 * NSEC_PER_MSEC) /* each look waits for a grace period, some 10 ms of the offload thread */
@@ -129,7 +130,7 @@ static int look_at_accounts(struct job *job)
 
 static int note_passed(const struct reason_key *key, uint64_t count, void *arg)
 {
-	*(bool *)arg |= count && (key->reason == REASON_ALLOW_ALL || key->reason == REASON_AUDIT_NOT_IN_MESH);
+	*(bool *)arg |= count && passed_by_filter(key->reason);
 	return 0;
 }
 

@@ -3,7 +3,6 @@
 #include <fcntl.h>
 #include <sched.h>
 #include <semaphore.h>
-#include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -19,6 +18,7 @@
 #include "base/cleanup.h"
 #include "base/log.h"
 #include "base/memory.h"
+#include "base/thread.h"
 #include "base/time.h"
 
 #define SWEEP_NS NSEC_PER_SEC
@@ -599,20 +599,12 @@ struct worker *worker_free(struct worker *worker)
 
 static int start_thread(struct worker *worker)
 {
-	sigset_t all, before;
 	char name[16];
 	int r;
 
-	/* Signals are the main thread's. */
-	sigfillset(&all);
-	pthread_sigmask(SIG_SETMASK, &all, &before);
-	r = -pthread_create(&worker->thread, NULL, run, worker);
-	pthread_sigmask(SIG_SETMASK, &before, NULL);
-	if (r == 0) {
-		worker->started = true;
-		snprintf(name, sizeof(name), "weft-l7-%u", worker->index % 100000);
-		pthread_setname_np(worker->thread, name);
-	}
+	snprintf(name, sizeof(name), "weft-l7-%u", worker->index % 100000);
+	r = thread_start(&worker->thread, NULL, name, run, worker);
+	worker->started = r == 0;
 	return r;
 }
 

@@ -7,6 +7,7 @@
 
 #include "agent/loop/loop.h"
 #include "agent/loop/post.h"
+#include "base/thread.h"
 
 struct job {
 	struct post post; /* first: the loop frees the job through it */
@@ -51,7 +52,6 @@ static void *run(void *arg)
 int offload_new(struct loop *loop, const char *thread_name, struct offload **ret_offload)
 {
 	struct offload *offload = calloc(1, sizeof(*offload));
-	sigset_t all, before;
 	int r;
 
 	if (!offload)
@@ -59,18 +59,13 @@ int offload_new(struct loop *loop, const char *thread_name, struct offload **ret
 	offload->loop = loop;
 	pthread_mutex_init(&offload->lock, NULL);
 	pthread_cond_init(&offload->changed, NULL);
-	/* Signals are the loop's: the thread is born with all of them blocked. */
-	sigfillset(&all);
-	pthread_sigmask(SIG_SETMASK, &all, &before);
-	r = -pthread_create(&offload->thread, NULL, run, offload);
-	pthread_sigmask(SIG_SETMASK, &before, NULL);
+	r = thread_start(&offload->thread, NULL, thread_name, run, offload);
 	if (r < 0) {
 		pthread_cond_destroy(&offload->changed);
 		pthread_mutex_destroy(&offload->lock);
 		free(offload);
 		return r;
 	}
-	pthread_setname_np(offload->thread, thread_name); /* for ps only; over 15 characters it keeps the process's name */
 	*ret_offload = offload;
 	return 0;
 }

@@ -6,7 +6,6 @@
 #include <dirent.h>
 #include <errno.h>
 #include <limits.h>
-#include <signal.h>
 #include <string.h>
 #include <sys/stat.h>
 #include <time.h>
@@ -15,6 +14,7 @@
 #include "base/cleanup.h"
 #include "base/hash.h"
 #include "base/in_order.h"
+#include "base/thread.h"
 #include "base/time.h"
 
 /* A file that changed so shortly before it was read may change once more without a later time: it is read again by the next walk. */
@@ -288,12 +288,7 @@ static void *look(void *arg)
 
 void directory_look_ahead(struct directory *d)
 {
-	sigset_t all, before;
-
-	sigfillset(&all);
-	pthread_sigmask(SIG_SETMASK, &all, &before);
-	d->ahead.begun = pthread_create(&d->ahead.thread, NULL, look, d) == 0;
-	pthread_sigmask(SIG_SETMASK, &before, NULL);
+	d->ahead.begun = thread_start(&d->ahead.thread, NULL, NULL, look, d) == 0;
 }
 
 static void await_look(struct directory *d)

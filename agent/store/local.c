@@ -15,6 +15,7 @@
 #include "agent/loop/loop.h"
 #include "agent/store/backend.h"
 #include "base/cleanup.h"
+#include "base/thread.h"
 
 #define GROUP_LIMIT 256 /* transactions of one commit */
 
@@ -301,17 +302,7 @@ static const struct store_backend local_backend = {
 
 static int start_thread(struct local *local, const char *name)
 {
-	sigset_t all, before;
-	int r;
-
-	/* Signals are the loop's: the thread is born with all of them blocked. */
-	sigfillset(&all);
-	pthread_sigmask(SIG_SETMASK, &all, &before);
-	r = -pthread_create(&local->thread, NULL, run, local);
-	pthread_sigmask(SIG_SETMASK, &before, NULL);
-	if (r == 0)
-		pthread_setname_np(local->thread, name);
-	return r;
+	return thread_start(&local->thread, NULL, name, run, local);
 }
 
 int local_start(struct local *local, struct loop *loop, const struct engine *engine, const char *thread_name)

@@ -9,11 +9,6 @@
 #include "maps/abi/account.h"
 #include "maps/abi/passed.h"
 
-static __always_inline bool passed_by_filter(enum reason reason)
-{
-	return reason == REASON_ALLOW_ALL || reason == REASON_AUDIT_NOT_IN_MESH;
-}
-
 /* Whether the caller acts for that node still: ids of nodes that nobody acts for may be another's by now. */
 static __always_inline bool passed_is_owned(const struct passed *p)
 {

@@ -5,7 +5,14 @@
 #pragma once
 
 #include "limits.h"
+#include "reason.h"
 #include "types.h"
+
+/* What is noted. */
+static inline __attribute__((always_inline)) int passed_by_filter(enum reason reason)
+{
+	return reason == REASON_ALLOW_ALL || reason == REASON_AUDIT_NOT_IN_MESH;
+}
 
 /* passed: by socket. One that connects anew may have it still of an earlier connection: it is of the one at hand where the peer is the same. */
 struct passed {
